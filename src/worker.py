@@ -1,0 +1,77 @@
+"""The Celery app and its tasks. Run it from this folder with ``celery -A worker worker``.
+
+Every setting that a deployment may want otherwise is read from the environment, so that the same file serves a
+laptop, the compose service and the specification.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import Any
+
+from celery import Celery
+
+DEFAULT_BROKER_URL = "redis://127.0.0.1:6379/0"
+SOCKET_TIMEOUT = 5.0
+"""Seconds after which a broker that hangs is an error; without it a publisher waits for ever."""
+
+
+def settings(broker_url: str) -> dict[str, Any]:
+    """Return the configuration of a worker or a sender that uses `broker_url` for tasks and results."""
+    return {
+        "broker_url": broker_url,
+        "result_backend": os.environ.get("RESULT_BACKEND", broker_url),
+        # JSON only: a pickled payload would let whoever reaches the broker run code in the worker.
+        "accept_content": ["json"],
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "timezone": "UTC",
+        "enable_utc": True,
+        # Results that nobody reads must not fill the broker's memory. Seconds.
+        "result_expires": int(os.environ.get("RESULT_EXPIRES", "3600")),
+        # A task is acknowledged when it is done, so that a killed worker's task is delivered again.
+        "task_acks_late": True,
+        # A worker reserves one task a process, so that long tasks do not hold short ones back.
+        "worker_prefetch_multiplier": 1,
+        "worker_cancel_long_running_tasks_on_connection_loss": True,
+        "broker_connection_retry_on_startup": True,
+        "broker_transport_options": {
+            # Seconds until an unacknowledged task is delivered again; must exceed the longest task.
+            "visibility_timeout": int(os.environ.get("VISIBILITY_TIMEOUT", "3600")),
+            "socket_timeout": SOCKET_TIMEOUT,
+            "socket_connect_timeout": SOCKET_TIMEOUT,
+        },
+        "redis_socket_timeout": SOCKET_TIMEOUT,
+        "redis_socket_connect_timeout": SOCKET_TIMEOUT,
+    }
+
+
+app = Celery("worker")
+app.conf.update(settings(os.environ.get("BROKER_URL", DEFAULT_BROKER_URL)))
+
+
+@app.task
+def add(x: float, y: float) -> float:
+    """Return the sum: the example of the README."""
+    return x + y
+
+
+@app.task
+def whoami() -> dict[str, Any]:
+    """Return host and process that ran this task."""
+    return {"host": socket.gethostname(), "pid": os.getpid()}
+
+
+@app.task
+def sleep(seconds: float) -> dict[str, Any]:
+    """Take `seconds`, then return who ran it: stands for work that takes its time."""
+    time.sleep(seconds)
+    return {"host": socket.gethostname(), "pid": os.getpid()}
+
+
+@app.task
+def fail(message: str) -> None:
+    """Raise ValueError(message): stands for work that fails."""
+    raise ValueError(message)
