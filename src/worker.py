@@ -18,8 +18,12 @@ SOCKET_TIMEOUT = 5.0
 """Seconds after which a broker that hangs is an error; without it a publisher waits for ever."""
 
 
-def settings(broker_url: str) -> dict[str, Any]:
-    """Return the configuration of a worker or a sender that uses `broker_url` for tasks and results."""
+def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]:
+    """Return the configuration of a worker or a sender that uses `broker_url` for tasks and results.
+
+    `timeout` in seconds bounds connecting to Redis and each of its answers.
+    """
+    sockets = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
     return {
         "broker_url": broker_url,
         "result_backend": os.environ.get("RESULT_BACKEND", broker_url),
@@ -40,11 +44,12 @@ def settings(broker_url: str) -> dict[str, Any]:
         "broker_transport_options": {
             # Seconds until an unacknowledged task is delivered again; must exceed the longest task.
             "visibility_timeout": int(os.environ.get("VISIBILITY_TIMEOUT", "3600")),
-            "socket_timeout": SOCKET_TIMEOUT,
-            "socket_connect_timeout": SOCKET_TIMEOUT,
+            **sockets,
         },
-        "redis_socket_timeout": SOCKET_TIMEOUT,
-        "redis_socket_connect_timeout": SOCKET_TIMEOUT,
+        # Without a retry policy of its own the result backend tries for 19 s before it says that Redis is down.
+        "result_backend_transport_options": {"retry_policy": {"timeout": timeout}},
+        "redis_socket_timeout": timeout,
+        "redis_socket_connect_timeout": timeout,
     }
 
 

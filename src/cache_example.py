@@ -1,0 +1,66 @@
+"""Cache a username for 10 seconds, read it at once, and read it again after 12.
+
+Uses CACHE_URL, else a cache on this machine, else an embedded server started for the length of the command.
+"""
+
+from __future__ import annotations
+
+from redis import Redis
+
+from command_line import Parser, run, seconds, wait
+from connection import one_line_errors, redis_client
+from deployment import deployment
+
+EXAMPLES = """\
+  python src/cache_example.py
+  python src/cache_example.py --key city --value Paris --ttl 2 --wait 3
+  CACHE_URL=redis://:secret@cache.example:6379/0 python src/cache_example.py"""
+
+
+def remember(cache: Redis, key: str, value: str, ttl: float) -> None:
+    """Cache `value` under `key` for `ttl` seconds, to the millisecond, in one command (``SET key value PX ttl``).
+
+    Raises:
+        redis.exceptions.RedisError: the cache does not answer or refuses the write.
+    """
+    cache.set(key, value, px=round(ttl * 1000))
+
+
+def recall(cache: Redis, key: str) -> str | None:
+    """Return the cached value of `key`, or None when it was never there or has expired (``GET key``).
+
+    Raises:
+        redis.exceptions.RedisError: the cache does not answer or refuses the read.
+    """
+    value: str | None = cache.get(key)
+    return value
+
+
+def report(key: str, value: str | None) -> None:
+    """Print what a read of `key` gave."""
+    print(f"Retrieved {key} = {value} from cache." if value is not None else f"{key} does not exist or has expired.")
+
+
+def main() -> None:
+    """Run the demonstration with the options of the command line."""
+    parser = Parser(__doc__, EXAMPLES)
+    parser.add_argument("--key", default="username", help="what to cache (default: username)")
+    parser.add_argument("--value", default="qiross", help="its value (default: qiross)")
+    parser.add_argument("--ttl", type=seconds, default=10.0, help="seconds until it expires (default: 10)")
+    parser.add_argument("--wait", type=seconds, default=12.0, help="seconds until the second read (default: 12)")
+    parser.add_timeout()
+    options = parser.parse_args()
+    with (
+        deployment("cache") as url,
+        one_line_errors(url, options.timeout),
+        redis_client(url, options.timeout) as cache,
+    ):
+        remember(cache, options.key, options.value, options.ttl)
+        print(f"Cached {options.key} = {options.value} for {options.ttl:g} seconds.", flush=True)
+        report(options.key, recall(cache, options.key))
+        wait(options.wait, f"waiting for {options.key} to expire")
+        report(options.key, recall(cache, options.key))
+
+
+if __name__ == "__main__":
+    run(main)

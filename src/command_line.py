@@ -1,0 +1,106 @@
+"""How the scripts speak: one clear line for bad input, exit code 2 for wrong usage, 1 for a failure."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+
+class UsageError(Exception):
+    """The command was called wrongly; the message says how to call it. Exit code 2."""
+
+
+class Failure(Exception):  # noqa: N818 - it reads as what it is: `raise Failure("no worker answered")`
+    """The command was called rightly and could not do its work; the message says why. Exit code 1."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def __init__(self, doc: str, examples: str) -> None:
+        """Describe the command by the first paragraph of `doc`, and show `examples` below its help."""
+        super().__init__(
+            description=doc.split("\n\n")[0],
+            epilog=f"examples:\n{examples}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """End the command with one line and exit code 2."""
+        raise UsageError(f"{message} (see --help)")
+
+    def add_timeout(self) -> None:
+        """Add ``--timeout``, the bound of every answer that the command waits for."""
+        self.add_argument(
+            "--timeout", type=seconds, default=5.0, metavar="SECONDS", help="give up on a server that hangs (default: 5)"
+        )
+
+
+def seconds(text: str) -> float:
+    """Return a positive number of seconds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    # Redis counts in milliseconds.
+    if not 0.001 <= value < math.inf:  # noqa: PLR2004 - the comment says it
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
+    return value
+
+
+def count(text: str) -> int:
+    """Return a positive whole number."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return value
+
+
+def say(line: str) -> None:
+    """Tell the person at the terminal something that is not the command's output."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def wait(duration: float, what: str) -> None:
+    """Let `duration` seconds pass; on a terminal show on stderr how much of the wait is left."""
+    deadline = time.monotonic() + duration
+    shown = sys.stderr.isatty()
+    while (left := deadline - time.monotonic()) > 0:
+        if shown:
+            print(f"\r\033[K{what}: {math.ceil(left)} s left", end="", file=sys.stderr, flush=True)
+        time.sleep(min(left, 1.0 if shown else left))
+    if shown:
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def run(main: Callable[[], None]) -> NoReturn:
+    """Run a script's `main` and exit: 0 done, 1 failure, 2 wrong usage, 130 interrupted."""
+    code = 0
+    try:
+        main()
+        sys.stdout.flush()
+    except UsageError as error:
+        code = complain(error, 2)
+    except Failure as error:
+        code = complain(error, 1)
+    except KeyboardInterrupt:
+        code = complain("interrupted", 130)
+    except BrokenPipeError:
+        # The reader of the output went away, as `| head -1` does: nothing is left to say, not even at exit.
+        sys.stdout = None  # type: ignore[assignment] # the interpreter would flush into the closed pipe again
+        code = 1
+    sys.exit(code)
+
+
+def complain(error: object, code: int) -> int:
+    """Print `error` as one line under the name of the script and return `code`."""
+    say(f"{Path(sys.argv[0]).name}: {' '.join(str(error).split())}")
+    return code

@@ -1,0 +1,153 @@
+"""Clients with sane timeouts, retries and pools, and errors that name the server but never its password."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from redis import Redis
+from redis.backoff import ExponentialBackoff
+from redis.cluster import RedisCluster
+from redis.connection import ConnectionPool
+from redis.exceptions import (
+    AuthenticationError,
+    MovedError,
+    NoPermissionError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from command_line import Failure, UsageError
+
+TIMEOUT = 5.0
+"""Seconds that a connection or an answer may take. redis-py's own default is to wait for ever."""
+
+
+def client_options(timeout: float = TIMEOUT) -> dict[str, Any]:
+    """Return the settings that every client of ours has; `timeout` in seconds for connecting and for each answer.
+
+    A dropped connection is tried again twice, at once and after 50 ms: that is a restart or a failover. A time-out is
+    not: trying a server that hangs again only multiplies the wait.
+    """
+    return {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 2, supported_errors=(RedisConnectionError,)),
+        "health_check_interval": 30,
+        "decode_responses": True,
+    }
+
+
+def node_client(host: str, port: int, **options: Any) -> Redis:
+    """Return a client of one server; options as redis-py names them go before ours."""
+    return Redis(host=host, port=port, **{**client_options(), **options})
+
+
+def checked_url(url: str, variable: str) -> str:
+    """Return `url` if redis-py can use it.
+
+    Raises:
+        UsageError: it cannot; the message names the variable that holds it, and shows nothing of it, since a
+            password that is not percent-encoded may stand anywhere in it.
+    """
+    form = "write redis://[[user]:password@]host[:port][/db], rediss:// for TLS, special characters percent-encoded"
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
+        usable = usable and (parts.path.strip("/") == "" or parts.path.strip("/").isdigit())
+        # Makes the connection object, which refuses unknown options, without connecting.
+        ConnectionPool.from_url(url).make_connection()
+    except (ValueError, TypeError, RedisError):
+        usable = False
+    if not usable:
+        raise UsageError(f"{variable} is not a Redis URL: {form}")
+    return url
+
+
+def shown(url: str) -> str:
+    """Return host and port of a URL, which is all of it that may be printed."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{host}:{parts.port or 6379}"
+
+
+def redis_client(url: str, timeout: float = TIMEOUT, **options: Any) -> Redis:
+    """Return a client of one server by its URL; connects at the first command."""
+    return Redis.from_url(url, **{**client_options(timeout), **options})
+
+
+def cluster_client(url: str, timeout: float = TIMEOUT, **options: Any) -> RedisCluster:
+    """Return a client of the cluster that the node at `url` belongs to; connects at once to learn its slots.
+
+    Raises:
+        RedisError: the node does not answer, or is no cluster node.
+    """
+    return RedisCluster.from_url(url, **{**client_options(timeout), **options})
+
+
+def is_cluster_node(client: Redis) -> bool:
+    """Ask a server whether it is a cluster node (``CLUSTER INFO`` is refused by one that is not).
+
+    Raises:
+        RedisError: the server does not answer, or refuses the user.
+    """
+    try:
+        client.execute_command("CLUSTER INFO")
+    except (NoPermissionError, AuthenticationError):
+        raise
+    except ResponseError as error:
+        if "cluster support disabled" in str(error):
+            return False
+        raise
+    return True
+
+
+@contextmanager
+def one_line_errors(url: str, timeout: float = TIMEOUT) -> Iterator[None]:
+    """Turn every redis-py error in the block into a `Failure` that names the server and the cause in one line.
+
+    Raises:
+        Failure: in place of the error of redis-py.
+    """
+    try:
+        yield
+    except RedisError as error:
+        raise Failure(explained(error, shown(url), timeout)) from error
+
+
+def explained(error: Exception, server: str, timeout: float) -> str:
+    """Return what a redis-py `error` of `server` means, and what to do about it."""
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) and isinstance(cause, Exception):
+        causes.append(cause)
+    said = " ".join(str(error) for error in causes)
+    kinds = tuple(type(error) for error in causes)
+    if _any(kinds, AuthenticationError) or "NOAUTH" in said or "WRONGPASS" in said:
+        return f"{server} refuses the user or password: check the URL (special characters percent-encoded)"
+    if _any(kinds, NoPermissionError):
+        return f"{server} refuses a command to this user: {error}"
+    if _any(kinds, socket.gaierror):
+        return f"the host of {server} does not resolve: check its name"
+    if _any(kinds, RedisTimeoutError, TimeoutError):
+        return f"{server} did not answer within {timeout:g} s: it hangs, or a firewall swallows the traffic"
+    if _any(kinds, ConnectionRefusedError) or "refused" in said:
+        return f"{server} refuses the connection: nothing listens there"
+    if "MOVED" in said or _any(kinds, MovedError):
+        return f"{server} is a cluster node: name a plain server, or give it as CLUSTER_URL"
+    if "Cluster mode is not enabled" in said:
+        return f"{server} is a plain server, not a cluster node"
+    if _any(kinds, RedisClusterException, RedisConnectionError):
+        return f"{server} cannot be reached: {error}"
+    return f"{server} answers: {error}"
+
+
+def _any(kinds: tuple[type[Exception], ...], *wanted: type[Exception]) -> bool:
+    """Tell whether one of the `kinds` is one of the `wanted`."""
+    return any(issubclass(kind, wanted) for kind in kinds)

@@ -1,0 +1,90 @@
+"""A real Celery worker as a child process of this one: ``celery -A worker worker``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from subprocess import Popen, TimeoutExpired
+
+from processes import ProcessGroup, tail
+from server_binary import EmbeddedError
+
+READY = " ready."
+"""What a worker logs when it consumes."""
+
+START_TIMEOUT = 30.0
+"""Seconds until a worker that is not ready counts as failed; one takes 0.5 s when the machine is quiet."""
+
+
+class WorkerProcess:
+    """One Celery worker process with its pool."""
+
+    def __init__(self, group: ProcessGroup, broker_url: str, name: str, environment: Mapping[str, str]) -> None:
+        """Start it; `start_worker` makes sure that it is ready."""
+        self.name = f"{name}@localhost"
+        self._log = group.folder / f"{name}.log"
+        # Without the three, a worker consumes after 0.4 s instead of 1.4: a single one has no neighbours to meet.
+        quiet = ("--without-mingle", "--without-gossip", "--without-heartbeat")
+        command = [sys.executable, "-m", "celery", "-A", "worker", "worker", "-n", self.name, "-c", "2", "-l", "INFO", *quiet]
+        self._process: Popen[bytes] = group.start(
+            command,
+            self._log,
+            cwd=Path(__file__).parent,
+            env={**os.environ, "BROKER_URL": broker_url, "PYTHONDONTWRITEBYTECODE": "1", **environment},
+        )
+
+    @property
+    def pid(self) -> int:
+        """The process id of the worker; its pool's processes are its children."""
+        return self._process.pid
+
+    def wait_ready(self, timeout: float = START_TIMEOUT) -> None:
+        """Return when the worker consumes.
+
+        Raises:
+            EmbeddedError: it ended, or was not ready within `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while READY not in self.log_tail():
+            if self._process.poll() is not None:
+                raise EmbeddedError(f"the Celery worker ended at its start:\n{self.log_tail(15)}")
+            if time.monotonic() > deadline:
+                raise EmbeddedError(f"the Celery worker is not ready after {timeout:g} s:\n{self.log_tail(15)}")
+            time.sleep(0.01)
+
+    def stop(self, timeout: float = 30.0) -> None:
+        """Ask for a warm shutdown (SIGTERM), which finishes the running tasks, and wait for the end.
+
+        Raises:
+            EmbeddedError: the worker still runs after `timeout` seconds.
+        """
+        self._process.terminate()
+        try:
+            self._process.wait(timeout)
+        except TimeoutExpired:
+            raise EmbeddedError(f"{self.name} still runs {timeout:g} s after SIGTERM:\n{self.log_tail(15)}") from None
+
+    def kill(self) -> None:
+        """End the worker at once with SIGKILL; the processes of its pool end with it."""
+        self._process.kill()
+        self._process.wait()
+
+    def log_tail(self, lines: int = 40) -> str:
+        """Return the last `lines` of its log."""
+        return tail(self._log, lines)
+
+
+def start_worker(
+    group: ProcessGroup, broker_url: str, name: str = "worker1", environment: Mapping[str, str] | None = None
+) -> WorkerProcess:
+    """Start a worker for `broker_url` in `group` and return when it consumes; `environment` changes its settings.
+
+    Raises:
+        EmbeddedError: it ended at its start, or is not ready in time; the message ends with the end of its log.
+    """
+    worker = WorkerProcess(group, broker_url, name, environment or {})
+    worker.wait_ready()
+    return worker

@@ -1,0 +1,77 @@
+"""Slot of a key, owner of a slot, spread of keys.
+
+A cluster has 16,384 slots. A key's slot is the CRC16 of the key, or of its hash tag, modulo 16,384 (Redis Cluster
+specification, "Key distribution model"), so every client knows it without asking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from redis import Redis
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS as SLOTS
+from redis.crc import key_slot
+
+__all__ = ["SLOTS", "SlotRange", "owner", "slot_of", "slot_ranges", "widest_deviation"]
+
+
+@dataclass(frozen=True)
+class SlotRange:
+    """Slots `first` to `last`, both included, with the addresses (``host:port``) of those that hold them."""
+
+    first: int
+    last: int
+    primary: str
+    replicas: tuple[str, ...]
+
+
+def slot_of(key: bytes | str) -> int:
+    """Return the slot of `key`, 0 to 16383, as ``CLUSTER KEYSLOT`` does; text counts as its UTF-8 bytes.
+
+    Only the part between the first ``{`` and the next ``}`` counts, if there is something between them: keys that
+    share this hash tag share a slot.
+    """
+    return int(key_slot(key.encode() if isinstance(key, str) else key))
+
+
+def slot_ranges(node: Redis) -> list[SlotRange]:
+    """Return who holds which slots, in order of slots, as `node` sees it (``CLUSTER SLOTS``).
+
+    Raises:
+        redis.exceptions.RedisError: the node does not answer, or is no cluster node.
+    """
+    answer = node.execute_command("CLUSTER SLOTS")
+    return sorted(
+        (
+            SlotRange(first, last, _address(entry["primary"]), tuple(sorted(map(_address, entry["replicas"]))))
+            for (first, last), entry in answer.items()
+        ),
+        key=lambda slots: slots.first,
+    )
+
+
+def _address(endpoint: Sequence[str | int]) -> str:
+    """Return host and port of an endpoint of ``CLUSTER SLOTS``."""
+    return f"{endpoint[0]}:{endpoint[1]}"
+
+
+def owner(slot: int, ranges: Sequence[SlotRange]) -> SlotRange | None:
+    """Return the range that `slot` lies in, or None when no node owns it."""
+    return next((found for found in ranges if found.first <= slot <= found.last), None)
+
+
+def widest_deviation(counts: Sequence[int]) -> tuple[int, float]:
+    """Return which of `counts` is farthest from their mean, and by what share of the whole it is off.
+
+    Counts 40, 30, 30 give (0, 0.067): the first holds 6.7 points more of the whole than an even share.
+
+    Raises:
+        ValueError: there are no counts, or all are 0.
+    """
+    total = sum(counts)
+    if not total:
+        raise ValueError("no keys, no spread")
+    shares = [count / total - 1 / len(counts) for count in counts]
+    farthest = max(range(len(counts)), key=lambda index: abs(shares[index]))
+    return farthest, shares[farthest]

