@@ -81,7 +81,8 @@ def check_run(sample_tree: SampleTree, name: str, datatable: Table) -> None:
     run = _report(sample_tree, name)
     run.pop("scenarios")
     before, after = (_written(sample_tree, file) for file in ("conftest.py", name))
-    if before.replace(microsecond=0) <= datetime.fromisoformat(run["started"]) <= after:
+    started = datetime.fromisoformat(run["started"])
+    if run["started"].endswith("+00:00") and before.replace(microsecond=0) <= started <= after:
         run["started"] = "during the run"
     version = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     run["suite"] = "this project's" if run["suite"] == version else run["suite"]

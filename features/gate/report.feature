@@ -157,6 +157,17 @@ Feature: A run ends with numbers and a verdict
         | keeps or dies     | -p xdist.plugin -n 1 | 1    | error    | dies, keeps    |
         | keeps             | features/missing     | 4    | error    | none           |
 
+    @slow
+    Scenario: a process that is lost after its last scenario is no success
+      Given these sentences too
+        """
+        def pytest_sessionfinish(session):
+            if hasattr(session.config, "workerinput"):
+                os.kill(os.getpid(), signal.SIGKILL)
+        """
+      When a user types "pytest --report results -k keeps -p xdist.plugin -n 1"
+      Then "results/report.json" has the verdict "error" and the scenarios: keeps
+
     Scenario: a feature that cannot be collected is no success
       Given the feature "pure_cache/empty.feature"
         """
