@@ -1,0 +1,143 @@
+"""The sentences about what a run reports, said of a sample tree on which a real pytest runs."""
+
+from __future__ import annotations
+
+import json
+import time
+import tomllib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+from pytest_bdd import given, parsers, then, when
+
+from fixtures.sample_tree import PROJECT
+from fixtures.waiting import eventually
+from steps.vocabulary import TYPES, assert_table, rows
+
+if TYPE_CHECKING:
+    from fixtures.measurements import Bound
+    from fixtures.sample_tree import SampleTree
+    from steps.vocabulary import Duration
+
+Table = list[list[str]]
+Record = dict[str, Any]
+
+
+@given(parsers.parse('an older "{name}" with the verdict "{verdict}"'))
+def leave_older_report(sample_tree: SampleTree, name: str, verdict: str) -> None:
+    """Leave what a run before would have left."""
+    sample_tree.write(name, json.dumps({"verdict": verdict, "scenarios": []}))
+
+
+@then(parsers.parse('"{bound:Bound}" means "{shown}", which allows {allowed} and refuses {refused}', extra_types=TYPES))
+def check_bound(bound: Bound, shown: str, allowed: str, refused: str) -> None:
+    """Compare how a bound is shown, and what it says to values."""
+    assert str(bound) == shown
+    judged = {value: bound.allows(float(value)) for value in [*allowed.split(", "), *refused.split(", ")]}
+    assert judged == {**dict.fromkeys(allowed.split(", "), True), **dict.fromkeys(refused.split(", "), False)}
+
+
+@when(parsers.parse("it is waited for within {limit:Duration}", extra_types=TYPES), target_fixture="end_of_waiting")
+def wait(limit: Duration, datatable: Table) -> str:
+    """Wait for something that becomes true after a time and takes another time to look at; return how that ends."""
+    (row,) = rows(datatable, ["TRUE AFTER", "TAKES"])
+    true_from = time.monotonic() + float(row["TRUE AFTER"])
+
+    def look() -> str:
+        """Look at it."""
+        time.sleep(float(row["TAKES"]))
+        assert time.monotonic() >= true_from, "not yet true"
+        return "it is true"
+
+    try:
+        return eventually(look, within=limit.seconds())
+    except AssertionError as failure:
+        return str(failure)
+
+
+@then(parsers.parse('the waiting ends with "{end}"'))
+def check_end(end_of_waiting: str, end: str) -> None:
+    """Compare how the waiting ended; " … " stands for what differs from run to run."""
+    assert all(part in end_of_waiting for part in end.split(" … ")), end_of_waiting
+
+
+@given(parsers.parse('a file named "{name}"'))
+def write_file(sample_tree: SampleTree, name: str) -> None:
+    """Put a file in the way."""
+    sample_tree.write(name, "in the way\n")
+
+
+@then(parsers.parse('"{name}" holds these properties'))
+def check_properties(sample_tree: SampleTree, name: str, datatable: Table) -> None:
+    """Compare the properties of each test in a JUnit file."""
+    tests = ET.parse(sample_tree.root / name).iter("testcase")  # noqa: S314 - our own run wrote it
+    seen = [(test.get("name"), prop.get("name"), prop.get("value")) for test in tests for prop in test.iter("property")]
+    assert_table(datatable, [dict(zip(("NAME", "PROPERTY", "VALUE"), row, strict=True)) for row in seen])
+
+
+@then(parsers.parse('"{name}" says of the run'))
+def check_run(sample_tree: SampleTree, name: str, datatable: Table) -> None:
+    """Compare every field of the report but the scenarios."""
+    run = _report(sample_tree, name)
+    run.pop("scenarios")
+    before, after = (_written(sample_tree, file) for file in ("conftest.py", name))
+    started = datetime.fromisoformat(run["started"])
+    if run["started"].endswith("+00:00") and before.replace(microsecond=0) <= started <= after:
+        run["started"] = "during the run"
+    version = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    run["suite"] = "this project's" if run["suite"] == version else run["suite"]
+    _assert_fields(datatable, [_timed(sample_tree, name, run)])
+
+
+@then(parsers.parse('"{name}" says of its scenarios'))
+def check_scenarios(sample_tree: SampleTree, name: str, datatable: Table) -> None:
+    """Compare every field of every scenario but the measurements."""
+    records = [_timed(sample_tree, name, record) for record in _report(sample_tree, name)["scenarios"]]
+    for record in records:
+        record.pop("measurements")
+        record["tags"] = " ".join(record["tags"])
+    _assert_fields(datatable, records)
+
+
+@then(parsers.parse('"{name}" says of its measurements'))
+def check_measurements(sample_tree: SampleTree, name: str, datatable: Table) -> None:
+    """Compare every field of every measurement."""
+    records = _report(sample_tree, name)["scenarios"]
+    _assert_fields(datatable, [{"id": r["id"], **measured} for r in records for measured in r["measurements"]])
+
+
+@then(parsers.parse('"{name}" has the verdict "{verdict}" and the scenarios: {listed}'))
+def check_verdict(sample_tree: SampleTree, name: str, verdict: str, listed: str) -> None:
+    """Compare the verdict and which scenarios are listed, "none" for an empty list."""
+    report = _report(sample_tree, name)
+    seen = ", ".join(record["id"] for record in report["scenarios"]) or "none"
+    assert (report["verdict"], seen) == (verdict, listed)
+
+
+def _report(sample_tree: SampleTree, name: str) -> Record:
+    """Return a report with the scenarios' names instead of their whole ids."""
+    report: Record = json.loads(sample_tree.read(name))
+    for record in report["scenarios"]:
+        record["id"] = record["id"].removeprefix("features/pure_cache/sample.feature::")
+    return report
+
+
+def _written(sample_tree: SampleTree, name: str) -> datetime:
+    """Return when a file was written."""
+    return datetime.fromtimestamp((sample_tree.root / name).stat().st_mtime, UTC)
+
+
+def _timed(sample_tree: SampleTree, name: str, record: Record) -> Record:
+    """Return a record with "within the run" for a duration that can be true."""
+    longest = _written(sample_tree, name) - _written(sample_tree, "conftest.py")
+    possible = 0 <= record["seconds"] <= longest.total_seconds()
+    return {**record, "seconds": "within the run"} if possible else record
+
+
+def _assert_fields(datatable: Table, records: list[Record]) -> None:
+    """Hold a table against records that must have its columns and no others."""
+    seen = [{field.upper(): value for field, value in record.items()} for record in records]
+    for record in seen:
+        assert sorted(record) == sorted(datatable[0]), f"its fields are {', '.join(record)}"
+    assert_table(datatable, seen)
