@@ -123,7 +123,7 @@ class _Plan:
             folder.mkdir(exist_ok=True)
             (folder / "nodes.conf").write_text(nodes_conf)
             # Until it is ready: replication starts at a tick of the server's clock, and these come `hz` times a second.
-            config = {**config, "hz": 100}
+            config = {"cluster-require-full-coverage": "no", **config, "hz": 100}
         server = Server(self.group, config, port=self.ports[index], binary=self.binary)
         self.started.append(server)
         return server
@@ -131,16 +131,19 @@ class _Plan:
     def boot_upside_down(self) -> list[Server]:
         """Start the cluster the quick way that the module's docstring tells."""
         indices = range(len(self.ports))
-        servers = [self.start(index, self.nodes_conf(index, ghosts=True)) for index in indices[: self.primaries]]
-        clients = [self.connect(server) for server in servers]
-        for client, ghost in zip(clients, self.ghosts, strict=True):
-            _takeover(client)
-            client.execute_command("CLUSTER FORGET", ghost)
+        servers, clients = [], []
+        # One after another: a node that hears that its neighbour is a replica takes the neighbour's slots for lost.
+        for index, ghost in enumerate(self.ghosts):
+            servers.append(self.start(index, self.nodes_conf(index, ghosts=True)))
+            clients.append(self.connect(servers[-1]))
+            _takeover(clients[-1])
+            clients[-1].execute_command("CLUSTER FORGET", ghost)
         replicas = [self.start(index, self.nodes_conf(index, ghosts=False)) for index in indices[self.primaries :]]
         clients += [self.connect(server) for server in replicas]
         wait_until_ready(clients, timeout=5.0)
         for client in clients:
             client.config_set("hz", 10)
+            client.config_set("cluster-require-full-coverage", self.config.get("cluster-require-full-coverage", "yes"))
             client.close()
         return servers + replicas
 
