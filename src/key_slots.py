@@ -41,11 +41,12 @@ def slot_ranges(node: Redis) -> list[SlotRange]:
     Raises:
         redis.exceptions.RedisError: the node does not answer, or is no cluster node.
     """
-    answer = node.execute_command("CLUSTER SLOTS")
+    # As two words: redis-py then gives the answer as it came, and not in a shape that depends on the protocol.
+    answer = node.execute_command("CLUSTER", "SLOTS")
     return sorted(
         (
-            SlotRange(first, last, _address(entry["primary"]), tuple(sorted(map(_address, entry["replicas"]))))
-            for (first, last), entry in answer.items()
+            SlotRange(first, last, _address(primary), tuple(sorted(map(_address, replicas))))
+            for first, last, primary, *replicas in answer
         ),
         key=lambda slots: slots.first,
     )
@@ -53,7 +54,8 @@ def slot_ranges(node: Redis) -> list[SlotRange]:
 
 def _address(endpoint: Sequence[str | int]) -> str:
     """Return host and port of an endpoint of ``CLUSTER SLOTS``."""
-    return f"{endpoint[0]}:{endpoint[1]}"
+    host, port = (part.decode() if isinstance(part, bytes) else part for part in endpoint[:2])
+    return f"{host}:{port}"
 
 
 def owner(slot: int, ranges: Sequence[SlotRange]) -> SlotRange | None:
