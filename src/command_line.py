@@ -37,7 +37,11 @@ class Parser(argparse.ArgumentParser):
     def add_timeout(self) -> None:
         """Add ``--timeout``, the bound of every answer that the command waits for."""
         self.add_argument(
-            "--timeout", type=seconds, default=5.0, metavar="SECONDS", help="give up on a server that hangs (default: 5)"
+            "--timeout",
+            type=seconds,
+            default=5.0,
+            metavar="SECONDS",
+            help="give up on a server that hangs (default: 5)",
         )
 
 

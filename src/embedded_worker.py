@@ -28,7 +28,21 @@ class WorkerProcess:
         self._log = group.folder / f"{name}.log"
         # Without the three, a worker consumes after 0.4 s instead of 1.4: a single one has no neighbours to meet.
         quiet = ("--without-mingle", "--without-gossip", "--without-heartbeat")
-        command = [sys.executable, "-m", "celery", "-A", "worker", "worker", "-n", self.name, "-c", "2", "-l", "INFO", *quiet]
+        command = [
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            "worker",
+            "worker",
+            "-n",
+            self.name,
+            "-c",
+            "2",
+            "-l",
+            "INFO",
+            *quiet,
+        ]
         self._process: Popen[bytes] = group.start(
             command,
             self._log,
