@@ -8,9 +8,11 @@ pytest.register_assert_rewrite("fixtures", "steps")
 pytest_plugins = [
     "fixtures.spec_check",
     "fixtures.feature_files",
+    "fixtures.stacks",
     "fixtures.sample_tree",
     "fixtures.measurements",
     "fixtures.report",
     "steps.gate",
+    "steps.pure_cache",
     "steps.report",
 ]
