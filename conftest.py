@@ -5,4 +5,4 @@ import pytest
 # Helpers assert too, and their failures should show values.
 pytest.register_assert_rewrite("fixtures", "steps")
 
-pytest_plugins = ["fixtures.spec_check", "fixtures.feature_files", "fixtures.sample_tree", "steps.gate"]
+pytest_plugins = ["fixtures.feature_files", "fixtures.sample_tree", "steps.gate"]

@@ -50,14 +50,12 @@ Feature: Feature files are tests like any other
       Examples:
         | arguments                                                  | scenarios                                                        |
         | features/                                                  | no keys / "user:1", and others / many keys[10] / many keys[500]  |
-        | features/pure_cache                                        | "user:1", and others / many keys[10] / many keys[500]            |
         | features/limits.feature                                    | no keys                                                          |
         | 'features/pure_cache/size.feature::"user:1", and others'   | "user:1", and others                                             |
         | 'features/pure_cache/size.feature::many keys'              | many keys[10] / many keys[500]                                   |
         | 'features/pure_cache/size.feature::many keys[500]'         | many keys[500]                                                   |
-        | -m 'pure_cache and not slow'                               | "user:1", and others                                             |
-        | -m core -k 'others or 500'                                 | "user:1", and others / many keys[500]                            |
-        | --deselect 'features/limits.feature::no keys' -k keys      | many keys[10] / many keys[500]                                   |
+        | -m 'pure_cache and core and not slow'                      | "user:1", and others                                             |
+        | -k 'keys and not 500' --deselect 'features/limits.feature' | many keys[10]                                                    |
         | -p xdist.plugin -n 2                                       | no keys / "user:1", and others / many keys[10] / many keys[500]  |
 
     Scenario: collecting without running
