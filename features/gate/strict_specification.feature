@@ -78,7 +78,7 @@ Feature: A specification cannot be green by accident
       Then each copy is refused at its line for its reason
       And "pure_cache/keys.feature" itself is not
 
-    Scenario: a file with nothing in it
+    Scenario: a file that holds nothing, or nothing these checks can read
       Given the feature "empty.feature"
         """
         # To be written.
@@ -87,11 +87,19 @@ Feature: A specification cannot be green by accident
         """
         Feature: Later
         """
+      And the feature "german.feature"
+        """
+        # language: de
+        Funktionalität: Schlüssel
+          Szenario: ein Schlüssel
+            Angenommen a cache
+        """
       When a user types "pytest features/"
       Then pytest exits with 2
       And pytest says
         """
         features/empty.feature:1: no "Feature:" in this file; write one or delete the file
+        features/german.feature:1: these checks read English Gherkin alone; write it without a language line
         features/later.feature:1: a feature without scenarios proves nothing; write one or delete the file
         """
 
@@ -153,9 +161,9 @@ Feature: A specification cannot be green by accident
       And the refusal of "the cache is warm" is shown <times> times
 
       Examples: asked for all features, whatever is selected of them
-        | command                       | code | times |
-        | pytest -k one                 | 2    | 1     |
-        | pytest -p xdist.plugin -n 2 . | 2    | 1     |
+        | command       | code | times |
+        | pytest -k one | 2    | 1     |
+        | pytest -n 2 . | 2    | 1     |
 
       Examples: asked for less
         | command                    | code | times |
