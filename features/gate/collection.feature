@@ -50,15 +50,13 @@ Feature: Feature files are tests like any other
       Examples:
         | arguments                                                  | scenarios                                                        |
         | features/                                                  | no keys / "user:1", and others / many keys[10] / many keys[500]  |
-        | features/pure_cache                                        | "user:1", and others / many keys[10] / many keys[500]            |
         | features/limits.feature                                    | no keys                                                          |
         | 'features/pure_cache/size.feature::"user:1", and others'   | "user:1", and others                                             |
         | 'features/pure_cache/size.feature::many keys'              | many keys[10] / many keys[500]                                   |
         | 'features/pure_cache/size.feature::many keys[500]'         | many keys[500]                                                   |
-        | -m 'pure_cache and not slow'                               | "user:1", and others                                             |
-        | -m core -k 'others or 500'                                 | "user:1", and others / many keys[500]                            |
-        | --deselect 'features/limits.feature::no keys' -k keys      | many keys[10] / many keys[500]                                   |
-        | -p xdist.plugin -n 2                                       | no keys / "user:1", and others / many keys[10] / many keys[500]  |
+        | -m 'pure_cache and core and not slow'                      | "user:1", and others                                             |
+        | -k 'keys and not 500' --deselect 'features/limits.feature' | many keys[10]                                                    |
+        | -n 2                                                       | no keys / "user:1", and others / many keys[10] / many keys[500]  |
 
     Scenario: collecting without running
       When a user types "pytest --collect-only -q"
@@ -84,7 +82,7 @@ Feature: Feature files are tests like any other
         """
 
     Scenario: the sentence that failed, its line, and the assertion's own words
-      When a user types "pytest -p xdist.plugin -n 2 --junitxml junit.xml"
+      When a user types "pytest -n 2 --junitxml junit.xml"
       Then pytest exits with 1
       And pytest says
         """
@@ -102,7 +100,7 @@ Feature: Feature files are tests like any other
         | features.pure_cache.size.feature | many keys[500]       |                                                       |
 
     Scenario: only what failed runs again
-      Given a user typed "pytest -p cacheprovider"
-      When a user types "pytest -p cacheprovider --last-failed"
+      Given a user typed "pytest"
+      When a user types "pytest --last-failed"
       Then pytest exits with 1
       And exactly too many ran

@@ -25,7 +25,7 @@ Feature: A specification cannot be green by accident
       def check(cache, count):
           assert len(cache) == count
       """
-    And the feature "keys.feature"
+    And the feature "pure_cache/keys.feature"
       """
       Feature: Keys
         Rule: A key can be read
@@ -54,13 +54,13 @@ Feature: A specification cannot be green by accident
       Then pytest exits with 0
       And pytest says
         """
-        features/keys.feature ...                                                [100%]
+        features/pure_cache/keys.feature ...
         """
 
   Rule: Every scenario that is written runs
 
     Scenario: what would vanish or pass empty
-      When each of these lines is changed in a copy of "keys.feature"
+      When each of these lines is changed in a copy of "pure_cache/keys.feature"
         | LINE                        | CHANGED TO                                    | REFUSED AT | BECAUSE                                                 |
         | Scenario Outline: many keys | Scenario Outline: one key                     | 10         | "one key" is the name of the scenario in line 3 too     |
         | Scenario: one key           | Scenario: no keys\n\nScenario: one key        | 3          | "no keys" has no steps and would pass                   |
@@ -76,9 +76,9 @@ Feature: A specification cannot be green by accident
         | Feature: Keys               | # Feature: Keys                               | 2          | no such line may stand here: 'Rule: A key can be read'  |
       And a user types "pytest --collect-only"
       Then each copy is refused at its line for its reason
-      And "keys.feature" itself is not
+      And "pure_cache/keys.feature" itself is not
 
-    Scenario: a file with nothing in it
+    Scenario: a file that holds nothing, or nothing these checks can read
       Given the feature "empty.feature"
         """
         # To be written.
@@ -87,11 +87,19 @@ Feature: A specification cannot be green by accident
         """
         Feature: Later
         """
+      And the feature "german.feature"
+        """
+        # language: de
+        Funktionalität: Schlüssel
+          Szenario: ein Schlüssel
+            Angenommen a cache
+        """
       When a user types "pytest features/"
       Then pytest exits with 2
       And pytest says
         """
         features/empty.feature:1: no "Feature:" in this file; write one or delete the file
+        features/german.feature:1: these checks read English Gherkin alone; write it without a language line
         features/later.feature:1: a feature without scenarios proves nothing; write one or delete the file
         """
 
@@ -123,7 +131,7 @@ Feature: A specification cannot be green by accident
         @then("these keys are there")
         def check_table(datatable): ...
         """
-      When each of these lines is changed in a copy of "keys.feature"
+      When each of these lines is changed in a copy of "pure_cache/keys.feature"
         | LINE                    | CHANGED TO                                 | REFUSED AT | BECAUSE                                                |
         | Then 1 keys are there   | Then one key is there                      | 6          | no definition for "then one key is there"              |
         | Then 1 keys are there   | And 1 keys are there                       | 6          | no definition for "when 1 keys are there"; there is    |
@@ -140,7 +148,7 @@ Feature: A specification cannot be green by accident
         | Then 1 keys are there   | Then these keys are there                  | 6          | needs a datatable                                      |
       And a user types "pytest --collect-only"
       Then each copy is refused at its line for its reason
-      And "keys.feature" itself is not
+      And "pure_cache/keys.feature" itself is not
 
     Scenario Outline: a sentence that no feature uses, at <command>
       Given these sentences too
@@ -153,18 +161,18 @@ Feature: A specification cannot be green by accident
       And the refusal of "the cache is warm" is shown <times> times
 
       Examples: asked for all features, whatever is selected of them
-        | command                       | code | times |
-        | pytest -k one                 | 2    | 1     |
-        | pytest -p xdist.plugin -n 2 . | 2    | 1     |
+        | command       | code | times |
+        | pytest -k one | 2    | 1     |
+        | pytest -n 2 . | 2    | 1     |
 
       Examples: asked for less
-        | command                      | code | times |
-        | pytest features/keys.feature | 0    | 0     |
+        | command                    | code | times |
+        | pytest features/pure_cache | 0    | 0     |
 
   Rule: Every example changes something
 
     Scenario: placeholders, columns and rows without effect
-      When each of these lines is changed in a copy of "keys.feature"
+      When each of these lines is changed in a copy of "pure_cache/keys.feature"
         | LINE                          | CHANGED TO                                               | REFUSED AT | BECAUSE                                            |
         | When <count> keys are written | When <cuont> keys are written                            | 12         | the examples in line 15 have no column for <cuont> |
         | When 1 keys are written       | When <count> keys are written                            | 5          | nothing fills <count>                              |
@@ -175,19 +183,19 @@ Feature: A specification cannot be green by accident
         | @core                         | Scenario Outline: no examples\n  Given a cache\n\n@core  | 9          | "no examples" is an outline without examples       |
       And a user types "pytest --collect-only"
       Then each copy is refused at its line for its reason
-      And "keys.feature" itself is not
+      And "pure_cache/keys.feature" itself is not
 
   Rule: Every tag is declared
 
     Scenario: a mistyped tag, and pytest's own markers that would silence a scenario
-      When each of these lines is changed in a copy of "keys.feature"
+      When each of these lines is changed in a copy of "pure_cache/keys.feature"
         | LINE  | CHANGED TO | REFUSED AT | BECAUSE            |
         | @core | @croe      | 9          | unknown tag @croe  |
         | @core | @skip      | 9          | unknown tag @skip  |
         | @core | @xfail     | 9          | unknown tag @xfail |
       And a user types "pytest --collect-only"
       Then each copy is refused at its line for its reason
-      And "keys.feature" itself is not
+      And "pure_cache/keys.feature" itself is not
 
   Rule: The checks never stop working silently
     They rely on parts of pytest-bdd that a new version may move.
