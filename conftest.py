@@ -6,6 +6,8 @@ import pytest
 pytest.register_assert_rewrite("fixtures", "steps")
 
 pytest_plugins = [
+    "fixtures.options",
+    "fixtures.spread",
     "fixtures.spec_check",
     "fixtures.feature_files",
     "fixtures.stacks",

@@ -27,6 +27,7 @@ def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]
     return {
         "broker_url": broker_url,
         "result_backend": os.environ.get("RESULT_BACKEND", broker_url),
+        "task_default_queue": os.environ.get("TASK_QUEUE", "celery"),
         # JSON only: a pickled payload would let whoever reaches the broker run code in the worker.
         "accept_content": ["json"],
         "task_serializer": "json",

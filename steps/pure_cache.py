@@ -13,7 +13,7 @@ from cache_example import recall, remember
 from steps.vocabulary import TYPES
 
 if TYPE_CHECKING:
-    from fixtures.embedded_stack import EmbeddedCache
+    from fixtures.deployments import Cache
     from steps.vocabulary import Duration
 
 
@@ -24,7 +24,7 @@ def key_prefix() -> str:
 
 
 @given(parsers.cfparse('"{key}" is cached as "{value}" for {ttl:Duration}', extra_types=TYPES))
-def cache_a_value(cache: EmbeddedCache, key_prefix: str, key: str, value: str, ttl: Duration) -> None:
+def cache_a_value(cache: Cache, key_prefix: str, key: str, value: str, ttl: Duration) -> None:
     """Cache a value with a ttl."""
     remember(cache.client(), key_prefix + key, value, ttl.seconds())
 
@@ -36,14 +36,14 @@ def let_time_pass(duration: Duration) -> None:
 
 
 @then(parsers.cfparse('"{key}" reads "{value}"', extra_types=TYPES))
-def read_the_value(cache: EmbeddedCache, key_prefix: str, key: str, value: str) -> None:
+def read_the_value(cache: Cache, key_prefix: str, key: str, value: str) -> None:
     """Require that a read gives the value."""
     seen = recall(cache.client(), key_prefix + key)
     assert seen == value, f"{key} reads {seen!r}, expected {value!r}"
 
 
 @then(parsers.cfparse('"{key}" is not in the cache', extra_types=TYPES))
-def miss_the_value(cache: EmbeddedCache, key_prefix: str, key: str) -> None:
+def miss_the_value(cache: Cache, key_prefix: str, key: str) -> None:
     """Require that a read misses."""
     seen = recall(cache.client(), key_prefix + key)
     assert seen is None, f"{key} still reads {seen!r}"
