@@ -14,6 +14,7 @@ pytest_plugins = [
     "fixtures.sample_tree",
     "fixtures.measurements",
     "fixtures.report",
+    "steps.celery_worker",
     "steps.gate",
     "steps.pure_cache",
     "steps.report",

@@ -11,7 +11,7 @@ import socket
 import time
 from typing import Any
 
-from celery import Celery
+from celery import Celery, Task
 
 DEFAULT_BROKER_URL = "redis://127.0.0.1:6379/0"
 SOCKET_TIMEOUT = 5.0
@@ -64,17 +64,22 @@ def add(x: float, y: float) -> float:
     return x + y
 
 
-@app.task
-def whoami() -> dict[str, Any]:
-    """Return host and process that ran this task."""
-    return {"host": socket.gethostname(), "pid": os.getpid()}
+def _who(task: Task) -> dict[str, Any]:
+    """Return the worker, host and process that run `task`."""
+    return {"worker": task.request.hostname, "host": socket.gethostname(), "pid": os.getpid()}
 
 
-@app.task
-def sleep(seconds: float) -> dict[str, Any]:
+@app.task(bind=True)
+def whoami(self: Task) -> dict[str, Any]:
+    """Return who ran this task."""
+    return _who(self)
+
+
+@app.task(bind=True)
+def sleep(self: Task, seconds: float) -> dict[str, Any]:
     """Take `seconds`, then return who ran it: stands for work that takes its time."""
     time.sleep(seconds)
-    return {"host": socket.gethostname(), "pid": os.getpid()}
+    return _who(self)
 
 
 @app.task
