@@ -122,9 +122,7 @@ def await_results(sent: Sent, bound: Bound, measure: Callable[..., None]) -> Non
 
 
 @then(parsers.cfparse("these results come back {bound:Bound}", extra_types=TYPES))
-def compare_results(
-    sent: Sent, bound: Bound, measure: Callable[..., None], datatable: Sequence[Sequence[str]]
-) -> None:
+def compare_results(sent: Sent, bound: Bound, measure: Callable[..., None], datatable: Sequence[Sequence[str]]) -> None:
     """Wait for every result and hold them against the table, in the order of sending."""
     await_results(sent, bound, measure)
     assert_table(datatable, [{"RESULT": value} for value in sent.values])
