@@ -32,8 +32,8 @@ def recall(cache: Redis, key: str) -> str | None:
     Raises:
         redis.exceptions.RedisError: the cache does not answer or refuses the read.
     """
-    value: str | None = cache.get(key)
-    return value
+    value = cache.get(key)
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def report(key: str, value: str | None) -> None:

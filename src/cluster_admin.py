@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from redis import Redis
@@ -19,7 +20,7 @@ class ClusterError(Exception):
 def even_ranges(primaries: int) -> list[tuple[int, int]]:
     """Return first and last slot of each of `primaries` shares of all slots, as even as whole numbers allow."""
     edges = [SLOTS * index // primaries for index in range(primaries + 1)]
-    return [(first, after - 1) for first, after in zip(edges, edges[1:], strict=False)]
+    return [(first, after - 1) for first, after in pairwise(edges)]
 
 
 def form(nodes: Sequence[Redis], primaries: int, timeout: float = 30.0) -> None:

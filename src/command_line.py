@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, doc: str, examples: str) -> None:
         """Describe the command by the first paragraph of `doc`, and show `examples` below its help."""
         super().__init__(
-            description=doc.split("\n\n")[0],
+            description=doc.partition("\n\n")[0],
             epilog=f"examples:\n{examples}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
@@ -99,7 +99,7 @@ def run(main: Callable[[], None]) -> NoReturn:
         code = complain("interrupted", 130)
     except BrokenPipeError:
         # The reader of the output went away, as `| head -1` does: nothing is left to say, not even at exit.
-        sys.stdout = None  # type: ignore[assignment] # the interpreter would flush into the closed pipe again
+        sys.stdout = None  # the interpreter would flush into the closed pipe again
         code = 1
     sys.exit(code)
 

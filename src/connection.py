@@ -122,32 +122,37 @@ def one_line_errors(url: str, timeout: float = TIMEOUT) -> Iterator[None]:
         raise Failure(explained(error, shown(url), timeout)) from error
 
 
+_MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] = (
+    (
+        (AuthenticationError,),
+        ("NOAUTH", "WRONGPASS"),
+        "refuses the user or password: check the URL (special characters percent-encoded)",
+    ),
+    ((NoPermissionError,), ("NOPERM",), "refuses a command to this user: {error}"),
+    ((socket.gaierror,), (), "does not resolve: check the host's name"),
+    (
+        (RedisTimeoutError, TimeoutError),
+        (),
+        "did not answer within {timeout:g} s: it hangs, or a firewall swallows the traffic",
+    ),
+    ((ConnectionRefusedError,), ("refused",), "refuses the connection: nothing listens there"),
+    ((MovedError,), ("MOVED",), "is a cluster node: name a plain server, or give it as CLUSTER_URL"),
+    ((), ("Cluster mode is not enabled",), "is a plain server, not a cluster node"),
+    ((RedisClusterException, RedisConnectionError), (), "cannot be reached: {error}"),
+    ((), ("",), "answers: {error}"),
+)
+"""Kinds of errors, words in their messages, and what they mean; the first that fits is told."""
+
+
 def explained(error: Exception, server: str, timeout: float) -> str:
     """Return what a redis-py `error` of `server` means, and what to do about it."""
     causes = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) and isinstance(cause, Exception):
         causes.append(cause)
     said = " ".join(str(error) for error in causes)
-    kinds = tuple(type(error) for error in causes)
-    if _any(kinds, AuthenticationError) or "NOAUTH" in said or "WRONGPASS" in said:
-        return f"{server} refuses the user or password: check the URL (special characters percent-encoded)"
-    if _any(kinds, NoPermissionError):
-        return f"{server} refuses a command to this user: {error}"
-    if _any(kinds, socket.gaierror):
-        return f"the host of {server} does not resolve: check its name"
-    if _any(kinds, RedisTimeoutError, TimeoutError):
-        return f"{server} did not answer within {timeout:g} s: it hangs, or a firewall swallows the traffic"
-    if _any(kinds, ConnectionRefusedError) or "refused" in said:
-        return f"{server} refuses the connection: nothing listens there"
-    if "MOVED" in said or _any(kinds, MovedError):
-        return f"{server} is a cluster node: name a plain server, or give it as CLUSTER_URL"
-    if "Cluster mode is not enabled" in said:
-        return f"{server} is a plain server, not a cluster node"
-    if _any(kinds, RedisClusterException, RedisConnectionError):
-        return f"{server} cannot be reached: {error}"
-    return f"{server} answers: {error}"
-
-
-def _any(kinds: tuple[type[Exception], ...], *wanted: type[Exception]) -> bool:
-    """Tell whether one of the `kinds` is one of the `wanted`."""
-    return any(issubclass(kind, wanted) for kind in kinds)
+    meaning = next(
+        text
+        for kinds, words, text in _MEANINGS
+        if any(isinstance(cause, kinds) for cause in causes) or any(word in said for word in words)
+    )
+    return f"{server} {meaning.format(error=error, timeout=timeout)}"

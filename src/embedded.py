@@ -40,7 +40,9 @@ def _quoted(value: str | int | Sequence[str]) -> str:
 class Server:
     """One server process on 127.0.0.1 with a data folder of its own."""
 
-    def __init__(self, group: ProcessGroup, config: Config, *, port: int | None = None, binary: str | None = None):
+    def __init__(
+        self, group: ProcessGroup, config: Config, *, port: int | None = None, binary: str | None = None
+    ) -> None:
         """Start a server with `config` in `group`; `wait_ready` or `start_server` make sure that it answers.
 
         Raises:

@@ -90,7 +90,7 @@ def start_cluster(  # noqa: PLR0913 - each describes the cluster to be made
 class _Plan:
     """The nodes of one cluster to be: their ports, ids and places."""
 
-    def __init__(  # noqa: PLR0913 - private: `start_cluster` fills it
+    def __init__(  # noqa: PLR0913, PLR0917 - private: `start_cluster` fills it
         self, group: ProcessGroup, ports: list[int], primaries: int, timeout: int, config: Config, binary: str
     ) -> None:
         """Give every node an id; node `i` follows primary `i % primaries`."""
@@ -143,7 +143,9 @@ class _Plan:
         wait_until_ready(clients, timeout=5.0)
         for client in clients:
             client.config_set("hz", 10)
-            client.config_set("cluster-require-full-coverage", self.config.get("cluster-require-full-coverage", "yes"))
+            client.config_set(
+                "cluster-require-full-coverage", str(self.config.get("cluster-require-full-coverage", "yes"))
+            )
             client.close()
         return servers + replicas
 
