@@ -118,7 +118,8 @@ def one_line_errors(url: str, timeout: float = TIMEOUT) -> Iterator[None]:
     """
     try:
         yield
-    except RedisError as error:
+    # redis-py's errors of a whole cluster are no RedisError.
+    except (RedisError, RedisClusterException) as error:
         raise Failure(explained(error, shown(url), timeout)) from error
 
 
