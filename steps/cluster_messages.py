@@ -1,4 +1,4 @@
-"""The sentences about channels, the bus between the nodes, and notifications about keys."""
+"""The sentences about channels and notifications about keys."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import given, parsers, then, when
 
-from fixtures.cluster_nodes import holder, owner_of, primaries, ranges, replicas_of
+from fixtures.cluster_nodes import owner_of, primaries, ranges, replicas_of
 from fixtures.waiting import eventually
 from key_slots import owner, slot_of
-from steps.vocabulary import TYPES, assert_table
+from steps.vocabulary import TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from fixtures.deployments import Cluster, Node
     from steps.vocabulary import Duration
 
@@ -57,59 +55,6 @@ def hear(listeners: Listeners, message: str, limit: Duration) -> None:
         heard = listener.get_sharded_message(timeout=limit.seconds())
         assert heard, f"the subscriber at {address} hears nothing within {limit.seconds():g} s"
         assert heard["data"] == message, f"the subscriber at {address} hears {heard['data']!r}"
-
-
-@when(
-    parsers.cfparse(
-        '{number:Count} sharded and {classic:Count} classic messages are published at the owner of "{channel}"',
-        extra_types=TYPES,
-    ),
-    target_fixture="published_at",
-)
-def publish_many(cluster: Cluster, key_prefix: str, number: int, classic: int, channel: str) -> str:
-    """Publish both kinds at one node, the sharded ones first; return the channel."""
-    with owner_of(cluster, key_prefix + channel).client() as client, client.pipeline(transaction=False) as pipe:
-        for _ in range(number):
-            pipe.execute_command("SPUBLISH", key_prefix + channel, "message")
-        for _ in range(classic):
-            pipe.publish(key_prefix + channel, "message")
-        pipe.execute()
-    return key_prefix + channel
-
-
-@then(parsers.cfparse("the nodes received over the bus within {limit:Duration}", extra_types=TYPES))
-def count_received(cluster: Cluster, published_at: str, limit: Duration, datatable: Sequence[Sequence[str]]) -> None:
-    """Hold what each kind of node counts as received against the table; nodes of a kind must not differ."""
-
-    def compare() -> None:
-        """Compare now: classic messages come last, so with them all have come."""
-        shard = holder(cluster, published_at)
-        seen: dict[str, set[tuple[str, str]]] = {}
-        for node in cluster.nodes:
-            if node.address != shard.primary:
-                seen.setdefault(_kind(cluster, node, shard.replicas), set()).add(_received(node))
-        for row in datatable[1:]:
-            assert len(seen[row[0]]) == 1, f"nodes that are {row[0]} differ: {seen[row[0]]}"
-        found = {kind: counts.pop() for kind, counts in seen.items()}
-        columns = ("NODE", "SHARDED", "CLASSIC")
-        assert_table(datatable, [dict(zip(columns, (row[0], *found[row[0]]), strict=True)) for row in datatable[1:]])
-
-    eventually(compare, within=limit.seconds())
-
-
-def _kind(cluster: Cluster, node: Node, replicas: Sequence[str]) -> str:
-    """Return the name that the table has for a node."""
-    if node.address in replicas:
-        return "replica of the owner"
-    role = "primary" if node in primaries(cluster) else "replica"
-    return f"{role} of other shards"
-
-
-def _received(node: Node) -> tuple[str, str]:
-    """Return how many sharded and classic messages a node has received over the bus (``CLUSTER INFO``)."""
-    with node.client() as client:
-        said = client.execute_command("CLUSTER INFO")
-    return tuple(said.get(f"cluster_stats_messages_{kind}_received", "0") for kind in ("publishshard", "publish"))
 
 
 @given("a listener for written keys at every primary", target_fixture="listeners")
