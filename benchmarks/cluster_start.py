@@ -37,6 +37,7 @@ def by_redis_cli(binary: str, redis_cli: str) -> float:
     with ProcessGroup() as group:
         plan = Plan(group, free_ports(6), 3, NODE_TIMEOUT, {}, binary)
         begun = time.monotonic()
+        # A port that somebody takes in between ends the benchmark: its figures would be of something else.
         clients = [plan.connect(server) for server in [plan.start(index) for index in range(6)]]
         create = [redis_cli, "--cluster", "create", *(server.address for server in plan.started)]
         subprocess.run([*create, "--cluster-replicas", "1", "--cluster-yes"], check=True, capture_output=True)

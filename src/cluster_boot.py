@@ -44,13 +44,13 @@ class Plan:
         """Give every node a bus port; `timeout` is ``cluster-node-timeout`` in milliseconds."""
         self.group, self.ports, self.primaries, self.timeout, self.binary = group, ports, primaries, timeout, binary
         self.config = config
-        self.bus = free_ports(len(ports))
+        self.bus = [port for port in free_ports(2 * len(ports)) if port not in ports][: len(ports)]
         self.book = NodesConf(ports, self.bus, primaries, engine_of(binary))
         self.started: list[Server] = []
 
     @property
     def can_be_quick(self) -> bool:
-        """Whether the quick way is open: it brings its own users, and needs a second primary (a lone one boots as down)."""
+        """Whether the quick way is open: it has users of its own, and a lone primary would boot as down."""
         return self.primaries > 1 and not OWN_USERS & self.config.keys()
 
     def directives(self, index: int) -> dict[str, str | int | Sequence[str]]:

@@ -59,20 +59,21 @@ def start_cluster(  # noqa: PLR0913 - each describes the cluster to be made
         EmbeddedError: the servers do not start, or form no cluster.
     """
     count = primaries * (1 + replicas)
-    for attempt in range(5):
+    for _ in range(5):
         ports = list(range(first_port, first_port + count)) if first_port else free_ports(count)
         plan = Plan(group, ports, primaries, node_timeout_ms, config or {}, server_binary(binary))
+        quick = quick and plan.can_be_quick
         try:
-            nodes = plan.boot_quickly() if quick and attempt == 0 and plan.can_be_quick else plan.boot_and_form()
+            nodes = plan.boot_quickly() if quick else plan.boot_and_form()
         except PortTakenError:
             plan.discard()
             if first_port:
                 raise PortTakenError(f"one of the ports {ports[0]} to {ports[-1]} is taken: choose others") from None
         except (ClusterError, EmbeddedError, RedisError) as error:
             plan.discard()
-            failure = error
-            if attempt > 0:
-                raise EmbeddedError(f"no cluster forms: {failure}") from failure
+            if not quick:
+                raise EmbeddedError(f"no cluster forms: {error}") from error
+            quick = False
         else:
             return EmbeddedCluster(nodes, primaries, node_timeout_ms)
     raise EmbeddedError("no free ports: five clusters in a row found one of theirs taken")
