@@ -50,10 +50,9 @@ def _written(cluster: Cluster, values: dict[str, str]) -> dict[str, str]:
     with cluster.client() as client:
         write(client, values, TTL)
     slots = ranges(cluster)
-    for held in slots:
-        # A write of this very connection: WAIT counts from the last write of its client.
-        key = next(key for key in values if owner(slot_of(key), slots) == held)
+    for held, key in {owner(slot_of(key), slots): key for key in values}.items():
         with node_at(cluster, held.primary).client() as client:
+            # A write of this very connection: WAIT counts from the last write of its client.
             client.expire(key, TTL)
             copies = len(held.replicas)
             assert client.wait(copies, 5000) == copies, f"not all replicas of {held.primary} follow it"
