@@ -17,6 +17,27 @@ Feature: The cluster is set up to survive
       Then the setting "cluster-replica-no-failover" is one of "no"
       And the setting "cluster-replica-validity-factor" is between 1 and 100
 
+    Scenario: every primary has a replica that is linked and alive
+      A replica that never finished its first copy looks healthy in `CLUSTER NODES`, and cannot take over.
+
+      Given the servers of the cluster
+      Then no node is marked as failed
+      And every primary has at least 1 live replica
+      And every replica heard from its primary at most 10 seconds ago
+
+  @core
+  Rule: The slots lie where they should
+
+    Scenario: no slot is on its way
+      A slot that was left open answers ASK for some of its keys, for ever.
+
+      Given the servers of the cluster
+      Then no slot is being moved
+
+    Scenario: no primary has much more than its share
+      Given the servers of the cluster
+      Then no primary's share of the slots is off an even one by more than 25 %
+
   @core
   Rule: Nodes are alike
 
