@@ -81,6 +81,13 @@ class WorkerProcess:
         except TimeoutExpired:
             raise EmbeddedError(f"{self.name} still runs {timeout:g} s after SIGTERM:\n{self.log_tail(15)}") from None
 
+    def wait_end(self, timeout: float) -> int:
+        """Return the exit code of a worker that ends by itself within `timeout` seconds (else EmbeddedError)."""
+        try:
+            return self._process.wait(timeout)
+        except TimeoutExpired:
+            raise EmbeddedError(f"{self.name} still runs after {timeout:g} s:\n{self.log_tail(15)}") from None
+
     def kill(self) -> None:
         """End the worker at once with SIGKILL; the processes of its pool end with it."""
         self._process.kill()

@@ -13,6 +13,8 @@ from typing import Any
 
 from celery import Celery, Task
 
+from message_signing import sign_messages
+
 DEFAULT_BROKER_URL = "redis://127.0.0.1:6379/0"
 SOCKET_TIMEOUT = 5.0
 """Seconds after which a broker that hangs is an error; without it a publisher waits for ever."""
@@ -56,6 +58,11 @@ def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]
 
 app = Celery("worker")
 app.conf.update(settings(os.environ.get("BROKER_URL", DEFAULT_BROKER_URL)))
+app.conf.include = ["example_tasks"]
+app.conf.worker_pool = os.environ.get("WORKER_POOL", "prefork")
+app.conf.worker_concurrency = int(os.environ.get("WORKER_CONCURRENCY", "2"))
+if signing_folder := os.environ.get("SIGNING_FOLDER"):
+    sign_messages(app, signing_folder)
 
 
 @app.task
