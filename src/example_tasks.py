@@ -62,10 +62,12 @@ def refuse(self: Task, times: int) -> int:
 
 @shared_task(bind=True, name="worker.stamp")
 def stamp(self: Task, seconds: float = 0.0) -> dict[str, Any]:
-    """Take `seconds` and return who ran it and when it began, in seconds since 1970."""
+    """Take `seconds` and return who ran it, when it began (seconds since 1970), and how long it had waited."""
     begun = time.time()
+    note_run(self)
     time.sleep(seconds)
-    return {"worker": self.request.hostname, "pid": os.getpid(), "begun": begun}
+    waited = begun - self.request.sent_at
+    return {"worker": self.request.hostname, "pid": os.getpid(), "begun": begun, "waited": waited}
 
 
 @shared_task(bind=True, name="worker.limited", rate_limit="10/s")

@@ -57,6 +57,13 @@ def check_runs(broker: Broker, sent: Sent, number: int, duration: Duration) -> N
     eventually(ran, within=duration.seconds())
 
 
+@then(parsers.cfparse("the first task ran {number:Count} times", extra_types=TYPES))
+def check_first_runs(broker: Broker, sent: Sent, number: int) -> None:
+    """Require how often the first task ran, now that one after it is done."""
+    runs = runs_of(broker, sent.results[0])
+    assert len(runs) == number, f"it ran {len(runs)} times"
+
+
 @then("it ran again after these waits")
 def check_waits(broker: Broker, sent: Sent, measure: Callable[..., None], datatable: Sequence[Sequence[str]]) -> None:
     """Hold the time between one run of the last task and the next against a bound a row."""
