@@ -27,6 +27,10 @@ def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]
     `timeout` in seconds bounds connecting to Redis and each of its answers.
     """
     sockets = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+    # The same for tasks and results: a prefix of all keys, and the name under which the sentinels know the primary.
+    shared = {"global_keyprefix": os.environ.get("KEY_PREFIX", "")}
+    if sentinel_primary := os.environ.get("SENTINEL_PRIMARY"):
+        shared["master_name"] = sentinel_primary
     return {
         "broker_url": broker_url,
         "result_backend": os.environ.get("RESULT_BACKEND", broker_url),
@@ -52,10 +56,11 @@ def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]
             "visibility_timeout": int(os.environ.get("VISIBILITY_TIMEOUT", "3600")),
             # Priorities that have a list of their own: four by default. Senders and workers must agree.
             "priority_steps": priority_steps(int(os.environ.get("PRIORITY_STEPS", "4"))),
+            **shared,
             **sockets,
         },
         # Without a retry policy of its own the result backend tries for 19 s before it says that Redis is down.
-        "result_backend_transport_options": {"retry_policy": {"timeout": timeout}},
+        "result_backend_transport_options": {"retry_policy": {"timeout": timeout}, **shared},
         "redis_socket_timeout": timeout,
         "redis_socket_connect_timeout": timeout,
     }
@@ -71,6 +76,11 @@ app.conf.update(settings(os.environ.get("BROKER_URL", DEFAULT_BROKER_URL)))
 app.conf.include = ["example_tasks"]
 app.conf.worker_pool = os.environ.get("WORKER_POOL", "prefork")
 app.conf.worker_concurrency = int(os.environ.get("WORKER_CONCURRENCY", "0")) or None
+if beat_every := os.environ.get("BEAT_EVERY"):
+    # What `celery beat` sends. It notes each sending at once in its file, and not every 3 minutes, as by default:
+    # a beat that was killed would send again what it had sent since.
+    app.conf.beat_schedule = {"tick": {"task": "worker.stamp", "schedule": float(beat_every)}}
+    app.conf.beat_sync_every = int(os.environ.get("BEAT_SYNC_EVERY", "1"))
 if signing_folder := os.environ.get("SIGNING_FOLDER"):
     sign_messages(app, signing_folder)
 

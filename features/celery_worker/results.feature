@@ -16,8 +16,8 @@ Feature: Results come at once and go away again
 
       Given a broker of its own with a worker whose results expire after 1 second
       When 200 tasks "add" are sent with [4, 8]
-      Then all of them are processed within 20 seconds
-      And within 5 seconds the broker holds no keys but these
+      And the worker has taken 200 of them
+      Then within 5 seconds the broker holds no keys but these
         | KEY             |
         | _kombu.binding* |
 
