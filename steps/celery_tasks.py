@@ -50,10 +50,10 @@ def start_own_worker(
     settings = {row["SETTING"]: row["VALUE"] for row in rows(datatable, ("SETTING", "VALUE"))}
     queue = f"practices-{secrets.token_hex(6)}"
     sent.app.conf.task_default_queue = queue
-    worker = broker.start_worker(TASK_QUEUE=queue, **settings)
-    # Its tasks are done by then, and a warm shutdown would take 3 s.
-    request.addfinalizer(worker.kill)
-    return [worker]
+    workers = [broker.start_worker(TASK_QUEUE=queue, **settings)]
+    # Their tasks are done by then, and a warm shutdown would take 3 s.
+    request.addfinalizer(lambda: [worker.kill() for worker in workers])
+    return workers
 
 
 @given(parsers.cfparse("a broker of its own with {number:Count} workers", extra_types=TYPES), target_fixture="broker")
