@@ -10,7 +10,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from key_slots import SLOTS, slot_ranges
+from key_slots import SLOTS, SlotRange, slot_ranges
 
 
 class ClusterError(Exception):
@@ -105,10 +105,20 @@ def why_not_ready(nodes: Sequence[Redis]) -> str | None:
         maps.append(slot_ranges(node))
         if maps[-1] != maps[0]:
             return f"{where} has another slot map than the first node"
+        if reason := _why_not_listed(maps[-1], known):
+            return f"{where} {reason}"
         if reason := _why_not_linked(node.info("replication"), known):
             return f"{where} {reason}"
     covered = sum(slots.last - slots.first + 1 for slots in maps[0])
     return None if covered == SLOTS else f"only {covered} of {SLOTS} slots are covered"
+
+
+def _why_not_listed(ranges: Sequence[SlotRange], known: dict[str, dict[str, Any]]) -> str | None:
+    """Return which replicas a slot map does not name yet, or None: a client that asks for replicas would miss them."""
+    primaries = {entry["node_id"] for entry in known.values() if entry["slots"]}
+    replicas = {address.partition("@")[0] for address, entry in known.items() if entry["master_id"] in primaries}
+    missing = replicas - {replica for slots in ranges for replica in slots.replicas}
+    return f"does not list the replica {', '.join(sorted(missing))}" if missing else None
 
 
 def _why_not_linked(replication: dict[str, Any], known: dict[str, dict[str, Any]]) -> str | None:

@@ -68,6 +68,14 @@ def count(text: str) -> int:
     return value
 
 
+def port_number(text: str) -> int:
+    """Return the number of a TCP port."""
+    value = int(text) if text.isdecimal() else 0
+    if not 0 < value < 2**16:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: name one from 1 to 65535")
+    return value
+
+
 def say(line: str) -> None:
     """Tell the person at the terminal something that is not the command's output."""
     print(line, file=sys.stderr, flush=True)

@@ -56,11 +56,15 @@ class Server:
         self._binary = server_binary(binary)
         self._log = self.folder / "log"
         self._password = str(config.get("requirepass", ""))
-        lines = {"bind": "127.0.0.1", "port": self.port, "dir": str(self.folder), **config}
         # A file, not arguments: a password in there is not for everybody who can list processes.
         self._config = self.folder / "server.conf"
-        self._config.write_text("".join(f"{name} {_quoted(value)}\n" for name, value in lines.items()))
+        self.configure(config)
         self._process = self._start()
+
+    def configure(self, config: Config) -> None:
+        """Write the directives that the process reads when it starts; one that runs already does not see them."""
+        lines = {"bind": "127.0.0.1", "port": self.port, "dir": str(self.folder), **config}
+        self._config.write_text("".join(f"{name} {_quoted(value)}\n" for name, value in lines.items()))
 
     def _start(self) -> subprocess.Popen[bytes]:
         """Start the process."""
@@ -79,6 +83,11 @@ class Server:
     def client(self, **options: Any) -> Redis:
         """Return a new client of this server; options as redis-py names them."""
         return node_client("127.0.0.1", self.port, **{"password": self._password or None, **options})
+
+    @property
+    def runs(self) -> bool:
+        """Whether the process has not ended; one that is paused runs."""
+        return self._process.poll() is None
 
     def wait_ready(self, timeout: float = START_TIMEOUT) -> None:
         """Return when the server answers commands.

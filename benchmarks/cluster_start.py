@@ -1,0 +1,69 @@
+"""Time from nothing to a ready cluster of 3 primaries with 1 replica each: our two ways and redis-cli's, side by side.
+
+Ready is what `cluster_admin.why_not_ready` says: state ok, all nodes known, one slot map, every replica linked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import time
+
+from side_by_side import rounds_of, show, summary  # isort: skip - makes src importable
+
+from cluster_admin import wait_until_ready
+from cluster_boot import Plan
+from embedded_cluster import NODE_TIMEOUT, start_cluster
+from processes import ProcessGroup
+from server_binary import engine_of, free_ports, server_binary
+
+EXAMPLES = """\
+examples:
+  python benchmarks/cluster_start.py
+  python benchmarks/cluster_start.py --server-binary /usr/bin/redis-server --rounds 20 --json"""
+
+
+def ours(binary: str, *, quick: bool) -> float:
+    """Return the seconds that `start_cluster` takes."""
+    with ProcessGroup() as group:
+        begun = time.monotonic()
+        start_cluster(group, binary=binary, quick=quick)
+        return time.monotonic() - begun
+
+
+def by_redis_cli(binary: str, redis_cli: str) -> float:
+    """Return the seconds from the start of six servers until ``redis-cli --cluster create`` made a ready cluster."""
+    with ProcessGroup() as group:
+        plan = Plan(group, free_ports(6), 3, NODE_TIMEOUT, {}, binary)
+        begun = time.monotonic()
+        # A port that somebody takes in between ends the benchmark: its figures would be of something else.
+        clients = [plan.connect(server) for server in [plan.start(index) for index in range(6)]]
+        create = [redis_cli, "--cluster", "create", *(server.address for server in plan.started)]
+        subprocess.run([*create, "--cluster-replicas", "1", "--cluster-yes"], check=True, capture_output=True)
+        wait_until_ready(clients)
+        return time.monotonic() - begun
+
+
+def main() -> None:
+    """Run the rounds and show what came of them."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=10, help="how often each way is timed (default: 10)")
+    parser.add_argument("--server-binary", help="another redis-server or valkey-server")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    options = parser.parse_args()
+    binary = server_binary(options.server_binary)
+    ways = {"quick": lambda: ours(binary, quick=True), "by its own commands": lambda: ours(binary, quick=False)}
+    redis_cli = shutil.which("redis-cli") or shutil.which("valkey-cli")
+    if redis_cli:
+        ways["redis-cli --cluster create"] = lambda: by_redis_cli(binary, redis_cli)
+    baseline = list(ways)[-1]
+    rows = summary(rounds_of(ways, options.rounds), baseline)
+    title = f"cluster of 3 + 3 nodes ready, {engine_of(binary)}; ratio to {baseline}"
+    show(title, rows, "s", as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()
