@@ -15,6 +15,7 @@ pytest_plugins = [
     "fixtures.turns",
     "fixtures.stacks",
     "fixtures.sample_tree",
+    "fixtures.addresses",
     "fixtures.measurements",
     "fixtures.report",
     # Every module of sentences: a new one is part of the suite by being there.
