@@ -43,11 +43,13 @@ class WorkerProcess:
             "INFO",
             *quiet,
         ]
+        # Its pool makes temporary folders, and a worker that is killed leaves them.
+        ours = {"TMPDIR": str(group.folder), "PYTHONDONTWRITEBYTECODE": "1"}
         self._process: Popen[bytes] = group.start(
             command,
             self._log,
             cwd=Path(__file__).parent,
-            env={**os.environ, "BROKER_URL": broker_url, "PYTHONDONTWRITEBYTECODE": "1", **environment},
+            env={**os.environ, **ours, "BROKER_URL": broker_url, **environment},
         )
 
     @property
