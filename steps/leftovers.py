@@ -13,15 +13,18 @@ from fixtures.waiting import eventually, seconds_until
 from steps.vocabulary import TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from fixtures.commands import Ended, Running
     from fixtures.measurements import Bound
 
 
 @given(parsers.parse("{servers:d} of its servers and workers run"), target_fixture="traces")
-def await_servers(running: Running, servers: int) -> Traces:
-    """Wait until the servers and workers of the command run, and remember what belongs to it."""
+def await_servers(running: Running, servers: int) -> Iterator[Traces]:
+    """Wait until the servers and workers of the command run, and remember what belongs to it.
+
+    In the end what is left after all is removed, so that a check that fails leaves nothing either.
+    """
     traces = Traces(running)
 
     def look() -> None:
@@ -31,7 +34,8 @@ def await_servers(running: Running, servers: int) -> Traces:
         assert traces.files(), "no scratch folder is there"
 
     eventually(look, within=30.0)
-    return traces
+    yield traces
+    traces.remove()
 
 
 @when("it gets Ctrl-C")
