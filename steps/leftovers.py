@@ -53,8 +53,8 @@ def send_signal(running: Running, name: str) -> None:
 @when("its xdist process gets SIGKILL")
 def kill_xdist_process(traces: Traces) -> None:
     """Kill the one process that xdist started to run scenarios in."""
-    controller = traces.running.process.pid
-    [found] = [one for one in traces.processes() if one.group == controller and one.pid != controller]
+    running = traces.running
+    [found] = [one for one in traces.processes() if one.group == running.group and one.pid != running.process.pid]
     os.kill(found.pid, signal.SIGKILL)
 
 
