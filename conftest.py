@@ -9,6 +9,7 @@ pytest.register_assert_rewrite("fixtures", "steps")
 
 pytest_plugins = [
     "fixtures.options",
+    "fixtures.audit_bounds",
     "fixtures.spread",
     "fixtures.spec_check",
     "fixtures.feature_files",

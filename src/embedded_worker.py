@@ -15,6 +15,9 @@ from server_binary import EmbeddedError
 READY = " ready."
 """What a worker logs when it consumes."""
 
+DEFAULTS = {"WORKER_CONCURRENCY": "2", "PYTHONDONTWRITEBYTECODE": "1"}
+"""Settings of `src/worker.py` for a worker beside others on one machine."""
+
 START_TIMEOUT = 30.0
 """Seconds until a worker that is not ready counts as failed; one takes 0.5 s when the machine is quiet."""
 
@@ -37,19 +40,15 @@ class WorkerProcess:
             "worker",
             "-n",
             self.name,
-            "-c",
-            "2",
             "-l",
             "INFO",
             *quiet,
         ]
-        # Its pool makes temporary folders, and a worker that is killed leaves them.
-        ours = {"TMPDIR": str(group.folder), "PYTHONDONTWRITEBYTECODE": "1"}
         self._process: Popen[bytes] = group.start(
             command,
             self._log,
             cwd=Path(__file__).parent,
-            env={**os.environ, **ours, "BROKER_URL": broker_url, **environment},
+            env={**os.environ, **DEFAULTS, "BROKER_URL": broker_url, **environment},
         )
 
     @property
@@ -82,6 +81,13 @@ class WorkerProcess:
             self._process.wait(timeout)
         except TimeoutExpired:
             raise EmbeddedError(f"{self.name} still runs {timeout:g} s after SIGTERM:\n{self.log_tail(15)}") from None
+
+    def wait_end(self, timeout: float) -> int:
+        """Return the exit code of a worker that ends by itself within `timeout` seconds (else EmbeddedError)."""
+        try:
+            return self._process.wait(timeout)
+        except TimeoutExpired:
+            raise EmbeddedError(f"{self.name} still runs after {timeout:g} s:\n{self.log_tail(15)}") from None
 
     def kill(self) -> None:
         """End the worker at once with SIGKILL; the processes of its pool end with it."""

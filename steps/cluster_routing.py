@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, parsers, then
 from redis.exceptions import MovedError
 
-from fixtures.cluster_nodes import answer, holder, node_at, owner_of, pipelined, primaries, strangers
+from fixtures.answers import answer
+from fixtures.cluster_nodes import holder, node_at, owner_of, pipelined, primaries, strangers
 from fixtures.measurements import Bound
 from key_slots import slot_of
 from steps.vocabulary import TYPES
@@ -84,3 +85,11 @@ def _redirections(cluster: Cluster, node: Node, keys: list[str]) -> int:
             return count
         waiting = sent_on
     raise AssertionError(f"requests go round in circles: {waiting}")
+
+
+@then(parsers.cfparse('"{key}" reads "{value}" through a client of the cluster'))
+def read_through_client(cluster: Cluster, key_prefix: str, key: str, value: str) -> None:
+    """Read a key as applications do."""
+    with cluster.client() as client:
+        seen = client.get(key_prefix + key)
+    assert seen == value, f"{key} reads {seen!r}"

@@ -67,7 +67,7 @@ def check_code(outcome: Ended, code: int) -> None:
     assert outcome.exit_code == code, str(outcome)
 
 
-@then(parsers.parse("it took {bound:Bound}", extra_types=TYPES))
+@then(parsers.parse("the command took {bound:Bound}", extra_types=TYPES))
 def check_time(outcome: Ended, bound: Bound, measure: Callable[..., None]) -> None:
     """Hold the time from its start to its end against the bound."""
     measure("the command", unit="s", seen=round(outcome.seconds, 2), bound=bound)

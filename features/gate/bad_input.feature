@@ -60,7 +60,7 @@ Feature: The scripts say in one line what is wrong
       Then it exits with 1
       And its standard output is empty
       And its standard error is the line "<script>: <reason>"
-      And it took within 4 seconds
+      And the command took at most 4 seconds
 
       Examples: nobody is there
         | variable    | value                           | script             | reason                                                       |
@@ -93,7 +93,7 @@ Feature: The scripts say in one line what is wrong
       When somebody runs "BROKER_URL=redis://$PAUSED python src/send_task.py"
       Then it exits with 1
       And its standard error is the line "send_task.py: $PAUSED did not answer within 5 s: it hangs, or a firewall swallows the traffic"
-      And it took between 5 and 10 seconds
+      And the command took between 5 and 10 seconds
 
   Rule: A server of its own that cannot start says why
 

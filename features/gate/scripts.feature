@@ -24,7 +24,7 @@ Feature: The scripts do what the README promises
         username does not exist or has expired.
         """
       And its standard error is the line "no CACHE_URL and no local cache: started an embedded $ENGINE for this command"
-      And it took between 12 and 18 seconds
+      And the command took between 12 and 18 seconds
 
     Scenario: another key, value, ttl and wait
       When somebody runs "python src/cache_example.py --key city --value 'New York' --ttl 0.2 --wait 0.3"
