@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from celery import Task, shared_task
+from redis import Redis
 
 from connection import redis_client
 from example_tasks import note_run
@@ -44,6 +45,21 @@ def crash(self: Task, times: int = 10**6) -> int:
     return runs
 
 
+def _book(client: Redis, order: str, seconds: float) -> None:
+    """Take `seconds`, then book one payment for `order`."""
+    time.sleep(seconds)
+    client.incr(_key(f"payments:{order}"))
+
+
+@shared_task(bind=True, name="worker.book")
+def book(self: Task, order: str, seconds: float = 0.0) -> bool:
+    """Book one payment for `order` each time that this runs: what not to do."""
+    note_run(self)
+    with redis_client(self.app.conf.broker_url) as client:
+        _book(client, order, seconds)
+    return True
+
+
 @shared_task(bind=True, name="worker.pay", max_retries=None)
 def pay(self: Task, order: str, seconds: float = 0.0) -> bool:
     """Book one payment for `order` after `seconds` of work, once, however often this is delivered.
@@ -55,8 +71,7 @@ def pay(self: Task, order: str, seconds: float = 0.0) -> bool:
         try:
             with once(client, _key(f"paid:{order}"), lease=LEASE, keep=KEEP) as first:
                 if first:
-                    time.sleep(seconds)
-                    client.incr(_key(f"payments:{order}"))
+                    _book(client, order, seconds)
         except Busy as busy:
             raise self.retry(exc=busy, countdown=LEASE / 4) from None
     return first
