@@ -57,6 +57,11 @@ class WorkerProcess:
         """The process id of the worker; its pool's processes are its children."""
         return self._process.pid
 
+    @property
+    def runs(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
     def wait_ready(self, timeout: float = START_TIMEOUT) -> None:
         """Return when the worker consumes.
 
