@@ -71,8 +71,8 @@ def delivery_settings() -> dict[str, Any]:
         "task_acks_late": os.environ.get("ACKS_LATE", "1") == "1",
         # A task that killed its process is not run again: it would kill the next one too, without end.
         "task_reject_on_worker_lost": os.environ.get("REJECT_ON_WORKER_LOST", "0") == "1",
-        # What runs when the broker is lost is cancelled: it will be delivered again, and would be done twice. Whoever waits for
-        # its result is told TaskRevokedError, although it will be run.
+        # What runs when the broker is lost is cancelled: it will be delivered again, and would be done twice. Whoever
+        # waits for its result is told TaskRevokedError, although it will be run.
         "worker_cancel_long_running_tasks_on_connection_loss": os.environ.get("CANCEL_ON_LOSS", "1") == "1",
         # Seconds that running tasks get on SIGQUIT before they go back to the queue. Keep it below the grace period
         # of whoever stops the worker (stop_grace_period in docker-compose.yml).

@@ -92,7 +92,7 @@ def check_same_process(broker: Broker) -> None:
 
 @then(parsers.cfparse('whoever asks anew reads "{state}" {bound:Bound}', extra_types=TYPES))
 def check_state_anew(sent: Sent, state: str, bound: Bound, measure: Callable[..., None]) -> None:
-    """Wait until the last task has a state for somebody who asks for the first time; a result remembers its first end."""
+    """Wait for a state of the last task as a newcomer reads it: who has seen an end of it remembers that."""
 
     def has_state() -> None:
         """Require the state."""
