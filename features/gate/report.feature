@@ -66,7 +66,11 @@ Feature: A run ends with numbers and a verdict
         """
       And "results/junit.xml" holds these properties
         | NAME   | PROPERTY                | VALUE                   |
+        | keeps  | feature                 | A sample                |
+        | keeps  | rule                    | Reads are fast          |
         | keeps  | measurement: a read [s] | seen 0.81, bound <= 2.5 |
+        | breaks | feature                 | A sample                |
+        | breaks | rule                    | Reads are fast          |
         | breaks | measurement: a read [s] | seen 3.1, bound <= 2.5  |
 
     Scenario: a run that passes lists what it measured when asked with -v
@@ -112,11 +116,11 @@ Feature: A run ends with numbers and a verdict
         | SUITE          | STARTED        | SECONDS        | STACK    | ENGINES | VERDICT | TROUBLES                                                                  |
         | this project's | during the run | within the run | embedded | {}      | refused | ['features/pure_cache/sample.feature::stack: the server did not start'] |
       And "results/report.json" says of its scenarios
-        | ID     | PRACTICE   | FEATURE  | RULE           | LINE | ROW | TAGS | STATUS  | REASON                             | SECONDS        |
-        | breaks | pure_cache | A sample | Reads are fast | 6    | {}  |      | failed  | a read: seen 3.1 s, bound <= 2.5 s | within the run |
-        | cannot | pure_cache | A sample | Reads are fast | 9    | {}  | core | skipped | one node only                      | within the run |
-        | keeps  | pure_cache | A sample | Reads are fast | 4    | {}  | core | passed  | None                               | within the run |
-        | stack  | pure_cache | A sample | Reads are fast | 13   | {}  |      | error   | the server did not start           | within the run |
+        | ID     | PRACTICE   | FEATURE  | RULE           | LINE | ROW | TAGS | STATUS  | REASON                             | STARTED        | SECONDS        |
+        | breaks | pure_cache | A sample | Reads are fast | 6    | {}  |      | failed  | a read: seen 3.1 s, bound <= 2.5 s | during the run | within the run |
+        | cannot | pure_cache | A sample | Reads are fast | 9    | {}  | core | skipped | one node only                      | during the run | within the run |
+        | keeps  | pure_cache | A sample | Reads are fast | 4    | {}  | core | passed  | None                               | during the run | within the run |
+        | stack  | pure_cache | A sample | Reads are fast | 13   | {}  |      | error   | the server did not start           | during the run | within the run |
       And "results/report.json" says of the measurements of its scenarios
         | ID     | NAME   | UNIT | BOUND  | SEEN |
         | breaks | a read | s    | <= 2.5 | 3.1  |
