@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import time
 import tomllib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
-from pytest_bdd import given, parsers, then, when
+from pytest_bdd import given, parsers, then
 
 from fixtures.sample_tree import PROJECT
-from fixtures.waiting import eventually
-from steps.vocabulary import TYPES, assert_table, rows
+from steps.vocabulary import assert_table, rows
 
 if TYPE_CHECKING:
-    from fixtures.measurements import Bound
     from fixtures.sample_tree import SampleTree
-    from steps.vocabulary import Duration
 
 Table = list[list[str]]
 Record = dict[str, Any]
@@ -28,38 +24,6 @@ Record = dict[str, Any]
 def leave_older_report(sample_tree: SampleTree, name: str, verdict: str) -> None:
     """Leave what a run before would have left."""
     sample_tree.write(name, json.dumps({"verdict": verdict, "scenarios": []}))
-
-
-@then(parsers.parse('"{bound:Bound}" means "{shown}", which allows {allowed} and refuses {refused}', extra_types=TYPES))
-def check_bound(bound: Bound, shown: str, allowed: str, refused: str) -> None:
-    """Compare how a bound is shown, and what it says to values."""
-    assert str(bound) == shown
-    judged = {value: bound.allows(float(value)) for value in [*allowed.split(", "), *refused.split(", ")]}
-    assert judged == {**dict.fromkeys(allowed.split(", "), True), **dict.fromkeys(refused.split(", "), False)}
-
-
-@when(parsers.parse("it is waited for within {limit:Duration}", extra_types=TYPES), target_fixture="end_of_waiting")
-def wait(limit: Duration, datatable: Table) -> str:
-    """Wait for something that becomes true after a time and takes another time to look at; return how that ends."""
-    (row,) = rows(datatable, ["TRUE AFTER", "TAKES"])
-    true_from = time.monotonic() + float(row["TRUE AFTER"])
-
-    def look() -> str:
-        """Look at it."""
-        time.sleep(float(row["TAKES"]))
-        assert time.monotonic() >= true_from, "not yet true"
-        return "it is true"
-
-    try:
-        return eventually(look, within=limit.seconds())
-    except AssertionError as failure:
-        return str(failure)
-
-
-@then(parsers.parse('the waiting ends with "{end}"'))
-def check_end(end_of_waiting: str, end: str) -> None:
-    """Compare how the waiting ended; " … " stands for what differs from run to run."""
-    assert all(part in end_of_waiting for part in end.split(" … ")), end_of_waiting
 
 
 @given(parsers.parse('a file named "{name}"'))
@@ -111,6 +75,25 @@ def check_verdict(sample_tree: SampleTree, name: str, verdict: str, listed: str)
     report = _report(sample_tree, name)
     seen = ", ".join(record["id"] for record in report["scenarios"]) or "none"
     assert (report["verdict"], seen) == (verdict, listed)
+
+
+@then(parsers.parse('"{name}" names the trouble: {trouble}'))
+def check_troubles(sample_tree: SampleTree, name: str, trouble: str) -> None:
+    """Find why the run is not whole, "none" for no reason; the reason itself is one line."""
+    troubles = _report(sample_tree, name)["troubles"]
+    assert [one for one in troubles if trouble in one] or (trouble == "none" and not troubles), troubles
+    assert not any("\n" in one for one in troubles), troubles
+
+
+@then(parsers.parse('"{name}" keeps this evidence'))
+def check_evidence(sample_tree: SampleTree, name: str, datatable: Table) -> None:
+    """Find each row's words in the evidence of the one scenario, "none" when there is nothing."""
+    (record,) = _report(sample_tree, name)["scenarios"]
+    for row in rows(datatable, ["TITLE", "TEXT"]):
+        found = [
+            one for one in record["evidence"] if one["title"].startswith(row["TITLE"]) and row["TEXT"] in one["text"]
+        ]
+        assert found or (row["TITLE"] == "none" and not record["evidence"]), record["evidence"]
 
 
 def _report(sample_tree: SampleTree, name: str) -> Record:

@@ -1,19 +1,17 @@
-"""The sentences about what other tools read: messages, CI's files, and the comparison of two runs."""
+"""The sentences about what other tools read: messages and CI's files."""
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from pytest_bdd import given, parsers, then
 
-from fixtures.baseline import compare
 from fixtures.cucumber_schema import problems
-from steps.vocabulary import assert_table, rows
+from steps.vocabulary import assert_table
 
 if TYPE_CHECKING:
     from fixtures.sample_tree import Outcome, SampleTree
@@ -26,24 +24,6 @@ def pretend_job(sample_tree: SampleTree) -> None:
     """Set what GitHub sets for each step of a job."""
     place = {"GITHUB_WORKSPACE": str(sample_tree.root), "GITHUB_STEP_SUMMARY": str(sample_tree.root / "job.md")}
     sample_tree.environment = {"GITHUB_ACTIONS": "true", **place}
-
-
-@given(parsers.parse('in "{name}" the run was different'))
-def change_report(sample_tree: SampleTree, name: str, datatable: Table) -> None:
-    """Let an older report say something else of some scenarios."""
-    report = json.loads(sample_tree.read(name))
-    wanted = {row["SCENARIO"]: row for row in rows(datatable, ["SCENARIO", "STATUS", "SECONDS", "SEEN"])}
-    for record in report["scenarios"]:
-        row = wanted[record["id"].partition("::")[2]]
-        record |= {"status": row["STATUS"], "seconds": float(row["SECONDS"])}
-        record["measurements"][0]["seen"] = int(row["SEEN"])
-    sample_tree.write(name, json.dumps(report))
-
-
-@given(parsers.parse('the text "{text}" in a file "{name}"'))
-def write_text(sample_tree: SampleTree, name: str, text: str) -> None:
-    """Write a file."""
-    sample_tree.write(name, text)
 
 
 @then(parsers.parse('every line of "{name}" is a valid Cucumber message'))
@@ -114,22 +94,3 @@ def check_picture(sample_tree: SampleTree, name: str, text: str) -> None:
 def check_job(sample_tree: SampleTree, folder: str) -> None:
     """Compare what GitHub shows with the file."""
     assert sample_tree.read("job.md") == sample_tree.read(f"{folder}/summary.md")
-
-
-@then(
-    parsers.parse(
-        "of 12 scenarios at {pace:g} times the time, with a noise of {noise:g} %, one at {own:g} times is told: {told}"
-    )
-)
-def check_slower(pace: float, noise: float, own: float, told: str) -> None:
-    """Compare two runs whose scenarios differ as said."""
-    spread = [pace * math.exp(noise / 100 * (number - 5) / 3.3) for number in range(11)]
-    before = [_record(number, 2.0) for number in range(12)]
-    after = [_record(number, 2.0 * factor) for number, factor in enumerate([*spread, own])]
-    changes = compare({"started": "before", "scenarios": before}, after)["changes"]
-    assert [(one["id"], one["kind"]) for one in changes] == ([("11", "slower")] if told == "yes" else []), changes
-
-
-def _record(number: int, seconds: float) -> dict[str, Any]:
-    """Return a scenario that passed."""
-    return {"id": str(number), "status": "passed", "seconds": seconds, "measurements": [], "reason": None}

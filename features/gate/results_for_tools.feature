@@ -86,6 +86,7 @@ Feature: Other tools read the results of a run
 
   Rule: CI shows features and scenarios by their names
 
+    @slow
     Scenario: junit.xml names feature and rule
       Given a user typed "pytest --report results -k 'a and 5 and not 50 or small'"
       Then "results/junit.xml" holds these tests
@@ -109,7 +110,7 @@ Feature: Other tools read the results of a run
         """
       And no line that pytest says begins with "::set-output"
 
-    Scenario: the job's summary, the badge and no annotation elsewhere
+    Scenario: the job's summary and the badge
       Given a job of GitHub
       When a user types "pytest --report results"
       Then "results/summary.md" reads, but for the time it took
@@ -130,58 +131,3 @@ Feature: Other tools read the results of a run
         """
       And "results/badge.svg" is a picture that says "redis-practices: refused"
       And the summary of the job is that of "results"
-
-  Rule: A run says what is different from an earlier one
-
-    Scenario: a scenario that broke, one that got slower, and one that holds again
-      Given a user typed "pytest --report results -m 'not slow'"
-      And in "results/report.json" the run was different
-        | SCENARIO                      | STATUS | SECONDS | SEEN |
-        | a cache of <size>: filled[5]  | passed | 0.01    | 5    |
-        | a cache of <size>: filled[50] | failed | 0.01    | 50   |
-        | a small cache                 | passed | 0.01    | 9    |
-      When a user types "pytest --report later --baseline results/report.json"
-      Then pytest says
-        """
-        since
-        broke: features/pure_cache/size.feature::a cache of <size>: filled[5] (was passed, is failed: room for 5 keys: 100% full)
-        worse: features/pure_cache/last.feature::a small cache (room: was 9 keys, is 1 keys, bound >= 1 keys)
-        """
-      And "later/index.html" shows
-        """
-        Since
-        worse
-        features/pure_cache/last.feature::a small cache
-        room: was 9 keys, is 1 keys, bound >= 1 keys
-        """
-      And "later/summary.md" holds "| worse | features/pure\_cache/last.feature::a small cache |"
-
-    Scenario Outline: whether a run of 12 scenarios at <pace> times the time, one of them at <its pace>, is told as slower
-      Then of 12 scenarios at <pace> times the time, with a noise of <noise> %, one at <its pace> times is told: <told>
-
-      Examples:
-        | pace | noise | its pace | told |
-        | 1    | 5     | 1.4      | no   |
-        | 1    | 5     | 1.8      | yes  |
-        | 3    | 5     | 3.5      | no   |
-        | 3    | 5     | 6        | yes  |
-        | 1    | 40    | 1.8      | no   |
-        | 1    | 40    | 20       | yes  |
-        | 0.5  | 5     | 1        | yes  |
-
-    Scenario Outline: a baseline that is none: <holding>
-      Given the text "<holding>" in a file "old.json"
-      When a user types "pytest --baseline <named>"
-      Then pytest exits with 4
-      And pytest says
-        """
-        ERROR: --baseline: cannot use <named> (<why>); name the report.json of an earlier run
-        """
-
-      Examples:
-        | named    | holding             | why                              |
-        | none     | another file        | No such file or directory        |
-        | old.json | in the way          | it is not as this suite writes it |
-        | old.json | [1]                 | it is not as this suite writes it |
-        | old.json | {"scenarios": [{}]} | it is not as this suite writes it |
-        | old.json | {"scenarios": []}   | it holds no scenario             |
