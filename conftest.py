@@ -9,12 +9,14 @@ pytest.register_assert_rewrite("fixtures", "steps")
 
 pytest_plugins = [
     "fixtures.options",
+    "fixtures.audit_bounds",
     "fixtures.spread",
     "fixtures.spec_check",
     "fixtures.feature_files",
     "fixtures.turns",
     "fixtures.stacks",
     "fixtures.sample_tree",
+    "fixtures.addresses",
     "fixtures.measurements",
     "fixtures.charts",
     "fixtures.browser",

@@ -51,9 +51,9 @@ def seconds(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    # Redis counts in milliseconds.
-    if not 0.001 <= value < math.inf:  # noqa: PLR2004 - the comment says it
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
+    # Redis counts in milliseconds, and what a system takes as a time-out ends somewhere.
+    if not 0.001 <= value <= 1e8:  # noqa: PLR2004 - the comment says it
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds: give a positive one, at most 1e8")
     return value
 
 
@@ -65,6 +65,14 @@ def count(text: str) -> int:
         value = 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return value
+
+
+def port_number(text: str) -> int:
+    """Return the number of a TCP port."""
+    value = int(text) if text.isdecimal() else 0
+    if not 0 < value < 2**16:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: name one from 1 to 65535")
     return value
 
 

@@ -60,6 +60,8 @@ def checked_url(url: str, variable: str) -> str:
     form = "write redis://[[user]:password@]host[:port][/db], rediss:// for TLS, special characters percent-encoded"
     try:
         parts = urlsplit(url)
+        if parts.scheme == "unix":
+            raise UsageError(f"{variable} is a unix socket, and a host and port are needed: {form}")
         usable = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
         usable = usable and (parts.path.strip("/") == "" or parts.path.strip("/").isdigit())
         # Makes the connection object, which refuses unknown options, without connecting.

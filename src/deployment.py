@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Literal
 
-from command_line import Failure, UsageError, say
+from command_line import Failure, UsageError, port_number, say
 from connection import checked_url
 from embedded import BROKER, CACHE, start_server
 from embedded_cluster import start_cluster
@@ -29,22 +30,32 @@ def deployment(kind: Kind) -> Iterator[str]:
     (``CACHE_PORT``, ``CLUSTER_PORT_1``, ``BROKER_PORT``, as ``docker-compose.yml`` uses them).
 
     Raises:
-        UsageError: the variable holds no Redis URL.
+        UsageError: a variable holds no Redis URL, or no port.
         Failure: nothing is there and no embedded deployment can be started.
     """
     url = given_url(kind) or local_url(kind)
     if url:
         yield url
         return
-    with ExitStack() as stack:
-        try:
-            group = stack.enter_context(ProcessGroup())
-            url = start(kind, group)
-        except (EmbeddedError, OSError) as error:
-            raise Failure(f"no embedded {kind} can be started: {error}") from error
-        engine = engine_of(server_binary())
+    with embedded(kind) as (url, engine):
         say(f"no {kind.upper()}_URL and no local {kind}: started an embedded {engine} for this command")
         yield url
+
+
+@contextmanager
+def embedded(kind: Kind, port: int | None = None) -> Iterator[tuple[str, str]]:
+    """Yield URL and engine of an embedded deployment that ends with the block; `port` is that of its first server.
+
+    Raises:
+        Failure: it cannot be started, for one because the port is taken.
+    """
+    with ExitStack() as stack:
+        try:
+            engine = engine_of(server_binary())
+            url = start(kind, stack.enter_context(ProcessGroup()), port)
+        except (EmbeddedError, OSError) as error:
+            raise Failure(f"no embedded {kind} can be started: {error}") from error
+        yield url, engine
 
 
 def given_url(kind: Kind) -> str | None:
@@ -59,12 +70,17 @@ def given_url(kind: Kind) -> str | None:
 
 
 def local_url(kind: Kind) -> str | None:
-    """Return the URL of what answers on a default port of this machine, or None."""
+    """Return the URL of what answers on a default port of this machine, or None.
+
+    Raises:
+        UsageError: the environment names a port that is none.
+    """
     variable = "CLUSTER_PORT_1" if kind == "cluster" else f"{kind.upper()}_PORT"
     named = os.environ.get(variable)
-    if named and not named.isdigit():
-        raise UsageError(f"{variable} is not a port number")
-    ports = (int(named),) if named else LOCAL_PORTS[kind]
+    try:
+        ports = (port_number(named),) if named else LOCAL_PORTS[kind]
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(f"{variable}: {error}") from None
     return next((f"redis://127.0.0.1:{port}/0" for port in ports if answers("127.0.0.1", port)), None)
 
 

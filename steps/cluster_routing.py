@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, parsers, then
 from redis.exceptions import MovedError
 
-from fixtures.cluster_nodes import answer, holder, node_at, owner_of, primaries, strangers
+from fixtures.answers import answer
+from fixtures.cluster_nodes import holder, node_at, owner_of, pipelined, primaries, strangers
 from fixtures.measurements import Bound
 from key_slots import slot_of
 from steps.vocabulary import TYPES
@@ -64,19 +65,31 @@ def count_redirections(
     cluster: Cluster, key_prefix: str, keys: int, bound: Bound, measure: Callable[..., None]
 ) -> None:
     """Follow the redirections from each primary to each key, and measure the longest way."""
-    longest = max(
-        _redirections(cluster, node, f"{key_prefix}{number}") for node in primaries(cluster) for number in range(keys)
-    )
+    names = [f"{key_prefix}{number}" for number in range(keys)]
+    longest = max(_redirections(cluster, node, names) for node in primaries(cluster))
     measure("redirections to a key's owner, at most", unit="", bound=bound, seen=longest)
 
 
-def _redirections(cluster: Cluster, node: Node, key: str) -> int:
-    """Return how often a request for `key` that starts at `node` is sent elsewhere."""
+def _redirections(cluster: Cluster, node: Node, keys: list[str]) -> int:
+    """Return how often requests for `keys` that start at `node` are sent elsewhere, at most."""
+    waiting = {node.address: keys}
     for count in range(6):
-        with node.client() as client:
-            said = answer(client, "EXISTS", key)
-        if not isinstance(said, MovedError):
-            assert isinstance(said, int), f"{node.address} answers {said!r}"
+        sent_on: dict[str, list[str]] = {}
+        for address, names in waiting.items():
+            for name, said in zip(names, pipelined(node_at(cluster, address), "EXISTS", names), strict=True):
+                if isinstance(said, MovedError):
+                    sent_on.setdefault(f"{said.host}:{said.port}", []).append(name)
+                else:
+                    assert isinstance(said, int), f"{address} answers {said!r}"
+        if not sent_on:
             return count
-        node = node_at(cluster, f"{said.host}:{said.port}")
-    raise AssertionError(f"a request for {key} goes round in circles")
+        waiting = sent_on
+    raise AssertionError(f"requests go round in circles: {waiting}")
+
+
+@then(parsers.cfparse('"{key}" reads "{value}" through a client of the cluster'))
+def read_through_client(cluster: Cluster, key_prefix: str, key: str, value: str) -> None:
+    """Read a key as applications do."""
+    with cluster.client() as client:
+        seen = client.get(key_prefix + key)
+    assert seen == value, f"{key} reads {seen!r}"

@@ -9,6 +9,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from fixtures.cluster_nodes import node_at
+from fixtures.deployments import Unsupported
 from fixtures.measurements import Bound
 from fixtures.slot_maps import SOURCES, differences, slot_map
 from steps.vocabulary import TYPES, rows
@@ -16,7 +17,7 @@ from steps.vocabulary import TYPES, rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fixtures.deployments import Cluster, Private
+    from fixtures.deployments import Cluster, Private, Stack
 
 
 @given(
@@ -26,6 +27,34 @@ if TYPE_CHECKING:
 def have_own_cluster(private: Private, primaries: int, replicas: int) -> Cluster:
     """Have a cluster for this scenario alone; what follows speaks of it."""
     return private.cluster(primaries, replicas)
+
+
+@given(
+    parsers.cfparse("a cluster of {primaries:Count} primaries without replicas", extra_types=TYPES),
+    target_fixture="cluster",
+)
+def have_bare_cluster(private: Private, primaries: int) -> Cluster:
+    """Have a cluster for this scenario alone in which nothing replaces a primary."""
+    return private.cluster(primaries, 0)
+
+
+@given(
+    parsers.cfparse(
+        "a cluster of {primaries:Count} primaries with {replicas:Count} replica each and these settings",
+        extra_types=TYPES,
+    ),
+    target_fixture="cluster",
+)
+def have_configured_cluster(
+    private: Private, stack: Stack, primaries: int, replicas: int, datatable: Sequence[Sequence[str]]
+) -> Cluster:
+    """Have a cluster with settings of its own, if the engine knows them."""
+    settings = {row["SETTING"]: row["VALUE"] for row in rows(datatable, ("SETTING", "VALUE"))}
+    with stack.cluster().nodes[0].client() as client:
+        unknown = [name for name in settings if not client.config_get(name)]
+    if unknown:
+        raise Unsupported(f"needs a server that has the setting {', '.join(unknown)}")
+    return private.cluster(primaries, replicas, config=settings)
 
 
 @then("every node says of the cluster")

@@ -11,7 +11,6 @@ Feature: The nodes form one cluster
         | cluster_state          | ok    |
         | cluster_slots_assigned | 16384 |
         | cluster_slots_ok       | 16384 |
-        | cluster_slots_pfail    | 0     |
         | cluster_slots_fail     | 0     |
 
     Scenario: all nodes give one map in which each slot has exactly one primary

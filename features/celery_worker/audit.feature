@@ -1,0 +1,56 @@
+Feature: The broker is set up as a broker
+  A broker that evicts loses tasks without a word, and one that keeps nothing on disk loses them when it
+  restarts. Celery sees neither: its senders got their answer. Both are settings, and can be read.
+  `practices.toml` changes a bound.
+
+  @core
+  Rule: A task is never evicted
+
+    Scenario: the policy evicts nothing that is a task
+      Queues have no ttl, so the volatile policies leave them alone.
+
+      Given the servers of the broker
+      Then the setting "maxmemory-policy" is one of "noeviction, volatile-lru, volatile-lfu, volatile-ttl, volatile-random, volatile-lrm"
+
+    Scenario: nothing was ever evicted
+      Given the servers of the broker
+      Then the field "evicted_keys" is exactly 0
+
+  Rule: What was acknowledged survives a restart
+
+    Scenario: every write is logged, and the log is written at least once a second
+      Given the servers of the broker
+      Then the setting "appendonly" is one of "yes"
+      And the setting "appendfsync" is one of "everysec, always"
+
+    Scenario: the log can be written
+      Given the servers of the broker
+      Then the field "aof_last_write_status" is one of "ok"
+      And the field "rdb_last_bgsave_status" is one of "ok"
+
+  Rule: There is room for tasks and workers
+
+    Scenario: the memory is not nearly full
+      A full broker refuses tasks and cannot even be drained (celery#5716).
+
+      Given the servers of the broker
+      Then the field "used_memory" is at most 80 % of the field "maxmemory"
+
+    Scenario: connections are not refused
+      A worker has about ten connections, each of its pool's processes two more.
+
+      Given the servers of the broker
+      Then the setting "maxclients" is at least 1000
+      And the field "connected_clients" is at most 80 % of the setting "maxclients"
+
+  Rule: A connection that died in silence is noticed
+
+    Scenario: the server asks idle connections whether they live
+      Given the servers of the broker
+      Then the setting "tcp-keepalive" is between 1 and 300
+
+    Scenario: idle workers are not cut off
+      A worker that waits for tasks says nothing. A server that closes idle connections makes it start again and again.
+
+      Given the servers of the broker
+      Then the setting "timeout" is one of "0"

@@ -1,0 +1,27 @@
+Feature: What goes to the broker comes out of it
+  A task is a value in a list, and a result is a message on a channel. What drops one in a thousand of them
+  between sender and server loses orders, and nothing logs it.
+
+  @core
+  Rule: What was acknowledged is there, whole
+
+    Scenario: no acknowledged write is lost
+      Given a writer and a reader of the broker
+      Then of 2000 acknowledged writes exactly 0 are lost
+
+    Scenario: a large payload comes back as it was
+      Given a writer and a reader of the broker
+      Then a value of 1048576 bytes comes back as it was
+
+  @core
+  Rule: Results reach those who wait for them
+
+    Scenario: a published message reaches its subscriber
+      Given a writer and a reader of the broker
+      Then a published message reaches its subscriber within 1 second
+
+  Rule: Results that nobody reads go away
+
+    Scenario: a key lives as long as its ttl
+      Given a writer and a reader of the broker
+      Then a key with a ttl of 1 second is gone between 0.99 and 1.5 seconds

@@ -1,0 +1,82 @@
+"""What a server says of itself, asked once, for judging a deployment without sending it any traffic.
+
+Managed services refuse some of these commands; who may not ask gets `Refused`, which names the command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import NoPermissionError, ResponseError
+
+
+class Refused(Exception):  # noqa: N818 - it is no error of ours: the server keeps something to itself
+    """The server does not let this user ask; the message names the command."""
+
+
+def settings(client: Redis) -> dict[str, str]:
+    """Return every setting of the server (``CONFIG GET *``).
+
+    Raises:
+        Refused: the command is refused to this user, or the service does not have it.
+        redis.exceptions.RedisError: the server does not answer.
+    """
+    return {str(name): str(value) for name, value in _asked(client, "CONFIG", "GET", "*").items()}
+
+
+def facts(client: Redis) -> dict[str, Any]:
+    """Return every field that the server tells of itself (``INFO everything``).
+
+    Raises:
+        Refused: as `settings` does.
+        redis.exceptions.RedisError: the server does not answer.
+    """
+    try:
+        return dict(client.info("everything"))
+    except (NoPermissionError, ResponseError) as error:
+        raise Refused(f"INFO is refused: {error}") from None
+
+
+def _asked(client: Redis, *command: str) -> Mapping[Any, Any]:
+    """Return the answer of a command that comes as pairs (Refused)."""
+    try:
+        answer = client.execute_command(*command)
+    except (NoPermissionError, ResponseError) as error:
+        raise Refused(f"{' '.join(command[:2])} is refused: {error}") from None
+    if isinstance(answer, Mapping):
+        return answer
+    return dict(zip(answer[::2], answer[1::2], strict=True))
+
+
+def version_of(told: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
+    """Return engine and version from `facts`, like ``("valkey", (9, 1, 2))``."""
+    # Valkey's redis_version is the Redis that it claims to be compatible with.
+    engine = "valkey" if "valkey_version" in told else str(told.get("server_name", "redis"))
+    version = str(told.get(f"{engine}_version", told.get("redis_version", "0")))
+    return engine, tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+def user_of(client: Redis) -> str:
+    """Return as whom the server knows `client` (``ACL WHOAMI``, since 6.0).
+
+    Raises:
+        Refused: as `settings` does.
+    """
+    try:
+        return str(client.acl_whoami())
+    except (NoPermissionError, ResponseError) as error:
+        raise Refused(f"ACL WHOAMI is refused: {error}") from None
+
+
+def may_run(client: Redis, *command: str) -> bool:
+    """Tell whether the user of `client` may run a command, without running it (``ACL DRYRUN``, since 7.0).
+
+    Raises:
+        Refused: as `settings` does.
+    """
+    try:
+        return str(client.execute_command("ACL DRYRUN", user_of(client), *command)) == "OK"
+    except (NoPermissionError, ResponseError) as error:
+        raise Refused(f"ACL DRYRUN is refused: {error}") from None

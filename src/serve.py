@@ -1,0 +1,38 @@
+"""Start one deployment on this machine and keep it until Ctrl-C: a cache, a cluster, or a broker with its worker.
+
+Its URL is printed when it is ready. In the end nothing of it is left: no process and no file.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import suppress
+from typing import get_args
+
+from command_line import Parser, port_number, run, say
+from deployment import Kind, embedded
+
+EXAMPLES = """\
+  python src/serve.py cache
+  python src/serve.py cluster --port 7001      (the six ports from 7001 on)
+  python src/serve.py broker --port 6379       (with a worker; python src/send_task.py finds it there)"""
+
+
+def main() -> None:
+    """Start what the command line names and wait for the end."""
+    parser = Parser(__doc__, EXAMPLES)
+    parser.add_argument("kind", choices=get_args(Kind), help="what to start")
+    parser.add_argument("--port", type=port_number, help="the port of its first server (default: a free one)")
+    options = parser.parse_args()
+    # A service manager ends it as a person does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt), embedded(options.kind, options.port) as (url, engine):
+        print(url, flush=True)
+        say(f"an embedded {engine} serves this {options.kind} until Ctrl-C")
+        while True:
+            time.sleep(1.0)
+
+
+if __name__ == "__main__":
+    run(main)
