@@ -94,21 +94,26 @@ def read_keys(cluster: Cluster, written: dict[str, str]) -> None:
 @then(
     parsers.cfparse("by the chi-squared test their spread is chance, at a significance of {level:g}", extra_types=TYPES)
 )
-def check_spread(cluster: Cluster, written: dict[str, str], level: float, measure: Callable[..., None]) -> None:
+def check_spread(
+    cluster: Cluster, written: dict[str, str], level: float, measure: Callable[..., None], chart: Callable[..., None]
+) -> None:
     """Count the keys on the primaries and hold the counts against the slots they own."""
     with cluster.client() as client:
         nodes = [node for node in spread(client, list(written)) if node.role == "primary"]
     assert sum(node.keys for node in nodes) == len(written), f"not every key was found: {nodes}"
+    chart("keys per primary", unit="keys", kind="bars", points=[(node.address, node.keys) for node in nodes])
     seen = p_value([node.keys for node in nodes], [node.slots for node in nodes])
     measure("p-value of the spread", unit="", bound=Bound.at_least(level), seen=seen)
 
 
 @then(parsers.cfparse("no primary's number of slots is more than {limit:Count} % off an even share", extra_types=TYPES))
-def check_balance(cluster: Cluster, limit: int, measure: Callable[..., None]) -> None:
+def check_balance(cluster: Cluster, limit: int, measure: Callable[..., None], chart: Callable[..., None]) -> None:
     """Measure the primary whose number of slots is farthest from an even share, in percent of that share."""
     even = SLOTS / len(primaries(cluster))
     owned: dict[str, int] = {}
     for held in ranges(cluster):
         owned[held.primary] = owned.get(held.primary, 0) + held.last - held.first + 1
+    fair = Bound.between(round(even * (1 - limit / 100)), round(even * (1 + limit / 100)))
+    chart("slots per primary", unit="slots", kind="bars", points=list(owned.items()), bound=fair)
     farthest = max(abs(slots - even) for slots in owned.values()) / even
     measure("slots off an even share, at most", unit="%", bound=Bound.at_most(limit), seen=round(100 * farthest, 2))
