@@ -96,6 +96,9 @@ Feature: The page of a run is for people
         What failed
         reads by <reader>[many-3.1]
         a read: seen 3.1 s, bound <= 2.5 s
+        What was skipped
+        one node only
+        several nodes
         Pure cache
         Reads are fast
         Who waits for a cache could have asked the database.
