@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then
 
+from fixtures.cluster_estate import Estate
 from steps.vocabulary import TYPES
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def try_histories(cluster: Cluster, private: Private, number: int, steps: int, m
     from hypothesis import HealthCheck, Phase, settings  # noqa: PLC0415 - the comment says it
     from hypothesis.stateful import run_state_machine_as_test  # noqa: PLC0415
 
-    from fixtures.cluster_machine import ClusterMachine, Estate  # noqa: PLC0415
+    from fixtures.cluster_machine import ClusterMachine  # noqa: PLC0415
 
     estate = Estate(cluster, private)
     try:

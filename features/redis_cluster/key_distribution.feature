@@ -63,7 +63,7 @@ Feature: Keys are distributed over the nodes by their slots
 
   Rule: Whatever happens to the cluster, no acknowledged key is lost and no deleted one returns
 
-    @disruptive
+    @disruptive @waits
     Scenario: any history
       Given a cluster of 3 primaries with 1 replica each
-      Then in 5 histories of up to 15 writes, deletes, expiries, slot moves, failovers and new nodes every key reads as acknowledged
+      Then in 10 histories of up to 15 writes, deletes, expiries, slot moves, failovers and new nodes every key reads as acknowledged
