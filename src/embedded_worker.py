@@ -15,6 +15,9 @@ from server_binary import EmbeddedError
 READY = " ready."
 """What a worker logs when it consumes."""
 
+DEFAULTS = {"WORKER_CONCURRENCY": "2", "PYTHONDONTWRITEBYTECODE": "1"}
+"""Settings of `src/worker.py` for a worker beside others on one machine."""
+
 START_TIMEOUT = 30.0
 """Seconds until a worker that is not ready counts as failed; one takes 0.5 s when the machine is quiet."""
 
@@ -37,8 +40,6 @@ class WorkerProcess:
             "worker",
             "-n",
             self.name,
-            "-c",
-            "2",
             "-l",
             "INFO",
             *quiet,
@@ -47,7 +48,7 @@ class WorkerProcess:
             command,
             self._log,
             cwd=Path(__file__).parent,
-            env={**os.environ, "BROKER_URL": broker_url, "PYTHONDONTWRITEBYTECODE": "1", **environment},
+            env={**os.environ, **DEFAULTS, "BROKER_URL": broker_url, **environment},
         )
 
     @property
@@ -80,6 +81,13 @@ class WorkerProcess:
             self._process.wait(timeout)
         except TimeoutExpired:
             raise EmbeddedError(f"{self.name} still runs {timeout:g} s after SIGTERM:\n{self.log_tail(15)}") from None
+
+    def wait_end(self, timeout: float) -> int:
+        """Return the exit code of a worker that ends by itself within `timeout` seconds (else EmbeddedError)."""
+        try:
+            return self._process.wait(timeout)
+        except TimeoutExpired:
+            raise EmbeddedError(f"{self.name} still runs after {timeout:g} s:\n{self.log_tail(15)}") from None
 
     def kill(self) -> None:
         """End the worker at once with SIGKILL; the processes of its pool end with it."""

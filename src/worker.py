@@ -13,6 +13,9 @@ from typing import Any
 
 from celery import Celery, Task
 
+import queue_age  # noqa: F401 - makes every task carry the time of its sending
+from message_signing import sign_messages
+
 DEFAULT_BROKER_URL = "redis://127.0.0.1:6379/0"
 SOCKET_TIMEOUT = 5.0
 """Seconds after which a broker that hangs is an error; without it a publisher waits for ever."""
@@ -24,6 +27,10 @@ def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]
     `timeout` in seconds bounds connecting to Redis and each of its answers.
     """
     sockets = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+    # The same for tasks and results: a prefix of all keys, and the name under which the sentinels know the primary.
+    shared = {"global_keyprefix": os.environ.get("KEY_PREFIX", "")}
+    if sentinel_primary := os.environ.get("SENTINEL_PRIMARY"):
+        shared["master_name"] = sentinel_primary
     return {
         "broker_url": broker_url,
         "result_backend": os.environ.get("RESULT_BACKEND", broker_url),
@@ -39,23 +46,43 @@ def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]
         # A task is acknowledged when it is done, so that a killed worker's task is delivered again.
         "task_acks_late": True,
         # A worker reserves one task a process, so that long tasks do not hold short ones back.
-        "worker_prefetch_multiplier": 1,
+        "worker_prefetch_multiplier": int(os.environ.get("PREFETCH_MULTIPLIER", "1")),
+        # Where a worker keeps what was revoked, for its next start; without it a restart forgets.
+        "worker_state_db": os.environ.get("STATE_DB"),
         "worker_cancel_long_running_tasks_on_connection_loss": True,
         "broker_connection_retry_on_startup": True,
         "broker_transport_options": {
             # Seconds until an unacknowledged task is delivered again; must exceed the longest task.
             "visibility_timeout": int(os.environ.get("VISIBILITY_TIMEOUT", "3600")),
+            # Priorities that have a list of their own: four by default. Senders and workers must agree.
+            "priority_steps": priority_steps(int(os.environ.get("PRIORITY_STEPS", "4"))),
+            **shared,
             **sockets,
         },
         # Without a retry policy of its own the result backend tries for 19 s before it says that Redis is down.
-        "result_backend_transport_options": {"retry_policy": {"timeout": timeout}},
+        "result_backend_transport_options": {"retry_policy": {"timeout": timeout}, **shared},
         "redis_socket_timeout": timeout,
         "redis_socket_connect_timeout": timeout,
     }
 
 
+def priority_steps(number: int) -> list[int]:
+    """Return the steps that divide the priorities 0 to 9 into `number` lists: 4 gives 0, 3, 6 and 9."""
+    return [round(step * 9 / (number - 1)) for step in range(number)]
+
+
 app = Celery("worker")
 app.conf.update(settings(os.environ.get("BROKER_URL", DEFAULT_BROKER_URL)))
+app.conf.include = ["example_tasks"]
+app.conf.worker_pool = os.environ.get("WORKER_POOL", "prefork")
+app.conf.worker_concurrency = int(os.environ.get("WORKER_CONCURRENCY", "0")) or None
+if beat_every := os.environ.get("BEAT_EVERY"):
+    # What `celery beat` sends. It notes each sending at once in its file, and not every 3 minutes, as by default:
+    # a beat that was killed would send again what it had sent since.
+    app.conf.beat_schedule = {"tick": {"task": "worker.stamp", "schedule": float(beat_every)}}
+    app.conf.beat_sync_every = int(os.environ.get("BEAT_SYNC_EVERY", "1"))
+if signing_folder := os.environ.get("SIGNING_FOLDER"):
+    sign_messages(app, signing_folder)
 
 
 @app.task

@@ -1,0 +1,101 @@
+Feature: A task that fails does so within bounds
+  Work fails: a service is away, a row is missing, a loop never ends. A queue that is used well tries again with
+  patience, gives up at some point, and says what went wrong. One that is not hammers a service that is down, or keeps
+  every process busy with a task that hangs.
+
+  Rule: A failed task is tried again, later each time, and not for ever
+
+    @waits
+    Scenario: each retry waits longer than the one before
+      Given a broker with its worker
+      When the task "flaky" is sent with [2, 1.0]
+      Then its result comes back within 20 seconds
+      And it ran again after these waits
+        | WAIT                        |
+        | between 1.0 and 1.9 seconds |
+        | between 2.0 and 2.9 seconds |
+
+    Scenario: a task whose retries are used up fails with its own error
+      Given a broker with its worker
+      When the task "flaky" is sent with [99, 0.01]
+      Then it fails with "ConnectionError: attempt 4 failed" within 10 seconds
+      And it ran 4 times within 1 second
+
+    @waits
+    Scenario Outline: many retries <how>
+      Given a broker with its worker
+      When 40 tasks "flaky" are sent with <arguments>
+      Then all of them are processed within 20 seconds
+      And <bound> of their retries ran in the busiest 0.5 seconds
+
+      # Without jitter, what failed together comes back together, and fails together again. Celery's own
+      # `retry_backoff` counts its jitter in whole seconds, which makes clumps: see src/retry_backoff.py.
+      Examples:
+        | how                             | arguments      | bound         |
+        | are spread by jitter            | [1, 2.0, true] | at most 65 %  |
+        | come all at once without jitter | [1, 1.0]       | at least 90 % |
+
+  Rule: A task that takes too long is ended
+
+    Scenario: a soft time limit lets a task tidy up
+      Given a broker with its worker
+      When the task "tidy" is sent with [30] and these options
+        | OPTION          | VALUE |
+        | soft_time_limit | 0.3   |
+        | time_limit      | 10    |
+      Then these results come back within 10 seconds
+        | RESULT     |
+        | tidied up  |
+
+    Scenario: a hard time limit ends a task and frees its process
+      Given a broker with its worker
+      When the task "sleep" is sent with [30] and these options
+        | OPTION     | VALUE |
+        | time_limit | 0.5   |
+      Then it fails with "TimeLimitExceeded: TimeLimitExceeded(0.5,)" within 10 seconds
+      And the worker still does its work within 10 seconds
+
+    @known_limit
+    Scenario: the threads pool does not enforce time limits
+      A thread cannot be ended from outside. Where a limit matters use prefork, or a timeout inside the task: of the
+      socket, of the query, of the subprocess.
+
+      Given a worker of its own with these settings
+        | SETTING     | VALUE   |
+        | WORKER_POOL | threads |
+      When the task "tidy" is sent with [1.2] and these options
+        | OPTION          | VALUE |
+        | soft_time_limit | 0.2   |
+        | time_limit      | 0.4   |
+      Then these results come back within 10 seconds
+        | RESULT |
+        | done   |
+
+  Rule: A task can be refused
+
+    Scenario: a task returns its message to the queue and is run again
+      Given a broker with its worker
+      When the task "refuse" is sent with [2]
+      Then these results come back within 10 seconds
+        | RESULT |
+        | 3      |
+
+    Scenario: a task drops its message for good, and nobody who waits is told
+      Given a broker with its worker
+      When the task "refuse" is sent with [-1]
+      Then it ran 1 times within 10 seconds
+      And the worker still does its work within 10 seconds
+      And the first task is still "PENDING"
+
+  Rule: An error says where it happened
+
+    Scenario: the traceback comes with the result
+      Given a broker with its worker
+      When the task "fail" is sent with ["no such order"]
+      Then it fails with "ValueError: no such order" within 10 seconds
+      And its traceback names "raise ValueError(message)"
+
+    Scenario: a task that no worker knows fails instead of waiting for ever
+      Given a broker with its worker
+      When the task "no_such_task" is sent with []
+      Then it fails with "NotRegistered: 'worker.no_such_task'" within 10 seconds

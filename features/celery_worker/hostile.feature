@@ -1,0 +1,43 @@
+Feature: What others put into the queue does no harm
+  Whoever reaches the broker can put anything into a queue. A worker that trusts it runs the code of strangers, and a
+  worker that stumbles over it stops working for everybody.
+
+  Rule: A payload that could carry code is refused
+
+    Scenario: a pickled task is refused, and the worker goes on
+      Given a broker with its worker
+      When the task "stamp" is sent with [] and these options
+        | OPTION     | VALUE    |
+        | serializer | "pickle" |
+      Then the worker still does its work within 10 seconds
+      And the first task is still "PENDING"
+      And the worker's log says "Refusing to deserialize untrusted content of type pickle"
+
+  Rule: Only who holds the key can give orders
+
+    @disruptive
+    Scenario: with message signing, an unsigned task is refused
+      Given a broker with a worker that accepts only signed tasks
+      When the task "stamp" is sent with []
+      And the task "add" is sent with [20, 22] and signed
+      Then the last task is "SUCCESS" within 10 seconds
+      And the first task is still "PENDING"
+
+  Rule: What is no task at all stops a worker
+
+    kombu reads the envelope before anything of Celery can catch an error (celery#7975, celery#4308). So nothing but
+    Celery may write to a broker: give other writers a server of their own, or a user without rights on the queues
+    (see deployment.feature), and let a supervisor start workers again.
+
+    @disruptive @known_limit
+    Scenario: an element that is not JSON ends the worker
+      Given a broker of its own with 1 worker
+      When "not json" is put into the queue by hand
+      Then the worker ends with exit code 1 within 10 seconds
+
+    @disruptive @known_limit
+    Scenario: an element without an envelope costs the worker its connection, and it goes on
+      Given a broker of its own with 1 worker
+      When "{}" is put into the queue by hand
+      Then the worker still does its work within 20 seconds
+      And the worker's log says "KeyError: 'properties'"

@@ -1,0 +1,35 @@
+Feature: What is due is sent once
+  `celery beat` sends what a timetable says. It remembers in a file what it has sent; what is not in the file, it sends
+  again. Nothing keeps two of them from running.
+
+  Rule: A beat that is started again does not send again what it has sent
+
+    @waits
+    Scenario Outline: a beat that is <ended> goes on where it was
+      Given a beat that sends a task every 4 seconds
+      When the beat is <ended> after the first task and started again
+      Then the next task is sent at least 3.8 seconds after the first
+
+      Examples:
+        | ended   |
+        | stopped |
+        | killed  |
+
+    @known_limit @waits
+    Scenario: a beat that writes its file every 3 minutes sends again when it was killed
+      That is Celery's default. `beat_sync_every=1` writes the file after each task that was sent: see src/worker.py.
+
+      Given a beat that sends a task every 8 seconds with the setting BEAT_SYNC_EVERY=0
+      When the beat is killed after the first task and started again
+      Then the next task is sent within 7.5 seconds after the first
+
+  Rule: There is one beat
+
+    @known_limit @waits
+    Scenario: two beats send everything twice
+      Nothing in Celery sees to it. Run one replica, with a strategy that stops the old one before it starts the new, or
+      make the tasks idempotent.
+
+      Given a beat that sends a task every 6 seconds
+      And a second beat like it
+      Then the next task is sent within 5.5 seconds after the first

@@ -1,0 +1,35 @@
+Feature: Tasks that belong together finish together
+  A report is fetched, split, computed in parts and put together again. When one part fails, whoever waits for the
+  whole must hear of it at once, and not when patience ends.
+
+  Rule: A result is handed from task to task
+
+    Scenario: a chain adds up
+      Given a broker with its worker
+      When the chain add(1, 2), add(10), add(100) is sent
+      Then these results come back within 10 seconds
+        | RESULT |
+        | 113    |
+
+    Scenario: the results of a group come back in the order of its members
+      Given a broker with its worker
+      When a group of 20 tasks is sent
+      Then the results of its 20 members come back in order within 10 seconds
+
+  Rule: The end of a chord sees the results of all its members
+
+    Scenario: a chord of 50 members
+      Given a broker with its worker
+      When a chord of 50 members is sent
+      Then the sum of its 50 members comes back within 10 seconds
+
+    @waits
+    Scenario: a chord of 1,000 members
+      Given a broker with its worker
+      When a chord of 1000 members is sent
+      Then the sum of its 1000 members comes back within 40 seconds
+
+    Scenario: a member that fails is heard of at once
+      Given a broker with its worker
+      When a chord with a failing member is sent
+      Then it fails with "ValueError: member" within 10 seconds

@@ -1,0 +1,41 @@
+"""A real ``celery beat``, which sends what is due, as a child process of this one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from subprocess import Popen
+
+from processes import ProcessGroup, tail
+
+END_TIMEOUT = 20.0
+"""Seconds in which a beat that is asked to end does so."""
+
+
+class Beat:
+    """One beat with a schedule file of its own, which it finds again when it is started again."""
+
+    def __init__(self, group: ProcessGroup, name: str, environment: Mapping[str, str]) -> None:
+        """Start it in `group`; `environment` holds settings of ``worker.py``, such as ``BEAT_EVERY``."""
+        self._group, self._environment = group, {**os.environ, **environment}
+        self._schedule, self._log = group.folder / name, group.folder / f"{name}.log"
+        self._process = self._start()
+
+    def _start(self) -> Popen[bytes]:
+        """Start the process."""
+        options = ["--schedule", str(self._schedule), "--pidfile=", "--loglevel", "INFO"]
+        command = [sys.executable, "-m", "celery", "-A", "worker", "beat", *options]
+        return self._group.start(command, self._log, cwd=Path(__file__).parent, env=self._environment)
+
+    def restart(self, *, kill: bool) -> None:
+        """End it with SIGTERM, or at once with SIGKILL, and start it again with its schedule file."""
+        self._process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
+        self._process.wait(END_TIMEOUT)
+        self._process = self._start()
+
+    def log_tail(self, lines: int = 40) -> str:
+        """Return the last `lines` of its log."""
+        return tail(self._log, lines)

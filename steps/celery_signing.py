@@ -1,0 +1,57 @@
+"""The sentences about tasks that are signed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+from celery.result import AsyncResult
+from pytest_bdd import given, parsers, when
+
+import message_signing
+from steps.celery_tasks import TASK_TYPES
+
+if TYPE_CHECKING:
+    from fixtures.deployments import Broker, Private
+    from steps.celery_worker import Sent
+
+
+@pytest.fixture
+def signing_folder(tmp_path: Path) -> Path:
+    """Give a folder with a key and its certificate, as `sign_messages` reads it."""
+    # Celery signs with RSA keys only.
+    identity = trustme.CA().issue_cert("sender.example", key_type=trustme.KeyType.RSA)
+    identity.private_key_pem.write_to_path(tmp_path / message_signing.KEY)
+    identity.cert_chain_pems[0].write_to_path(tmp_path / message_signing.CERTIFICATE)
+    return tmp_path
+
+
+@given("a broker with a worker that accepts only signed tasks", target_fixture="broker")
+def have_signed_broker(private: Private, signing_folder: Path) -> Broker:
+    """Have a worker that trusts one certificate."""
+    return private.broker(workers=1, SIGNING_FOLDER=str(signing_folder))
+
+
+@when(parsers.cfparse('the task "{task}" is sent with {given:Arguments} and signed', extra_types=TASK_TYPES))
+def send_signed(broker: Broker, sent: Sent, signing_folder: Path, task: str, given: list[object]) -> None:
+    """Send a task with Celery's own command, since signing changes a whole process."""
+    # The command takes "json" as its own default, whatever the settings say.
+    call = ("call", f"worker.{task}", "--args", json.dumps(given), "--serializer", "auth")
+    settings = {"BROKER_URL": broker.url, "SIGNING_FOLDER": str(signing_folder)}
+    source = Path(message_signing.__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "worker", *call],
+        cwd=source,
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    sent.results.append(AsyncResult(done.stdout.split()[-1], app=sent.app))
