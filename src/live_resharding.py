@@ -38,7 +38,8 @@ def move_live(slots: Sequence[int], source: Redis, target: Redis, others: Sequen
         try:
             set_slots(target, batch, "IMPORTING", here.identity)
             set_slots(source, batch, "MIGRATING", there.identity)
-            _carry(source, target, there, batch)
+            # Of a key that an earlier, broken move left at both, clients see the one at the source.
+            _carry(source, target, there, batch, replace=True)
         except RedisError as error:
             _give_back(source, target, here, batch, error)
         hand_over(batch, there.identity, target, [source, *others])
@@ -56,11 +57,14 @@ def set_slots(node: Redis, slots: Sequence[int], *state: str) -> None:
         pipe.execute()
 
 
-def _carry(source: Redis, target: Redis, there: Member, slots: Sequence[int]) -> None:
-    """Move all keys of the slots, a batch of each slot at a time (``CLUSTER GETKEYSINSLOT``, ``MIGRATE``)."""
+def _carry(source: Redis, target: Redis, there: Member, slots: Sequence[int], *, replace: bool) -> None:
+    """Move all keys of the slots, a batch of each slot at a time (``CLUSTER GETKEYSINSLOT``, ``MIGRATE``).
+
+    Of a key that is at both nodes, the copy of the source stays if `replace`, else that of the target.
+    """
     options = target.connection_pool.connection_kwargs
     password, user = options.get("password"), options.get("username") or "default"
-    leave = ["AUTH2", user, password] if password else []
+    rules = [*(["REPLACE"] if replace else []), *(["AUTH2", user, password] if password else [])]
     while slots:
         with source.pipeline(transaction=False) as pipe:
             for slot in slots:
@@ -68,10 +72,27 @@ def _carry(source: Redis, target: Redis, there: Member, slots: Sequence[int]) ->
             found = dict(zip(slots, pipe.execute(), strict=True))
             slots = [slot for slot in slots if found[slot]]
             for slot in slots:
-                # REPLACE: of a key that a broken move left at both, the one at the source is what clients see.
-                limit = round(TIMEOUT * 1000)
-                pipe.execute_command("MIGRATE", *there.endpoint, "", 0, limit, "REPLACE", *leave, "KEYS", *found[slot])
-            pipe.execute()
+                pipe.execute_command(
+                    "MIGRATE", *there.endpoint, "", 0, round(TIMEOUT * 1000), *rules, "KEYS", *found[slot]
+                )
+            errors = [said for said in pipe.execute(raise_on_error=False) if isinstance(said, RedisError)]
+        if errors and all("BUSYKEY" in str(error) for error in errors):
+            _drop_copies(source, target, [key for slot in slots for key in found[slot]])
+        elif errors:
+            raise errors[0]
+
+
+def _drop_copies(source: Redis, target: Redis, keys: Sequence[str]) -> None:
+    """Delete at the source, which imports their slot, the keys that the target has."""
+    with target.pipeline(transaction=False) as pipe:
+        for key in keys:
+            pipe.exists(key)
+        doubled = [key for key, there in zip(keys, pipe.execute(), strict=True) if there]
+    with source.pipeline(transaction=False) as pipe:
+        for key in doubled:
+            pipe.execute_command("ASKING")
+            pipe.delete(key)
+        pipe.execute()
 
 
 def hand_over(slots: Sequence[int], identity: str, target: Redis, others: Sequence[Redis]) -> None:
@@ -113,5 +134,5 @@ def take_back(owner: Redis, other: Redis, here: Member, slots: Sequence[int]) ->
     """
     # The owner first: one that still gives a slot away refuses keys that it does not have.
     set_slots(owner, slots, "STABLE")
-    _carry(other, owner, here, slots)
+    _carry(other, owner, here, slots, replace=False)
     set_slots(other, slots, "STABLE")
