@@ -10,7 +10,7 @@ from redis.exceptions import RedisError, ResponseError
 from cluster_admin import ClusterError
 from cluster_members import Member, address, itself, known_to
 
-AT_ONCE = 32
+AT_ONCE = 128
 """Slots that are open at a time: their commands share round trips, and a failure leaves no more than these to close."""
 
 KEYS_AT_ONCE = 100
@@ -20,12 +20,13 @@ TIMEOUT = 5.0
 """Seconds that one ``MIGRATE`` may wait for the target."""
 
 
-def move_live(slots: Sequence[int], source: Redis, target: Redis, others: Sequence[Redis]) -> None:
-    """Move slots with their keys, ttls included, from one primary to another, and tell the `others` that are primaries.
+def move_live(slots: Sequence[int], source: Redis, target: Redis) -> None:
+    """Move slots with their keys, ttls included, from one primary to another.
 
     Whatever has moved already, clients are sent for to the target (``ASK``). Commands, for `AT_ONCE` slots at a time:
     ``CLUSTER SETSLOT`` IMPORTING and MIGRATING, ``CLUSTER GETKEYSINSLOT`` and ``MIGRATE`` until they are empty,
-    ``CLUSTER SETSLOT`` NODE, at the target first: if this ends in between, no slot is without an owner.
+    ``CLUSTER SETSLOT`` NODE, at the target first: if this ends in between, no slot is without an owner. All other nodes
+    hear of it from the target.
 
     Raises:
         ClusterError: the target does not take the keys, for instance for lack of memory; the slots that were open then
@@ -42,7 +43,7 @@ def move_live(slots: Sequence[int], source: Redis, target: Redis, others: Sequen
             _carry(source, target, there, batch, replace=True)
         except RedisError as error:
             _give_back(source, target, here, batch, error)
-        hand_over(batch, there.identity, target, [source, *others])
+        _hand_over(source, target, there.identity, batch)
 
 
 def set_slots(node: Redis, slots: Sequence[int], *state: str) -> None:
@@ -95,20 +96,15 @@ def _drop_copies(source: Redis, target: Redis, keys: Sequence[str]) -> None:
         pipe.execute()
 
 
-def hand_over(slots: Sequence[int], identity: str, target: Redis, others: Sequence[Redis]) -> None:
-    """Make `target`, whose id is `identity`, the owner of slots without keys elsewhere (``CLUSTER SETSLOT`` NODE).
-
-    Raises:
-        redis.exceptions.RedisError: a primary does not answer or refuses.
-    """
+def _hand_over(source: Redis, target: Redis, identity: str, slots: Sequence[int]) -> None:
+    """Make the target, known by `identity`, the owner of slots that are empty elsewhere (``CLUSTER SETSLOT`` NODE)."""
     set_slots(target, slots, "NODE", identity)
-    for node in others:
-        try:
-            set_slots(node, slots, "NODE", identity)
-        except ResponseError:
-            # A node that lost its last slot follows the new owner at once; replicas hear from their primaries.
-            if node.info("replication")["role"] == "master":
-                raise
+    try:
+        set_slots(source, slots, "NODE", identity)
+    except ResponseError:
+        # A node that hears of the loss of its last slot follows the new owner at once, and has nothing to be told.
+        if source.info("replication")["role"] == "master":
+            raise
 
 
 def _give_back(source: Redis, target: Redis, here: Member, slots: Sequence[int], error: RedisError) -> None:

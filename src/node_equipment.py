@@ -24,7 +24,7 @@ def copy_functions(source: Redis, target: Redis) -> None:
 
 
 def copy_users(source: Redis, target: Redis) -> None:
-    """Give `target` the users of `source`, passwords as hashes (``ACL LIST``, ``ACL SETUSER``).
+    """Give `target` the users of `source`, passwords as hashes (``ACL LIST``, ``ACL DELUSER``, ``ACL SETUSER``).
 
     Not the default user, as whom whoever set up the target may have connected.
 
@@ -35,4 +35,6 @@ def copy_users(source: Redis, target: Redis) -> None:
         # A selector, in parentheses, is one rule.
         _, name, *rules = re.findall(r"\([^)]*\)|\S+", str(line))
         if name != "default":
-            target.execute_command("ACL SETUSER", name, "reset", *rules)
+            # Not "reset", which makes explicit what is usual, so that two equal users look different.
+            target.execute_command("ACL DELUSER", name)
+            target.execute_command("ACL SETUSER", name, *rules)

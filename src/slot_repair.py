@@ -30,7 +30,7 @@ def close_open_slots(nodes: Sequence[Redis]) -> list[int]:
         for slot, other in sorted(member.leaving.items()):
             closed.add(slot)
             if other in seen:
-                move_live([slot], known[identity], known[other], list(known.values()))
+                move_live([slot], known[identity], known[other])
             else:
                 set_slots(known[identity], [slot], "STABLE")
     for identity, member in seen.items():

@@ -100,3 +100,36 @@ Feature: Slots move while clients are served
       Then no slot is open
       And "{cart}:1" reads "here" through a client of the cluster
       And "{cart}:2" reads "newer" through a client of the cluster
+
+  Rule: What belongs to a key moves with it
+
+    @disruptive
+    Scenario Outline: values of all types and their ttls move <WAY>
+      A ttl runs on while its key moves: the change is the time of the move.
+
+      Given a cluster of 3 primaries with 1 replica each
+      And a key of each type in the slot of "user:1", each with a ttl
+      And 20 slots with that of "user:1" among them
+      When they move <WAY> to another primary
+      Then those slots are at the other primary, and none is open
+      And what they hold is as it was, and their ttl to 10 seconds
+
+      Examples:
+        | WAY        |
+        | live       |
+        | by default |
+
+    @disruptive
+    Scenario Outline: a field's ttl moves <WAY>
+      Given a cluster of 3 primaries with 1 replica each
+      And a hash in the slot of "user:1" with a field that has a ttl
+      And 20 slots with that of "user:1" among them
+      When they move <WAY> to another primary
+      Then those slots are at the other primary, and none is open
+      And what they hold is as it was, and their ttl to 10 seconds
+
+      Examples:
+        | WAY        |
+        | live       |
+        | by default |
+
