@@ -60,3 +60,10 @@ Feature: Keys are distributed over the nodes by their slots
 
     Scenario: slots are shared out evenly
       Then no primary's number of slots is more than 10 % off an even share
+
+  Rule: Whatever happens to the cluster, no acknowledged key is lost and no deleted one returns
+
+    @disruptive @waits
+    Scenario: any history
+      Given a cluster of 3 primaries with 1 replica each
+      Then in 10 histories of up to 15 writes, deletes, expiries, slot moves, failovers and new nodes every key reads as acknowledged
