@@ -9,6 +9,7 @@ from pytest_bdd import given, then, when
 
 from cluster_admin import wait_until_ready
 from failover import fail_over
+from fixtures.charts import MOST_POINTS, per_interval
 from fixtures.measurements import Bound
 from fixtures.traffic import Traffic
 from fixtures.waiting import eventually
@@ -46,12 +47,19 @@ def _started(traffic: Traffic, request: pytest.FixtureRequest) -> Traffic:
 
 @then("they saw")
 def check_traffic(
-    cluster: Cluster, traffic: Traffic, datatable: Sequence[Sequence[str]], measure: Callable[..., None]
+    cluster: Cluster,
+    traffic: Traffic,
+    datatable: Sequence[Sequence[str]],
+    measure: Callable[..., None],
+    chart: Callable[..., None],
 ) -> None:
     """End the traffic after some more writes, and hold what it saw against the table."""
     enough = traffic.done["writes"] + FIRST
     eventually(lambda: traffic.done["writes"] >= enough, within=10.0, every=0.01)
     seen = traffic.seen()
+    if moments := traffic.longest_gap()[1]:
+        points = per_interval(moments)[:MOST_POINTS]
+        chart("writes per 50 ms to the shard that stood still longest", unit="writes", kind="timeline", points=points)
     if traffic.errors:
         measure("kinds of errors", unit="", seen=", ".join(f"{kind} {n}" for kind, n in traffic.errors.most_common()))
     for row in rows(datatable, ("SEEN", "BOUND")):
