@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 @then(
     parsers.cfparse(
-        "in {number:Count} histories of up to {steps:Count} writes, deletes, expiries, slot moves, failovers and"
-        " new nodes every key reads as acknowledged",
+        "in {number:Count} histories of up to {steps:Count} events every key reads as acknowledged",
         extra_types=TYPES,
     )
 )
