@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then, when
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, RedisError
 
 from audit import Refused
 from fixtures.cluster_nodes import primaries, replicas_of
@@ -121,7 +121,13 @@ def _announce(node: Node, host: str, request: pytest.FixtureRequest) -> None:
     if not client.config_get("cluster-announce-hostname"):
         raise Unsupported("needs Redis 7.0 or Valkey: names of hosts")
     client.config_set("cluster-announce-hostname", host)
-    request.addfinalizer(lambda: client.config_set("cluster-announce-hostname", ""))
+    request.addfinalizer(lambda: _announce_none(client))
+
+
+def _announce_none(client: Redis) -> None:
+    """Let a node name no host any more, if the scenario did not end it."""
+    with suppress(RedisError):
+        client.config_set("cluster-announce-hostname", "")
 
 
 @then(parsers.cfparse("within {limit:Duration} no replica is on the host of its primary", extra_types=TYPES))
