@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then, when
 
-from cluster_moves import move_slot
 from cluster_walk import every_key
 from fixtures.cluster_nodes import primaries, ranges
 from fixtures.deployments import Unsupported
 from fixtures.measurements import Bound
 from key_slots import owner, slot_of
+from slot_migration import move_slots
 from steps.vocabulary import TYPES
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ def move_slot_of_last(cluster: Cluster, written: dict[str, str], request: pytest
     slots = ranges(cluster)
     last = primaries(cluster)[-1].address
     slot = next(slot for slot in map(slot_of, written) if owner(slot, slots).primary == last)
-    move_slot(slot, nodes[-1], nodes[0], nodes)
-    request.addfinalizer(lambda: move_slot(slot, nodes[0], nodes[-1], nodes))
+    move_slots([slot], nodes[-1], nodes[0], nodes)
+    request.addfinalizer(lambda: move_slots([slot], nodes[0], nodes[-1], nodes))
     return slot
 
 
