@@ -25,7 +25,12 @@ def fail_over(replica: Redis, timeout: float = 10.0) -> None:
     try:
         replica.execute_command("CLUSTER FAILOVER")
     except ResponseError as error:
-        raise ClusterError(f"{address(replica)} cannot take over as planned: {error}") from error
+        gone = (
+            ": its primary does not answer, and the cluster replaces it by itself"
+            if "down or failed" in str(error)
+            else ""
+        )
+        raise ClusterError(f"{address(replica)} cannot take over as planned{gone}: {error}") from error
     deadline = time.monotonic() + timeout
     while True:
         seen = replica.info("replication")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fixtures.deployments import Cluster, Node
 
 
-def _compare(node: Node, key_prefix: str, datatable: Sequence[Sequence[str]]) -> None:
+def compare_answers(node: Node, key_prefix: str, datatable: Sequence[Sequence[str]]) -> None:
     """Hold what a node answers to the last command of each row, on a new connection, against the table."""
     seen = []
     for row in rows(datatable, ("COMMANDS", "ANSWER")):
@@ -34,25 +34,25 @@ def _compare(node: Node, key_prefix: str, datatable: Sequence[Sequence[str]]) ->
 @then(parsers.cfparse('the owner of "{key}" answers'))
 def ask_owner(cluster: Cluster, key_prefix: str, key: str, datatable: Sequence[Sequence[str]]) -> None:
     """Ask the primary that the map names for a key."""
-    _compare(owner_of(cluster, key_prefix + key), key_prefix, datatable)
+    compare_answers(owner_of(cluster, key_prefix + key), key_prefix, datatable)
 
 
 @then(parsers.cfparse('a replica of "{key}" answers'))
 def ask_replica(cluster: Cluster, key_prefix: str, key: str, datatable: Sequence[Sequence[str]]) -> None:
     """Ask the first replica that the map names for a key."""
-    _compare(replicas_of(cluster, key_prefix + key)[0], key_prefix, datatable)
+    compare_answers(replicas_of(cluster, key_prefix + key)[0], key_prefix, datatable)
 
 
 @then(parsers.cfparse('a primary that does not own "{key}" answers'))
 def ask_stranger(cluster: Cluster, key_prefix: str, key: str, datatable: Sequence[Sequence[str]]) -> None:
     """Ask the first primary that the map does not name for a key."""
-    _compare(strangers(cluster, key_prefix + key)[0], key_prefix, datatable)
+    compare_answers(strangers(cluster, key_prefix + key)[0], key_prefix, datatable)
 
 
 @then("the new node answers")
 def ask_new_node(new_node: Node, key_prefix: str, datatable: Sequence[Sequence[str]]) -> None:
     """Ask the node that a slot is on its way to."""
-    _compare(new_node, key_prefix, datatable)
+    compare_answers(new_node, key_prefix, datatable)
 
 
 @when(
