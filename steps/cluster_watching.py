@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,13 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, parsers, then, when
 
 import cluster_example
-from fixtures.cluster_nodes import primaries
+from fixtures.cluster_nodes import primaries, ranges
 from fixtures.waiting import eventually
 from slot_migration import move_slots
 from steps.vocabulary import TYPES, assert_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pytest
 
@@ -31,26 +32,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Watcher:
-    """A running example, what it says, and the primaries in the order of their slots when it began."""
+    """A running example, what it says, and how many slots each primary had when it began, in order of their slots."""
 
     process: subprocess.Popen[bytes]
     output: Path
-    addresses: list[str]
+    before: Mapping[str, int]
 
     def lines(self) -> list[str]:
         """Return the lines of its watching so far, the time in front of each left out."""
         text = self.output.read_text(encoding="utf-8")
         return re.findall(r"^\d\d:\d\d:\d\d slots/keys: (.*)\n", text, re.MULTILINE)
 
-    def slots(self) -> list[dict[str, str]]:
-        """Return the slots of each primary as the last line says, in the columns of a table."""
+    def gained(self) -> list[dict[str, str]]:
+        """Return how many slots each primary has gained, as the last line says, in the columns of a table."""
         lines = self.lines()
         assert lines, self.output.read_text(encoding="utf-8")
         found = dict(re.findall(r"(\S+) (\d+)/\d+", lines[-1]))
-        names = ("first", "second", "third")
+        names = zip(("first", "second", "third"), self.before.items(), strict=True)
         return [
-            {"PRIMARY": name, "SLOTS": found.get(address, "")}
-            for name, address in zip(names, self.addresses, strict=True)
+            {"PRIMARY": name, "SLOTS": f"{int(found.get(address, 0)) - before:+}"} for name, (address, before) in names
         ]
 
 
@@ -65,8 +65,11 @@ def watch(cluster: Cluster, tmp_path: Path, request: pytest.FixtureRequest) -> W
         )
     request.addfinalizer(process.wait)
     request.addfinalizer(process.kill)
-    watcher = Watcher(process, output, [node.address for node in primaries(cluster)])
-    eventually(watcher.slots, within=10.0)
+    slots: Counter[str] = Counter()
+    for held in ranges(cluster):
+        slots[held.primary] += held.last - held.first + 1
+    watcher = Watcher(process, output, slots)
+    eventually(watcher.gained, within=10.0)
     return watcher
 
 
@@ -81,10 +84,10 @@ def move(cluster: Cluster, number: int, request: pytest.FixtureRequest) -> None:
     request.addfinalizer(lambda: move_slots(range(number), clients[0], clients[1], clients))
 
 
-@then(parsers.cfparse("within {limit:Duration} the watcher sees these slots", extra_types=TYPES))
+@then(parsers.cfparse("within {limit:Duration} the watcher sees that they have gained slots", extra_types=TYPES))
 def see_slots(watcher: Watcher, limit: Duration, datatable: Sequence[Sequence[str]]) -> None:
     """Wait until the last line is as the table."""
-    eventually(lambda: assert_table(datatable, watcher.slots()), within=limit.seconds())
+    eventually(lambda: assert_table(datatable, watcher.gained()), within=limit.seconds())
 
 
 @then("it saw no error")
@@ -92,7 +95,7 @@ def check_lines(watcher: Watcher) -> None:
     """Require that every line is about all primaries, with every key."""
     for line in watcher.lines():
         keys = [int(count) for count in re.findall(r"\d+/(\d+)", line)]
-        assert len(keys) == len(watcher.addresses), f"the watcher saw: {line}"
+        assert len(keys) == len(watcher.before), f"the watcher saw: {line}"
 
 
 @then("on Ctrl-C it ends with 0 and leaves no key")
