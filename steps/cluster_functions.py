@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from fixtures.deployments import Cluster, Node
 
-CODE = """#!lua name={name}
+CODE = """#!lua name=practices_{name}
 redis.register_function{{function_name='{name}', callback=function() return 'hello' end, flags={{'no-writes'}}}}
 """
 
@@ -46,5 +46,5 @@ def _load(cluster: Cluster, nodes: list[Node], name: str, request: pytest.Fixtur
 def _unload(node: Node, name: str) -> None:
     """Take the function away again, for a lent cluster is to be left as it was."""
     with node.client() as client:
-        if client.execute_command("FUNCTION LIST", "LIBRARYNAME", name):
-            client.execute_command("FUNCTION DELETE", name)
+        if client.execute_command("FUNCTION LIST", "LIBRARYNAME", f"practices_{name}"):
+            client.execute_command("FUNCTION DELETE", f"practices_{name}")

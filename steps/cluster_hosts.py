@@ -52,10 +52,11 @@ def announce_host(cluster: Cluster, key_prefix: str, key: str, host: str, reques
 def _announce(node: Node, host: str, request: pytest.FixtureRequest) -> None:
     """Let a node name a host, until the scenario ends."""
     client = node.client()
-    if not client.config_get("cluster-announce-hostname"):
+    before = client.config_get("cluster-announce-hostname")
+    if not before:
         raise Unsupported("needs Redis 7.0 or Valkey: names of hosts")
     client.config_set("cluster-announce-hostname", host)
-    request.addfinalizer(lambda: client.config_set("cluster-announce-hostname", ""))
+    request.addfinalizer(lambda: client.config_set("cluster-announce-hostname", *before.values()))
 
 
 @then(parsers.cfparse("within {limit:Duration} no replica is on the host of its primary", extra_types=TYPES))

@@ -67,6 +67,8 @@ def make_user(cluster: Cluster, key_prefix: str, user: str, key: str, request: p
     """Make a user who may do nothing at one node, until the scenario ends."""
     node = replicas_of(cluster, key_prefix + key)[0]
     client = node.client()
+    if user in client.execute_command("ACL USERS"):
+        raise Unsupported(f"a user {user} is there already, and is not ours to change")
     client.execute_command("ACL SETUSER", user)
     request.addfinalizer(lambda: client.execute_command("ACL DELUSER", user))
     return node
