@@ -6,7 +6,6 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then, when
-from redis.exceptions import NoPermissionError
 
 from audit import Refused
 from fixtures.cluster_nodes import replicas_of
@@ -28,7 +27,7 @@ def by_address(cluster: Cluster) -> Iterator[dict[str, Redis]]:
     with ExitStack() as stack:
         try:
             yield {node.address: stack.enter_context(node.client()) for node in cluster.nodes}
-        except (Refused, NoPermissionError) as refusal:
+        except Refused as refusal:
             raise Unsupported(f"needs to know: {refusal}") from None
 
 
