@@ -1,16 +1,17 @@
-"""Let nodes join a cluster, share out its slots anew, and let nodes leave, while clients are served."""
+"""Let nodes join a cluster and leave it, while clients are served."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from redis import Redis
 from redis.exceptions import ResponseError
 
 from cluster_admin import ClusterError
-from cluster_members import Member, address, by_identity, itself, known_to, members
-from slot_migration import move_slots
+from cluster_members import address, by_identity, itself, known_to, members
+from node_equipment import copy_functions, copy_users
+from slot_balance import share_out
 
 TIMEOUT = 30.0
 """Seconds until a node that does not join or leave counts as failed."""
@@ -21,7 +22,7 @@ def add_node(newcomer: Redis, nodes: Sequence[Redis], *, replica_of: Redis | Non
 
     Every node is told (``CLUSTER MEET``), since gossip alone takes seconds; returns when all know each other, the
     newcomer serves, which it does not before 2 s after its start, and a replica has its first copy (``CLUSTER
-    REPLICATE``). Follow it up with `rebalance`.
+    REPLICATE``). It gets the functions and users of the first of `nodes`. Follow it up with `slot_balance.rebalance`.
 
     Raises:
         ClusterError: the newcomer holds keys or is in a cluster already, or has not joined after `TIMEOUT` seconds.
@@ -36,10 +37,13 @@ def add_node(newcomer: Redis, nodes: Sequence[Redis], *, replica_of: Redis | Non
     everyone = {*by_identity([newcomer, *nodes])}
     for node in (newcomer, *nodes):
         _await(lambda node=node: _met(node, everyone), f"{address(newcomer)} and {address(node)} do not meet")  # type: ignore[misc]
+    copy_users(nodes[0], newcomer)
     if replica_of:
         newcomer.execute_command("CLUSTER REPLICATE", known_to(newcomer, replica_of).identity)
         unlinked = f"{address(newcomer)} is not linked to its primary"
         _await(lambda: newcomer.info("replication").get("master_link_status") == "up", unlinked)
+    else:
+        copy_functions(nodes[0], newcomer)
     _await(
         lambda: newcomer.execute_command("CLUSTER INFO")["cluster_state"] == "ok",
         f"{address(newcomer)} does not say cluster_state:ok",
@@ -50,45 +54,6 @@ def _met(node: Redis, identities: set[str]) -> bool:
     """Tell whether a node knows all of these for good."""
     known = members(node)
     return identities <= set(known) and not any("handshake" in known[identity].flags for identity in identities)
-
-
-def rebalance(nodes: Sequence[Redis], *, timeout: float = 60.0) -> int:
-    """Share the slots evenly over all primaries of `nodes`, those without any included; return how many moved.
-
-    As few slots move as possible, by `move_slots`, which tells of the commands and of `timeout` for each pair of nodes.
-
-    Raises:
-        ClusterError, redis.exceptions.RedisError: as `move_slots` does.
-    """
-    known = by_identity(nodes)
-    held = {identity: itself(node) for identity, node in known.items()}
-    return _move({identity: member for identity, member in held.items() if not member.primary}, known, timeout)
-
-
-def _move(held: Mapping[str, Member], known: Mapping[str, Redis], timeout: float, leaving: str = "") -> int:
-    """Move slots until each node has its share, and `leaving` none."""
-    moves = even_moves({identity: sorted(member.slots) for identity, member in held.items()}, leaving)
-    for (source, target), slots in moves.items():
-        move_slots(slots, known[source], known[target], list(known.values()), timeout=timeout)
-    return sum(map(len, moves.values()))
-
-
-def even_moves(held: Mapping[str, Sequence[int]], leaving: str = "") -> dict[tuple[str, str], list[int]]:
-    """Return the fewest moves, by source and target, after which no node holds more than one slot more than another.
-
-    The node `leaving`, if given, then holds none. Each node gives away its last slots.
-    """
-    stay = sorted((name for name in held if name != leaving), key=lambda name: -len(held[name]))
-    total = sum(map(len, held.values()))
-    # Who holds most keeps the odd ones: one move less each.
-    share = {name: total // len(stay) + (place < total % len(stay)) for place, name in enumerate(stay)}
-    spare = [(name, slot) for name, slots in held.items() for slot in slots[share.get(name, 0) :]]
-    moves: dict[tuple[str, str], list[int]] = {}
-    for target in stay:
-        for _ in range(share[target] - len(held[target])):
-            source, slot = spare.pop()
-            moves.setdefault((source, target), []).append(slot)
-    return moves
 
 
 def drain_node(leaver: Redis, nodes: Sequence[Redis], *, timeout: float = 60.0) -> None:
@@ -108,7 +73,7 @@ def drain_node(leaver: Redis, nodes: Sequence[Redis], *, timeout: float = 60.0) 
     if held[me].slots:
         if len(primaries) == 1:
             raise ClusterError(f"{held[me].address} is the last primary: its slots have nowhere to go")
-        _move(primaries, known, timeout, leaving=me)
+        share_out(primaries, known, timeout, leaving=me)
     stay = {identity: node for identity, node in known.items() if identity != me}
     heirs = [identity for identity in primaries if identity != me]
     for place, (_, node) in enumerate(sorted(stay.items())):

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError, ResponseError
 from cluster_admin import ClusterError
 from cluster_members import Member, address, itself, known_to
 
-AT_ONCE = 32
+AT_ONCE = 128
 """Slots that are open at a time: their commands share round trips, and a failure leaves no more than these to close."""
 
 KEYS_AT_ONCE = 100
@@ -20,12 +20,13 @@ TIMEOUT = 5.0
 """Seconds that one ``MIGRATE`` may wait for the target."""
 
 
-def move_live(slots: Sequence[int], source: Redis, target: Redis, others: Sequence[Redis]) -> None:
-    """Move slots with their keys, ttls included, from one primary to another, and tell the `others` that are primaries.
+def move_live(slots: Sequence[int], source: Redis, target: Redis) -> None:
+    """Move slots with their keys, ttls included, from one primary to another.
 
     Whatever has moved already, clients are sent for to the target (``ASK``). Commands, for `AT_ONCE` slots at a time:
     ``CLUSTER SETSLOT`` IMPORTING and MIGRATING, ``CLUSTER GETKEYSINSLOT`` and ``MIGRATE`` until they are empty,
-    ``CLUSTER SETSLOT`` NODE, at the target first: if this ends in between, no slot is without an owner.
+    ``CLUSTER SETSLOT`` NODE, at the target first: if this ends in between, no slot is without an owner. All other nodes
+    hear of it from the target.
 
     Raises:
         ClusterError: the target does not take the keys, for instance for lack of memory; the slots that were open then
@@ -38,10 +39,11 @@ def move_live(slots: Sequence[int], source: Redis, target: Redis, others: Sequen
         try:
             set_slots(target, batch, "IMPORTING", here.identity)
             set_slots(source, batch, "MIGRATING", there.identity)
-            _carry(source, target, there, batch)
+            # Of a key that an earlier, broken move left at both, clients see the one at the source.
+            _carry(source, target, there, batch, replace=True)
         except RedisError as error:
             _give_back(source, target, here, batch, error)
-        hand_over(batch, there.identity, target, [source, *others])
+        _hand_over(source, target, there.identity, batch)
 
 
 def set_slots(node: Redis, slots: Sequence[int], *state: str) -> None:
@@ -56,11 +58,14 @@ def set_slots(node: Redis, slots: Sequence[int], *state: str) -> None:
         pipe.execute()
 
 
-def _carry(source: Redis, target: Redis, there: Member, slots: Sequence[int]) -> None:
-    """Move all keys of the slots, a batch of each slot at a time (``CLUSTER GETKEYSINSLOT``, ``MIGRATE``)."""
+def _carry(source: Redis, target: Redis, there: Member, slots: Sequence[int], *, replace: bool) -> None:
+    """Move all keys of the slots, a batch of each slot at a time (``CLUSTER GETKEYSINSLOT``, ``MIGRATE``).
+
+    Of a key that is at both nodes, the copy of the source stays if `replace`, else that of the target.
+    """
     options = target.connection_pool.connection_kwargs
     password, user = options.get("password"), options.get("username") or "default"
-    leave = ["AUTH2", user, password] if password else []
+    rules = [*(["REPLACE"] if replace else []), *(["AUTH2", user, password] if password else [])]
     while slots:
         with source.pipeline(transaction=False) as pipe:
             for slot in slots:
@@ -68,26 +73,38 @@ def _carry(source: Redis, target: Redis, there: Member, slots: Sequence[int]) ->
             found = dict(zip(slots, pipe.execute(), strict=True))
             slots = [slot for slot in slots if found[slot]]
             for slot in slots:
-                # REPLACE: of a key that a broken move left at both, the one at the source is what clients see.
-                limit = round(TIMEOUT * 1000)
-                pipe.execute_command("MIGRATE", *there.endpoint, "", 0, limit, "REPLACE", *leave, "KEYS", *found[slot])
-            pipe.execute()
+                pipe.execute_command(
+                    "MIGRATE", *there.endpoint, "", 0, round(TIMEOUT * 1000), *rules, "KEYS", *found[slot]
+                )
+            errors = [said for said in pipe.execute(raise_on_error=False) if isinstance(said, RedisError)]
+        if errors and all("BUSYKEY" in str(error) for error in errors):
+            _drop_copies(source, target, [key for slot in slots for key in found[slot]])
+        elif errors:
+            raise errors[0]
 
 
-def hand_over(slots: Sequence[int], identity: str, target: Redis, others: Sequence[Redis]) -> None:
-    """Make `target`, whose id is `identity`, the owner of slots without keys elsewhere (``CLUSTER SETSLOT`` NODE).
+def _drop_copies(source: Redis, target: Redis, keys: Sequence[str]) -> None:
+    """Delete at the source, which imports their slot, the keys that the target has."""
+    with target.pipeline(transaction=False) as pipe:
+        for key in keys:
+            pipe.exists(key)
+        doubled = [key for key, there in zip(keys, pipe.execute(), strict=True) if there]
+    with source.pipeline(transaction=False) as pipe:
+        for key in doubled:
+            pipe.execute_command("ASKING")
+            pipe.delete(key)
+        pipe.execute()
 
-    Raises:
-        redis.exceptions.RedisError: a primary does not answer or refuses.
-    """
+
+def _hand_over(source: Redis, target: Redis, identity: str, slots: Sequence[int]) -> None:
+    """Make the target, known by `identity`, the owner of slots that are empty elsewhere (``CLUSTER SETSLOT`` NODE)."""
     set_slots(target, slots, "NODE", identity)
-    for node in others:
-        try:
-            set_slots(node, slots, "NODE", identity)
-        except ResponseError:
-            # A node that lost its last slot follows the new owner at once; replicas hear from their primaries.
-            if node.info("replication")["role"] == "master":
-                raise
+    try:
+        set_slots(source, slots, "NODE", identity)
+    except ResponseError:
+        # A node that hears of the loss of its last slot follows the new owner at once, and has nothing to be told.
+        if source.info("replication")["role"] == "master":
+            raise
 
 
 def _give_back(source: Redis, target: Redis, here: Member, slots: Sequence[int], error: RedisError) -> None:
@@ -113,5 +130,5 @@ def take_back(owner: Redis, other: Redis, here: Member, slots: Sequence[int]) ->
     """
     # The owner first: one that still gives a slot away refuses keys that it does not have.
     set_slots(owner, slots, "STABLE")
-    _carry(other, owner, here, slots)
+    _carry(other, owner, here, slots, replace=False)
     set_slots(other, slots, "STABLE")

@@ -10,7 +10,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from cluster_admin import ClusterError
-from cluster_members import address, as_ranges, by_identity, itself, known_to, members
+from cluster_members import address, as_ranges, itself, known_to, members
 from live_resharding import move_live
 
 
@@ -50,7 +50,7 @@ def move_slots(  # noqa: PLR0913 - what, from where, to where, who shall know, h
     wanted = sorted(set(slots))
     if not wanted:
         return
-    there, here = known_to(source, target), itself(source)
+    there = known_to(source, target)
     _check(wanted, source, target)
     deadline = time.monotonic() + timeout
     interface = None if live else atomic_interface(source)
@@ -59,10 +59,7 @@ def move_slots(  # noqa: PLR0913 - what, from where, to where, who shall know, h
     elif interface == "MIGRATION":
         _import_into(target, wanted, deadline)
     else:
-        others = [
-            node for identity, node in by_identity(nodes).items() if identity not in (here.identity, there.identity)
-        ]
-        move_live(wanted, source, target, others)
+        move_live(wanted, source, target)
     for node in nodes:
         _await(lambda node=node: _owns(node, there.identity, wanted), deadline, node, "hear of it")  # type: ignore[misc]
 

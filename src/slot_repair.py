@@ -14,8 +14,8 @@ from live_resharding import move_live, set_slots, take_back
 def close_open_slots(nodes: Sequence[Redis]) -> list[int]:
     """Close every slot that a broken move left open, and return them in order.
 
-    A slot that both sides know to be on its way goes there; of one that a single side knows of, the keys come together
-    at its owner. Commands: those of `move_live`, and ``CLUSTER SETSLOT`` STABLE.
+    A slot that its owner gives away goes where it was on its way to, if that node is there; of any other the keys come
+    together at its owner, whose copy counts where there are two. Commands: those of `move_live`.
 
     Raises:
         ClusterError: a slot has no owner, so nobody can say where it belongs.
@@ -29,8 +29,8 @@ def close_open_slots(nodes: Sequence[Redis]) -> list[int]:
     for identity, member in seen.items():
         for slot, other in sorted(member.leaving.items()):
             closed.add(slot)
-            if other in seen and seen[other].arriving.get(slot) == identity:
-                move_live([slot], known[identity], known[other], list(known.values()))
+            if other in seen:
+                move_live([slot], known[identity], known[other])
             else:
                 set_slots(known[identity], [slot], "STABLE")
     for identity, member in seen.items():
