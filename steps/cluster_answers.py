@@ -6,9 +6,11 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then, when
+from redis.exceptions import ResponseError
 
 from fixtures.answers import answer, answers, commands, in_words
 from fixtures.cluster_nodes import holder, owner_of, replicas_of, strangers
+from fixtures.deployments import Unsupported
 from key_slots import slot_of
 from steps.cluster_routing import TTL
 from steps.vocabulary import assert_table, rows
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pytest
+    from redis import Redis
 
     from fixtures.deployments import Cluster, Node
 
@@ -124,6 +127,14 @@ def select_databases(cluster: Cluster) -> None:
     """Try to select each database, and the one after the last."""
     for node in cluster.nodes:
         with node.client() as client:
-            databases = int(client.config_get("cluster-databases").get("cluster-databases", 1))
+            databases = int(_setting(client, "cluster-databases", default="1"))
             seen = [in_words(answer(client, "SELECT", number)) for number in range(databases + 1)]
         assert seen == ["OK"] * databases + ["ERR"], f"{node.address} has {databases} and answers {seen}"
+
+
+def _setting(client: Redis, name: str, default: str) -> str:
+    """Return a setting of a server, `default` if it does not know it; Unsupported if it does not tell."""
+    try:
+        return client.config_get(name).get(name, default)
+    except ResponseError as error:
+        raise Unsupported(f"needs to know the setting {name}: {error}") from None

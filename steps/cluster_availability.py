@@ -20,7 +20,7 @@ from steps.vocabulary import TYPES as COMMON
 from steps.vocabulary import Duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from fixtures.deployments import Cluster, Private
 
@@ -41,9 +41,12 @@ TYPES: dict[str, Any] = {**COMMON, "Fate": fate, "Role": role}
 
 
 @pytest.fixture
-def cast(cluster: Cluster) -> Cast:
-    """Give the nodes that this scenario speaks of."""
-    return Cast(cluster)
+def cast(cluster: Cluster) -> Iterator[Cast]:
+    """Give the nodes that this scenario speaks of; those that hang go on in the end."""
+    found = Cast(cluster)
+    yield found
+    for node in found.hung:
+        node.resume()
 
 
 @given(
