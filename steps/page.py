@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import parsers, then, when
 
+from fixtures.gherkin_files import read
 from fixtures.page_reader import PageReader
 from fixtures.sample_tree import PROJECT
 from fixtures.secrecy import Secrets
@@ -75,12 +76,13 @@ def make_large_page(sample_tree: SampleTree, count: int) -> float:
 
 
 def _seconds_to_make(sample_tree: SampleTree, name: str, files: int) -> float:
-    """Read feature files of 10 scenarios each and make their page; return the seconds of computing."""
+    """Make the page of feature files of 10 scenarios each that are read already; return the seconds of computing."""
     from fixtures.page import render  # noqa: PLC0415 - a run without --report shall not import it
     from fixtures.specification import told  # noqa: PLC0415 - the same
 
     for file in range(files):
         sample_tree.write(f"features/{name}_{file}.feature", _feature())
+        read(sample_tree.root / f"features/{name}_{file}.feature")
     records = [_record(f"features/{name}_{file}.feature", number) for file in range(files) for number in range(10)]
     document = {"started": "2026-01-01T00:00:00+00:00", "seconds": 9.0, "stack": "embedded", "engines": {}}
     document |= {"suite": "1", "verdict": "accepted", "troubles": [], "scenarios": records}
@@ -101,7 +103,7 @@ def _feature() -> str:
 def _record(file: str, number: int) -> dict[str, Any]:
     """Return what a scenario of such a feature has shown."""
     line = 2 + number * 5
-    measured = {"name": "a read", "unit": "s", "bound": "<= 2.5", "seen": 0.1}
+    measured = {"name": "a read", "unit": "s", "bound": "<= 2.5", "seen": 0.1 + number / 100}
     ended = {"status": "passed", "reason": None, "seconds": 0.1, "row": {}, "tags": ["pure_cache"], "rule": None}
     steps = [{"line": line + step, "seconds": 0.1} for step in range(1, 5)]
     shown = {"steps": steps, "measurements": [measured] * 2, "charts": [], "evidence": []}
