@@ -50,7 +50,8 @@ class Grown:
         wait_until_ready([*self.nodes, self.new])
 
     def check(self, slots: int) -> None:
-        """Require that the new node has so many slots, and that no key is missing (ValueError)."""
+        """Require that all agree, that the new node has so many slots, and that no key is missing (ValueError)."""
+        wait_until_ready([*self.nodes, self.new])
         held = [itself(node) for node in self.nodes]
         keys = sum(node.dbsize() for node, member in zip(self.nodes, held, strict=True) if not member.primary)
         keys += self.new.dbsize()
