@@ -42,11 +42,10 @@ TYPES: dict[str, Any] = {**COMMON, "Fate": fate, "Role": role}
 
 @pytest.fixture
 def cast(cluster: Cluster) -> Iterator[Cast]:
-    """Give the nodes that this scenario speaks of; those that hang go on in the end."""
+    """Give the nodes that this scenario speaks of; what becomes of them is undone in the end."""
     found = Cast(cluster)
     yield found
-    for node in found.hung:
-        node.resume()
+    found.end()
 
 
 @given(

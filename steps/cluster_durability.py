@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then, when
-from redis.exceptions import RedisError
 
 from fixtures.cast import Cast
 from fixtures.cluster_nodes import owner_of
@@ -16,27 +14,18 @@ from steps.vocabulary import TYPES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import pytest
-
-    from fixtures.deployments import Cluster, Node
+    from fixtures.deployments import Cluster
     from fixtures.measurements import Bound
 
 
 @given(parsers.cfparse('"{setting}" is set to "{value}" at every node'))
 @when(parsers.cfparse('"{setting}" is set to "{value}" at every node'))
-def set_everywhere(cast: Cast, setting: str, value: str, request: pytest.FixtureRequest) -> None:
+def set_everywhere(cast: Cast, setting: str, value: str) -> None:
     """Change a setting at all nodes that answer, until the scenario ends."""
     for node in cast.present():
         with node.client() as client:
-            before = client.config_get(setting)[setting]
+            cast.undo(node, "CONFIG", "SET", setting, client.config_get(setting)[setting] or "")
             client.config_set(setting, value)
-        request.addfinalizer(lambda node=node, before=before: _reset(node, setting, before))
-
-
-def _reset(node: Node, setting: str, value: str | None) -> None:
-    """Give a setting its former value, if the node still answers."""
-    with node.client(socket_timeout=1.0) as client, suppress(RedisError):
-        client.config_set(setting, value or "")
 
 
 @when(parsers.cfparse('the primary of "{key}" is cut off from its replicas'))

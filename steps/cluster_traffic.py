@@ -57,7 +57,7 @@ def check_traffic(
     enough = traffic.done["writes"] + FIRST
     eventually(lambda: traffic.done["writes"] >= enough, within=10.0, every=0.01)
     seen = traffic.seen()
-    if moments := traffic.longest_gap()[1]:
+    if moments := traffic.moments():
         points = per_interval(moments)[:MOST_POINTS]
         chart("writes per 50 ms to the shard that stood still longest", unit="writes", kind="timeline", points=points)
     if traffic.errors:

@@ -4,7 +4,7 @@ Feature: Nodes come and go while clients are served
 
   Rule: A node joins empty, takes its share, and leaves without a trace
 
-    @core @disruptive
+    @core @disruptive @waits
     Scenario: a node joins and leaves under load
       Given a cluster of 3 primaries with 1 replica each
       And an empty node
@@ -42,7 +42,7 @@ Feature: Nodes come and go while clients are served
 
   Rule: A client outlives every node that it knew
 
-    @disruptive
+    @disruptive @waits
     Scenario: every node is replaced under load
       Given a cluster of 3 primaries without replicas
       And 3 empty nodes

@@ -32,7 +32,7 @@ Feature: Whether a failover would work is known before it is needed
       Given a cluster of 3 primaries without replicas
       Then within 5 seconds "has no replica that could take over" is named as what stands in the way
 
-    @disruptive
+    @disruptive @waits
     Scenario: too few primaries to vote
       Given a cluster of 2 primaries with 1 replica each
       Then within 5 seconds "no majority is left to vote" is named as what stands in the way
