@@ -105,6 +105,18 @@ def check_lines(addresses: Addresses, names: Names, outcome: Ended, docstring: s
         assert any(wanted.strip() in line for line in said), f"not said, or not in this order: {wanted}\n{outcome}"
 
 
+@then(parsers.parse('it says nothing but "{line}"'))
+def check_only_line(addresses: Addresses, names: Names, outcome: Ended, line: str) -> None:
+    """Require that one line was said, wherever, and no other."""
+    assert [said for said in outcome.lines if said] == [expanded(line, addresses, names)], str(outcome)
+
+
+@then(parsers.parse('it does not say "{words}"'))
+def check_unsaid(outcome: Ended, words: str) -> None:
+    """Require that something is nowhere in what was said."""
+    assert words not in f"{outcome.stdout}{outcome.stderr}", str(outcome)
+
+
 @then(parsers.parse('the terminal shows "{text}"'))
 def check_terminal(outcome: Ended, text: str) -> None:
     """Find a text in what the terminal got."""

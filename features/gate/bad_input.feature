@@ -6,7 +6,7 @@ Feature: The scripts say in one line what is wrong
     Given these addresses
       | NAME    | OF                                    |
       | CACHE   | a cache                               |
-      | LOCKED  | a cache that wants a password         |
+      | LOCKED  | a server that wants a password        |
       | BROKER  | a broker without a worker             |
       | NODE    | a cluster node                        |
       | PAUSED  | a server that hangs                   |
