@@ -18,6 +18,8 @@ pytest_plugins = [
     "fixtures.sample_tree",
     "fixtures.addresses",
     "fixtures.measurements",
+    "fixtures.charts",
+    "fixtures.browser",
     "fixtures.report",
     "fixtures.masking",
     # Every module of sentences: a new one is part of the suite by being there.

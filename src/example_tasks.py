@@ -20,7 +20,8 @@ RUNS_TTL = 300
 
 def note_run(task: Task) -> int:
     """Add this moment to the list ``runs:{task id}`` beside the results, and return how many runs it holds."""
-    key = f"runs:{task.request.id}"
+    # The prefix is the application's; see KEY_PREFIX in worker.py.
+    key = f"{os.environ.get('KEY_PREFIX', '')}runs:{task.request.id}"
     with task.backend.client.pipeline() as pipe:
         noted = pipe.rpush(key, time.time()).expire(key, RUNS_TTL).execute()
     return int(noted[0])

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 from kombu.exceptions import OperationalError
 from pytest_bdd import given, parsers, then, when
-from redis.exceptions import NoPermissionError
 
 from embedded import BROKER
-from fixtures.deployments import Unsupported
 from steps.celery_failing import runs_of
-from steps.vocabulary import TYPES, rows
+from steps.vocabulary import TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from fixtures.deployments import Broker, Private
     from fixtures.measurements import Bound
@@ -100,18 +98,3 @@ def check_never_ran(broker: Broker, sent: Sent, bound: Bound, number: int, measu
     """Count the first tasks that did not run, although one that was sent after them did."""
     lost = [result for result in sent.results[:number] if not runs_of(broker, result)]
     measure("tasks lost", unit="", bound=bound, seen=len(lost))
-
-
-@then("the broker has one of these settings")
-def check_settings(broker: Broker, datatable: Sequence[Sequence[str]]) -> None:
-    """Require of each setting one of the values that the table has for it (``CONFIG GET``)."""
-    allowed: dict[str, list[str]] = {}
-    for row in rows(datatable, ("SETTING", "VALUE")):
-        allowed.setdefault(row["SETTING"], []).append(row["VALUE"])
-    try:
-        with broker.client() as client:
-            seen = {name: client.config_get(name)[name] for name in allowed}
-    except NoPermissionError:
-        raise Unsupported("the user may not CONFIG GET") from None
-    wrong = {name: value for name, value in seen.items() if value not in allowed[name]}
-    assert not wrong, f"the broker has {wrong}, allowed are {allowed}"

@@ -42,17 +42,6 @@ Feature: Workers come and go, and the broker keeps what it took
 
   Rule: The broker keeps every task that it took
 
-    @core
-    Scenario: the broker neither evicts nor forgets
-      Given a broker with its worker
-      Then the broker has one of these settings
-        | SETTING          | VALUE        |
-        | maxmemory-policy | noeviction   |
-        | maxmemory-policy | volatile-lru |
-        | maxmemory-policy | volatile-lfu |
-        | maxmemory-policy | volatile-ttl |
-        | appendonly       | yes          |
-
     Scenario Outline: a broker that fills up with <policy> keeps what it took and refuses the rest
       Given a broker of its own with 8 MB of memory, full, and the policy "<policy>"
       Then exactly 0 % of the tasks that it took are gone

@@ -1,0 +1,52 @@
+Feature: The broker trusts nobody more than it must
+  Whoever reaches the broker can read every order and give new ones. A user of its own for each application, with the
+  rights that Celery uses and no others, and an encrypted connection keep it to those who should.
+
+  Rule: The user has the rights that Celery needs, and no others
+
+    Scenario: with the rights of src/broker_user.py Celery does all that it does, and uses every one of them
+      Given a broker of its own, and a user with the rights of src/broker_user.py on "app1:"
+      When a worker with that user does all of this
+        | WORK                                         |
+        | a task with a result                         |
+        | a task that returns its message to the queue |
+        | a task that is due later                     |
+        | a result that is forgotten                   |
+        | a chord                                      |
+        | an answer to a ping                          |
+        | a task that is ended                         |
+        | a task of a worker that was killed           |
+      Then the broker refused none of its commands
+      And every right was used
+
+    Scenario Outline: the user is refused <what>
+      Given a broker of its own, and a user with the rights of src/broker_user.py on "app1:"
+      Then the user is refused "<command>"
+
+      Examples:
+        | what                       | command                |
+        | keys of others             | LPUSH app2:celery task |
+        | channels of others         | PUBLISH app2:x y       |
+        | the list of all keys       | KEYS app1:*            |
+        | emptying the server        | FLUSHALL               |
+        | the server's configuration | CONFIG GET *           |
+        | scripts of its own         | EVAL return 0          |
+
+  Rule: The connection is encrypted, and the server proves who it is
+
+    Scenario: tasks and results go through TLS
+      Given a broker of its own behind TLS
+      When the task "add" is sent with [4, 8]
+      Then its result comes back within 10 seconds
+      And every client of the broker came through TLS
+
+    Scenario Outline: who connects <without> is refused with a reason
+      Given a server of its own behind TLS
+      When a sender connects with <scheme> and "<options>"
+      Then it is told "<reason>" within 5 seconds
+
+      Examples:
+        | without               | scheme | options                 | reason                                            |
+        | without ssl_cert_reqs | rediss | ?ssl_ca_certs=CA        | A rediss:// URL must have parameter ssl_cert_reqs |
+        | without the CA        | rediss | ?ssl_cert_reqs=required | certificate verify failed                         |
+        | without TLS           | redis  | none                    | cannot be reached                                 |
