@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then, when
 
-from connection import redis_client
 from fixtures.commands import Running, run, run_at_terminal
 from fixtures.waiting import eventually
 from steps.vocabulary import TYPES, rows
@@ -121,13 +120,6 @@ def check_unsaid(outcome: Ended, words: str) -> None:
 def check_terminal(outcome: Ended, text: str) -> None:
     """Find a text in what the terminal got."""
     assert text in outcome.stderr, str(outcome)
-
-
-@then(parsers.parse('the server at "{address}" holds "{value}" under "{key}"'))
-def check_value(addresses: Addresses, names: Names, address: str, value: str, key: str) -> None:
-    """Read a key by a connection of our own."""
-    with redis_client(f"redis://{expanded(address, addresses, names)}") as client:
-        assert client.get(key) == value
 
 
 def expanded(text: str, addresses: Addresses, names: Names) -> str:

@@ -62,8 +62,12 @@ Feature: A run says where it runs, or why it cannot
 
       Examples:
         | options        | code | said                                                              | verdict                                        |
-        |                | 0    | external: no --broker-url is given                                | error (1 scenario, 1 skipped; no scenario ran) |
         | --require core | 1    | required (--require core), but external: no --broker-url is given | refused (1 scenario, 1 failed)                 |
+
+      @slow
+      Examples: more
+        | options        | code | said                                                              | verdict                                        |
+        |                | 0    | external: no --broker-url is given                                | error (1 scenario, 1 skipped; no scenario ran) |
 
   Rule: A stack that cannot be had is an error with its reason
 
@@ -75,6 +79,10 @@ Feature: A run says where it runs, or why it cannot
       Examples: a choice of what a run needs
         | settings                   | options                              | reason                                                            |
         |                            | --cache-url redis://:s3cret@$NOTHING | $NOTHING refuses the connection: nothing listens there            |
+
+      @slow
+      Examples: a choice of what a run needs, more
+        | settings                   | options                              | reason                                                            |
         | CLUSTER_URL=redis://$CACHE |                                      | --cluster-url: $CACHE is a plain server, not a cluster node       |
         | SERVER_BINARY=/no/server   |                                      | /no/server is not a program: name a redis-server or valkey-server |
 
@@ -113,6 +121,7 @@ Feature: A run says where it runs, or why it cannot
         | settings              |
         | PATH=/nowhere $PYTHON |
 
+    @slow
     Scenario: a server that ends at its start shows the end of its log
       When somebody runs "pytest 'features/pure_cache/data_path.feature::the server reports the ttl that was set' --server-binary $CRASHING"
       Then it exits with 1
@@ -122,6 +131,22 @@ Feature: A run says where it runs, or why it cannot
         no-such-directive
         verdict: error (1 scenario, 1 error)
         """
+
+  Rule: Most scenarios wait, so they are spread over four processes
+
+    @slow
+    Scenario Outline: pytest <arguments>
+      When somebody runs "pytest <arguments>"
+      Then it exits with 0
+      And it says
+        """
+        created: <processes>
+        """
+
+      Examples:
+        | arguments                                    | processes   |
+        | features/gate/report.feature -k 'bound'      | 4/4 workers |
+        | features/gate/report.feature -k 'bound' -n 2 | 2/2 workers |
 
   Rule: Slow scenarios run when they are asked for, and those that wait begin first
 
