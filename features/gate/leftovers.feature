@@ -80,9 +80,9 @@ Feature: Whatever ends a command, nothing of it is left behind
       Examples: and the rest
         | processes | end     | code | limit |
         | -n 1      | Ctrl-C  | 2    | 5     |
-        | -n 1      | SIGTERM | -15  | 20    |
+        | -n 1      | SIGTERM | 2    | 5     |
         | -n 0      | Ctrl-C  | 2    | 1     |
-        | -n 0      | SIGTERM | -15  | 5     |
+        | -n 0      | SIGTERM | 2    | 1     |
 
     Scenario: a process of xdist that gets SIGKILL is a failure, and takes its servers along
       Given somebody started "exec pytest features/pure_cache/username.feature -n 1"
