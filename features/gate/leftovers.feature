@@ -57,8 +57,8 @@ Feature: Whatever ends a command, nothing of it is left behind
   Rule: A run of pytest takes those of all its processes along
 
     Scenario: a run that comes to its end
-      Given somebody started "exec pytest features/celery_worker -k 'sum' -n 1"
-      And 4 of its servers and workers run
+      Given somebody started "exec pytest features/pure_cache/data_path.feature -k lives -n 1"
+      And 1 of its servers and workers run
       Then it ends
       And it exits with 0
       And nothing of it is left within 1 second
