@@ -91,7 +91,7 @@ Feature: The scripts do what the README promises
       Examples: more
         | told                                                 | where  | key         |
         | CACHE_URL= CACHE_PORT=$PORT_OF_CACHE                 | $CACHE | empty-url   |
-        | CACHE_URL=redis://$CACHE CACHE_PORT=$PORT_OF_NOTHING | $CACHE | url-first   |
+        | CACHE_URL=redis://$CACHE CACHE_PORT=$PORT_OF_BROKER  | $CACHE | url-first   |
 
     Scenario: a task goes to the broker and the worker that somebody started
       Given somebody started "cd src && BROKER_URL=redis://$BROKER exec celery -A worker worker"
