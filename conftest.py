@@ -16,7 +16,10 @@ pytest_plugins = [
     "fixtures.turns",
     "fixtures.stacks",
     "fixtures.sample_tree",
+    "fixtures.addresses",
     "fixtures.measurements",
+    "fixtures.charts",
+    "fixtures.browser",
     "fixtures.report",
     # Every module of sentences: a new one is part of the suite by being there.
     *(f"steps.{module.stem}" for module in sorted(Path(__file__).parent.glob("steps/[!_]*.py"))),

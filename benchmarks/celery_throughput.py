@@ -24,8 +24,8 @@ from statistics import median
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "src")]
 
-from contender import CONTENDERS  # noqa: E402 - needs the path above
-from measure import LeftOutError, Measured, measured  # noqa: E402 - the same
+from celery_contender import CONTENDERS  # noqa: E402 - needs the path above
+from celery_measure import LeftOutError, Measured, measured  # noqa: E402 - the same
 
 from command_line import UsageError, count, run, say  # noqa: E402 - the same
 

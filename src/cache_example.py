@@ -38,7 +38,8 @@ def recall(cache: Redis, key: str) -> str | None:
 
 def report(key: str, value: str | None) -> None:
     """Print what a read of `key` gave."""
-    print(f"Retrieved {key} = {value} from cache." if value is not None else f"{key} does not exist or has expired.")
+    line = f"{key} does not exist or has expired." if value is None else f"Retrieved {key} = {value} from cache."
+    print(line, flush=True)
 
 
 def main() -> None:

@@ -30,6 +30,9 @@ BROKER: Config = {"maxmemory-policy": "noeviction", "save": "", "appendonly": "y
 START_TIMEOUT = 10.0
 """Seconds until a server that does not answer counts as failed; one answers in 0.05 s when the machine is quiet."""
 
+READY = "Ready to accept connections"
+"""What a server logs when it has loaded its data and has its port."""
+
 
 def _quoted(value: str | int | Sequence[str]) -> str:
     """Return a directive's arguments as ``redis.conf`` spells them."""
@@ -68,6 +71,7 @@ class Server:
 
     def _start(self) -> subprocess.Popen[bytes]:
         """Start the process."""
+        self._log_begin = self._log.stat().st_size if self._log.exists() else 0
         return self._group.start([self._binary, str(self._config)], self._log, cwd=self.folder)
 
     @property
@@ -96,14 +100,21 @@ class Server:
             EmbeddedError: it ended, or did not answer within `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
-        while not answers("127.0.0.1", self.port, timeout=timeout):
-            if self._process.poll() is not None:
+        # Its own word first: another server may answer on a port that this one did not get.
+        while not (self._says(READY) and answers("127.0.0.1", self.port)):
+            if not self.runs:
                 said = self.log_tail(15)
-                kind = PortTakenError if "already in use" in said else EmbeddedError
+                kind = PortTakenError if self._says("already in use") else EmbeddedError
                 raise kind(f"the server on port {self.port} ended at its start:\n{said}")
             if time.monotonic() > deadline:
                 raise EmbeddedError(f"port {self.port} does not answer after {timeout:g} s:\n{self.log_tail(15)}")
             time.sleep(0.001)
+
+    def _says(self, words: str) -> bool:
+        """Tell whether the process that runs now, or ran last, has logged some words."""
+        with self._log.open("rb") as log:
+            log.seek(self._log_begin)
+            return words.encode() in log.read()
 
     def kill(self) -> None:
         """End the process at once with SIGKILL."""

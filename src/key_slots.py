@@ -6,6 +6,7 @@ specification, "Key distribution model"), so every client knows it without askin
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -59,8 +60,9 @@ def _address(endpoint: Sequence[str | int]) -> str:
 
 
 def owner(slot: int, ranges: Sequence[SlotRange]) -> SlotRange | None:
-    """Return the range that `slot` lies in, or None when no node owns it."""
-    return next((found for found in ranges if found.first <= slot <= found.last), None)
+    """Return the one of `ranges`, which are in order of slots, that `slot` lies in, or None when no node owns it."""
+    before = bisect_right(ranges, slot, key=lambda slots: slots.first)
+    return ranges[before - 1] if before and slot <= ranges[before - 1].last else None
 
 
 def widest_deviation(counts: Sequence[int]) -> tuple[int, float]:

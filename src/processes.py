@@ -64,7 +64,8 @@ class ProcessGroup:
             child = subprocess.Popen(
                 command,
                 cwd=cwd,
-                env=env,
+                # What a killed child leaves in its temporary folder goes with the scratch folder.
+                env={**(os.environ if env is None else env), "TMPDIR": str(self.folder)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

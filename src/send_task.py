@@ -57,10 +57,14 @@ def call(app: Celery, task: str, *arguments: object, timeout: float = TIMEOUT) -
         Exception: what the task raised.
     """
     result = app.send_task(task, arguments, expires=timeout)
+    backend = result.backend
     try:
         value: object = result.get(timeout=timeout)
     finally:
-        result.forget()
+        # By itself a result unsubscribes when it is collected: from a broker that may be gone by then, for 5 s.
+        result.backend = None
+        backend.forget(result.id)
+        backend.remove_pending_result(result)
     return value
 
 

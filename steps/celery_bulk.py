@@ -44,12 +44,6 @@ def send_in_batches(sent: Sent, number: int, task: str, given: list[object]) -> 
     sent.results.extend(sent.app.AsyncResult(identity) for identity in ids)
 
 
-@then(parsers.cfparse("each of them returned {value:Count}", extra_types=TYPES))
-def check_values(sent: Sent, value: int) -> None:
-    """Require the same result of all."""
-    assert set(sent.values) == {value}, f"they returned {set(sent.values)}"
-
-
 @when(
     parsers.cfparse("{number:Count} tasks are sent one by one, and {many:Count} in batches", extra_types=TYPES),
     target_fixture="costs",

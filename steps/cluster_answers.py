@@ -43,6 +43,12 @@ def ask_replica(cluster: Cluster, key_prefix: str, key: str, datatable: Sequence
     _compare(replicas_of(cluster, key_prefix + key)[0], key_prefix, datatable)
 
 
+@then(parsers.cfparse('a primary that does not own "{key}" answers'))
+def ask_stranger(cluster: Cluster, key_prefix: str, key: str, datatable: Sequence[Sequence[str]]) -> None:
+    """Ask the first primary that the map does not name for a key."""
+    _compare(strangers(cluster, key_prefix + key)[0], key_prefix, datatable)
+
+
 @then("the new node answers")
 def ask_new_node(new_node: Node, key_prefix: str, datatable: Sequence[Sequence[str]]) -> None:
     """Ask the node that a slot is on its way to."""

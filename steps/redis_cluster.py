@@ -30,6 +30,15 @@ def have_own_cluster(private: Private, primaries: int, replicas: int) -> Cluster
 
 
 @given(
+    parsers.cfparse("a cluster of {primaries:Count} primaries without replicas", extra_types=TYPES),
+    target_fixture="cluster",
+)
+def have_bare_cluster(private: Private, primaries: int) -> Cluster:
+    """Have a cluster for this scenario alone in which nothing replaces a primary."""
+    return private.cluster(primaries, 0)
+
+
+@given(
     parsers.cfparse(
         "a cluster of {primaries:Count} primaries with {replicas:Count} replica each and these settings",
         extra_types=TYPES,

@@ -92,19 +92,21 @@ def check_run(sample_tree: SampleTree, name: str, datatable: Table) -> None:
 
 @then(parsers.parse('"{name}" says of its scenarios'))
 def check_scenarios(sample_tree: SampleTree, name: str, datatable: Table) -> None:
-    """Compare every field of every scenario but the measurements."""
+    """Compare every field of every scenario but its lists of parts."""
     records = [_timed(sample_tree, name, record) for record in _report(sample_tree, name)["scenarios"]]
     for record in records:
-        record.pop("measurements")
+        for part in ("steps", "measurements", "charts", "evidence"):
+            record.pop(part)
         record["tags"] = " ".join(record["tags"])
     _assert_fields(datatable, records)
 
 
-@then(parsers.parse('"{name}" says of its measurements'))
-def check_measurements(sample_tree: SampleTree, name: str, datatable: Table) -> None:
-    """Compare every field of every measurement."""
+@then(parsers.parse('"{name}" says of the {parts} of its scenarios'))
+def check_parts(sample_tree: SampleTree, name: str, parts: str, datatable: Table) -> None:
+    """Compare every field of every measurement, chart or step."""
     records = _report(sample_tree, name)["scenarios"]
-    _assert_fields(datatable, [{"id": r["id"], **measured} for r in records for measured in r["measurements"]])
+    seen = [{"id": record["id"], **part} for record in records for part in record[parts]]
+    _assert_fields(datatable, [_timed(sample_tree, name, part) if "seconds" in part else part for part in seen])
 
 
 @then(parsers.parse('"{name}" has the verdict "{verdict}" and the scenarios: {listed}'))

@@ -9,10 +9,11 @@ Feature: A run ends with numbers and a verdict
       from fixtures.deployments import StackError
       from fixtures.measurements import Bound
 
-      pytest_plugins = ["fixtures.measurements", "fixtures.report"]
+      pytest_plugins = ["fixtures.measurements", "fixtures.charts", "fixtures.report"]
 
       @then(parsers.parse("a read took {seen:g} of at most {limit:g} seconds"))
-      def check_read(measure, seen, limit):
+      def check_read(measure, chart, seen, limit):
+          chart("keys per node", unit="keys", kind="bars", points=[("a", 331), ("b", 4)])
           measure("a read", unit="s", seen=seen, bound=Bound.at_most(limit, "s"))
 
       @given("what this stack cannot do")
@@ -108,18 +109,28 @@ Feature: A run ends with numbers and a verdict
     Scenario Outline: the whole report with <processes>
       When a user types "pytest --report results -k 'keeps or breaks or cannot or stack' <processes>"
       Then "results/report.json" says of the run
-        | SUITE          | STARTED        | SECONDS        | STACK    | ENGINES | VERDICT |
-        | this project's | during the run | within the run | embedded | {}      | refused |
+        | SUITE          | STARTED        | SECONDS        | STACK    | ENGINES | VERDICT | TROUBLES                                                                  |
+        | this project's | during the run | within the run | embedded | {}      | refused | ['features/pure_cache/sample.feature::stack: the server did not start'] |
       And "results/report.json" says of its scenarios
-        | ID     | PRACTICE   | RULE           | TAGS | STATUS  | REASON                             | SECONDS        |
-        | breaks | pure_cache | Reads are fast |      | failed  | a read: seen 3.1 s, bound <= 2.5 s | within the run |
-        | cannot | pure_cache | Reads are fast | core | skipped | one node only                      | within the run |
-        | keeps  | pure_cache | Reads are fast | core | passed  | None                               | within the run |
-        | stack  | pure_cache | Reads are fast |      | error   | the server did not start           | within the run |
-      And "results/report.json" says of its measurements
+        | ID     | PRACTICE   | FEATURE  | RULE           | LINE | ROW | TAGS | STATUS  | REASON                             | SECONDS        |
+        | breaks | pure_cache | A sample | Reads are fast | 6    | {}  |      | failed  | a read: seen 3.1 s, bound <= 2.5 s | within the run |
+        | cannot | pure_cache | A sample | Reads are fast | 9    | {}  | core | skipped | one node only                      | within the run |
+        | keeps  | pure_cache | A sample | Reads are fast | 4    | {}  | core | passed  | None                               | within the run |
+        | stack  | pure_cache | A sample | Reads are fast | 13   | {}  |      | error   | the server did not start           | within the run |
+      And "results/report.json" says of the measurements of its scenarios
         | ID     | NAME   | UNIT | BOUND  | SEEN |
         | breaks | a read | s    | <= 2.5 | 3.1  |
         | keeps  | a read | s    | <= 2.5 | 0.81 |
+      And "results/report.json" says of the charts of its scenarios
+        | ID     | NAME          | UNIT  | KIND | POINTS                 | BOUND |
+        | breaks | keys per node | keys  | bars | [['a', 331], ['b', 4]] | None  |
+        | keeps  | keys per node | keys  | bars | [['a', 331], ['b', 4]] | None  |
+      And "results/report.json" says of the steps of its scenarios
+        | ID     | LINE | SECONDS        |
+        | breaks | 7    | within the run |
+        | cannot | 10   | within the run |
+        | keeps  | 5    | within the run |
+        | stack  | 14   | within the run |
 
       Examples:
         | processes            |

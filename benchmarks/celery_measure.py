@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from contender import Contender
+from celery_contender import Contender
 from contenders.effect import MARKS, TAIL
 from redis import Redis
 

@@ -1,0 +1,89 @@
+Feature: Whatever ends a command, nothing of it is left behind
+  A server that outlives the command that started it takes a port, memory and the trust of whoever finds it.
+  A process that is killed cannot tidy up after itself, so its servers must notice by themselves.
+
+  Background:
+    Given these addresses
+      | NAME    | OF                           |
+      | NOTHING | a port where nothing listens |
+
+  Rule: A script takes its servers and files along
+
+    Scenario Outline: <script> and <end>
+      Given somebody started "exec python src/<script>"
+      And it has said "<words>"
+      And <number> of its servers and workers run
+      When it gets <end>
+      Then it ends
+      And it exits with <code>
+      And nothing of it is left within 3 seconds
+
+      Examples: what a process can answer
+        | script                     | words     | number | end     | code |
+        | cache_example.py           | Retrieved | 1      | Ctrl-C  | 130  |
+        | cluster_example.py --watch | watching  | 6      | Ctrl-C  | 0    |
+        | serve.py cache             | until     | 1      | Ctrl-C  | 0    |
+        | serve.py broker            | until     | 4      | SIGTERM | 0    |
+
+      Examples: what it cannot
+        | script                     | words     | number | end     | code |
+        | cache_example.py           | Retrieved | 1      | SIGTERM | -15  |
+        | cluster_example.py --watch | watching  | 6      | SIGKILL | -9   |
+        | serve.py broker            | until     | 4      | SIGKILL | -9   |
+
+      @slow
+      Examples: and the rest
+        | script                     | words     | number | end     | code |
+        | cluster_example.py --watch | watching  | 6      | SIGTERM | -15  |
+        | serve.py cluster           | until     | 6      | SIGTERM | 0    |
+        | serve.py broker            | until     | 4      | Ctrl-C  | 0    |
+        | cache_example.py           | Retrieved | 1      | SIGKILL | -9   |
+
+    Scenario: a script that comes to its end
+      Given somebody started "exec python src/cache_example.py --wait 1"
+      And 1 of its servers and workers run
+      Then it ends
+      And it exits with 0
+      And nothing of it is left within 0.2 seconds
+
+  Rule: A run of pytest takes those of all its processes along
+
+    Scenario: a run that comes to its end
+      Given somebody started "exec pytest features/celery_worker -k 'sum' -n 1"
+      And 4 of its servers and workers run
+      Then it ends
+      And it exits with 0
+      And nothing of it is left within 0.2 seconds
+
+    @waits
+    Scenario Outline: a run that gets <end> in the middle
+      Given somebody started "exec pytest features/pure_cache/username.feature <processes>"
+      And 1 of its servers and workers run
+      When it gets <end>
+      Then it ends
+      And it exits with <code>
+      And nothing of it is left within <limit> seconds
+
+      Examples: a process of xdist takes 5 to 15 seconds to give up when nobody listens any more
+        | processes | end     | code | limit |
+        | -n 1      | SIGKILL | -9   | 20    |
+
+      @slow
+      Examples: and the rest
+        | processes | end     | code | limit |
+        | -n 1      | Ctrl-C  | 2    | 5     |
+        | -n 1      | SIGTERM | -15  | 20    |
+        | -n 0      | Ctrl-C  | 2    | 0.2   |
+        | -n 0      | SIGTERM | -15  | 3     |
+
+    Scenario: a process of xdist that gets SIGKILL is a failure, and takes its servers along
+      Given somebody started "exec pytest features/pure_cache/username.feature -n 1"
+      And 1 of its servers and workers run
+      When its xdist process gets SIGKILL
+      Then it ends
+      And it exits with 1
+      And it says
+        """
+        worker 'gw0' crashed while running
+        """
+      And nothing of it is left within 0.5 seconds

@@ -1,0 +1,103 @@
+"""The sentences about the page of a run, read as a file."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from pytest_bdd import parsers, then, when
+
+from fixtures.page import HERE, render
+from fixtures.page_reader import PageReader
+from fixtures.specification import told
+from steps.vocabulary import TYPES, rows
+
+if TYPE_CHECKING:
+    from fixtures.measurements import Bound, Measure
+    from fixtures.sample_tree import SampleTree
+
+Table = list[list[str]]
+OWN = set(re.findall(r"<([a-z][a-z0-9]*)", "".join(path.read_text() for path in HERE.glob("*.py"))))
+"""The elements that the page's own code writes."""
+
+
+@then(parsers.parse('"{name}" shows'))
+def check_texts(sample_tree: SampleTree, name: str, docstring: str) -> None:
+    """Find each line of the doc string in the page's texts, in this order."""
+    shown = " ".join(PageReader(sample_tree.read(name)).texts)
+    at = 0
+    for wanted in map(str.strip, docstring.splitlines()):
+        found = shown.find(wanted, at)
+        assert found >= 0, f"not shown, or not in this order: {wanted}\n{shown}"
+        at = found + len(wanted)
+
+
+@then(parsers.parse('"{name}" holds these pictures'))
+def check_pictures(sample_tree: SampleTree, name: str, datatable: Table) -> None:
+    """Compare what is said of each picture, and how often it stands there."""
+    seen = PageReader(sample_tree.read(name)).pictures
+    wanted = rows(datatable, ["TIMES", "PICTURE"])
+    plain = Counter({" ".join(picture.split()): times for picture, times in seen.items()})
+    assert plain == {row["PICTURE"]: int(row["TIMES"]) for row in wanted}, f"it holds {dict(plain)}"
+
+
+@then(parsers.parse('"{name}" holds no element but its own'))
+def check_elements(sample_tree: SampleTree, name: str) -> None:
+    """Find no element and no handler of events that a text could have brought in."""
+    page = PageReader(sample_tree.read(name))
+    assert not {*page.elements} - OWN, f"strange elements: {sorted({*page.elements} - OWN)}"
+    assert (page.elements["script"], page.elements["i"], page.handlers) == (1, 0, []), "a text became markup"
+
+
+@then(parsers.parse('no file in "{folder}" holds "{text}"'))
+def check_secret(sample_tree: SampleTree, folder: str, text: str) -> None:
+    """Search every file of a folder."""
+    files = [path for path in (sample_tree.root / folder).rglob("*") if path.is_file()]
+    found = [path.name for path in files if text in path.read_text(encoding="utf-8")]
+    assert files, "there is no file"
+    assert not found, f"it stands in {', '.join(found)}"
+
+
+@when(parsers.parse("the page of {count:Count} scenarios is made", extra_types=TYPES), target_fixture="computing")
+def make_large_page(sample_tree: SampleTree, count: int) -> float:
+    """Make a page three times, of other files each time; return the least seconds of computing: others disturb."""
+    return min(_seconds_to_make(sample_tree, f"pure_cache/many_{attempt}", count // 10) for attempt in range(3))
+
+
+def _seconds_to_make(sample_tree: SampleTree, name: str, files: int) -> float:
+    """Read feature files of 10 scenarios each and make their page; return the seconds of computing."""
+    for file in range(files):
+        sample_tree.write(f"features/{name}_{file}.feature", _feature())
+    records = [_record(f"features/{name}_{file}.feature", number) for file in range(files) for number in range(10)]
+    document = {"started": "2026-01-01T00:00:00+00:00", "seconds": 9.0, "stack": "embedded", "engines": {}}
+    document |= {"suite": "1", "verdict": "accepted", "troubles": [], "scenarios": records}
+    begun = time.process_time()
+    features, strangers = told(records, sample_tree.root)
+    page = render(document, features, strangers, {"pure_cache": "what is measured"})
+    took = time.process_time() - begun
+    assert page.count('<details class="scenario"') == files * 10
+    return took
+
+
+def _feature() -> str:
+    """Return the text of a feature with ten scenarios of four steps."""
+    steps = "\n".join(f'    Given "key {step}" is cached for 10 seconds' for step in range(4))
+    return "Feature: Many\n" + "".join(f"  Scenario: number {n}\n{steps}\n" for n in range(10))
+
+
+def _record(file: str, number: int) -> dict[str, Any]:
+    """Return what a scenario of such a feature has shown."""
+    line = 2 + number * 5
+    measured = {"name": "a read", "unit": "s", "bound": "<= 2.5", "seen": 0.1}
+    ended = {"status": "passed", "reason": None, "seconds": 0.1, "row": {}, "tags": ["pure_cache"], "rule": None}
+    steps = [{"line": line + step, "seconds": 0.1} for step in range(1, 5)]
+    shown = {"steps": steps, "measurements": [measured] * 2, "charts": [], "evidence": []}
+    return {"id": f"{file}::number {number}", "practice": "pure_cache", "line": line, **ended, **shown}
+
+
+@then(parsers.parse("that took {limit:Bound} of computing", extra_types=TYPES))
+def check_computing(measure: Measure, computing: float, limit: Bound) -> None:
+    """Hold the time against its bound."""
+    measure("making the page", unit="s", seen=computing, bound=limit)
