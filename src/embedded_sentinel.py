@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from embedded import START_TIMEOUT, Server
 from processes import ProcessGroup
-from server_binary import EmbeddedError
+from server_binary import EmbeddedError, answers
 
 NAME = "primary"
 """The name under which the sentinels know the primary; clients ask for it."""
@@ -19,6 +19,18 @@ DOWN_AFTER_MS = 500
 
 class Sentinel(Server):
     """One sentinel: the same program as a server, in another mode."""
+
+    def wait_ready(self, timeout: float = START_TIMEOUT) -> None:
+        """Return when the sentinel answers; it does not log the words that a server does.
+
+        Raises:
+            EmbeddedError: it does not answer within `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while not answers("127.0.0.1", self.port):
+            if not self.runs or time.monotonic() > deadline:
+                raise EmbeddedError(f"the sentinel on port {self.port} does not answer:\n{self.log_tail(15)}")
+            time.sleep(0.01)
 
     def _start(self) -> subprocess.Popen[bytes]:
         """Start the process."""
