@@ -68,6 +68,7 @@ Feature: Workers come and go, and the broker keeps what it took
       Given a broker of its own with 8 MB of memory and a worker
       When 10 tasks "stamp" are sent with [0.3]
       And others fill the broker
+      And the broker has 4 MB of memory
       Then the worker ends with exit code 1 within 20 seconds
       When the broker has 64 MB of memory
       And a worker starts

@@ -37,9 +37,9 @@ Feature: The broker fails, and work goes on when it is back
 
     @disruptive @waits
     Scenario: a worker in the middle of a task survives that the broker is restarted
-      Celery 5.7.0 does not: see pinned.feature, and the pin in pyproject.toml. What ran is cancelled, and delivered again
-      when the visibility timeout is over, since nothing could be given back to a broker that was away. Whoever waits
-      for the result meanwhile is told that it was revoked, and asks anew.
+      Celery 5.7.0 does not: see pinned.feature, and the pin in pyproject.toml. What ran is cancelled, and delivered
+      again when the visibility timeout is over, since nothing could be given back to a broker that was away. Whoever
+      waits for the result meanwhile is told that it was revoked, and asks anew.
 
       Given a broker of its own with 0 workers
       And a worker whose visibility timeout is 3 seconds, with these settings
