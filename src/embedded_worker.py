@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -56,6 +57,11 @@ class WorkerProcess:
         """The process id of the worker; its pool's processes are its children."""
         return self._process.pid
 
+    @property
+    def runs(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
     def wait_ready(self, timeout: float = START_TIMEOUT) -> None:
         """Return when the worker consumes.
 
@@ -88,6 +94,18 @@ class WorkerProcess:
             return self._process.wait(timeout)
         except TimeoutExpired:
             raise EmbeddedError(f"{self.name} still runs after {timeout:g} s:\n{self.log_tail(15)}") from None
+
+    def quit(self) -> None:
+        """Ask for a cold shutdown (SIGQUIT): running tasks get SOFT_SHUTDOWN seconds, then go back to the queue."""
+        self._process.send_signal(signal.SIGQUIT)
+
+    def pause(self) -> None:
+        """Make the worker hang (SIGSTOP); its pool's processes go on."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused worker go on (SIGCONT)."""
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """End the worker at once with SIGKILL; the processes of its pool end with it."""

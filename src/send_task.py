@@ -10,6 +10,7 @@ import argparse
 
 from celery import Celery
 from celery.exceptions import TimeoutError as NoAnswer
+from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from command_line import Failure, Parser, run
@@ -96,7 +97,7 @@ def main() -> None:
                 f"no worker of {shown(url)} answered within {options.timeout:g} s: start one in src/ with"
                 " BROKER_URL set: celery -A worker worker"
             ) from None
-        except RedisError as error:
+        except (RedisError, OperationalError) as error:
             raise Failure(explained(error, shown(url), options.timeout)) from error
     print(f"Task result: {result}")
 

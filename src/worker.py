@@ -43,17 +43,14 @@ def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]
         "enable_utc": True,
         # Results that nobody reads must not fill the broker's memory. Seconds.
         "result_expires": int(os.environ.get("RESULT_EXPIRES", "3600")),
-        # A task is acknowledged when it is done, so that a killed worker's task is delivered again.
-        "task_acks_late": True,
+        **delivery_settings(),
         # A worker reserves one task a process, so that long tasks do not hold short ones back.
         "worker_prefetch_multiplier": int(os.environ.get("PREFETCH_MULTIPLIER", "1")),
         # Where a worker keeps what was revoked, for its next start; without it a restart forgets.
         "worker_state_db": os.environ.get("STATE_DB"),
-        "worker_cancel_long_running_tasks_on_connection_loss": True,
         "broker_connection_retry_on_startup": True,
         "broker_transport_options": {
-            # Seconds until an unacknowledged task is delivered again; must exceed the longest task.
-            "visibility_timeout": int(os.environ.get("VISIBILITY_TIMEOUT", "3600")),
+            **redelivery_settings(),
             # Priorities that have a list of their own: four by default. Senders and workers must agree.
             "priority_steps": priority_steps(int(os.environ.get("PRIORITY_STEPS", "4"))),
             **shared,
@@ -66,6 +63,40 @@ def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]
     }
 
 
+def delivery_settings() -> dict[str, Any]:
+    """Return what decides whether a task is lost, done or done twice when a worker dies."""
+    return {
+        # A task is acknowledged when it is done, so that a killed worker's task is delivered again: at least once
+        # instead of at most once. It costs nothing that can be measured; tasks must bear a second run, see once.py.
+        "task_acks_late": os.environ.get("ACKS_LATE", "1") == "1",
+        # A task that killed its process is not run again: it would kill the next one too, without end.
+        "task_reject_on_worker_lost": os.environ.get("REJECT_ON_WORKER_LOST", "0") == "1",
+        # What runs when the broker is lost is cancelled: it will be delivered again, and would be done twice. Whoever
+        # waits for its result is told TaskRevokedError, although it will be run.
+        "worker_cancel_long_running_tasks_on_connection_loss": os.environ.get("CANCEL_ON_LOSS", "1") == "1",
+        # Seconds that running tasks get on SIGQUIT before they go back to the queue. Keep it below the grace period
+        # of whoever stops the worker (stop_grace_period in docker-compose.yml).
+        "worker_soft_shutdown_timeout": float(os.environ.get("SOFT_SHUTDOWN", "10")),
+        # Seconds that a task may take: an exception inside it, then the end of its process. Below the visibility
+        # timeout, so that a task that hangs is never done by two at once. The prefork pool alone enforces them.
+        "task_soft_time_limit": float(os.environ.get("TASK_SOFT_TIME_LIMIT", "3000")),
+        "task_time_limit": float(os.environ.get("TASK_TIME_LIMIT", "3300")),
+    }
+
+
+def redelivery_settings() -> dict[str, Any]:
+    """Return when a task that nobody acknowledged is delivered again."""
+    return {
+        # Seconds until it may be; must exceed the longest task and the longest countdown, or they run twice. Longer
+        # means that what a killed worker held waits longer.
+        "visibility_timeout": float(os.environ.get("VISIBILITY_TIMEOUT", "3600")),
+        # Every so many seconds a worker looks for such tasks, and really looks only each so many-th time. Left at
+        # their defaults, 10 and 10, that is every 100 s. A look costs the broker one read of one sorted set.
+        "unacked_restore_interval": float(os.environ.get("RESTORE_INTERVAL", "5")),
+        "unacked_restore_throttle": int(os.environ.get("RESTORE_THROTTLE", "1")),
+    }
+
+
 def priority_steps(number: int) -> list[int]:
     """Return the steps that divide the priorities 0 to 9 into `number` lists: 4 gives 0, 3, 6 and 9."""
     return [round(step * 9 / (number - 1)) for step in range(number)]
@@ -73,7 +104,7 @@ def priority_steps(number: int) -> list[int]:
 
 app = Celery("worker")
 app.conf.update(settings(os.environ.get("BROKER_URL", DEFAULT_BROKER_URL)))
-app.conf.include = ["example_tasks"]
+app.conf.include = ["example_tasks", "delivery_tasks"]
 app.conf.worker_pool = os.environ.get("WORKER_POOL", "prefork")
 app.conf.worker_concurrency = int(os.environ.get("WORKER_CONCURRENCY", "0")) or None
 if beat_every := os.environ.get("BEAT_EVERY"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 def runs_of(broker: Broker, result: AsyncResult) -> list[float]:
     """Return when a task ran, in seconds since 1970; see ``note_run`` in ``src/example_tasks.py``."""
+    key = f"{os.environ.get('KEY_PREFIX', '')}runs:{result.id}"
     with broker.client() as client:
-        return [float(moment) for moment in client.lrange(f"runs:{result.id}", 0, -1)]
+        return [float(moment) for moment in client.lrange(key, 0, -1)]
 
 
 @then(parsers.cfparse('it fails with "{error}" {bound:Bound}', extra_types=TYPES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import time
 from typing import TYPE_CHECKING, Any
@@ -123,6 +124,6 @@ def check_log(broker: Broker, text: str) -> None:
 @when(parsers.cfparse("it has begun within {duration:Duration}", extra_types=TYPES))
 def await_begin(broker: Broker, sent: Sent, duration: Duration) -> None:
     """Wait until the last task has noted its first run."""
-    key = f"runs:{sent.results[-1].id}"
+    key = f"{os.environ.get('KEY_PREFIX', '')}runs:{sent.results[-1].id}"
     with broker.client() as client:
         eventually(lambda: bool(client.exists(key)), within=duration.seconds())

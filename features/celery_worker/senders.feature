@@ -1,0 +1,31 @@
+Feature: A sender knows in time whether its task was taken
+  A web request sends a task and answers a customer. When Redis is away, Celery by itself tries for 19 seconds, and for
+  ever when Redis hangs: one dead broker then stops every web process.
+
+  Rule: Sending fails within its time, in one line that says why
+
+    @disruptive
+    Scenario Outline: with a broker that <trouble>
+      Given a broker that <trouble>
+      Then publishing a task fails within 3 seconds with "<words>"
+      And send_task.py fails within 8 seconds with "<words>"
+
+      # Both were told to give up after 2 seconds. A process starts in 0.5 s on a quiet machine.
+      Examples:
+        | trouble                | words                                             |
+        | is down                | refuses the connection: nothing listens there     |
+        | hangs                  | did not answer within                             |
+        | is full                | command not allowed when used memory              |
+        | is a replica           | can't write against a read only replica           |
+        | wants another password | refuses the user or password                      |
+
+  Rule: What no worker could read is refused by the sender
+
+    Scenario Outline: <what> cannot be sent
+      Then publishing <what> is refused at once, and nothing is sent
+
+      Examples:
+        | what             |
+        | a set            |
+        | an object        |
+        | a complex number |

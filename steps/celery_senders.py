@@ -1,0 +1,91 @@
+"""The sentences about senders whose broker does not take what they send."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pytest_bdd import given, parsers, then
+
+from command_line import Failure
+from embedded import BROKER
+from publish import publish, publisher
+from server_binary import free_ports
+from steps.vocabulary import TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fixtures.deployments import Private
+    from fixtures.measurements import Bound
+
+TIMEOUT = 2.0
+"""Seconds that senders are given here."""
+
+SCRIPT = Path(__file__).parent.parent / "src" / "send_task.py"
+
+
+@given(parsers.cfparse("a broker that {trouble}"), target_fixture="broker_url")
+def have_bad_broker(private: Private, trouble: str) -> str:
+    """Have the address of a broker that takes no tasks."""
+    if trouble == "is down":
+        return f"redis://127.0.0.1:{free_ports(1)[0]}/0"
+    config: dict[str, Any] = {"is full": {"maxmemory": 1}, "wants another password": {"requirepass": "other"}}.get(
+        trouble, {}
+    )
+    if trouble == "is a replica":
+        config["replicaof"] = private.server(BROKER).address.split(":")
+    server = private.server({**BROKER, **config})
+    if trouble == "hangs":
+        server.pause()
+    return server.url.replace(":other@", ":guessed@")
+
+
+@then(parsers.cfparse('publishing a task fails {bound:Bound} with "{words}"', extra_types=TYPES))
+def check_publish(broker_url: str, words: str, bound: Bound, measure: Callable[..., None]) -> None:
+    """Require one line that says why, in time."""
+    begun = time.monotonic()
+    with pytest.raises(Failure) as caught:
+        publish(publisher(broker_url, TIMEOUT), "worker.add", [4, 8])
+    measure("publish fails after", unit="s", bound=bound, seen=round(time.monotonic() - begun, 3))
+    check_line(str(caught.value), words)
+
+
+@then(parsers.cfparse('send_task.py fails {bound:Bound} with "{words}"', extra_types=TYPES))
+def check_script(broker_url: str, words: str, bound: Bound, measure: Callable[..., None]) -> None:
+    """Require the same of the script, as a user calls it."""
+    begun = time.monotonic()
+    ended = subprocess.run(
+        [sys.executable, str(SCRIPT), "--timeout", str(TIMEOUT)],
+        env={**os.environ, "BROKER_URL": broker_url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    measure("send_task.py fails after", unit="s", bound=bound, seen=round(time.monotonic() - begun, 3))
+    assert (ended.returncode, ended.stdout) == (1, "")
+    check_line(ended.stderr.strip(), words)
+
+
+def check_line(said: str, words: str) -> None:
+    """Require one line with these words that gives no password away."""
+    assert words in said, f"it says: {said}"
+    assert "\n" not in said, f"it says more than a line: {said}"
+    assert "guessed" not in said, "it gives the password away"
+
+
+@then(parsers.cfparse("publishing {what} is refused at once, and nothing is sent"))
+def check_unserialisable(private: Private, what: str) -> None:
+    """Require a clear error for an argument that JSON does not know."""
+    values: dict[str, object] = {"a set": {1, 2}, "an object": object(), "a complex number": 1j}
+    server = private.server(BROKER)
+    with pytest.raises(TypeError, match=r"worker\.add cannot be sent: .*"):
+        publish(publisher(server.url, TIMEOUT), "worker.add", [values[what], 8])
+    with server.client() as client:
+        assert not client.exists("celery"), "something was sent"
