@@ -9,21 +9,19 @@ from typing import Any
 
 from celery import Task, shared_task
 from redis import Redis
+from redis.client import Pipeline
 
 from connection import redis_client
+from dead_letter import Guarded, prefixed
 from example_tasks import note_run
-from once import Busy, once
+from once import Busy, effect_once, once
+from outbox import Outbox
 
 LEASE = float(os.environ.get("ONCE_LEASE", "60"))
 """Seconds that one run of a payment may take."""
 
 KEEP = 86400.0
 """Seconds for which a payment is not made again."""
-
-
-def _key(name: str) -> str:
-    """Return a key of this application; see KEY_PREFIX in worker.py."""
-    return os.environ.get("KEY_PREFIX", "") + name
 
 
 @shared_task(bind=True, name="worker.linger")
@@ -45,33 +43,63 @@ def crash(self: Task, times: int = 10**6) -> int:
     return runs
 
 
-def _book(client: Redis, order: str, seconds: float) -> None:
-    """Take `seconds`, then book one payment for `order`."""
+def _book(client: Redis, bill: str, seconds: float) -> None:
+    """Take `seconds`, then book one payment for `bill`."""
     time.sleep(seconds)
-    client.incr(_key(f"payments:{order}"))
+    client.incr(prefixed(f"payments:{bill}"))
 
 
 @shared_task(bind=True, name="worker.book")
-def book(self: Task, order: str, seconds: float = 0.0) -> bool:
-    """Book one payment for `order` each time that this runs: what not to do."""
+def book(self: Task, bill: str, seconds: float = 0.0) -> bool:
+    """Book one payment for `bill` each time that this runs: what not to do."""
     note_run(self)
     with redis_client(self.app.conf.broker_url) as client:
-        _book(client, order, seconds)
+        _book(client, bill, seconds)
     return True
 
 
+@shared_task(bind=True, name="worker.crash_guarded", base=Guarded)
+def crash_guarded(self: Task, times: int = 10**6) -> int:
+    """Do as `crash` does, as a task whose deliveries are counted."""
+    return int(crash.run.__func__(self, times))
+
+
+@shared_task(bind=True, name="worker.end_worker", base=Guarded)
+def end_worker(self: Task) -> None:
+    """Kill the whole worker, not only the process that runs it."""
+    note_run(self)
+    os.kill(os.getppid(), signal.SIGKILL)
+    # Not a moment longer than its worker, or it would still store a result.
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@shared_task(bind=True, name="worker.order", ignore_result=True)
+def order(self: Task, number: str) -> None:
+    """Note order `number` in Redis exactly once, and strike it out of the outbox in the same transaction."""
+    client: Redis = self.backend.client
+    client.incr(prefixed("order-runs"))
+    outbox = Outbox(client, prefixed("outbox"))
+
+    def effect(pipe: Pipeline) -> None:
+        """Queue what must happen once."""
+        pipe.hincrby(prefixed("orders"), number, 1)
+        outbox.settle(number, pipe)
+
+    effect_once(client, prefixed(f"ordered:{number}"), effect, keep=KEEP)
+
+
 @shared_task(bind=True, name="worker.pay", max_retries=None)
-def pay(self: Task, order: str, seconds: float = 0.0) -> bool:
-    """Book one payment for `order` after `seconds` of work, once, however often this is delivered.
+def pay(self: Task, bill: str, seconds: float = 0.0) -> bool:
+    """Book one payment for `bill` after `seconds` of work, once, however often this is delivered.
 
     Return whether this run booked it. While another run is at it, this one waits for its turn.
     """
     note_run(self)
     with redis_client(self.app.conf.broker_url) as client:
         try:
-            with once(client, _key(f"paid:{order}"), lease=LEASE, keep=KEEP) as first:
+            with once(client, prefixed(f"paid:{bill}"), lease=LEASE, keep=KEEP) as first:
                 if first:
-                    _book(client, order, seconds)
+                    _book(client, bill, seconds)
         except Busy as busy:
             raise self.retry(exc=busy, countdown=LEASE / 4) from None
     return first

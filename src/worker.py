@@ -71,9 +71,9 @@ def delivery_settings() -> dict[str, Any]:
         "task_acks_late": os.environ.get("ACKS_LATE", "1") == "1",
         # A task that killed its process is not run again: it would kill the next one too, without end.
         "task_reject_on_worker_lost": os.environ.get("REJECT_ON_WORKER_LOST", "0") == "1",
-        # What runs when the broker is lost is cancelled: it will be delivered again, and would be done twice. Whoever
-        # waits for its result is told TaskRevokedError, although it will be run.
-        "worker_cancel_long_running_tasks_on_connection_loss": os.environ.get("CANCEL_ON_LOSS", "1") == "1",
+        # Cancel what runs when the broker is lost, since it will be delivered again? It saves work done twice, but a
+        # worker (5.6.3) ends when Redis is away at that moment: it cannot write that the task is revoked.
+        "worker_cancel_long_running_tasks_on_connection_loss": os.environ.get("CANCEL_ON_LOSS", "0") == "1",
         # Seconds that running tasks get on SIGQUIT before they go back to the queue. Keep it below the grace period
         # of whoever stops the worker (stop_grace_period in docker-compose.yml).
         "worker_soft_shutdown_timeout": float(os.environ.get("SOFT_SHUTDOWN", "10")),
@@ -94,6 +94,9 @@ def redelivery_settings() -> dict[str, Any]:
         # their defaults, 10 and 10, that is every 100 s. A look costs the broker one read of one sorted set.
         "unacked_restore_interval": float(os.environ.get("RESTORE_INTERVAL", "5")),
         "unacked_restore_throttle": int(os.environ.get("RESTORE_THROTTLE", "1")),
+        # Who looks holds a lock for as many seconds at most. Left at its default, 300, a worker that is killed while
+        # it looks keeps all others from delivering anything again for 5 minutes.
+        "unacked_mutex_expire": int(os.environ.get("RESTORE_LOCK", "10")),
     }
 
 

@@ -1,0 +1,64 @@
+Feature: Every order has its effect exactly once
+  Celery on Redis promises neither once nor at least once: a kill can swallow a task, and a kill can repeat one. Whoever
+  takes orders needs both closed: an outbox that sends again, and tasks that bear it.
+
+  Rule: What has no effect in time is sent again
+
+    @core
+    Scenario: an order that a dying worker has swallowed is done by another
+      Given a worker whose visibility timeout is 1 second
+      When the first worker hangs
+      And 1 order is written down and sent
+      And 0 of its tasks wait in the queue within 5 seconds
+      And the first worker is killed
+      And another worker starts beside it
+      And 2.5 seconds have passed
+      Then 1 orders are still open
+      When the outbox is swept until no order is open
+      Then each of the 1 orders was done exactly once
+
+    @waits
+    Scenario: 2,000 orders are done exactly once while workers are killed each second
+      Given a worker whose visibility timeout is 1 second
+      And 3 workers beside it
+      When 8 publishers write down and send 2000 orders, while a worker is killed each second
+      Then what the broker still holds is done within 20 seconds
+      When the outbox is swept until no order is open
+      Then each of the 2000 orders was done exactly once
+
+  Rule: A task that kills its worker is put aside
+
+    @known_limit @waits
+    Scenario: without a guard, a task that is rejected when its process dies is run without end
+      Celery counts retries, not deliveries (celery#8610): `task_reject_on_worker_lost` alone makes a loop.
+
+      Given a worker whose visibility timeout is 60 seconds, with these settings
+        | SETTING               | VALUE |
+        | WORKER_CONCURRENCY    | 1     |
+        | REJECT_ON_WORKER_LOST | 1     |
+      When the task "crash" is sent with []
+      And it has begun within 10 seconds
+      Then it runs 4 times within 40 seconds, and goes on
+
+    @waits
+    Scenario: a task that kills its process is put aside after three deliveries
+      Given a worker whose visibility timeout is 60 seconds, with these settings
+        | SETTING            | VALUE |
+        | WORKER_CONCURRENCY | 1     |
+      When the task "crash_guarded" is sent with []
+      Then it fails with "TooManyDeliveries: worker.crash_guarded ended its worker 3 times" within 20 seconds
+      And it ran 3 times within 1 second
+      And one dead letter names "worker.crash_guarded" and its 3 deliveries
+      And the worker still does its work within 10 seconds
+
+    Scenario: a task that kills its whole worker is put aside after it has killed two
+      Given a worker whose visibility timeout is 1 second, with these settings
+        | SETTING            | VALUE |
+        | WORKER_CONCURRENCY | 1     |
+        | MAX_DELIVERIES     | 2     |
+      And a second worker beside it
+      And a second worker beside it
+      When the task "end_worker" is sent with []
+      Then it fails with "TooManyDeliveries: worker.end_worker ended its worker 2 times" within 20 seconds
+      And it ran 2 times within 1 second
+      And the worker still does its work within 10 seconds
