@@ -25,7 +25,7 @@ class Flows:
     def __init__(self, rules: Rules) -> None:
         """Decide by `rules`."""
         self.rules = rules
-        self._dialect = ""
+        self.known_dialect = ""
 
     def get_or_compute(self, key: str) -> Flow:
         """Return the value of `key`; on a miss one caller computes it, and the others wait for that."""
@@ -78,6 +78,9 @@ class Flows:
             value = yield COMPUTE
             life = self.rules.life_of(value)
             raw = self.encoded(value, life, self.rules.clock() - begun)
+        except GeneratorExit:
+            # Given up by its driver, which is as if it had died: its lease ends by itself.
+            raise
         except BaseException as error:
             if old and isinstance(error, Exception):
                 return old.value
@@ -102,10 +105,10 @@ class Flows:
 
     def dialect(self) -> Flow:
         """Return how this engine spells compare-and-set; asked once (``COMMAND INFO``)."""
-        for name in () if self._dialect else NATIVE:
+        for name in () if self.known_dialect else NATIVE:
             with suppress(Refused):
                 answer = yield ("COMMAND INFO", name)
                 if answer and any(answer.values() if isinstance(answer, dict) else answer):
-                    self._dialect = name
-        self._dialect = self._dialect or SCRIPT
-        return self._dialect
+                    self.known_dialect = name
+        self.known_dialect = self.known_dialect or SCRIPT
+        return self.known_dialect
