@@ -27,7 +27,7 @@ class NearCache:
         A server that says nothing for two `heartbeat` (seconds) counts as lost: then, and until it is back, every read
         goes to the client.
         """
-        self._client, self._prefix, self._limit, self._heartbeat = client, prefix, limit, heartbeat
+        self._client, self._prefix, self.limit, self._heartbeat = client, prefix, limit, heartbeat
         self._values: dict[str, object] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -51,7 +51,7 @@ class NearCache:
             if self.listening and key.startswith(self._prefix):
                 self._values.pop(key, None)
                 self._values[key] = mark
-                if len(self._values) > self._limit:
+                if len(self._values) > self.limit:
                     del self._values[next(iter(self._values))]
         asked = time.monotonic()
         with self._client.pipeline(transaction=False) as both:
@@ -65,6 +65,15 @@ class NearCache:
                     # The server names an expired key only when it frees it, which may be later than its ttl.
                     self._values[key] = (value, asked + left / 1000 if left >= 0 else float("inf"))
         return value
+
+    def holds(self, key: str) -> bool:
+        """Tell whether `get` would answer from memory."""
+        kept = self._values.get(key)
+        return isinstance(kept, tuple) and time.monotonic() < kept[1]
+
+    def __len__(self) -> int:
+        """Return how many values are kept, those that are being asked for included."""
+        return len(self._values)
 
     def close(self) -> None:
         """Stop listening and forget everything."""

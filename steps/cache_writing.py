@@ -18,6 +18,7 @@ from write_through import WriteThrough
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from embedded import Server
     from fixtures.deployments import Cache, Private
 
 TTL = 60
