@@ -53,7 +53,7 @@ class Flows:
                 return None, None
             # Jittered, so that the waiting do not all ask at the same moment.
             yield jittered(pause, 0.5, self.rules.draw)
-            pause = min(pause * 2, 0.1)
+            pause = min(pause * 2, 0.05)
 
     def _is_due(self, entry: Entry) -> bool:
         """Tell whether this caller is the one to refresh an entry before its end."""
