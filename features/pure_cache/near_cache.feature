@@ -31,11 +31,13 @@ Feature: Hot values in the process' own memory are dropped when they change
 
     @disruptive
     Scenario: what the server evicts is dropped
-      Given a server with a memory limit of 4 MB and the policy "allkeys-lru"
+      By this policy the one key with a ttl goes first, before writes are refused.
+
+      Given a server with a memory limit of 4 MB and the policy "volatile-ttl"
       And a near cache of all its keys
       And the near cache holds "qiross" as "user:1"
-      When a flood of 8000 keys is written
-      Then the near cache reads nothing as "user:1" within 2 seconds
+      Then a flood of 8000 keys is written and at least 1000 of them refused
+      And the near cache reads nothing as "user:1" within 2 seconds
 
     @disruptive
     Scenario: a flush drops everything
