@@ -10,7 +10,6 @@ Feature: Without its cache a service is slower, not down
 
   Rule: Whatever is wrong with the cache, readers get their answer from the origin, in time
 
-    @core
     Scenario Outline: readers are served while the server <STATE>
       The first reads find out; after that the breaker is open and a read costs what the origin costs.
 
