@@ -19,7 +19,7 @@ Feature: Any number of readers costs the origin one call
         | WHERE       |
         | threads     |
         | tasks       |
-        | 4 processes |
+        | 2 processes |
 
     Scenario: a hit asks the origin nothing
       When 1 readers in threads ask for "user:1" at once

@@ -56,7 +56,7 @@ Feature: Without its cache a service is slower, not down
     Scenario: the breaker lets one call in a second try
       When the cache's server hangs
       And a reader asks for "user:1" 30 times, one after another
-      Then at most 5 of them waited for the cache
+      Then at most 10 of them waited for the cache
 
   Rule: Connections are bounded
 
