@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pytest_bdd import given, parsers, when
 
+from embedded import CACHE
 from fixtures.waiting import eventually
 from near_cache import NearCache
 from steps.vocabulary import TYPES, Duration
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from embedded import Server
-    from fixtures.deployments import Cache
+    from fixtures.deployments import Cache, Private
 
 HEARTBEAT = 0.4
 """Seconds of silence after which the near caches of these scenarios ask whether the server is there."""
@@ -44,6 +45,14 @@ def _near(client: Any, other: Any, prefix: str, ending: ExitStack, limit: int = 
     cache = ending.enter_context(NearCache(client, prefix, limit=limit, heartbeat=HEARTBEAT))
     eventually(lambda: cache.listening, within=10)
     return Near(cache, other, prefix)
+
+
+@given("a server of its own that frees expired keys only when they are read", target_fixture="server")
+def have_lazy_server(private: Private) -> Server:
+    """Start a server and turn off its search for expired keys (``DEBUG SET-ACTIVE-EXPIRE``)."""
+    server = private.server({**CACHE, "enable-debug-command": "local"})
+    server.client().execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+    return server
 
 
 @given("a near cache of this scenario's keys", target_fixture="near")

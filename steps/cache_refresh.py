@@ -56,23 +56,23 @@ def cache_batch(front: Front, number: int) -> None:
         front.read(f"batch:{index}")
 
 
-@then(parsers.parse("they all expire between {low:d} and {high:d} seconds from now"), target_fixture="ttls")
-def check_window(front: Front, low: int, high: int) -> list[float]:
-    """Read the ttl of each key of the batch."""
+@then(parsers.parse("they all expire between {low:d} and {high:d} seconds from now"), target_fixture="window")
+def check_window(front: Front, low: int, high: int) -> tuple[int, int, list[float]]:
+    """Read the ttl of each key of the batch; return the window and the ttls."""
     with front.cache.client() as client, client.pipeline(transaction=False) as ask:
         for key in front.origin.values:
             ask.pttl(front.prefix + key)
         ttls = [ttl / 1000 for ttl in ask.execute()]
     outside = [ttl for ttl in ttls if not low <= ttl <= high]
     assert not outside, f"{len(outside)} of {len(ttls)} ttls lie outside, like {outside[0]:.1f} s"
-    return ttls
+    return low, high, ttls
 
 
 @then(parsers.cfparse("{bound:Bound} of them expire in the same tenth of that window", extra_types=TYPES))
-def check_fullest(ttls: list[float], bound: Bound, measure: Callable[..., None]) -> None:
+def check_fullest(window: tuple[int, int, list[float]], bound: Bound, measure: Callable[..., None]) -> None:
     """Count the ttls by tenths of the window; evenly spread there are 10 % in each."""
-    low, width = min(ttls), (max(ttls) - min(ttls)) / 10
-    tenths = [int((ttl - low) / width) if width else 0 for ttl in ttls]
+    low, high, ttls = window
+    tenths = [int(10 * (ttl - low) / (high - low)) for ttl in ttls]
     fullest = max(tenths.count(tenth) for tenth in range(10))
     measure("keys in the fullest tenth", unit="%", bound=bound, seen=round(100 * fullest / len(ttls), 1))
 
