@@ -68,8 +68,10 @@ def have_replica(private: Private, server: Server) -> Server:
     """Start a replica and wait until its first copy is done."""
     host, port = server.address.split(":")
     replica = private.server({**CACHE, "replicaof": [host, port], "repl-diskless-sync-delay": "0"})
-    with replica.client() as client:
+    with replica.client() as client, server.client() as primary:
         eventually(lambda: client.info("replication")["master_link_status"] == "up", within=10)
+        # Redis 7.0 holds writes back until the replica's first acknowledgement, which it sends once a second.
+        eventually(lambda: primary.info("replication")["slave0"]["state"] == "online", within=10)
     return replica
 
 
