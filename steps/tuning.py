@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,9 @@ from pytest_bdd import given, parsers, then
 from redis import Redis
 
 from steps.vocabulary import TYPES, bound, rows
-from tuning import asking_at_once, connecting, many_keys, one_command, pipelining
-from tuning.compare import compare
+from tuning import connecting, many_keys, one_command, pipelining
+from tuning.asking_at_once import tasks_of
+from tuning.compare import Comparison, compare
 from tuning.counters import counted
 from tuning.far_away import far_away
 
@@ -38,10 +39,11 @@ WAYS: dict[str, Callable[[Any, Sequence[str]], object]] = {
     "SET with EX": one_command.set_with_ttl,
     "WATCH, GET, SET": one_command.read_modify_write,
     "a script": one_command.by_script,
-    "asyncio, 1 task": partial(asking_at_once.by_tasks, tasks=1),
-    "asyncio, 20 tasks": asking_at_once.by_tasks,
 }
 """The ways that features name; naive and tuned ones stand side by side in src/tuning/."""
+
+PREPARED = {"asyncio, 1 task": partial(tasks_of, tasks=1), "asyncio, 20 tasks": tasks_of}
+"""Ways that need something made ready, which is not timed: from a client to a function of keys."""
 
 
 @dataclass
@@ -105,9 +107,21 @@ def check_counts(server: Server, site: Site, datatable: Table, measure: Callable
 def check_ratios(site: Site, datatable: Table, measure: Callable[..., None]) -> None:
     """Time two ways a row in turn and hold the ratio of their medians against the table; "reported" claims nothing."""
     for row in rows(datatable, ["NAIVE", "TUNED", "TIMES FASTER"], ["ROUNDS"]):
-        naive, tuned = (partial(WAYS[row[name]], site.client, site.keys) for name in ("NAIVE", "TUNED"))
-        seen = compare(naive, tuned, rounds=int(row.get("ROUNDS", "5")), clock=time.perf_counter)
-        name = f"{row['TUNED']} against {row['NAIVE']}"
-        measure(f"{name}: spread", unit="%", seen=round(seen.spread, 1))
-        claimed = None if row["TIMES FASTER"] == "reported" else bound(row["TIMES FASTER"])
-        measure(f"{name}: {seen.verdict}", unit="times", bound=claimed, seen=round(seen.ratio, 2))
+        with ExitStack() as stack:
+            naive, tuned = (partial(prepared(row[name], site, stack), site.keys) for name in ("NAIVE", "TUNED"))
+            report(measure, row, compare(naive, tuned, rounds=int(row.get("ROUNDS", "5"))))
+
+
+def report(measure: Callable[..., None], row: dict[str, str], seen: Comparison) -> None:
+    """Show spread and verdict, and hold the ratio against the row, if it claims one."""
+    name = f"{row['TUNED']} against {row['NAIVE']}"
+    measure(f"{name}: spread", unit="%", seen=round(seen.spread, 1))
+    claimed = None if row["TIMES FASTER"] == "reported" else bound(row["TIMES FASTER"])
+    measure(f"{name}: {seen.verdict}", unit="times", bound=claimed, seen=round(seen.ratio, 2))
+
+
+def prepared(name: str, site: Site, stack: ExitStack) -> Callable[[Sequence[str]], object]:
+    """Return a way as a function of keys; what it holds open is closed with `stack`."""
+    if name in PREPARED:
+        return stack.enter_context(PREPARED[name](site.client))
+    return partial(WAYS[name], site.client)

@@ -7,7 +7,8 @@ loop; and against a pipeline it never wins: use it because your program is async
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from redis import Redis
@@ -17,14 +18,18 @@ from redis.asyncio import Redis as AsyncRedis
 from tuning.connecting import address
 
 
-def by_tasks(server: Redis, keys: Sequence[str], tasks: int = 20) -> list[Any]:
-    """Read `keys` by `tasks` that share as many connections; connecting included."""
-    return asyncio.run(_read(address(server), keys, tasks))
+@contextmanager
+def tasks_of(server: Redis, tasks: int = 20) -> Iterator[Callable[[Sequence[str]], list[Any]]]:
+    """Yield a function that reads keys by `tasks` that share as many connections, which are kept between its calls."""
+    pool = BlockingConnectionPool(max_connections=tasks, timeout=10, **address(server))
+    client = AsyncRedis(connection_pool=pool)
+    with asyncio.Runner() as runner:
+        yield lambda keys: runner.run(_read(client, keys, tasks))
+        runner.run(pool.disconnect())
 
 
-async def _read(options: dict[str, Any], keys: Sequence[str], tasks: int) -> list[Any]:
-    """Let `tasks` share `keys`, each reading one after the other."""
-    pool = BlockingConnectionPool(max_connections=tasks, timeout=10, **options)
+async def _read(client: AsyncRedis, keys: Sequence[str], tasks: int) -> list[Any]:
+    """Let `tasks` share `keys`, each reading one after the other, and return the values in the order of `keys`."""
     values: dict[str, Any] = {}
 
     async def read_share(number: int) -> None:
@@ -32,7 +37,5 @@ async def _read(options: dict[str, Any], keys: Sequence[str], tasks: int) -> lis
         for key in keys[number::tasks]:
             values[key] = await client.get(key)
 
-    async with AsyncRedis(connection_pool=pool) as client:
-        await asyncio.gather(*(read_share(number) for number in range(tasks)))
-    await pool.disconnect()
+    await asyncio.gather(*(read_share(number) for number in range(tasks)))
     return [values[key] for key in keys]
