@@ -24,10 +24,10 @@ def read_together(server: Redis, keys: Sequence[str], size: int = 100) -> list[A
 def write_each(server: Redis, keys: Sequence[str]) -> None:
     """Naive: write each key and wait for its answer (``SET``)."""
     for key in keys:
-        server.set(key, "value")
+        server.set(key, "1")
 
 
 def write_together(server: Redis, keys: Sequence[str], size: int = 100) -> None:
     """Tuned: write `size` keys by one command (``MSET``; it sets no ttl)."""
     for first in range(0, len(keys), size):
-        server.mset(dict.fromkeys(keys[first : first + size], "value"))
+        server.mset(dict.fromkeys(keys[first : first + size], "1"))

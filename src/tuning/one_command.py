@@ -14,24 +14,24 @@ from redis.commands.core import Script
 from redis.exceptions import WatchError
 
 RAISE = """
-local raised = tonumber(redis.call('GET', KEYS[1]) or 0) * 2 + 1
+local raised = tonumber(redis.call('GET', KEYS[1]) or 0) * 2 % 1000 + 1
 redis.call('SET', KEYS[1], raised)
 return raised
 """
-"""An update that no single command does: twice the number and one more."""
+"""An update that no single command does."""
 
 
 def set_then_expire(server: Redis, keys: Sequence[str]) -> None:
     """Naive: write, then give a ttl (``SET``, ``EXPIRE``)."""
     for key in keys:
-        server.set(key, "value")
+        server.set(key, "1")
         server.expire(key, 60)
 
 
 def set_with_ttl(server: Redis, keys: Sequence[str]) -> None:
     """Tuned: write with a ttl (``SET … EX``)."""
     for key in keys:
-        server.set(key, "value", ex=60)
+        server.set(key, "1", ex=60)
 
 
 def read_modify_write(server: Redis, keys: Sequence[str]) -> None:
@@ -41,7 +41,7 @@ def read_modify_write(server: Redis, keys: Sequence[str]) -> None:
             while True:
                 try:
                     pipe.watch(key)
-                    raised = int(pipe.get(key) or 0) * 2 + 1
+                    raised = int(pipe.get(key) or 0) * 2 % 1000 + 1
                     pipe.multi()
                     pipe.set(key, raised)
                     pipe.execute()
