@@ -23,6 +23,16 @@ Feature: The nodes of a cluster share the work
         | GET key after key     | the client's pipeline | at least 1.5 |
         | the client's pipeline | one pipeline a node   | at least 2   |
 
+    Scenario: answers come in order, and an error stays with its command
+      When one pipeline a node writes and reads 300 keys and increments a text in between
+      Then the answers are in the order of the commands
+      And the increment of a text failed, and nothing else
+
+    Scenario: keys that have moved are found where they went
+      Given 300 values of 100 bytes in the cluster
+      When the client believes that one primary owns all slots
+      Then one pipeline a node still reads all of them
+
   Rule: Replicas take reads from their primaries, if the client lets them
 
     @disruptive
