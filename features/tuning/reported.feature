@@ -30,12 +30,3 @@ Feature: What is often recommended and seldom matters
         | appendonly yes, appendfsync no     |
         | appendonly yes, appendfsync everysec |
         | appendonly yes, appendfsync always |
-
-  Rule: The command that measures all pairs runs anywhere
-
-    Scenario: every pair of a name is measured and told as JSON
-      Given these addresses
-        | NAME  | OF      |
-        | CACHE | a cache |
-      When somebody runs "python src/tuning_example.py --url $CACHE --only MGET --seconds 0.5 --json"
-      Then it exits with 0
