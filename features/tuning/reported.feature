@@ -5,7 +5,7 @@ Feature: What is often recommended and seldom matters
   Rule: A number is shown, and the reader concludes
 
     Scenario: deeper pipelines, single commands, asynchronous reads on the loopback
-      Given 100 values of 100 bytes in the cache
+      Given 1000 values of 100 bytes in the cache
       Then these ways pay
         | NAIVE                   | TUNED                    | TIMES FASTER | ROUNDS |
         | GET by pipelines of 10  | GET by pipelines of 100  | reported     | 7      |

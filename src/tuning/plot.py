@@ -28,7 +28,8 @@ def bars(title: str, ratios: Sequence[tuple[str, float, str]]) -> str:
     ]
     for index, (name, ratio, note) in enumerate(ratios):
         y = 38 + ROW * index
-        colour = "#2f7d4f" if ratio >= 1 else "#b2452f"
+        # A note says why nothing is concluded: such a bar is neither good nor bad.
+        colour = "#999999" if note else "#2f7d4f" if ratio >= 1 else "#b2452f"
         start, width = min(x(1), x(ratio)), abs(x(ratio) - x(1))
         lines += [
             f'<text x="{LEFT - 8}" y="{y + 14}" text-anchor="end">{escape(name)}</text>',
