@@ -21,6 +21,7 @@ pytest_plugins = [
     "fixtures.charts",
     "fixtures.browser",
     "fixtures.report",
+    "fixtures.masking",
     # Every module of sentences: a new one is part of the suite by being there.
     *(f"steps.{module.stem}" for module in sorted(Path(__file__).parent.glob("steps/[!_]*.py"))),
 ]

@@ -43,6 +43,12 @@ def _quoted(value: str | int | Sequence[str]) -> str:
 class Server:
     """One server process on 127.0.0.1 with a data folder of its own."""
 
+    mode: Sequence[str] = ()
+    """Arguments that make another kind of server of the program."""
+
+    ready = READY
+    """What it logs when it answers."""
+
     def __init__(
         self, group: ProcessGroup, config: Config, *, port: int | None = None, binary: str | None = None
     ) -> None:
@@ -72,7 +78,7 @@ class Server:
     def _start(self) -> subprocess.Popen[bytes]:
         """Start the process."""
         self._log_begin = self._log.stat().st_size if self._log.exists() else 0
-        return self._group.start([self._binary, str(self._config)], self._log, cwd=self.folder)
+        return self._group.start([self._binary, str(self._config), *self.mode], self._log, cwd=self.folder)
 
     @property
     def pid(self) -> int:
@@ -101,7 +107,7 @@ class Server:
         """
         deadline = time.monotonic() + timeout
         # Its own word first: another server may answer on a port that this one did not get.
-        while not (self._says(READY) and answers("127.0.0.1", self.port)):
+        while not (self._says(self.ready) and answers("127.0.0.1", self.port)):
             if not self.runs:
                 said = self.log_tail(15)
                 kind = PortTakenError if self._says("already in use") else EmbeddedError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from redis.cluster import RedisCluster
+from redis.cluster import ClusterNode, RedisCluster
 from redis.exceptions import RedisError
 
 from cluster_admin import ClusterError
@@ -35,7 +35,9 @@ class EmbeddedCluster:
 
     def client(self, **options: Any) -> RedisCluster:
         """Return a new client of the whole cluster; options as redis-py names them."""
-        return cluster_client(self.url, **options)
+        # By all nodes, since the one of the URL may be the one that was killed.
+        known = [ClusterNode("127.0.0.1", node.port) for node in self.nodes]
+        return cluster_client(self.url, **{"startup_nodes": known, **options})
 
 
 def start_cluster(  # noqa: PLR0913 - each describes the cluster to be made

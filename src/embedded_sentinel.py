@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Sequence
 
@@ -20,9 +19,8 @@ DOWN_AFTER_MS = 500
 class Sentinel(Server):
     """One sentinel: the same program as a server, in another mode."""
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        """Start the process."""
-        return self._group.start([self._binary, str(self._config), "--sentinel"], self._log, cwd=self.folder)
+    mode = ("--sentinel",)
+    ready = "Sentinel ID is"
 
 
 def start_sentinels(

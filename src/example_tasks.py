@@ -41,11 +41,12 @@ def flaky(self: Task, failures: int, base: float = 1.0, jitter: bool = False) ->
 
 
 @shared_task(name="worker.tidy")
-def tidy(seconds: float) -> str:
-    """Take `seconds`; when the soft time limit comes first, use what is left until the hard one to tidy up."""
+def tidy(seconds: float, afterwards: float = 0.0) -> str:
+    """Take `seconds`; when the soft time limit comes first, take `afterwards` of what is left until the hard one."""
     try:
         time.sleep(seconds)
     except SoftTimeLimitExceeded:
+        time.sleep(afterwards)
         return "tidied up"
     return "done"
 

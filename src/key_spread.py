@@ -29,7 +29,7 @@ class NodeKeys:
 
 
 def spread(cluster: RedisCluster, keys: Sequence[str]) -> list[NodeKeys]:
-    """Return each primary followed by its replicas, with how many of `keys` it holds.
+    """Return each primary, by address, followed by its replicas, with how many of `keys` it holds.
 
     Each server is asked for the keys of its slots; replicas answer because of ``READONLY``.
 
@@ -39,7 +39,8 @@ def spread(cluster: RedisCluster, keys: Sequence[str]) -> list[NodeKeys]:
     ranges = slot_map(cluster)
     roles: dict[str, str] = {}
     slots: dict[str, int] = {}
-    for held in ranges:
+    # Not in order of slots: those change hands, and a table that is watched should keep its rows.
+    for held in sorted(ranges, key=lambda held: held.primary):
         for address in (held.primary, *held.replicas):
             roles.setdefault(address, "primary" if address == held.primary else "replica")
             slots[address] = slots.get(address, 0) + held.last - held.first + 1

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Mapping
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
-from audit import settings
+from audit import Refused, settings
 
 OWN = re.compile(
     r"(cluster|replica|slave)-announce-.*|(tls-)?port|tls-(cert|key)-file|bind|unixsocket|cluster-port"
@@ -36,16 +37,18 @@ def user_differences(nodes: Mapping[str, Redis]) -> list[str]:
     No line holds a password or its hash.
 
     Raises:
-        redis.exceptions.RedisError: a node does not answer, or the user may not ask.
+        audit.Refused: the user may not ask.
+        redis.exceptions.RedisError: a node does not answer.
     """
-    rules = {
-        name: {rule.split()[1]: rule for rule in map(str, node.execute_command("ACL LIST"))}
-        for name, node in nodes.items()
-    }
-    users = sorted({user for told in rules.values() for user in told})
+    try:
+        told = {name: map(str, node.execute_command("ACL LIST")) for name, node in nodes.items()}
+    except ResponseError as error:
+        raise Refused(f"ACL LIST is refused: {error}") from None
+    rules = {name: {rule.split()[1]: rule for rule in lines} for name, lines in told.items()}
+    users = sorted({user for known in rules.values() for user in known})
     differing = {}
     for user in users:
-        known = {node: told.get(user) for node, told in rules.items()}
+        known = {node: users_there.get(user) for node, users_there in rules.items()}
         usual, _ = Counter(known.values()).most_common(1)[0]
         differing[user] = [node for node, rule in known.items() if rule != usual]
     return [f"user {user} is another on {', '.join(others)}" for user, others in differing.items() if others]

@@ -83,7 +83,7 @@ def start_second_beat(beats: Beats) -> None:
     beats.start()
 
 
-@when(parsers.re(r"the beat is (?P<how>stopped|killed) after the first task and started again"))
+@when(parsers.parse("the beat is {how:w} after the first task and started again"))
 def restart_beat(beats: Beats, how: str) -> None:
     """Wait for the first task, and end the beat."""
     beats.sent(1)

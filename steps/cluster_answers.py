@@ -6,9 +6,11 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then, when
+from redis.exceptions import ResponseError
 
 from fixtures.answers import answer, answers, commands, in_words
 from fixtures.cluster_nodes import holder, owner_of, replicas_of, strangers
+from fixtures.deployments import Unsupported
 from key_slots import slot_of
 from steps.cluster_routing import TTL
 from steps.vocabulary import assert_table, rows
@@ -17,11 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pytest
+    from redis import Redis
 
     from fixtures.deployments import Cluster, Node
 
 
-def _compare(node: Node, key_prefix: str, datatable: Sequence[Sequence[str]]) -> None:
+def compare_answers(node: Node, key_prefix: str, datatable: Sequence[Sequence[str]]) -> None:
     """Hold what a node answers to the last command of each row, on a new connection, against the table."""
     seen = []
     for row in rows(datatable, ("COMMANDS", "ANSWER")):
@@ -34,25 +37,25 @@ def _compare(node: Node, key_prefix: str, datatable: Sequence[Sequence[str]]) ->
 @then(parsers.cfparse('the owner of "{key}" answers'))
 def ask_owner(cluster: Cluster, key_prefix: str, key: str, datatable: Sequence[Sequence[str]]) -> None:
     """Ask the primary that the map names for a key."""
-    _compare(owner_of(cluster, key_prefix + key), key_prefix, datatable)
+    compare_answers(owner_of(cluster, key_prefix + key), key_prefix, datatable)
 
 
 @then(parsers.cfparse('a replica of "{key}" answers'))
 def ask_replica(cluster: Cluster, key_prefix: str, key: str, datatable: Sequence[Sequence[str]]) -> None:
     """Ask the first replica that the map names for a key."""
-    _compare(replicas_of(cluster, key_prefix + key)[0], key_prefix, datatable)
+    compare_answers(replicas_of(cluster, key_prefix + key)[0], key_prefix, datatable)
 
 
 @then(parsers.cfparse('a primary that does not own "{key}" answers'))
 def ask_stranger(cluster: Cluster, key_prefix: str, key: str, datatable: Sequence[Sequence[str]]) -> None:
     """Ask the first primary that the map does not name for a key."""
-    _compare(strangers(cluster, key_prefix + key)[0], key_prefix, datatable)
+    compare_answers(strangers(cluster, key_prefix + key)[0], key_prefix, datatable)
 
 
 @then("the new node answers")
 def ask_new_node(new_node: Node, key_prefix: str, datatable: Sequence[Sequence[str]]) -> None:
     """Ask the node that a slot is on its way to."""
-    _compare(new_node, key_prefix, datatable)
+    compare_answers(new_node, key_prefix, datatable)
 
 
 @when(
@@ -124,6 +127,14 @@ def select_databases(cluster: Cluster) -> None:
     """Try to select each database, and the one after the last."""
     for node in cluster.nodes:
         with node.client() as client:
-            databases = int(client.config_get("cluster-databases").get("cluster-databases", 1))
+            databases = int(_setting(client, "cluster-databases", default="1"))
             seen = [in_words(answer(client, "SELECT", number)) for number in range(databases + 1)]
         assert seen == ["OK"] * databases + ["ERR"], f"{node.address} has {databases} and answers {seen}"
+
+
+def _setting(client: Redis, name: str, default: str) -> str:
+    """Return a setting of a server, `default` if it does not know it; Unsupported if it does not tell."""
+    try:
+        return client.config_get(name).get(name, default)
+    except ResponseError as error:
+        raise Unsupported(f"needs to know the setting {name}: {error}") from None

@@ -11,13 +11,13 @@ from chi_squared import p_value
 from cluster_keys import read, write
 from fixtures.cluster_nodes import node_at, pipelined, primaries, ranges
 from fixtures.measurements import Bound
-from key_slots import SLOTS, owner, slot_of
+from key_slots import SLOTS, SlotRange, owner, slot_of
 from key_spread import spread
 from steps.cluster_routing import TTL
 from steps.vocabulary import TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import pytest
 
@@ -32,7 +32,16 @@ def seeded(request: pytest.FixtureRequest) -> random.Random:
 @given(parsers.cfparse("{number:Count} keys are written to the cluster", extra_types=TYPES), target_fixture="written")
 def write_keys(cluster: Cluster, key_prefix: str, number: int) -> dict[str, str]:
     """Write keys through a client of the whole cluster, and have them on the replicas too."""
-    return _written(cluster, {f"{key_prefix}{index}": str(index) for index in range(number)})
+    values = {f"{key_prefix}{index}": str(index) for index in range(number)}
+    with cluster.client() as client:
+        write(client, values, TTL)
+    for held, (key, *_) in by_holder(cluster, values).items():
+        with node_at(cluster, held.primary).client() as client:
+            # A write of this very connection: WAIT counts from the last write of its client.
+            client.expire(key, TTL)
+            copies = len(held.replicas)
+            assert client.wait(copies, 5000) == copies, f"not all replicas of {held.primary} follow it"
+    return values
 
 
 @given(
@@ -42,28 +51,30 @@ def write_keys(cluster: Cluster, key_prefix: str, number: int) -> dict[str, str]
 def write_random_keys(cluster: Cluster, key_prefix: str, number: int, request: pytest.FixtureRequest) -> dict[str, str]:
     """Write keys that have no order at all, as a counter has: CRC16 spreads a counter better than chance does."""
     numbers = seeded(request)
-    return _written(cluster, {f"{key_prefix}{numbers.randbytes(12).hex()}": "" for _ in range(number)})
-
-
-def _written(cluster: Cluster, values: dict[str, str]) -> dict[str, str]:
-    """Write `values`, wait for the replicas, and return them."""
-    with cluster.client() as client:
-        write(client, values, TTL)
-    slots = ranges(cluster)
-    for held, key in {owner(slot_of(key), slots): key for key in values}.items():
-        with node_at(cluster, held.primary).client() as client:
-            # A write of this very connection: WAIT counts from the last write of its client.
-            client.expire(key, TTL)
-            copies = len(held.replicas)
-            assert client.wait(copies, 5000) == copies, f"not all replicas of {held.primary} follow it"
+    values = {f"{key_prefix}{numbers.randbytes(12).hex()}": "" for _ in range(number)}
+    for held, keys in by_holder(cluster, values).items():
+        with node_at(cluster, held.primary).client() as client, client.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.execute_command("SET", key, "", "EX", TTL)
+            pipe.execute()
     return values
+
+
+def by_holder(cluster: Cluster, keys: Iterable[str]) -> dict[SlotRange, list[str]]:
+    """Return the keys in each range of slots."""
+    slots = ranges(cluster)
+    found: dict[SlotRange, list[str]] = {}
+    for key in keys:
+        held = owner(slot_of(key), slots)
+        assert held, f"no node owns the slot of {key}"
+        found.setdefault(held, []).append(key)
+    return found
 
 
 @then("each of them is on the primary of its slot and on each of its replicas")
 def find_keys(cluster: Cluster, written: dict[str, str]) -> None:
     """Ask each node for the keys of its slots."""
-    for held in ranges(cluster):
-        keys = [key for key in written if held.first <= slot_of(key) <= held.last]
+    for held, keys in by_holder(cluster, written).items():
         for address in (held.primary, *held.replicas):
             seen = pipelined(node_at(cluster, address), "EXISTS", keys, first=["READONLY"])
             missing = [key for key, said in zip(keys, seen, strict=True) if said != 1]
@@ -94,21 +105,26 @@ def read_keys(cluster: Cluster, written: dict[str, str]) -> None:
 @then(
     parsers.cfparse("by the chi-squared test their spread is chance, at a significance of {level:g}", extra_types=TYPES)
 )
-def check_spread(cluster: Cluster, written: dict[str, str], level: float, measure: Callable[..., None]) -> None:
+def check_spread(
+    cluster: Cluster, written: dict[str, str], level: float, measure: Callable[..., None], chart: Callable[..., None]
+) -> None:
     """Count the keys on the primaries and hold the counts against the slots they own."""
     with cluster.client() as client:
         nodes = [node for node in spread(client, list(written)) if node.role == "primary"]
     assert sum(node.keys for node in nodes) == len(written), f"not every key was found: {nodes}"
+    chart("keys per primary", unit="keys", kind="bars", points=[(node.address, node.keys) for node in nodes])
     seen = p_value([node.keys for node in nodes], [node.slots for node in nodes])
     measure("p-value of the spread", unit="", bound=Bound.at_least(level), seen=seen)
 
 
 @then(parsers.cfparse("no primary's number of slots is more than {limit:Count} % off an even share", extra_types=TYPES))
-def check_balance(cluster: Cluster, limit: int, measure: Callable[..., None]) -> None:
+def check_balance(cluster: Cluster, limit: int, measure: Callable[..., None], chart: Callable[..., None]) -> None:
     """Measure the primary whose number of slots is farthest from an even share, in percent of that share."""
     even = SLOTS / len(primaries(cluster))
     owned: dict[str, int] = {}
     for held in ranges(cluster):
         owned[held.primary] = owned.get(held.primary, 0) + held.last - held.first + 1
+    fair = Bound.between(round(even * (1 - limit / 100)), round(even * (1 + limit / 100)))
+    chart("slots per primary", unit="slots", kind="bars", points=list(owned.items()), bound=fair)
     farthest = max(abs(slots - even) for slots in owned.values()) / even
     measure("slots off an even share, at most", unit="%", bound=Bound.at_most(limit), seen=round(100 * farthest, 2))

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, when
 
-from fixtures.cluster_nodes import owner_of, primaries
-from fixtures.deployments import Unsupported
+from fixtures.cluster_nodes import needs, owner_of, primaries
 
 if TYPE_CHECKING:
     import pytest
 
     from fixtures.deployments import Cluster, Node
 
-CODE = """#!lua name={name}
+CODE = """#!lua name=practices_{name}
 redis.register_function{{function_name='{name}', callback=function() return 'hello' end, flags={{'no-writes'}}}}
 """
 
@@ -33,9 +32,7 @@ def load_everywhere(cluster: Cluster, name: str, request: pytest.FixtureRequest)
 
 def _load(cluster: Cluster, nodes: list[Node], name: str, request: pytest.FixtureRequest) -> None:
     """Load a function that says hello, have it on the replicas too, and see to its removal (``FUNCTION LOAD``)."""
-    with cluster.nodes[0].client() as client:
-        if client.execute_command("COMMAND", "INFO", "FUNCTION") == [None]:
-            raise Unsupported("needs Redis 7.0 or Valkey: functions")
+    needs(cluster, "FUNCTION", "Redis 7.0 or Valkey: functions")
     for node in nodes:
         with node.client() as client:
             client.execute_command("FUNCTION LOAD", "REPLACE", CODE.format(name=name))
@@ -46,5 +43,5 @@ def _load(cluster: Cluster, nodes: list[Node], name: str, request: pytest.Fixtur
 def _unload(node: Node, name: str) -> None:
     """Take the function away again, for a lent cluster is to be left as it was."""
     with node.client() as client:
-        if client.execute_command("FUNCTION LIST", "LIBRARYNAME", name):
-            client.execute_command("FUNCTION DELETE", name)
+        if client.execute_command("FUNCTION LIST", "LIBRARYNAME", f"practices_{name}"):
+            client.execute_command("FUNCTION DELETE", f"practices_{name}")

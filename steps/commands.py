@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then, when
 
-from connection import redis_client
 from fixtures.commands import Running, run, run_at_terminal
 from fixtures.waiting import eventually
 from steps.vocabulary import TYPES, rows
@@ -105,17 +104,22 @@ def check_lines(addresses: Addresses, names: Names, outcome: Ended, docstring: s
         assert any(wanted.strip() in line for line in said), f"not said, or not in this order: {wanted}\n{outcome}"
 
 
+@then(parsers.parse('it says nothing but "{line}"'))
+def check_only_line(addresses: Addresses, names: Names, outcome: Ended, line: str) -> None:
+    """Require that one line was said, wherever, and no other."""
+    assert [said for said in outcome.lines if said] == [expanded(line, addresses, names)], str(outcome)
+
+
+@then(parsers.parse('it does not say "{words}"'))
+def check_unsaid(outcome: Ended, words: str) -> None:
+    """Require that something is nowhere in what was said."""
+    assert words not in f"{outcome.stdout}{outcome.stderr}", str(outcome)
+
+
 @then(parsers.parse('the terminal shows "{text}"'))
 def check_terminal(outcome: Ended, text: str) -> None:
     """Find a text in what the terminal got."""
     assert text in outcome.stderr, str(outcome)
-
-
-@then(parsers.parse('the server at "{address}" holds "{value}" under "{key}"'))
-def check_value(addresses: Addresses, names: Names, address: str, value: str, key: str) -> None:
-    """Read a key by a connection of our own."""
-    with redis_client(f"redis://{expanded(address, addresses, names)}") as client:
-        assert client.get(key) == value
 
 
 def expanded(text: str, addresses: Addresses, names: Names) -> str:

@@ -33,7 +33,7 @@ def await_servers(running: Running, servers: int) -> Iterator[Traces]:
         assert len(seen) == servers, f"these run: {seen}; it said {running.said()}"
         assert traces.files(), "no scratch folder is there"
 
-    eventually(look, within=30.0)
+    eventually(look, within=60.0)
     yield traces
     traces.remove()
 

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import parsers, then, when
 
-from fixtures.page import HERE, render
+from fixtures.gherkin_files import read
 from fixtures.page_reader import PageReader
-from fixtures.specification import told
-from steps.vocabulary import TYPES, rows
+from fixtures.sample_tree import PROJECT
+from fixtures.secrecy import Secrets
+from steps.vocabulary import TYPES, assert_table, rows
 
 if TYPE_CHECKING:
     from fixtures.measurements import Bound, Measure
     from fixtures.sample_tree import SampleTree
 
 Table = list[list[str]]
-OWN = set(re.findall(r"<([a-z][a-z0-9]*)", "".join(path.read_text() for path in HERE.glob("*.py"))))
+OWN = set(re.findall(r"<([a-z][a-z0-9]*)", "".join(path.read_text() for path in PROJECT.glob("fixtures/page/*.py"))))
 """The elements that the page's own code writes."""
 
 
@@ -60,6 +61,14 @@ def check_secret(sample_tree: SampleTree, folder: str, text: str) -> None:
     assert not found, f"it stands in {', '.join(found)}"
 
 
+@then(parsers.parse('these texts are shown without the passwords of "{first}" and "{second}"'))
+def check_hidden(first: str, second: str, datatable: Table) -> None:
+    """Hide what a run with these URLs hides."""
+    secrets = Secrets([first, second])
+    seen = [{"TEXT": row["TEXT"], "SHOWN": secrets.hide(row["TEXT"])} for row in rows(datatable, ["TEXT", "SHOWN"])]
+    assert_table(datatable, seen)
+
+
 @when(parsers.parse("the page of {count:Count} scenarios is made", extra_types=TYPES), target_fixture="computing")
 def make_large_page(sample_tree: SampleTree, count: int) -> float:
     """Make a page three times, of other files each time; return the least seconds of computing: others disturb."""
@@ -67,9 +76,13 @@ def make_large_page(sample_tree: SampleTree, count: int) -> float:
 
 
 def _seconds_to_make(sample_tree: SampleTree, name: str, files: int) -> float:
-    """Read feature files of 10 scenarios each and make their page; return the seconds of computing."""
+    """Make the page of feature files of 10 scenarios each that are read already; return the seconds of computing."""
+    from fixtures.page import render  # noqa: PLC0415 - a run without --report shall not import it
+    from fixtures.specification import told  # noqa: PLC0415 - the same
+
     for file in range(files):
         sample_tree.write(f"features/{name}_{file}.feature", _feature())
+        read(sample_tree.root / f"features/{name}_{file}.feature")
     records = [_record(f"features/{name}_{file}.feature", number) for file in range(files) for number in range(10)]
     document = {"started": "2026-01-01T00:00:00+00:00", "seconds": 9.0, "stack": "embedded", "engines": {}}
     document |= {"suite": "1", "verdict": "accepted", "troubles": [], "scenarios": records}
@@ -90,7 +103,7 @@ def _feature() -> str:
 def _record(file: str, number: int) -> dict[str, Any]:
     """Return what a scenario of such a feature has shown."""
     line = 2 + number * 5
-    measured = {"name": "a read", "unit": "s", "bound": "<= 2.5", "seen": 0.1}
+    measured = {"name": "a read", "unit": "s", "bound": "<= 2.5", "seen": 0.1 + number / 100}
     ended = {"status": "passed", "reason": None, "seconds": 0.1, "row": {}, "tags": ["pure_cache"], "rule": None}
     steps = [{"line": line + step, "seconds": 0.1} for step in range(1, 5)]
     shown = {"steps": steps, "measurements": [measured] * 2, "charts": [], "evidence": []}

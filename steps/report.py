@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import time
 import tomllib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
-from pytest_bdd import given, parsers, then, when
+from pytest_bdd import given, parsers, then
 
 from fixtures.sample_tree import PROJECT
-from fixtures.waiting import eventually
-from steps.vocabulary import TYPES, assert_table, rows
+from steps.vocabulary import assert_table, rows
 
 if TYPE_CHECKING:
-    from fixtures.measurements import Bound
     from fixtures.sample_tree import SampleTree
-    from steps.vocabulary import Duration
 
 Table = list[list[str]]
 Record = dict[str, Any]
@@ -28,38 +24,6 @@ Record = dict[str, Any]
 def leave_older_report(sample_tree: SampleTree, name: str, verdict: str) -> None:
     """Leave what a run before would have left."""
     sample_tree.write(name, json.dumps({"verdict": verdict, "scenarios": []}))
-
-
-@then(parsers.parse('"{bound:Bound}" means "{shown}", which allows {allowed} and refuses {refused}', extra_types=TYPES))
-def check_bound(bound: Bound, shown: str, allowed: str, refused: str) -> None:
-    """Compare how a bound is shown, and what it says to values."""
-    assert str(bound) == shown
-    judged = {value: bound.allows(float(value)) for value in [*allowed.split(", "), *refused.split(", ")]}
-    assert judged == {**dict.fromkeys(allowed.split(", "), True), **dict.fromkeys(refused.split(", "), False)}
-
-
-@when(parsers.parse("it is waited for within {limit:Duration}", extra_types=TYPES), target_fixture="end_of_waiting")
-def wait(limit: Duration, datatable: Table) -> str:
-    """Wait for something that becomes true after a time and takes another time to look at; return how that ends."""
-    (row,) = rows(datatable, ["TRUE AFTER", "TAKES"])
-    true_from = time.monotonic() + float(row["TRUE AFTER"])
-
-    def look() -> str:
-        """Look at it."""
-        time.sleep(float(row["TAKES"]))
-        assert time.monotonic() >= true_from, "not yet true"
-        return "it is true"
-
-    try:
-        return eventually(look, within=limit.seconds())
-    except AssertionError as failure:
-        return str(failure)
-
-
-@then(parsers.parse('the waiting ends with "{end}"'))
-def check_end(end_of_waiting: str, end: str) -> None:
-    """Compare how the waiting ended; " … " stands for what differs from run to run."""
-    assert all(part in end_of_waiting for part in end.split(" … ")), end_of_waiting
 
 
 @given(parsers.parse('a file named "{name}"'))
@@ -81,10 +45,6 @@ def check_run(sample_tree: SampleTree, name: str, datatable: Table) -> None:
     """Compare every field of the report but the scenarios."""
     run = _report(sample_tree, name)
     run.pop("scenarios")
-    before, after = (_written(sample_tree, file) for file in ("conftest.py", name))
-    started = datetime.fromisoformat(run["started"])
-    if run["started"].endswith("+00:00") and before.replace(microsecond=0) <= started <= after:
-        run["started"] = "during the run"
     version = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     run["suite"] = "this project's" if run["suite"] == version else run["suite"]
     _assert_fields(datatable, [_timed(sample_tree, name, run)])
@@ -117,6 +77,25 @@ def check_verdict(sample_tree: SampleTree, name: str, verdict: str, listed: str)
     assert (report["verdict"], seen) == (verdict, listed)
 
 
+@then(parsers.parse('"{name}" names the trouble: {trouble}'))
+def check_troubles(sample_tree: SampleTree, name: str, trouble: str) -> None:
+    """Find why the run is not whole, "none" for no reason; the reason itself is one line."""
+    troubles = _report(sample_tree, name)["troubles"]
+    assert [one for one in troubles if trouble in one] or (trouble == "none" and not troubles), troubles
+    assert not any("\n" in one for one in troubles), troubles
+
+
+@then(parsers.parse('"{name}" keeps this evidence'))
+def check_evidence(sample_tree: SampleTree, name: str, datatable: Table) -> None:
+    """Find each row's words in the evidence of the one scenario, "none" when there is nothing."""
+    (record,) = _report(sample_tree, name)["scenarios"]
+    for row in rows(datatable, ["TITLE", "TEXT"]):
+        found = [
+            one for one in record["evidence"] if one["title"].startswith(row["TITLE"]) and row["TEXT"] in one["text"]
+        ]
+        assert found or (row["TITLE"] == "none" and not record["evidence"]), record["evidence"]
+
+
 def _report(sample_tree: SampleTree, name: str) -> Record:
     """Return a report with the scenarios' names instead of their whole ids."""
     report: Record = json.loads(sample_tree.read(name))
@@ -131,9 +110,12 @@ def _written(sample_tree: SampleTree, name: str) -> datetime:
 
 
 def _timed(sample_tree: SampleTree, name: str, record: Record) -> Record:
-    """Return a record with "within the run" for a duration that can be true."""
-    longest = _written(sample_tree, name) - _written(sample_tree, "conftest.py")
-    possible = 0 <= record["seconds"] <= longest.total_seconds()
+    """Return a record with "within the run" for a duration, and "during the run" for a moment, that can be true."""
+    before, after = (_written(sample_tree, file) for file in ("conftest.py", name))
+    started = record.get("started", "")
+    if started.endswith("+00:00") and before.replace(microsecond=0) <= datetime.fromisoformat(started) <= after:
+        record = {**record, "started": "during the run"}
+    possible = 0 <= record["seconds"] <= (after - before).total_seconds()
     return {**record, "seconds": "within the run"} if possible else record
 
 

@@ -24,16 +24,16 @@ Feature: A task that fails does so within bounds
     @waits
     Scenario Outline: many retries <how>
       Given a broker with its worker
-      When 40 tasks "flaky" are sent with <arguments>
+      When 20 tasks "flaky" are sent with <arguments>
       Then all of them are processed within 20 seconds
-      And <bound> of their retries ran in the busiest 0.5 seconds
+      And <bound> of their retries ran in the busiest 0.75 seconds
 
       # Without jitter, what failed together comes back together, and fails together again. Celery's own
       # `retry_backoff` counts its jitter in whole seconds, which makes clumps: see src/retry_backoff.py.
       Examples:
         | how                             | arguments      | bound         |
-        | are spread by jitter            | [1, 2.0, true] | at most 65 %  |
-        | come all at once without jitter | [1, 1.0]       | at least 90 % |
+        | are spread by jitter            | [1, 3.0, true] | at most 75 %  |
+        | come all at once without jitter | [1, 1.0]       | at least 80 % |
 
   Rule: A task that takes too long is ended
 
@@ -47,13 +47,26 @@ Feature: A task that fails does so within bounds
         | RESULT     |
         | tidied up  |
 
-    Scenario: a hard time limit ends a task and frees its process
+    Scenario: a hard time limit ends a task that does not heed the soft one, and frees its process
       Given a broker with its worker
-      When the task "sleep" is sent with [30] and these options
-        | OPTION     | VALUE |
-        | time_limit | 0.5   |
+      When the task "tidy" is sent with [30, 30] and these options
+        | OPTION          | VALUE |
+        | soft_time_limit | 0.2   |
+        | time_limit      | 0.5   |
       Then it fails with "TimeLimitExceeded: TimeLimitExceeded(0.5,)" within 10 seconds
       And the worker still does its work within 10 seconds
+
+    @known_limit
+    Scenario: a hard time limit below the soft one of the worker is not enforced
+      The pool counts the hard limit from the end of the soft one. Who shortens one for a call gives both.
+
+      Given a broker with its worker
+      When the task "tidy" is sent with [0.8] and these options
+        | OPTION     | VALUE |
+        | time_limit | 0.3   |
+      Then these results come back within 10 seconds
+        | RESULT |
+        | done   |
 
     @known_limit
     Scenario: the threads pool does not enforce time limits

@@ -5,13 +5,14 @@ Feature: The page of a run is for people
   Background:
     Given these sentences
       """
-      import pytest
+      import pytest, sys
       from fixtures.measurements import Bound
 
       pytest_plugins = ["fixtures.measurements", "fixtures.charts", "fixtures.report"]
 
       @given("these nodes")
       def nodes(chart, datatable):
+          assert "fixtures.page" not in sys.modules, "a run without --report would pay for it too"
           chart("keys per node", unit="keys", kind="bars", points=[(name, int(keys)) for name, keys in datatable[1:]])
 
       @given("a cluster that fails over")
@@ -30,7 +31,7 @@ Feature: The page of a run is for people
 
       @then(parsers.parse('"{name}" answers'))
       def check_answer(name):
-          assert "mary" not in name, f"{name} & <script>alert(1)</script> at redis://me:my-password@10.0.0.1:6379"
+          assert "mary" not in name, f"{name} & <script>alert(1)</script> at redis://me:my-password@10.0.0.1:6379?ssl_password=my-password"
       """
     And the feature "pure_cache/reads.feature"
       """
@@ -96,6 +97,9 @@ Feature: The page of a run is for people
         What failed
         reads by <reader>[many-3.1]
         a read: seen 3.1 s, bound <= 2.5 s
+        What was skipped
+        one node only
+        several nodes
         Pure cache
         Reads are fast
         Who waits for a cache could have asked the database.
@@ -135,15 +139,22 @@ Feature: The page of a run is for people
         Names <i>are</i> text
         </style><script>alert(3)</script>
         "Quoted" & <marked>
-        <b>mary</b> & <script>alert(1)</script> at redis://***@10.0.0.1:6379
+        <b>mary</b> & <script>alert(1)</script> at redis://***@10.0.0.1:6379?ssl_password=***
         Examples: <u>names</u>
         <img onerror=alert(2)>
         """
       And "results/index.html" holds no element but its own
+      And no file in "results" holds "my-password"
 
-    Scenario: no file of the results shows a password
-      Given a user typed "pytest --report results -k answers"
-      Then no file in "results" holds "my-password"
+    Scenario: the passwords of the URLs that a run was given, wherever they stand
+      Then these texts are shown without the passwords of "rediss://me:p%40ss%3Cword@h:1" and "redis://h?password=second"
+        | TEXT                               | SHOWN                     |
+        | WRONGPASS for p@ss<word            | WRONGPASS for ***         |
+        | at rediss://me:p%40ss%3Cword@h:1   | at rediss://***@h:1       |
+        | <b>p@ss&lt;word</b>                | <b>***</b>                |
+        | a second one                       | a *** one                 |
+        | redis://h:1/0?password=other&db=1  | redis://h:1/0?password=***&db=1 |
+        | redis://h:1/0                      | redis://h:1/0             |
 
     Scenario: the page of 300 scenarios is made at once
       When the page of 300 scenarios is made

@@ -45,6 +45,7 @@ Feature: The scripts do what the README promises
         """
       And its standard error is the line "no BROKER_URL and no local broker: started an embedded $ENGINE for this command"
 
+      @slow
       Examples:
         | command               | result |
         | send_task.py          | 12     |
@@ -63,10 +64,14 @@ Feature: The scripts do what the README promises
 
       Examples:
         | script             |
+        | serve.py           |
+
+      @slow
+      Examples: more
+        | script             |
         | cache_example.py   |
         | cluster_example.py |
         | send_task.py       |
-        | serve.py           |
 
   Rule: They connect to what they are told, else to what is on this machine
 
@@ -81,8 +86,12 @@ Feature: The scripts do what the README promises
         | CACHE_URL=redis://$CACHE                             | $CACHE | a-url       |
         | CACHE_URL=redis://$IPV6/0                            | $IPV6  | ipv6        |
         | CACHE_PORT=$PORT_OF_CACHE                            | $CACHE | a-port      |
+
+      @slow
+      Examples: more
+        | told                                                 | where  | key         |
         | CACHE_URL= CACHE_PORT=$PORT_OF_CACHE                 | $CACHE | empty-url   |
-        | CACHE_URL=redis://$CACHE CACHE_PORT=$PORT_OF_NOTHING | $CACHE | url-first   |
+        | CACHE_URL=redis://$CACHE CACHE_PORT=$PORT_OF_BROKER  | $CACHE | url-first   |
 
     Scenario: a task goes to the broker and the worker that somebody started
       Given somebody started "cd src && BROKER_URL=redis://$BROKER exec celery -A worker worker"
@@ -110,6 +119,10 @@ Feature: The scripts do what the README promises
       Examples:
         | told                             |
         | CLUSTER_URL=redis://$NODE        |
+
+      @slow
+      Examples: more
+        | told                             |
         | CLUSTER_PORT_1=$PORT_OF_NODE     |
 
     Scenario: a cluster of its own
@@ -131,6 +144,10 @@ Feature: The scripts do what the README promises
       Examples:
         | script                      | told                      | line                                     |
         | cache_example.py --wait 0.3 | CACHE_URL=redis://$CACHE  | Cached username = qiross for 10 seconds. |
+
+      @slow
+      Examples: more
+        | script                      | told                      | line                                     |
         | cluster_example.py          | CLUSTER_URL=redis://$NODE | Wrote 1000 keys and read them back.      |
 
   Rule: A long wait shows on a terminal that it goes on

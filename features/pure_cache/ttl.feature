@@ -35,6 +35,10 @@ Feature: A ttl is set, kept, lost and changed as each command says
         | EXPIRETIME KEY                | 9999999999 |
         | SET KEY a PXAT 9999999999000  | OK         |
         | PEXPIRETIME KEY               | 9999999999000 |
+        | EXPIREAT KEY 9999999998       | 1          |
+        | EXPIRETIME KEY                | 9999999998 |
+        | PEXPIREAT KEY 9999999997000   | 1          |
+        | PEXPIRETIME KEY               | 9999999997000 |
 
   Rule: Writing the value again drops the ttl, changing it keeps the ttl
 
@@ -43,6 +47,13 @@ Feature: A ttl is set, kept, lost and changed as each command says
         | COMMAND          | ANSWER |
         | SET KEY a EX 100 | OK     |
         | SET KEY b        | OK     |
+        | TTL KEY          | -1     |
+
+    Scenario: so does a write that returns the old value
+      Then these commands answer, one after another
+        | COMMAND          | ANSWER |
+        | SET KEY a EX 100 | OK     |
+        | GETSET KEY b     | a      |
         | TTL KEY          | -1     |
 
     Scenario: a write can keep the ttl
@@ -64,15 +75,18 @@ Feature: A ttl is set, kept, lost and changed as each command says
         | FIRST        | MADE | COMMAND      | ANSWER |
         | SET KEY 1    | OK   | INCR KEY     | 2      |
         | SET KEY a    | OK   | APPEND KEY b | 2      |
+        | SET KEY a    | OK   | SETRANGE KEY 1 b | 2  |
         | HSET KEY f 1 | 1    | HSET KEY g 2 | 1      |
         | RPUSH KEY a  | 1    | RPUSH KEY b  | 2      |
 
-    Scenario: a rename takes the ttl along, a copy of the value does not
+    Scenario: a rename takes the ttl along, and a copy has it too
       Then these commands answer, one after another
         | COMMAND          | ANSWER    |
         | SET KEY a EX 100 | OK        |
         | RENAME KEY KEY.2 | 1         |
         | TTL KEY.2        | 90 to 100 |
+        | COPY KEY.2 KEY   | 1         |
+        | TTL KEY          | 90 to 100 |
         | DEL KEY.2        | 1         |
 
   Rule: A ttl can be taken away, and changed under a condition

@@ -9,3 +9,19 @@ Feature: A scan of a cluster is a scan of each of its primaries
       When all primaries are scanned for them
       Then exactly 5000 keys were met
       And exactly 0 keys were met at more than one node
+
+  Rule: Whoever walks over all keys looks again where slots have arrived
+
+    @disruptive @known_limit
+    Scenario: a scan of one primary after another misses a slot that moves behind it
+      Given a cluster of 3 primaries with 1 replica each
+      And 500 keys are written to the cluster
+      When a slot moves from the last primary to the first during a scan of one after another
+      Then all keys were met but those of the slot that moved
+
+    @disruptive
+    Scenario: a walk that looks again meets every key
+      Given a cluster of 3 primaries with 1 replica each
+      And 500 keys are written to the cluster
+      When a slot moves from the last primary to the first during a walk that looks again
+      Then exactly 500 keys were met

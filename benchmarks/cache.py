@@ -1,0 +1,75 @@
+"""What a cache in front of a function costs: hits, misses and a stampede, ours beside a bare GET and three packages.
+
+Slices of each way alternate in one process and on one server. The goal: a hit costs at most 1.3 times a bare GET with
+its JSON. A ratio above 1 is faster than the bare GET.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import sys
+from functools import partial
+
+from side_by_side import rounds_of, show, summary  # isort: skip - makes src importable
+
+from cache_peers import INSTALL, ways
+from cache_ways import Way
+
+from embedded import CACHE, start_server
+from processes import ProcessGroup
+
+EXAMPLES = """\
+examples:
+  python benchmarks/cache.py
+  python benchmarks/cache.py --server-binary /usr/bin/redis-server --rounds 400 --json"""
+GOAL = 1.3
+BASELINE = "bare GET"
+
+
+def stampedes(found: dict[str, Way], readers: int, delay: float, rounds: int) -> None:
+    """Let each way serve a crowd that misses at once; print seconds and origin calls, the middle of the rounds."""
+    for name, way in found.items():
+        seen = [way.stampede(readers, delay) for _ in range(rounds)]
+        took, calls = statistics.median(one for one, _ in seen), max(calls for _, calls in seen)
+        print(f"  {name:16} {took * 1000:7.0f} ms   at most {calls} calls of the origin")
+
+
+def measure(kind: str, found: dict[str, Way], options: argparse.Namespace) -> None:
+    """Measure one kind of ways, and print."""
+    for title, number in (("hits", 25), ("misses", 10)):
+        timed = {name: partial(getattr(way, title), number) for name, way in found.items()}
+        seen = rounds_of({name: lambda once=once: once() * 1e6 for name, once in timed.items()}, options.rounds)
+        rows = summary(seen, BASELINE)
+        show(f"{kind}, {title}", rows, "us", as_json=options.json)
+        if title == "hits" and not options.json:
+            overhead = statistics.median(seen["cache_aside"]) / statistics.median(seen[BASELINE])
+            print(f"  a hit costs {overhead:.2f} times a {BASELINE}; the goal is at most {GOAL}")
+    if not options.json:
+        print(f"{kind}, {options.readers} readers miss at once, the origin takes {options.delay * 1000:g} ms")
+        stampedes(found, options.readers, options.delay, 5)
+
+
+def main() -> None:
+    """Run all of it and show what came of it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=200, help="slices of each way (default: 200)")
+    parser.add_argument("--readers", type=int, default=50, help="readers of a stampede (default: 50)")
+    parser.add_argument("--delay", type=float, default=0.1, help="seconds that the origin takes then (default: 0.1)")
+    parser.add_argument("--server-binary", help="another redis-server or valkey-server")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables; without the stampedes")
+    options = parser.parse_args()
+    with ProcessGroup() as group, asyncio.Runner() as runner:
+        try:
+            found = ways(start_server(group, CACHE, binary=options.server_binary), runner)
+        except ImportError as error:
+            sys.exit(f"{error.name} is missing, one of the three packages to compare with: {INSTALL}")
+        for kind, ways_of_kind in found.items():
+            measure(kind, ways_of_kind, options)
+
+
+if __name__ == "__main__":
+    main()

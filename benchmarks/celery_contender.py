@@ -1,0 +1,54 @@
+"""Who takes part: how each publishes, what its workers are, and what it promises when one of them dies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+AT_MOST_ONCE = "at most once: a task is gone when its worker dies"
+ACKNOWLEDGED = "acknowledged: a task comes back when its worker dies"
+WITH_RESULT = "acknowledged, and its result is stored"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to carry tasks; `workers` are the command lines of processes that fill two cores."""
+
+    name: str
+    guarantee: str
+    module: str
+    workers: Sequence[Sequence[str]]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def _celery(module: str, *options: str) -> list[str]:
+    """Return the command line of a Celery worker."""
+    return ["celery", "-A", module, "worker", "-l", "WARNING", *options]
+
+
+DEFAULTS = [_celery("celery_defaults", "-c", "2")]
+# Acknowledging is most of a worker's time, and a prefork worker does it in one process for all of its pool.
+SOLO = [_celery("celery_recommended", "-P", "solo", "-n", f"solo{number}@%h") for number in (1, 2)]
+
+CONTENDERS = (
+    Contender("celery, defaults", AT_MOST_ONCE, "celery_defaults", DEFAULTS),
+    Contender(
+        "huey", AT_MOST_ONCE, "huey_contender", [["huey_consumer", "huey_contender.huey", "-k", "process", "-w2"]]
+    ),
+    Contender("celery, defaults and task_acks_late", ACKNOWLEDGED, "celery_defaults", DEFAULTS, {"ACKS_LATE": "1"}),
+    Contender("celery, recommended", ACKNOWLEDGED, "celery_recommended", SOLO),
+    Contender("dramatiq", ACKNOWLEDGED, "dramatiq_contender", [["dramatiq", "dramatiq_contender", "-p2"]]),
+    Contender(
+        "taskiq, streams", ACKNOWLEDGED, "taskiq_contender", [["taskiq", "worker", "taskiq_contender:broker", "-w2"]]
+    ),
+    Contender(
+        "celery, defaults with results",
+        WITH_RESULT,
+        "celery_defaults",
+        DEFAULTS,
+        {"ACKS_LATE": "1", "RESULTS": "1"},
+    ),
+    Contender("celery, recommended with results", WITH_RESULT, "celery_recommended", SOLO, {"RESULTS": "1"}),
+    Contender("rq, without forks", WITH_RESULT, "rq_contender", [["rq", "worker", "-q", "-w", "rq.SimpleWorker"]] * 2),
+    Contender("arq", WITH_RESULT, "arq_contender", [["arq", "arq_contender.WorkerSettings"]] * 2),
+)

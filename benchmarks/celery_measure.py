@@ -1,0 +1,97 @@
+"""One measurement of one contender: publish, drain, end to end, on a fresh server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from celery_contender import Contender
+from contenders.effect import MARKS, TAIL
+from redis import Redis
+
+from embedded import BROKER, start_server
+from processes import ProcessGroup, tail
+
+FOLDER = Path(__file__).parent / "contenders"
+PATIENCE = 60.0
+"""Seconds without a further mark after which a measurement counts as failed."""
+
+
+class LeftOutError(Exception):
+    """A contender is not installed, or did not do its work; the message says which."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Tasks a second."""
+
+    publish: float
+    """Into a queue that nobody serves."""
+    drain: float
+    """Out of it, after the first quarter."""
+    end_to_end: float
+    """While workers run: from the beginning of publishing to the end of the last task."""
+
+    def __str__(self) -> str:
+        """Show the three."""
+        return f"publish {self.publish:,.0f}/s, drain {self.drain:,.0f}/s, end to end {self.end_to_end:,.0f}/s"
+
+
+def measured(contender: Contender, tasks: int, folders: Sequence[Path]) -> Measured:
+    """Measure once, with the contender's programs from the first of `folders` that has them.
+
+    Raises:
+        LeftOutError: a program of the contender is missing, or its tasks are not done in time.
+    """
+    program = contender.workers[0][0]
+    programs = next((folder for folder in folders if (folder / program).exists()), None)
+    if programs is None:
+        raise LeftOutError(f"{program} is not installed; see --help")
+    with ProcessGroup("redis-practices-benchmark") as group:
+        server = start_server(group, BROKER)
+        client = server.client()
+        path = f"{FOLDER}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+        addresses = {"BROKER_URL": server.url, "RQ_REDIS_URL": server.url}
+        environment = {**os.environ, **addresses, "PYTHONPATH": path, **contender.environment}
+        _, publishing = _publish(contender, tasks, programs, environment)
+        for number, command in enumerate(contender.workers):
+            log = group.folder / f"worker{number}.log"
+            group.start([str(programs / command[0]), *command[1:]], log, cwd=FOLDER, env=environment)
+        marks = _marks(client, group)
+        draining = (max(marks) - min(marks)) / 0.75  # the first quarter is that of the workers' start
+        begun, _ = _publish(contender, tasks, programs, environment)
+        passing = max(_marks(client, group)) - begun
+        client.close()
+    return Measured(tasks / publishing, tasks / draining, tasks / passing)
+
+
+def _publish(contender: Contender, tasks: int, programs: Path, environment: dict[str, str]) -> tuple[float, float]:
+    """Publish in a process of its own; return when it began (seconds since 1970) and how many seconds it took."""
+    command = [str(programs / "python"), "publish.py", contender.module, str(tasks)]
+    done = subprocess.run(command, cwd=FOLDER, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LeftOutError(f"it cannot publish: {done.stderr.strip().splitlines()[-1]}")
+    begun, seconds = done.stdout.split()
+    return float(begun), float(seconds)
+
+
+def _marks(client: Redis, group: ProcessGroup) -> list[float]:
+    """Wait until the quarter and the whole tail have left their marks, and return them.
+
+    Raises:
+        LeftOutError: they do not come.
+    """
+    deadline, before = time.monotonic() + PATIENCE, 0
+    while (seen := client.llen(MARKS)) < TAIL + 1:
+        if seen != before:
+            deadline, before = time.monotonic() + PATIENCE, seen
+        if time.monotonic() > deadline:
+            raise LeftOutError(f"its tasks were not done:\n{tail(group.folder / 'worker0.log', 8)}")
+        time.sleep(0.01)
+    marks = [float(mark) for mark in client.lrange(MARKS, 0, -1)]
+    client.delete(MARKS)
+    return marks

@@ -1,0 +1,89 @@
+"""Measure how many tasks a second pass through Celery, as it comes and as recommended, and through its peers.
+
+Every contender carries the same tasks, which do nothing, over the same kind of server with two workers' worth of
+processes; rounds go through all of them, so that what disturbs the machine disturbs all. The table shows medians, and
+their ratio to Celery's defaults.
+
+    python benchmarks/celery_throughput.py
+    python benchmarks/celery_throughput.py --tasks 100000 --rounds 1
+
+The peers rq, dramatiq, huey and taskiq take part where they are installed (pip install --group benchmarks). arq needs
+an older redis-py, so an environment of its own:
+
+    python3 -m venv .arq && .arq/bin/pip install --group benchmarks-arq
+    python benchmarks/celery_throughput.py --programs .arq/bin
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "src")]
+
+from celery_contender import CONTENDERS  # noqa: E402 - needs the path above
+from celery_measure import LeftOutError, Measured, measured  # noqa: E402 - the same
+
+from command_line import UsageError, count, run, say  # noqa: E402 - the same
+
+BASE = CONTENDERS[0].name
+
+
+def measure_all(folders: list[Path], options: argparse.Namespace) -> dict[str, list[Measured]]:
+    """Measure every contender once a round; one that cannot take part is left out, and said so."""
+    seen: dict[str, list[Measured]] = defaultdict(list)
+    contenders = list(CONTENDERS)
+    for number in range(1, options.rounds + 1):
+        for contender in list(contenders):
+            try:
+                result = measured(contender, options.tasks, folders)
+            except LeftOutError as error:
+                say(f"{contender.name} is left out: {error}")
+                contenders.remove(contender)
+                continue
+            seen[contender.name].append(result)
+            say(f"round {number}: {contender.name}: {result}")
+    return seen
+
+
+def table(seen: dict[str, list[Measured]]) -> str:
+    """Return the medians of all contenders by guarantee, as Markdown: tasks a second, and the ratio to the base."""
+    lines: list[str] = []
+    guarantee = ""
+    for contender in CONTENDERS:
+        if contender.name not in seen:
+            continue
+        if contender.guarantee != guarantee:
+            guarantee = contender.guarantee
+            lines += ["", f"**{guarantee}**", "", "| | publish | drain | end to end |", "|---|---|---|---|"]
+        cells = [_cell(seen, contender.name, field) for field in ("publish", "drain", "end_to_end")]
+        lines.append(f"| {contender.name} | {' | '.join(cells)} |")
+    return "\n".join(lines[1:])
+
+
+def _cell(seen: dict[str, list[Measured]], name: str, field: str) -> str:
+    """Return a median, and the median of its ratios to the base in the same round."""
+    rates = [getattr(one, field) for one in seen[name]]
+    ratios = [rate / getattr(base, field) for rate, base in zip(rates, seen[BASE], strict=False)]
+    return f"{median(rates):,.0f} ({median(ratios):.2f})"
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", type=count, default=2000, help="tasks for each measurement (default: 2000)")
+    parser.add_argument("--rounds", type=count, default=5, help="how often (default: 5)")
+    parser.add_argument(
+        "--programs", type=Path, action="append", default=[], help="a further folder of programs, like .arq/bin"
+    )
+    options = parser.parse_args()
+    if missing := [folder for folder in options.programs if not (folder / "python").exists()]:
+        raise UsageError(f"{missing[0]} holds no python: name the folder of an environment's programs, like .arq/bin")
+    print(table(measure_all([Path(sys.executable).parent, *options.programs], options)))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,119 @@
+"""What a cluster costs at each size: time until it is ready, memory of a node, and what the bus carries at rest.
+
+Primaries without replicas, as child processes of this one. The bus is watched after the start, at rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from dataclasses import asdict, dataclass
+
+from side_by_side import machine  # isort: skip - makes src importable
+
+from redis import Redis
+
+from embedded_cluster import start_cluster
+from processes import ProcessGroup
+from server_binary import engine_of, server_binary
+
+EXAMPLES = """\
+examples:
+  python benchmarks/cluster_scale.py
+  python benchmarks/cluster_scale.py --sizes 3 6 12 --node-timeout 2000 --server-binary /usr/bin/redis-server --json"""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One cluster of one size."""
+
+    nodes: int
+    ready: float
+    """Seconds from nothing to ready."""
+    memory: float
+    """MB that a node takes of the machine (``used_memory_rss``), median of the nodes."""
+    links: float
+    """KB of a node's memory for its links to the others (``mem_cluster_links``), median."""
+    messages: float
+    """Messages that a node sends over the bus in a second, mean of the nodes."""
+    kilobytes: float | None
+    """KB that a node sends over the bus in a second; None where the engine does not count them."""
+    cpu: float
+    """Percent of a core that a node takes at rest, mean."""
+
+
+def counters(node: Redis) -> dict[str, float]:
+    """Return what a node has sent over the bus so far, and the seconds of CPU it has taken."""
+    said, cpu = node.execute_command("CLUSTER INFO"), node.info("cpu")
+    return {
+        "messages": float(said["cluster_stats_messages_sent"]),
+        "bytes": float(said.get("cluster_stats_bytes_sent", "nan")),
+        "cpu": cpu["used_cpu_sys"] + cpu["used_cpu_user"],
+    }
+
+
+def sample(size: int, binary: str, node_timeout: int, seconds: float) -> Sample:
+    """Start a cluster of `size` primaries, watch it for `seconds`, and return what was seen."""
+    with ProcessGroup() as group:
+        begun = time.monotonic()
+        cluster = start_cluster(group, primaries=size, replicas=0, binary=binary, node_timeout_ms=node_timeout)
+        ready = time.monotonic() - begun
+        nodes = [server.client() for server in cluster.nodes]
+        time.sleep(node_timeout / 1000)  # what the start has stirred up settles
+        before, since = [counters(node) for node in nodes], time.monotonic()
+        time.sleep(seconds)
+        after, passed = [counters(node) for node in nodes], time.monotonic() - since
+        memory = [node.info("memory") for node in nodes]
+    rate = {
+        name: statistics.mean(late[name] - early[name] for early, late in zip(before, after, strict=True)) / passed
+        for name in before[0]
+    }
+    return Sample(
+        nodes=size,
+        ready=round(ready, 3),
+        memory=round(statistics.median(told["used_memory_rss"] for told in memory) / 1e6, 2),
+        links=round(statistics.median(told.get("mem_cluster_links", 0) for told in memory) / 1e3, 1),
+        messages=round(rate["messages"], 1),
+        kilobytes=None if rate["bytes"] != rate["bytes"] else round(rate["bytes"] / 1e3, 1),
+        cpu=round(100 * rate["cpu"], 2),
+    )
+
+
+def main() -> None:
+    """Measure every size once a round and show the medians."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sizes", type=int, nargs="+", default=[3, 6, 12, 24, 48], help="numbers of primaries")
+    parser.add_argument("--rounds", type=int, default=3, help="clusters of each size (default: 3)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="how long the bus is watched (default: 4)")
+    parser.add_argument("--node-timeout", type=int, default=2000, help="milliseconds (default: 2000)")
+    parser.add_argument("--server-binary", help="another redis-server or valkey-server")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    options = parser.parse_args()
+    binary = server_binary(options.server_binary)
+    seen: dict[int, list[Sample]] = {size: [] for size in options.sizes}
+    for _ in range(options.rounds):
+        for size, samples in seen.items():
+            samples.append(sample(size, binary, options.node_timeout, options.seconds))
+    rows = [median(samples) for samples in seen.values()]
+    title = f"clusters of primaries alone, {engine_of(binary)}, cluster-node-timeout {options.node_timeout} ms"
+    if options.json:
+        print(json.dumps({"benchmark": title, "rounds": options.rounds, "machine": machine(), "rows": rows}))
+        return
+    print(f"{title} [{', '.join(f'{name} {value}' for name, value in machine().items())}]")
+    print("nodes  ready s  MB a node  KB of links  messages/s a node  KB/s a node  CPU % a node")
+    for row in rows:
+        print("{nodes:5} {ready:8} {memory:10} {links:12} {messages:18} {kilobytes!s:>12} {cpu:13}".format(**row))
+
+
+def median(samples: list[Sample]) -> dict[str, float | None]:
+    """Return the median of each figure."""
+    columns = {name: [asdict(one)[name] for one in samples] for name in asdict(samples[0])}
+    return {name: None if None in values else statistics.median(values) for name, values in columns.items()}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""huey: a task is taken off its list and is gone when its worker dies."""
+
+from __future__ import annotations
+
+from effect import URL, effect
+from huey import RedisHuey
+
+huey = RedisHuey("benchmark", url=URL, results=False)
+
+
+@huey.task()
+def nothing(index: int, total: int) -> None:
+    """Do nothing."""
+    effect(index, total)
+
+
+def publish(number: int) -> None:
+    """Send one task after the other: it has no batches."""
+    for index in range(number):
+        nothing(index, number)

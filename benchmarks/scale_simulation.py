@@ -1,0 +1,146 @@
+"""What a cluster of 1,000 nodes with 10^9 keys would cost: simulated where one machine cannot hold it.
+
+The spread is a random number of keys for each slot; the bus is one node's clock with its rules for pings; the audit is
+what a small cluster answers now, times so many nodes and keys.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import statistics
+import time
+from typing import Any
+
+from side_by_side import machine  # isort: skip - makes src importable
+
+from audit import settings
+from cluster_admin import even_ranges
+from embedded_cluster import start_cluster
+from key_slots import SLOTS
+from processes import ProcessGroup
+from server_binary import engine_of, server_binary
+
+EXAMPLES = """\
+examples:
+  python benchmarks/scale_simulation.py
+  python benchmarks/scale_simulation.py --nodes 100 --keys 10000000 --node-timeout 5 --json"""
+
+HEADER, GOSSIP, EXTENSIONS = 2256, 104, 106
+"""Bytes of a bus message, of what it says of one node, and of Valkey 9's extensions, as `cluster_scale.py` shows."""
+
+TICK = 0.1
+"""Seconds between two looks of a node at its peers (``clusterCron``)."""
+
+
+def spread(primaries: int, keys: int, numbers: random.Random) -> dict[str, float]:
+    """Return how far slots and keys of a primary are off an even share, in percent of it, at the worst."""
+    slots = [last - first + 1 for first, last in even_ranges(primaries)]
+    # Poisson with so large a mean is as good as normal.
+    mean = keys / SLOTS
+    held = [sum(numbers.gauss(mean, math.sqrt(mean)) for _ in range(count)) for count in slots]
+    by_slots = [
+        count / slots_of - 1 for count, slots_of in zip(held, (keys * count / SLOTS for count in slots), strict=True)
+    ]
+    return {
+        "slots of a primary": SLOTS / primaries,
+        "slots off an even share, worst": 100 * max(abs(count * primaries / SLOTS - 1) for count in slots),
+        "keys off an even share, worst": 100 * max(abs(count * primaries / keys - 1) for count in held),
+        "keys off the share of its slots, worst": 100 * max(map(abs, by_slots)),
+    }
+
+
+def bus(nodes: int, node_timeout: float, numbers: random.Random, duration: float = 60.0) -> dict[str, float]:
+    """Return what one of `nodes` sends at rest, by the rules of ``clusterCron``, after two timeouts of settling.
+
+    A node pings whom it has not heard from for half a node timeout, and each second one more, the one of five drawn at
+    random that it has not heard from for longest. It answers as many pings as it sends, since all do the same.
+    """
+    heard = [numbers.uniform(-node_timeout / 2, 0) for _ in range(nodes - 1)]
+    pings, now, settled = 0, 0.0, 2 * node_timeout
+    for tick in range(int((settled + duration) / TICK)):
+        now = tick * TICK
+        due = [peer for peer, last in enumerate(heard) if now - last > node_timeout / 2]
+        if tick % 10 == 0:
+            due.append(min(numbers.sample(range(nodes - 1), min(5, nodes - 1)), key=heard.__getitem__))
+        for peer in due:
+            heard[peer] = now
+        pings += len(due) if now >= settled else 0
+    size = HEADER + GOSSIP * min(max(3, nodes // 10), nodes - 2) + EXTENSIONS
+    messages = 2 * pings / duration
+    return {
+        "messages/s of a node": messages,
+        "bytes of a message": size,
+        "MB/s of a node": messages * size / 1e6,
+        "GB/s of all": messages * size * nodes / 1e9,
+    }
+
+
+def timed(work: Any, rounds: int = 20) -> tuple[float, Any]:
+    """Return the median of the seconds that `work` takes, and what it returned last."""
+    seconds = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        result = work()
+        seconds.append(time.perf_counter() - begun)
+    return statistics.median(seconds), result
+
+
+def audit(nodes: int, keys: int, binary: str, sample: int = 100_000) -> dict[str, float]:
+    """Return what asking all of `nodes` would take of one client, by what a small cluster takes now."""
+    with ProcessGroup() as group:
+        cluster = start_cluster(group, primaries=6, replicas=0, binary=binary)
+        node = cluster.nodes[0].client()
+        map_seconds, told = timed(lambda: node.execute_command("CLUSTER", "NODES"))
+        settings_seconds, _ = timed(lambda: settings(node))
+        tag = next(f"{{{number}}}" for number in range(SLOTS) if node.cluster("KEYSLOT", f"{{{number}}}") < SLOTS // 6)
+        with node.pipeline(transaction=False) as pipe:
+            for number in range(sample):
+                pipe.set(f"{tag}{number}", "")
+            pipe.execute()
+        scan_seconds, found = timed(lambda: sum(1 for _ in node.scan_iter(count=1000)), rounds=3)
+        count_seconds, _ = timed(lambda: node.cluster("COUNTKEYSINSLOT", 0), rounds=200)
+    line = len(told) / len(cluster.nodes)
+    return {
+        "MB of maps, each node's of each node": line * nodes * nodes / 1e6,
+        "s for all maps": map_seconds * nodes * nodes / len(cluster.nodes),
+        "s for all settings": settings_seconds * nodes,
+        "s to count keys in slots of other nodes": count_seconds * (SLOTS + nodes),
+        "h to scan every key, one client": scan_seconds * keys / found / 3600,
+        "min to scan every key, a client a node": scan_seconds * keys / found / nodes / 60,
+    }
+
+
+def main() -> None:
+    """Simulate and show."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--nodes", type=int, default=1000, help="primaries (default: 1000)")
+    parser.add_argument("--keys", type=int, default=10**9, help="default: 10^9")
+    parser.add_argument("--node-timeout", type=float, default=15.0, help="seconds (default: 15, as of the servers)")
+    parser.add_argument("--seed", type=int, default=1, help="of the random numbers (default: 1)")
+    parser.add_argument("--server-binary", help="the server that the audit is extrapolated from")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
+    options = parser.parse_args()
+    numbers = random.Random(options.seed)
+    binary = server_binary(options.server_binary)
+    found = {
+        "spread, %": spread(options.nodes, options.keys, numbers),
+        f"bus at rest, node timeout {options.node_timeout:g} s": bus(options.nodes, options.node_timeout, numbers),
+        f"audit, from {engine_of(binary)} here": audit(options.nodes, options.keys, binary),
+    }
+    if options.json:
+        print(json.dumps({"nodes": options.nodes, "keys": options.keys, "machine": machine(), **found}))
+        return
+    print(f"{options.nodes} primaries, {options.keys:,} keys")
+    for title, figures in found.items():
+        print(title)
+        for name, value in figures.items():
+            print(f"  {name:42} {value:12,.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+Feature: A run says where it runs, or why it cannot
+  A green run on other servers than its reader believes is worse than a red one. So every run begins with its stack,
+  engines, options and seed, and a stack that cannot be had is an error, never a skip and never another stack.
+
+  Background:
+    Given these addresses
+      | NAME     | OF                                     |
+      | CACHE    | a cache                                |
+      | LOCKED   | a server that wants a password         |
+      | BROKER   | a broker without a worker              |
+      | NODE     | a cluster node                         |
+      | SILENT   | a port that accepts and never answers  |
+      | NOTHING  | a port where nothing listens           |
+      | CRASHING | a server program that ends at its start |
+
+  Rule: The header names stack, engine, options and seed
+
+    Scenario: a run on embedded servers, one scenario in one process
+      When somebody runs "pytest 'features/gate/report.feature::the words of a bound' --require core --hypothesis-seed 7"
+      Then it exits with 0
+      And it says
+        """
+        stack: embedded, $ENGINE
+        options: --require=core
+        hypothesis seed: 7
+        collected 5 items
+        verdict: accepted (5 scenarios)
+        """
+
+    Scenario: a run on servers of somebody, who set only their URL
+      When somebody runs "BROKER_URL=redis://$BROKER pytest features/celery_worker/processing.feature -k sum -n 1"
+      Then it exits with 0
+      And it says
+        """
+        stack: external, $ENGINE
+        broker: $BROKER
+        features/gate is left out: the verdict speaks of the deployment alone
+        created: 1/1 worker
+        verdict: accepted (1 scenario)
+        """
+
+    Scenario: a password in a URL is not said, not even by a failure with everything it knows
+      When somebody runs "pytest 'features/pure_cache/audit.feature::a memory limit is set' --tb=long --showlocals --report $TMPDIR/r --cache-url redis://:s3cret@$LOCKED; cat $TMPDIR/r/*"
+      Then it says
+        """
+        cache: $LOCKED
+        FAILED features/pure_cache/audit.feature::a memory limit is set
+        verdict: refused (1 scenario, 1 failed)
+        """
+      And it does not say "s3cret"
+
+  Rule: Practices without a URL are skipped with that reason, unless they are required
+
+    Scenario Outline: <options>
+      When somebody runs "pytest features/celery_worker/processing.feature -k sum -n 0 -rs --cache-url redis://$CACHE <options>"
+      Then it exits with <code>
+      And it says
+        """
+        <said>
+        verdict: <verdict>
+        """
+
+      Examples:
+        | options        | code | said                                                              | verdict                                        |
+        | --require core | 1    | required (--require core), but external: no --broker-url is given | refused (1 scenario, 1 failed)                 |
+
+      @slow
+      Examples: more
+        | options        | code | said                                                              | verdict                                        |
+        |                | 0    | external: no --broker-url is given                                | error (1 scenario, 1 skipped; no scenario ran) |
+
+  Rule: A stack that cannot be had is an error with its reason
+
+    Scenario Outline: <settings> pytest <options>
+      When somebody runs "<settings> pytest features <options>"
+      Then it exits with 4
+      And it says nothing but "ERROR: <reason>"
+
+      Examples: a choice of what a run needs
+        | settings                   | options                              | reason                                                            |
+        |                            | --cache-url redis://:s3cret@$NOTHING | $NOTHING refuses the connection: nothing listens there            |
+
+      @slow
+      Examples: a choice of what a run needs, more
+        | settings                   | options                              | reason                                                            |
+        | CLUSTER_URL=redis://$CACHE |                                      | --cluster-url: $CACHE is a plain server, not a cluster node       |
+        | SERVER_BINARY=/no/server   |                                      | /no/server is not a program: name a redis-server or valkey-server |
+
+      @slow
+      Examples: and the rest
+        | settings        | options                                     | reason                                                                                                                                  |
+        |                 | --stack=external                            | --stack=external needs --cache-url, --cluster-url or --broker-url                                                                       |
+        | STACK=elsewhere |                                             | STACK is none of embedded, docker, external                                                                                             |
+        |                 | --stack=embedded --cache-url redis://$CACHE | --stack=embedded starts its own servers: leave the URLs out, or --stack                                                                 |
+        |                 | --server-binary /bin/sh                     | /bin/sh does not run, or is no Redis or Valkey server                                                                                   |
+        |                 | --require cores                             | --require: cores is no tag; see pytest --markers                                                                                        |
+        |                 | --cache-url redis://h:s3cret                | --cache-url is not a Redis URL: write redis://[[user]:password@]host[:port][/db], rediss:// for TLS, special characters percent-encoded |
+        |                 | --cache-url redis://:wr0ng@$LOCKED          | $LOCKED refuses the user or password: check the URL (special characters percent-encoded)                                                |
+        |                 | --cache-url redis://:s3cret@$SILENT         | $SILENT did not answer within 5 s: it hangs, or a firewall swallows the traffic                                                         |
+        |                 | --cache-url redis://$NODE                   | --cache-url: $NODE is a cluster node: name a plain server, or give it as --cluster-url                                                  |
+        |                 | --broker-url redis://$NODE                  | --broker-url: $NODE is a cluster node, and Celery does not run on a Redis Cluster: use one server                                       |
+
+    Scenario Outline: docker with <settings>
+      When somebody runs "<settings> -m pytest features --stack=docker"
+      Then it exits with 4
+      And it says
+        """
+        ERROR: no Docker engine answers (
+        """
+      And it says
+        """
+        ; start it, or use --stack=embedded
+        """
+
+      Examples:
+        | settings                                           |
+        | DOCKER_HOST=unix:///nowhere/docker.sock $PYTHON    |
+
+      @slow
+      Examples:
+        | settings              |
+        | PATH=/nowhere $PYTHON |
+
+    @slow
+    Scenario: a server that ends at its start shows the end of its log
+      When somebody runs "pytest 'features/pure_cache/data_path.feature::the server reports the ttl that was set' --server-binary $CRASHING"
+      Then it exits with 1
+      And it says
+        """
+        ended at its start:
+        no-such-directive
+        verdict: error (1 scenario, 1 error)
+        """
+
+  Rule: Most scenarios wait, so they are spread over four processes
+
+    @slow
+    Scenario Outline: pytest <arguments>
+      When somebody runs "pytest <arguments>"
+      Then it exits with 0
+      And it says
+        """
+        created: <processes>
+        """
+
+      Examples:
+        | arguments                                    | processes   |
+        | features/gate/report.feature -k 'bound'      | 4/4 workers |
+        | features/gate/report.feature -k 'bound' -n 2 | 2/2 workers |
+
+  Rule: Slow scenarios run when they are asked for, and those that wait begin first
+
+    Scenario: what a run without options does
+      When somebody runs "pytest features/gate/report.feature features/pure_cache/username.feature --collect-only -q"
+      Then it exits with 0
+      And it says
+        """
+        username cached for 10 seconds
+        a value beyond its bound
+        deselected
+        """
+      And it does not say "a process that is lost after its last scenario"
+
+    @slow
+    Scenario Outline: <arguments>
+      When somebody runs "pytest <arguments> --collect-only -q"
+      Then it exits with 0
+      And it says
+        """
+        a process that is lost after its last scenario is no success
+        """
+
+      Examples:
+        | arguments                                                                                              |
+        | features/gate/report.feature -m slow                                                                   |
+        | 'features/gate/report.feature::a process that is lost after its last scenario is no success'           |

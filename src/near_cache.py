@@ -1,0 +1,137 @@
+"""Client-side caching: hot values in the memory of the process, and the server says when one changes (RESP3).
+
+redis-py has a client-side cache of its own (``CacheConfig``): take it where every server is Redis 7.4 or newer. It
+refuses older ones and Valkey, and looks at the socket on every hit; this one works on every engine since 6.0. The
+server is told a prefix (``CLIENT TRACKING ON BCAST``) and names each key below it that is written, expires or is
+evicted.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from typing import Any, Self
+
+from redis import Redis
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+
+class NearCache:
+    """Values of the keys below a prefix; end it with `close`, or use it in a ``with`` block."""
+
+    def __init__(self, client: Redis, prefix: str, *, limit: int = 10_000, heartbeat: float = 1.0) -> None:
+        """Keep at most `limit` values of keys that begin with `prefix`.
+
+        A server that says nothing for two `heartbeat` (seconds) counts as lost: then, and until it is back, every read
+        goes to the client.
+        """
+        self._client, self._prefix, self.limit, self._heartbeat = client, prefix, limit, heartbeat
+        self._values: dict[str, object] = {}
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self.listening = False
+        """Whether the server is heard; only then is anything kept."""
+        self._thread = threading.Thread(target=self._run, daemon=True, name="near cache")
+        self._thread.start()
+
+    def get(self, key: str) -> Any:
+        """Return the value of `key`, or None; from memory if it is there (else ``GET`` and ``PTTL``).
+
+        Raises:
+            redis.exceptions.RedisError: it has to be asked for, and the server does not answer.
+        """
+        kept = self._values.get(key)
+        if isinstance(kept, tuple) and time.monotonic() < kept[1]:
+            return kept[0]
+        # Whatever happens to the key before the answer is here removes this mark, and then nothing is kept.
+        mark = object()
+        with self._lock:
+            if self.listening and key.startswith(self._prefix):
+                self._values.pop(key, None)
+                self._values[key] = mark
+                if len(self._values) > self.limit:
+                    del self._values[next(iter(self._values))]
+        asked = time.monotonic()
+        with self._client.pipeline(transaction=False) as both:
+            both.get(key)
+            both.pttl(key)
+            value, left = both.execute()
+        with self._lock:
+            if self._values.get(key) is mark:
+                del self._values[key]
+                if value is not None:
+                    # The server names an expired key only when it frees it, which may be later than its ttl.
+                    self._values[key] = (value, asked + left / 1000 if left >= 0 else float("inf"))
+        return value
+
+    def holds(self, key: str) -> bool:
+        """Tell whether `get` would answer from memory."""
+        kept = self._values.get(key)
+        return isinstance(kept, tuple) and time.monotonic() < kept[1]
+
+    def __len__(self) -> int:
+        """Return how many values are kept, those that are being asked for included."""
+        return len(self._values)
+
+    def close(self) -> None:
+        """Stop listening and forget everything."""
+        self._ended.set()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def _run(self) -> None:
+        """Listen, and begin anew whenever the connection is lost."""
+        while not self._ended.is_set():
+            # A connection of its own: one from the pool would give its notices to whoever has it next.
+            connection = self._client.connection_pool.make_connection()
+            with suppress(RedisError, OSError):
+                self._listen(connection)
+            self._forget()
+            connection.disconnect()
+            self._ended.wait(self._heartbeat / 4)
+
+    def _forget(self) -> None:
+        """Drop everything: what changed while the server was not heard is not known."""
+        with self._lock:
+            self.listening = False
+            self._values.clear()
+
+    def _listen(self, connection: Any) -> None:
+        """Ask for notices and take them until the end, or until nothing is heard (RedisError)."""
+        connection.connect()
+        # Kept on the parser by redis-py, which has no public way to it for others than its own cache.
+        connection._get_parser().set_invalidation_push_handler(self._changed)  # noqa: SLF001 - see above
+        connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", self._prefix)
+        connection.read_response()
+        self.listening = True
+        answer_by: float | None = None
+        while not self._ended.is_set():
+            try:
+                connection.read_response(push_request=True, timeout=self._heartbeat / 4, disconnect_on_error=False)
+                answer_by = None
+            except RedisTimeoutError:
+                if answer_by is None:
+                    answer_by = time.monotonic() + self._heartbeat
+                    connection.send_command("PING", check_health=False)
+                elif time.monotonic() > answer_by:
+                    raise
+
+    def _changed(self, notice: list[Any]) -> list[Any]:
+        """Drop the keys that the server names; None stands for all, after a flush."""
+        if notice[1] is None:
+            with self._lock:
+                self._values.clear()
+            return notice
+        for key in notice[1]:
+            with self._lock:
+                self._values.pop(key.decode() if isinstance(key, bytes) else key, None)
+        return notice

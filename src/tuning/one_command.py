@@ -1,0 +1,62 @@
+"""One command in place of two: half the round trips, and no gap between them in which a process can die.
+
+A ``SET`` whose ``EXPIRE`` never came lives for ever; a counter read, raised and written by two clients loses one of
+the raises. Not for long work: a script holds up everybody else while it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+from redis import Redis
+from redis.commands.core import Script
+from redis.exceptions import WatchError
+
+RAISE = """
+local raised = tonumber(redis.call('GET', KEYS[1]) or 0) * 2 % 1000 + 1
+redis.call('SET', KEYS[1], raised)
+return raised
+"""
+"""An update that no single command does."""
+
+
+def set_then_expire(server: Redis, keys: Sequence[str]) -> None:
+    """Naive: write, then give a ttl (``SET``, ``EXPIRE``)."""
+    for key in keys:
+        server.set(key, "1")
+        server.expire(key, 60)
+
+
+def set_with_ttl(server: Redis, keys: Sequence[str]) -> None:
+    """Tuned: write with a ttl (``SET … EX``)."""
+    for key in keys:
+        server.set(key, "1", ex=60)
+
+
+def read_modify_write(server: Redis, keys: Sequence[str]) -> None:
+    """Naive: watch, read, compute here, write, and begin again when somebody else was faster (``WATCH``)."""
+    for key in keys:
+        with server.pipeline() as pipe:
+            while True:
+                try:
+                    pipe.watch(key)
+                    raised = int(pipe.get(key) or 0) * 2 % 1000 + 1
+                    pipe.multi()
+                    pipe.set(key, raised)
+                    pipe.execute()
+                except WatchError:
+                    continue
+                break
+
+
+def by_script(server: Redis, keys: Sequence[str]) -> None:
+    """Tuned: compute where the data is, by a script that the server keeps (``EVALSHA``)."""
+    for key in keys:
+        _script(server)(keys=[key])
+
+
+@cache
+def _script(server: Redis) -> Script:
+    """Return the script, once registered for each client."""
+    return server.register_script(RAISE)

@@ -1,0 +1,105 @@
+"""The sentences about a service whose cache is not well."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from pytest_bdd import given, parsers, then, when
+from redis import BlockingConnectionPool, Redis
+
+from breaker import Breaker
+from cache_aside import CacheAside
+from connection import client_options
+from embedded import CACHE
+from fixtures.embedded_stack import EmbeddedCache
+from fixtures.origin import Origin
+from fixtures.waiting import seconds_until
+from steps.cache_aside import Front
+from steps.vocabulary import TYPES, Duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fixtures.deployments import Private
+    from fixtures.measurements import Bound
+
+BREAKER = {"failures": 3, "pause": 0.4}
+"""A pause short enough for a try that fails while the server is still down."""
+
+
+@given(
+    parsers.cfparse(
+        "a cache on a server of its own in front of it, asked for at most {timeout:Duration}", extra_types=TYPES
+    ),
+    target_fixture="front",
+)
+def have_own_front(private: Private, origin: Origin, timeout: Duration) -> Front:
+    """Start a server for this scenario, and give its client a short timeout."""
+    server = private.server(CACHE)
+    client = server.client(**_timeouts(timeout.seconds()))
+    return Front(EmbeddedCache(server), "", origin, CacheAside(client, ttl=60, beta=0, breaker=Breaker(**BREAKER)))
+
+
+def _timeouts(seconds: float) -> dict[str, float]:
+    """Return a timeout for connecting and for answers, as redis-py names it."""
+    return {"socket_timeout": seconds, "socket_connect_timeout": seconds}
+
+
+@given(parsers.parse("at most {number:d} connections to it, for which a reader waits"))
+def bound_connections(front: Front, number: int) -> None:
+    """Give the cache a pool that makes its users wait (``BlockingConnectionPool``)."""
+    pool = BlockingConnectionPool.from_url(front.cache.url, max_connections=number, timeout=5, **client_options(2))
+    front.aside = CacheAside(Redis(connection_pool=pool), ttl=60, beta=0, breaker=Breaker(**BREAKER))
+
+
+@given(parsers.parse("its server takes at most {number:d} clients"))
+def bound_clients(front: Front, number: int) -> None:
+    """Limit the server."""
+    front.cache.client().config_set("maxclients", number)
+
+
+@when(parsers.parse('a reader asks for "{key}" {times:d} times, one after another'), target_fixture="waits")
+def ask_in_turn(front: Front, key: str, times: int) -> list[float]:
+    """Read again and again, and return how long each read took in seconds."""
+    front.got, waits = [], []
+    for _ in range(times):
+        begun = time.monotonic()
+        front.got.append(front.read(key))
+        waits.append(time.monotonic() - begun)
+    return waits
+
+
+@then(parsers.cfparse("half of the last {number:Count} of them waited {bound:Bound}", extra_types=TYPES))
+def check_usual(waits: list[float], number: int, bound: Bound, measure: Callable[..., None]) -> None:
+    """Hold the middle of the last reads against the bound."""
+    usual = sorted(waits[-number:])[number // 2]
+    measure(f"usual wait of the last {number}", unit="s", bound=bound, seen=round(usual, 4))
+
+
+@then(parsers.cfparse("{bound:Bound} of them waited for the cache", extra_types=TYPES))
+def check_waited(waits: list[float], bound: Bound, measure: Callable[..., None]) -> None:
+    """Count the reads that took as long as the time-out of the cache."""
+    seen = sum(wait >= 0.2 for wait in waits)  # noqa: PLR2004 - the time-out of these scenarios
+    measure("reads that waited for the cache", unit="", bound=bound, seen=seen)
+
+
+@then(parsers.cfparse('the readers of "{key}" hit the cache again {bound:Bound}', extra_types=TYPES))
+def check_recovered(front: Front, key: str, bound: Bound, measure: Callable[..., None]) -> None:
+    """Read until the origin is not asked: the first read that gets through finds an empty cache and fills it."""
+
+    def hits() -> bool:
+        """Read once."""
+        before = front.origin.calls
+        front.read(key)
+        return front.origin.calls == before
+
+    measure("recovered", unit="s", bound=bound, seen=round(seconds_until(hits, 15), 3))
+
+
+@then(parsers.cfparse("the server has counted {bound:Bound} connections", extra_types=TYPES))
+def check_connections(front: Front, bound: Bound, measure: Callable[..., None]) -> None:
+    """Ask how many connections the server has had, this one and the one that started it aside."""
+    with front.cache.client() as client:
+        clients = len(client.client_list()) - 1
+    measure("connections", unit="", bound=bound, seen=clients)

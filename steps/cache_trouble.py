@@ -1,0 +1,64 @@
+"""The sentences about what can be wrong with a cache's server."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+from pytest_bdd import when
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from steps.cache_aside import Front
+
+
+@pytest.fixture
+def blocked() -> Iterator[ExitStack]:
+    """Give a stack for sockets that stand in a server's place."""
+    with ExitStack() as sockets:
+        yield sockets
+
+
+@when("the cache's server is dead")
+def kill(front: Front) -> None:
+    """End the process at once."""
+    front.cache.node.kill()
+
+
+@when("the cache's server hangs")
+def hang(front: Front) -> None:
+    """Stop the process: connections open, nothing answers."""
+    front.cache.node.pause()
+
+
+@when("the cache's server accepts no connection")
+def block(front: Front, blocked: ExitStack) -> None:
+    """Listen in the server's place with a queue that is full: a connection is neither made nor refused."""
+    front.cache.node.kill()
+    host, port = front.cache.node.address.split(":")
+    listener = blocked.enter_context(socket.socket())
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, int(port)))
+    listener.listen(0)
+    for _ in range(3):
+        waiting = blocked.enter_context(socket.socket())
+        waiting.settimeout(0)
+        waiting.connect_ex((host, int(port)))
+
+
+@when("the cache's server is full and evicts nothing")
+def fill(front: Front) -> None:
+    """Leave no room, and let nothing be evicted."""
+    with front.cache.client() as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", 1)
+
+
+@when("the cache's server is well again")
+def heal(front: Front, blocked: ExitStack) -> None:
+    """Undo whatever was done to it."""
+    blocked.close()
+    front.cache.node.restart()

@@ -1,0 +1,130 @@
+"""The sentences about memory, and about commands that make everybody else wait."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pytest_bdd import given, parsers, then, when
+
+from embedded import CACHE
+from fixtures.waiting import eventually
+from steps.vocabulary import TYPES
+from tuning import memory
+from tuning.client_cache import TrackedCache
+from tuning.counters import counted
+
+if TYPE_CHECKING:
+    from embedded import Server
+    from fixtures.deployments import Private
+    from fixtures.measurements import Bound
+
+PACKINGS: dict[str, tuple[Callable[[Any, Sequence[int]], None], ...]] = {
+    "small values packed in hashes": (memory.keys_each, memory.keys_packed),
+    "texts compressed": (memory.plain_texts, memory.compressed_texts),
+}
+"""Naive and tuned by the words of the features."""
+
+LISTS: dict[str, Callable[[Any, str], object]] = {"KEYS": memory.list_at_once, "SCAN": memory.list_in_steps}
+FREES: dict[str, Callable[[Any, str], object]] = {"DEL": memory.delete_at_once, "UNLINK": memory.delete_lazily}
+
+
+@given("a server of its own that frees at once unless told otherwise", target_fixture="server")
+def have_eager_server(private: Private) -> Server:
+    """Start a server on which DEL and UNLINK differ on every engine."""
+    return private.server({**CACHE, "maxmemory": "0", "lazyfree-lazy-user-del": "no"})
+
+
+def memory_of(server: Server, write: Callable[[Any, Sequence[int]], None], count: int) -> int:
+    """Return the bytes that the values take in an otherwise empty server, clients' buffers left out."""
+    taken = []
+    for work in (lambda *_: None, write):
+        with server.client() as client:
+            client.execute_command("FLUSHALL", "SYNC")
+            work(client, range(count))
+        with server.client() as client:
+            seen: Any = client.info("memory")
+            taken.append(seen["used_memory"] - seen["mem_clients_normal"])
+    return int(taken[1] - taken[0])
+
+
+@then(parsers.cfparse("{count:Count} {kind} take {bound:Bound} times less memory", extra_types=TYPES))
+def check_memory(server: Server, count: int, kind: str, bound: Bound, measure: Callable[..., None]) -> None:
+    """Write the values both ways and hold the ratio of what they take against the bound."""
+    plain, packed = (memory_of(server, write, count) for write in PACKINGS[kind])
+    measure(kind, unit="", bound=bound, seen=round(plain / packed, 2))
+
+
+@given(parsers.cfparse("{count:Count} keys and a hash of {fields:Count} fields on it", extra_types=TYPES))
+def fill(server: Server, count: int, fields: int) -> None:
+    """Write many keys, and one big one."""
+    with server.client(socket_timeout=60) as client:
+        script = "for i = 1, ARGV[1] do redis.call('HSET', KEYS[1], i, 'value ' .. i) end"
+        client.eval(script, 1, "big", str(fields))
+        client.eval("for i = 1, ARGV[1] do redis.call('SET', KEYS[1] .. i, i) end", 1, "key:", str(count))
+
+
+def seconds_of(server: Server, name: str) -> float:
+    """Return the median time that the server was busy with one call, of three (``INFO commandstats``), in seconds."""
+    seen = []
+    with server.client(socket_timeout=60) as client:
+        for _ in range(3):
+            client.config_resetstat()
+            LISTS[name](client, "key:*")
+            stats: Any = client.info("commandstats")
+            seen.append(stats[f"cmdstat_{name.lower()}"]["usec_per_call"] / 1e6)
+    return statistics.median(seen)
+
+
+@then(parsers.cfparse("one {tuned:w} keeps others waiting {bound:Bound} times less than {naive:w}", extra_types=TYPES))
+def check_waiting(server: Server, tuned: str, naive: str, bound: Bound, measure: Callable[..., None]) -> None:
+    """Compare how long the server does nothing else for a call of each."""
+    seen = {name: seconds_of(server, name) for name in (naive, tuned)}
+    for name, busy in seen.items():
+        measure(f"a call of {name}", unit="ms", seen=round(busy * 1000, 3))
+    measure(f"{tuned} against {naive}", unit="times", bound=bound, seen=round(seen[naive] / max(seen[tuned], 1e-6), 1))
+
+
+@then(parsers.cfparse("{command:w} frees {bound:Bound} of such hashes in the background", extra_types=TYPES))
+def check_background(server: Server, command: str, bound: Bound, measure: Callable[..., None]) -> None:
+    """Delete a copy of the big hash and count what was left to the background (``lazyfreed_objects``)."""
+    with server.client(socket_timeout=60) as client:
+        client.copy("big", "copy")
+        client.config_resetstat()
+        begun = time.perf_counter()
+        FREES[command](client, "copy")
+        measure(f"a call of {command}", unit="ms", seen=round((time.perf_counter() - begun) * 1000, 3))
+        eventually(lambda: client.info("memory")["lazyfree_pending_objects"] == 0, within=20.0)
+        seen = client.info("memory")["lazyfreed_objects"]
+    measure(f"freed in the background by {command}", unit="", bound=bound, seen=seen)
+
+
+@given("a cache in the client that the server keeps true", target_fixture="tracked")
+def have_tracked(server: Server) -> Iterator[TrackedCache]:
+    """Have a client that remembers what it read."""
+    with server.client() as client, TrackedCache(client) as tracked:
+        yield tracked
+
+
+@when("somebody else writes one of the keys")
+def write_key(server: Server) -> None:
+    """Write by another client."""
+    with server.client() as client:
+        client.set("value:0", "changed")
+
+
+@then(parsers.cfparse("5000 reads of 100 keys ask the server {bound:Bound} times", extra_types=TYPES))
+def check_asked(server: Server, tracked: TrackedCache, bound: Bound, measure: Callable[..., None]) -> None:
+    """Read through the client's cache and hold the reads that reached the server against the bound."""
+    with server.client() as observer, counted(observer) as cost:
+        for number in range(5000):
+            tracked.get(f"value:{number % 100}")
+    measure("reads that reached the server", unit="", bound=bound, seen=cost.calls.get("get", 0))
+
+
+@then("reading it gives what was written")
+def check_changed(tracked: TrackedCache) -> None:
+    """Require that the client's cache has noticed."""
+    assert tracked.get("value:0") == "changed"
