@@ -113,7 +113,7 @@ def kill_running(application: Application, sent: Sent) -> None:
 def pause_first(application: Application, sent: Sent) -> None:
     """Hold the first worker (SIGSTOP) when it has just asked for a task, which the broker hands out within 1 s."""
     # The sender is connected before, so that it needs no time then; this queue is served by nobody.
-    sent.app.send_task("worker.add", [4, 8], queue="elsewhere").forget()
+    sent.app.send_task("worker.add", [4, 8], queue="elsewhere", ignore_result=True)
     with application.broker.client() as client:
         asked = brpops(client)
         eventually(lambda: brpops(client) > asked, within=10.0, every=0.002)

@@ -98,7 +98,7 @@ def check_state_anew(sent: Sent, state: str, bound: Bound, measure: Callable[...
 
     def has_state() -> None:
         """Require the state."""
-        seen = sent.app.AsyncResult(sent.results[-1].id).state
+        seen = sent.app.backend.get_state(sent.results[-1].id)
         assert seen == state, f"its state is {seen}"
 
     measure(f"until {state}", unit="s", bound=bound, seen=round(seconds_until(has_state, give_up=40.0), 3))
