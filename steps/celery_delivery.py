@@ -17,6 +17,8 @@ from steps.vocabulary import TYPES, rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from redis import Redis
+
     from fixtures.deployments import Broker, Worker
     from fixtures.measurements import Bound
     from steps.celery_worker import Sent
@@ -107,10 +109,21 @@ def kill_running(application: Application, sent: Sent) -> None:
     running.kill()
 
 
-@when("the first worker hangs")
-def pause_first(application: Application) -> None:
-    """Hold the first worker (SIGSTOP)."""
+@when("the first worker hangs while it waits for a task")
+def pause_first(application: Application, sent: Sent) -> None:
+    """Hold the first worker (SIGSTOP) when it has just asked for a task, which the broker hands out within 1 s."""
+    # The sender is connected before, so that it needs no time then; this queue is served by nobody.
+    sent.app.send_task("worker.add", [4, 8], queue="elsewhere").forget()
+    with application.broker.client() as client:
+        asked = brpops(client)
+        eventually(lambda: brpops(client) > asked, within=10.0, every=0.002)
     application.workers[0].pause()
+
+
+def brpops(client: Redis) -> int:
+    """Return how many BRPOP have been answered; a worker asks again at once."""
+    calls: int = client.info("commandstats").get("cmdstat_brpop", {}).get("calls", 0)
+    return calls
 
 
 @when("the first worker is told to quit")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then, when
 
+from fixtures.other_celery import celery_release
 from fixtures.waiting import seconds_until
 from steps.vocabulary import TYPES
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from fixtures.deployments import Broker, Private, Worker
     from fixtures.measurements import Bound
+    from steps.celery_delivery import Application
     from steps.celery_worker import Sent
     from steps.vocabulary import Duration
 
@@ -100,3 +102,11 @@ def check_state_anew(sent: Sent, state: str, bound: Bound, measure: Callable[...
         assert seen == state, f"its state is {seen}"
 
     measure(f"until {state}", unit="s", bound=bound, seen=round(seconds_until(has_state, give_up=40.0), 3))
+
+
+@given(parsers.cfparse("a worker of Celery {version}"))
+def start_other_release(application: Application, version: str) -> None:
+    """Start a worker that runs another release, with room for a second task."""
+    application.settings = {"PYTHONPATH": celery_release(version), "WORKER_CONCURRENCY": "2"}
+    application.start_worker()
+    assert f" v{version} " in application.workers[0].log_tail(400), "it is another release"

@@ -43,13 +43,14 @@ Feature: A task survives the worker that had it
       And it ran 1 times within 1 second
       And the worker still does its work within 10 seconds
 
-    @known_limit
+    @disruptive @known_limit
     Scenario: a worker that dies between taking a task and noting it swallows the task
       kombu takes a task off the queue and only then writes it down (celery#4354, celery#7950, kombu#305). No setting
       closes this window: whoever must lose nothing sends again what has no effect in time, see src/outbox.py.
 
-      Given a worker whose visibility timeout is 1 second
-      When the first worker hangs
+      Given a broker of its own with 0 workers
+      And a worker whose visibility timeout is 1 second
+      When the first worker hangs while it waits for a task
       And the task "linger" is sent with [0]
       And 0 of its tasks wait in the queue within 5 seconds
       And the first worker is killed

@@ -4,10 +4,11 @@ Feature: Every order has its effect exactly once
 
   Rule: What has no effect in time is sent again
 
-    @core
+    @disruptive
     Scenario: an order that a dying worker has swallowed is done by another
-      Given a worker whose visibility timeout is 1 second
-      When the first worker hangs
+      Given a broker of its own with 0 workers
+      And a worker whose visibility timeout is 1 second
+      When the first worker hangs while it waits for a task
       And 1 order is written down and sent
       And 0 of its tasks wait in the queue within 5 seconds
       And the first worker is killed
