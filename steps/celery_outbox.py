@@ -47,7 +47,6 @@ def start_more(application: Application, number: int) -> None:
 
 
 @when(parsers.cfparse("{number:Count} order is written down and sent", extra_types=TYPES))
-@when(parsers.cfparse("{number:Count} orders are written down and sent", extra_types=TYPES))
 def send_from_one(sent: Sent, outbox: Outbox, number: int) -> None:
     """Write orders into the outbox, then send them."""
     numbers = [str(order) for order in range(number)]
