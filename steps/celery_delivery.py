@@ -117,6 +117,8 @@ def pause_first(application: Application, sent: Sent) -> None:
     with application.broker.client() as client:
         asked = brpops(client)
         eventually(lambda: brpops(client) > asked, within=10.0, every=0.002)
+        # Answered is not yet asked again: a worker held in between would take nothing.
+        eventually(lambda: client.info("clients")["blocked_clients"] > 0, within=10.0, every=0.001)
     application.workers[0].pause()
 
 

@@ -151,15 +151,15 @@ Feature: A run says where it runs, or why it cannot
   Rule: Slow scenarios run when they are asked for, and those that wait begin first
 
     Scenario: what a run without options does
-      When somebody runs "pytest features/gate/report.feature features/pure_cache/username.feature --collect-only -q"
+      When somebody runs "pytest features/gate/editors.feature features/pure_cache/username.feature --collect-only -q"
       Then it exits with 0
       And it says
         """
         username cached for 10 seconds
-        a value beyond its bound
+        no sentence is hidden from editors
         deselected
         """
-      And it does not say "a process that is lost after its last scenario"
+      And it does not say "the settings are current"
 
     @slow
     Scenario Outline: <arguments>
