@@ -85,7 +85,11 @@ def order(self: Task, number: str) -> None:
         pipe.hincrby(prefixed("orders"), number, 1)
         outbox.settle(number, pipe)
 
-    effect_once(client, prefixed(f"ordered:{number}"), effect, keep=KEEP)
+    if not effect_once(client, prefixed(f"ordered:{number}"), effect, keep=KEEP):
+        # Written down once more after it had happened.
+        outbox.settle(number)
+    # What comes after the effect, and is cut off when the worker is killed: the task is not acknowledged yet.
+    time.sleep(0.008)
 
 
 @shared_task(bind=True, name="worker.pay", max_retries=None)

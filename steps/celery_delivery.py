@@ -142,6 +142,13 @@ def check_gone(application: Application, bound: Bound, measure: Callable[..., No
     measure("until the worker ended", unit="s", bound=bound, seen=round(time.monotonic() - begun, 3))
 
 
+@when("all its workers are stopped, which lets them finish")
+def stop_all(application: Application) -> None:
+    """Ask every worker for a warm shutdown (SIGTERM), and wait for the end of what they do."""
+    while application.workers:
+        application.workers.pop(0).stop()
+
+
 @then(parsers.cfparse("it is delivered again {bound:Bound}", extra_types=TYPES))
 def check_redelivery(application: Application, sent: Sent, bound: Bound, measure: Callable[..., None]) -> None:
     """Hold the time from the end of its worker to the second run of the last task against a bound."""
