@@ -19,9 +19,9 @@ Feature: What is due is sent once
     Scenario: a beat that writes its file every 3 minutes sends again when it was killed
       That is Celery's default. `beat_sync_every=1` writes the file after each task that was sent: see src/worker.py.
 
-      Given a beat that sends a task every 20 seconds with the setting BEAT_SYNC_EVERY=0
+      Given a beat that sends a task every 8 seconds with the setting BEAT_SYNC_EVERY=0
       When the beat is killed after the first task and started again
-      Then the next task is sent within 18 seconds after the first
+      Then the next task is sent within 7.5 seconds after the first
 
   Rule: There is one beat
 
