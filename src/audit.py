@@ -5,15 +5,25 @@ Managed services refuse some of these commands; who may not ask gets `Refused`, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import ResponseError
 
 
 class Refused(Exception):  # noqa: N818 - it is no error of ours: the server keeps something to itself
     """The server does not let this user ask; the message names the command."""
+
+
+@contextmanager
+def asking(command: str) -> Iterator[None]:
+    """Turn the refusal of what the block asks by `command` into `Refused`."""
+    try:
+        yield
+    except ResponseError as error:
+        raise Refused(f"{command} is refused: {error}") from None
 
 
 def settings(client: Redis) -> dict[str, str]:
@@ -23,7 +33,10 @@ def settings(client: Redis) -> dict[str, str]:
         Refused: the command is refused to this user, or the service does not have it.
         redis.exceptions.RedisError: the server does not answer.
     """
-    return {str(name): str(value) for name, value in _asked(client, "CONFIG", "GET", "*").items()}
+    with asking("CONFIG GET"):
+        answer = client.execute_command("CONFIG", "GET", "*")
+    pairs = answer if isinstance(answer, Mapping) else dict(zip(answer[::2], answer[1::2], strict=True))
+    return {str(name): str(value) for name, value in pairs.items()}
 
 
 def facts(client: Redis) -> dict[str, Any]:
@@ -33,21 +46,8 @@ def facts(client: Redis) -> dict[str, Any]:
         Refused: as `settings` does.
         redis.exceptions.RedisError: the server does not answer.
     """
-    try:
+    with asking("INFO"):
         return dict(client.info("everything"))
-    except (NoPermissionError, ResponseError) as error:
-        raise Refused(f"INFO is refused: {error}") from None
-
-
-def _asked(client: Redis, *command: str) -> Mapping[Any, Any]:
-    """Return the answer of a command that comes as pairs (Refused)."""
-    try:
-        answer = client.execute_command(*command)
-    except (NoPermissionError, ResponseError) as error:
-        raise Refused(f"{' '.join(command[:2])} is refused: {error}") from None
-    if isinstance(answer, Mapping):
-        return answer
-    return dict(zip(answer[::2], answer[1::2], strict=True))
 
 
 def version_of(told: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
@@ -64,10 +64,8 @@ def user_of(client: Redis) -> str:
     Raises:
         Refused: as `settings` does.
     """
-    try:
+    with asking("ACL WHOAMI"):
         return str(client.acl_whoami())
-    except (NoPermissionError, ResponseError) as error:
-        raise Refused(f"ACL WHOAMI is refused: {error}") from None
 
 
 def may_run(client: Redis, *command: str) -> bool:
@@ -76,7 +74,6 @@ def may_run(client: Redis, *command: str) -> bool:
     Raises:
         Refused: as `settings` does.
     """
-    try:
-        return str(client.execute_command("ACL DRYRUN", user_of(client), *command)) == "OK"
-    except (NoPermissionError, ResponseError) as error:
-        raise Refused(f"ACL DRYRUN is refused: {error}") from None
+    user = user_of(client)
+    with asking("ACL DRYRUN"):
+        return str(client.execute_command("ACL DRYRUN", user, *command)) == "OK"

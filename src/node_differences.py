@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 
 from redis import Redis
-from redis.exceptions import ResponseError
 
-from audit import Refused, settings
+from audit import asking, settings
 
 OWN = re.compile(
     r"(cluster|replica|slave)-announce-.*|(tls-)?port|tls-(cert|key)-file|bind|unixsocket|cluster-port"
@@ -40,10 +39,8 @@ def user_differences(nodes: Mapping[str, Redis]) -> list[str]:
         audit.Refused: the user may not ask.
         redis.exceptions.RedisError: a node does not answer.
     """
-    try:
+    with asking("ACL LIST"):
         told = {name: map(str, node.execute_command("ACL LIST")) for name, node in nodes.items()}
-    except ResponseError as error:
-        raise Refused(f"ACL LIST is refused: {error}") from None
     rules = {name: {rule.split()[1]: rule for rule in lines} for name, lines in told.items()}
     users = sorted({user for known in rules.values() for user in known})
     differing = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import given, parsers, then
@@ -29,6 +29,7 @@ class Audited:
 
     nodes: Sequence[Node]
     bounds: AuditBounds
+    _told: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def each(self, ask: Callable[[Any], Any]) -> Iterable[tuple[str, Any]]:
         """Yield address and answer of every server; a question that is refused is the reason of a skip."""
@@ -39,13 +40,15 @@ class Audited:
                 except Refused as refusal:
                     raise Unsupported(f"needs to know: {refusal}") from None
 
+    def told(self, kind: str) -> dict[str, Any]:
+        """Return all settings, or else all fields, of every server by its address."""
+        if kind not in self._told:
+            self._told[kind] = dict(self.each(settings if kind == "setting" else facts))
+        return self._told[kind]
+
     def values(self, kind: str, name: str) -> dict[str, str]:
         """Return the setting or the field `name` of every server that has it."""
-        found = {
-            address: str(told[name])
-            for address, told in self.each(settings if kind == "setting" else facts)
-            if name in told
-        }
+        found = {address: str(told[name]) for address, told in self.told(kind).items() if name in told}
         if not found:
             raise Unsupported(f"the engine has no {kind} {name}")
         return found
@@ -105,7 +108,7 @@ def check_buffers(audited: Audited, kind: str) -> None:
 @then("all of them run the same version")
 def check_one_version(audited: Audited) -> None:
     """Require one engine and one version."""
-    seen = {address: version_of(told) for address, told in audited.each(facts)}
+    seen = {address: version_of(told) for address, told in audited.told("field").items()}
     assert len(set(seen.values())) == 1, f"different versions run together: {_listed(seen)}"
 
 
@@ -115,7 +118,7 @@ def check_supported(audited: Audited, stack: Stack, datatable: Sequence[Sequence
     if stack.name != "external":
         raise Unsupported(f"{stack.name}: the engine is the one that this run was told to use")
     oldest = {row["ENGINE"]: row["OLDEST"] for row in rows(datatable, ("ENGINE", "OLDEST"))}
-    for address, told in audited.each(facts):
+    for address, told in audited.told("field").items():
         engine, version = version_of(told)
         wanted = audited.bounds.text(f"oldest-{engine}", oldest.get(engine, "0"))
         assert version >= tuple(map(int, wanted.split("."))), (

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then
 
+from cluster_members import Member, itself, members
 from fixtures.measurements import Bound
 from key_slots import SLOTS
 from steps.vocabulary import TYPES
@@ -17,44 +19,31 @@ if TYPE_CHECKING:
     from steps.audit import Audited
 
 
-def _members(cluster: Cluster) -> dict[str, dict[str, Any]]:
-    """Return what the first node says of each (``CLUSTER NODES``), by address."""
+BAD = {"fail", "fail?", "handshake", "noaddr"}
+"""Flags of a node that the others do not see."""
+
+
+def _members(cluster: Cluster) -> list[Member]:
+    """Return every node as the first one knows it."""
     with cluster.nodes[0].client() as client:
-        return dict(client.execute_command("CLUSTER NODES"))
-
-
-def _primaries(cluster: Cluster) -> dict[str, dict[str, Any]]:
-    """Return the nodes that own slots."""
-    return {address: member for address, member in _members(cluster).items() if member["slots"]}
-
-
-def _slots(member: dict[str, Any]) -> int:
-    """Return how many slots a node owns."""
-    return sum(int(ends[-1]) - int(ends[0]) + 1 for ends in member["slots"])
+        return list(members(client).values())
 
 
 @then("no node is marked as failed")
 def check_failed(cluster: Cluster) -> None:
     """Require that the nodes see each other."""
-    bad = {
-        address: member["flags"]
-        for address, member in _members(cluster).items()
-        if {"fail", "fail?", "handshake", "noaddr"} & set(member["flags"].split(","))
-    }
+    bad = {member.address: ",".join(sorted(member.flags)) for member in _members(cluster) if BAD & member.flags}
     assert not bad, f"marked in CLUSTER NODES: {bad}"
 
 
 @then(parsers.cfparse("every primary has {bound:Bound} live replica", extra_types=TYPES))
 def check_replicas(cluster: Cluster, audited: Audited, bound: Bound, measure: Callable[..., None]) -> None:
     """Count the replicas of each primary that are not marked as failed."""
-    members = _members(cluster)
-    for address, primary in _primaries(cluster).items():
-        live = [
-            member
-            for member in members.values()
-            if member["master_id"] == primary["node_id"] and "fail" not in member["flags"]
-        ]
-        measure(f"live replicas of {address}", unit="", bound=audited.bound("replicas", bound), seen=len(live))
+    known = _members(cluster)
+    live = Counter(member.primary for member in known if not {"fail", "fail?"} & member.flags)
+    for primary in (member for member in known if member.slots):
+        seen = live[primary.identity]
+        measure(f"live replicas of {primary.address}", unit="", bound=audited.bound("replicas", bound), seen=seen)
 
 
 @then(parsers.cfparse("every replica heard from its primary {bound:Bound} ago", extra_types=TYPES))
@@ -75,17 +64,16 @@ def check_moves(cluster: Cluster) -> None:
     """Require that no primary has a slot that is on its way."""
     for node in cluster.nodes:
         with node.client() as client:
-            mine = next(
-                entry for entry in client.execute_command("CLUSTER NODES").values() if "myself" in entry["flags"]
-            )
-        assert not mine["migrations"], f"{node.address} has open slots: {mine['migrations']}"
+            mine = itself(client)
+        open_slots = mine.leaving | mine.arriving
+        assert not open_slots, f"{node.address} has open slots: {open_slots}"
 
 
 @then(parsers.cfparse("no primary's share of the slots is off an even one by more than {points:d} %"))
 def check_balance(cluster: Cluster, audited: Audited, points: int, measure: Callable[..., None]) -> None:
     """Compare each primary's number of slots with the mean."""
-    shares = {address: _slots(member) for address, member in _primaries(cluster).items()}
+    shares = [len(member.slots) for member in _members(cluster) if member.slots]
     even = SLOTS / len(shares)
-    worst = max(abs(slots - even) / even * 100 for slots in shares.values())
+    worst = max(abs(slots - even) / even * 100 for slots in shares)
     limit = audited.bound("slots", Bound.at_most(points, "%"))
     measure("widest deviation from an even share of the slots", unit="%", bound=limit, seen=round(worst, 1))

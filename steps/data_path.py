@@ -51,10 +51,10 @@ class Way:
 
 
 @given(parsers.parse("a writer and a reader of the {role:w}"), target_fixture="way")
-def have_way(role: str, request: pytest.FixtureRequest) -> Way:
+def have_way(role: str, key_prefix: str, request: pytest.FixtureRequest) -> Way:
     """Have two clients of a role: cache, broker or cluster; what they write is gone when the scenario ends."""
     deployment: Cache | Broker | Cluster = request.getfixturevalue(role)
-    way = Way(deployment.client(), deployment.client(), f"practices:{secrets.token_hex(6)}:")
+    way = Way(deployment.client(), deployment.client(), key_prefix)
     request.addfinalizer(way.writer.close)
     request.addfinalizer(way.reader.close)
     return way
