@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,7 +31,7 @@ def plain_broker(private: Private) -> Broker:
 @pytest.fixture
 def proxy(plain_broker: Broker, tmp_path: Path) -> Iterator[TlsProxy]:
     """Give the proxy that ends TLS before the broker."""
-    with TlsProxy(int(plain_broker.node.address.rpartition(":")[2]), tmp_path) as running:
+    with closing(TlsProxy(int(plain_broker.node.address.rpartition(":")[2]), tmp_path)) as running:
         yield running
 
 
