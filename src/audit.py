@@ -50,14 +50,6 @@ def facts(client: Redis) -> dict[str, Any]:
         return dict(client.info("everything"))
 
 
-def version_of(told: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
-    """Return engine and version from `facts`, like ``("valkey", (9, 1, 2))``."""
-    # Valkey's redis_version is the Redis that it claims to be compatible with.
-    engine = "valkey" if "valkey_version" in told else str(told.get("server_name", "redis"))
-    version = str(told.get(f"{engine}_version", told.get("redis_version", "0")))
-    return engine, tuple(int(part) for part in version.split(".") if part.isdigit())
-
-
 def user_of(client: Redis) -> str:
     """Return as whom the server knows `client` (``ACL WHOAMI``, since 6.0).
 

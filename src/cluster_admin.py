@@ -39,7 +39,7 @@ def form(nodes: Sequence[Redis], primaries: int, timeout: float = 30.0) -> None:
     for node in nodes:
         for other, bus in zip(nodes, buses, strict=True):
             if other is not node:
-                node.execute_command("CLUSTER MEET", *_endpoint(other), bus)
+                node.execute_command("CLUSTER MEET", *endpoint(other), bus)
     ids = [str(node.execute_command("CLUSTER MYID")) for node in nodes[:primaries]]
     deadline = time.monotonic() + timeout
     for index, replica in enumerate(nodes[primaries:]):
@@ -47,15 +47,21 @@ def form(nodes: Sequence[Redis], primaries: int, timeout: float = 30.0) -> None:
     wait_until_ready(nodes, timeout=deadline - time.monotonic())
 
 
-def _endpoint(node: Redis) -> tuple[str, int]:
+def endpoint(node: Redis) -> tuple[str, int]:
     """Return host and port that a client was made for."""
     options: dict[str, Any] = node.connection_pool.connection_kwargs
     return options["host"], options["port"]
 
 
+def address(node: Redis) -> str:
+    """Return ``host:port`` that the client `node` was made for, which is how errors call it."""
+    host, port = endpoint(node)
+    return f"{host}:{port}"
+
+
 def _bus_port(node: Redis) -> int:
     """Return the port on which `node` talks to other nodes (``CONFIG GET cluster-port``, or its port + 10000)."""
-    return int(node.config_get("cluster-port").get("cluster-port") or 0) or _endpoint(node)[1] + 10000
+    return int(node.config_get("cluster-port").get("cluster-port") or 0) or endpoint(node)[1] + 10000
 
 
 def _replicate(replica: Redis, primary_id: str, deadline: float) -> None:
@@ -96,7 +102,7 @@ def why_not_ready(nodes: Sequence[Redis]) -> str | None:
     """
     maps = []
     for node in nodes:
-        where = "{}:{}".format(*_endpoint(node))
+        where = address(node)
         if (state := node.execute_command("CLUSTER INFO")["cluster_state"]) != "ok":
             return f"{where} says cluster_state:{state}"
         known = node.execute_command("CLUSTER NODES")

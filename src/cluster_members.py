@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from redis import Redis
 
-from cluster_admin import ClusterError
+from cluster_admin import ClusterError, address
 
 
 @dataclass(frozen=True)
@@ -18,6 +17,8 @@ class Member:
     identity: str
     address: str
     """As ``host:port``, where other nodes and clients reach it."""
+    host: str
+    """The name of its machine that it announces (``cluster-announce-hostname``), else its IP address."""
     flags: frozenset[str]
     primary: str | None
     """The id of the primary that it follows, or None for a primary."""
@@ -63,8 +64,10 @@ def _member(line: str) -> Member:
             first, _, last = part.partition("-")
             slots.update(range(int(first), int(last or first) + 1))
     follows = None if primary == "-" else primary
-    place = endpoint.partition("@")[0]
-    return Member(identity, place, frozenset(flags.split(",")), follows, frozenset(slots), leaving, arriving)
+    place, name, *_ = [*endpoint.split(","), ""]
+    place = place.partition("@")[0]
+    host = name or place.rpartition(":")[0]
+    return Member(identity, place, host, frozenset(flags.split(",")), follows, frozenset(slots), leaving, arriving)
 
 
 def itself(node: Redis) -> Member:
@@ -87,12 +90,6 @@ def known_to(node: Redis, other: Redis) -> Member:
     if found := members(node).get(identity):
         return found
     raise ClusterError(f"{address(node)} does not know the node {address(other)}: let it join the cluster first")
-
-
-def address(node: Redis) -> str:
-    """Return ``host:port`` that the client `node` was made for, which is how errors call it."""
-    options: dict[str, Any] = node.connection_pool.connection_kwargs
-    return f"{options['host']}:{options['port']}"
 
 
 def by_identity(nodes: Sequence[Redis]) -> dict[str, Redis]:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from cluster_admin import ClusterError
-from cluster_members import address, by_identity, itself, known_to, members
+from cluster_admin import ClusterError, address
+from cluster_members import by_identity, itself, known_to, members
 from node_equipment import copy_functions, copy_users
 from slot_balance import share_out
 

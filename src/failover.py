@@ -7,8 +7,7 @@ import time
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from cluster_admin import ClusterError
-from cluster_members import address
+from cluster_admin import ClusterError, address
 
 
 def fail_over(replica: Redis, timeout: float = 10.0) -> None:

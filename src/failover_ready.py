@@ -11,7 +11,8 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError
 
-from cluster_members import Member, address, members
+from cluster_admin import address
+from cluster_members import Member, members
 from placement import beside_their_primary
 
 NODE_TIMEOUT = 15.0

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from cluster_admin import ClusterError
-from cluster_members import Member, address, itself, known_to
+from cluster_admin import ClusterError, address
+from cluster_members import Member, itself, known_to
 
 AT_ONCE = 128
 """Slots that are open at a time: their commands share round trips, and a failure leaves no more than these to close."""

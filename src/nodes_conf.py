@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Sequence
 
 from cluster_admin import even_ranges
+from engine import version_of
 
 SHARD_IDS_SINCE = (7, 2)
 """The version, of Redis as of Valkey, that writes shard ids into ``nodes.conf``; older ones refuse them."""
@@ -24,7 +25,7 @@ class NodesConf:
         self._ids = [secrets.token_hex(20) for _ in ports]
         self.ghosts = [secrets.token_hex(20) for _ in range(primaries)]
         # Which nodes belong together: Valkey makes up what is missing, and two primaries may end up as one shard.
-        known = _version(engine) >= SHARD_IDS_SINCE
+        known = version_of(engine) >= SHARD_IDS_SINCE
         self._shards = [f",,shard-id={secrets.token_hex(20)}" if known else "" for _ in range(primaries)]
 
     def seen_by(self, me: int) -> str:
@@ -50,8 +51,3 @@ class NodesConf:
         """Return the slots of a primary as the file spells them."""
         first, last = even_ranges(self.primaries)[primary]
         return f"{first}-{last}"
-
-
-def _version(engine: str) -> tuple[int, ...]:
-    """Return the version in a name like "valkey 9.1.2"."""
-    return tuple(int(part) for part in engine.rpartition(" ")[2].split(".") if part.isdigit())

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from cluster_admin import ClusterError
-from cluster_members import address, as_ranges, itself, known_to, members
+from cluster_admin import ClusterError, address
+from cluster_members import as_ranges, itself, known_to, members
 from live_resharding import move_live
 
 

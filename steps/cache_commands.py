@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_bdd import given, parsers, then
 from redis.exceptions import ResponseError
 
-from fixtures.deployments import Unsupported
+from fixtures.engine_needs import need_command
 from steps.vocabulary import rows
 
 if TYPE_CHECKING:
@@ -18,12 +18,9 @@ if TYPE_CHECKING:
 
 
 @given(parsers.parse('an engine with "{command}", which came with {since}'))
-def need_command(cache: Cache, command: str, since: str) -> None:
-    """Ask the server whether it has a command (``COMMAND INFO``)."""
-    with cache.client() as client:
-        known = client.execute_command("COMMAND INFO", command)
-    if not known or not any(known.values() if isinstance(known, dict) else known):
-        raise Unsupported(f"needs {since}: {command}")
+def have_command(cache: Cache, command: str, since: str) -> None:
+    """Ask the server whether it has a command."""
+    need_command(cache, command, f"{since}: {command}")
 
 
 @then("these commands answer, one after another")

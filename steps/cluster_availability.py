@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from parse import with_pattern
-from pytest_bdd import given, parsers, then, when
+from pytest_bdd import parsers, then, when
 from redis.exceptions import RedisError
 
 from cluster_admin import ClusterError
@@ -22,7 +22,7 @@ from steps.vocabulary import Duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from fixtures.deployments import Cluster, Private
+    from fixtures.deployments import Cluster
 
 
 @with_pattern("|".join(FATES))
@@ -46,15 +46,6 @@ def cast(cluster: Cluster) -> Iterator[Cast]:
     found = Cast(cluster)
     yield found
     found.end()
-
-
-@given(
-    parsers.cfparse("a cluster of {primaries:Count} primaries with {replicas:Count} replicas each", extra_types=TYPES),
-    target_fixture="cluster",
-)
-def have_more_replicas(private: Private, primaries: int, replicas: int) -> Cluster:
-    """Have a cluster for this scenario alone with several replicas a primary."""
-    return private.cluster(primaries, replicas)
 
 
 @when(parsers.cfparse('the {role:Role} of "{key}" {fate:Fate}', extra_types=TYPES))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then, when
 
-from fixtures.cluster_nodes import holder, needs, owner_of, primaries
+from fixtures.cluster_nodes import holder, owner_of, primaries
+from fixtures.engine_needs import need_command
 from fixtures.waiting import eventually
 from steps.vocabulary import TYPES, assert_table
 
@@ -38,7 +39,7 @@ class Published:
 )
 def publish_many(cluster: Cluster, key_prefix: str, number: int, classic: int, channel: str) -> Published:
     """Publish both kinds at one node, the sharded ones first."""
-    needs(cluster, "SPUBLISH", "Redis 7.0 or Valkey: sharded channels")
+    need_command(cluster.nodes[0], "SPUBLISH", "Redis 7.0 or Valkey: sharded channels")
     name = key_prefix + channel
     published = Published(name, {node.address: _received(node) for node in cluster.nodes})
     with owner_of(cluster, name).client() as client, client.pipeline(transaction=False) as pipe:

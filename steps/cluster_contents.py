@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, parsers, then
 
 from fixtures.cluster_nodes import owner_of
-from fixtures.deployments import Unsupported
+from fixtures.engine_needs import need_command
 from fixtures.measurements import Bound
 from steps.vocabulary import TYPES, Duration
 
@@ -62,9 +62,8 @@ def have_types(cluster: Cluster, key_prefix: str, key: str) -> Contents:
 def have_field_ttl(cluster: Cluster, key_prefix: str, key: str) -> Contents:
     """Write a hash of two fields, one of which expires (Unsupported before Redis 7.4 and Valkey 9.0)."""
     name = f"{{{key_prefix}{key}}}:hash"
+    need_command(cluster.nodes[0], "HPEXPIRE", "Redis 7.4 or Valkey 9.0: fields of a hash that expire")
     with owner_of(cluster, key_prefix + key).client() as client:
-        if client.execute_command("COMMAND INFO", "HPEXPIRE") == [None]:
-            raise Unsupported("needs Redis 7.4 or Valkey 9.0: fields of a hash that expire")
         client.hset(name, mapping={"a": "1", "b": "2"})
         client.expire(name, TTL)
         assert client.hpexpire(name, TTL * 1000, "a") == [1]

@@ -9,8 +9,8 @@ from parse import with_pattern
 from pytest_bdd import given, parsers, then, when
 from redis.exceptions import RedisError
 
-from cluster_admin import wait_until_ready
-from cluster_members import address, itself
+from cluster_admin import address, wait_until_ready
+from cluster_members import itself
 from fixtures.answers import answer, in_words
 from fixtures.cast import Cast
 from fixtures.cluster_nodes import node_at, owner_of, ranges

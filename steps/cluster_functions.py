@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, when
 
-from fixtures.cluster_nodes import needs, owner_of, primaries
+from fixtures.cluster_nodes import owner_of, primaries
+from fixtures.engine_needs import need_command
 
 if TYPE_CHECKING:
     import pytest
@@ -32,7 +33,7 @@ def load_everywhere(cluster: Cluster, name: str, request: pytest.FixtureRequest)
 
 def _load(cluster: Cluster, nodes: list[Node], name: str, request: pytest.FixtureRequest) -> None:
     """Load a function that says hello, have it on the replicas too, and see to its removal (``FUNCTION LOAD``)."""
-    needs(cluster, "FUNCTION", "Redis 7.0 or Valkey: functions")
+    need_command(cluster.nodes[0], "FUNCTION", "Redis 7.0 or Valkey: functions")
     for node in nodes:
         with node.client() as client:
             client.execute_command("FUNCTION LOAD", "REPLACE", CODE.format(name=name))

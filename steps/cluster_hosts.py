@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, parsers, then, when
 from redis.exceptions import RedisError
 
+from cluster_members import members
 from fixtures.cluster_nodes import primaries, replicas_of
 from fixtures.deployments import Unsupported
 from fixtures.waiting import eventually
-from placement import beside_their_primary, hosts
+from placement import beside_their_primary
 from steps.cluster_operation import by_address
 from steps.vocabulary import TYPES
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 def check_hosts(cluster: Cluster) -> None:
     """Compare the hosts of primaries and replicas, where there is more than one host."""
     with cluster.nodes[0].client() as client:
-        known = {host for host, _, _ in hosts(client).values()}
+        known = {member.host for member in members(client).values()}
         together = beside_their_primary(client)
     if len(known) == 1:
         raise Unsupported(f"all nodes are on one host, {known.pop()}: a replica has no other to be on")
@@ -76,7 +77,7 @@ def await_hosts(cluster: Cluster, limit: Duration) -> None:
         """Compare the hosts as each node knows them now."""
         with by_address(cluster) as clients:
             for client in clients.values():
-                assert len({host for host, _, _ in hosts(client).values()}) > 1, "not every host is known yet"
+                assert len({member.host for member in members(client).values()}) > 1, "not every host is known yet"
                 assert not (together := beside_their_primary(client)), together
 
     eventually(compare, within=limit.seconds())

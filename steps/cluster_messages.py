@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import given, parsers, then, when
 
-from fixtures.cluster_nodes import needs, owner_of, primaries, ranges, replicas_of
+from fixtures.cluster_nodes import owner_of, primaries, ranges, replicas_of
+from fixtures.engine_needs import need_command
 from fixtures.waiting import eventually
 from key_slots import owner, slot_of
 from steps.vocabulary import TYPES
@@ -36,7 +37,7 @@ def _listen(node: Node, kind: str, channel: str) -> tuple[Any, list[str]]:
 )
 def subscribe(cluster: Cluster, key_prefix: str, channel: str) -> Listeners:
     """Subscribe at every node of the channel's shard."""
-    needs(cluster, "SSUBSCRIBE", "Redis 7.0 or Valkey: sharded channels")
+    need_command(cluster.nodes[0], "SSUBSCRIBE", "Redis 7.0 or Valkey: sharded channels")
     name = key_prefix + channel
     shard = [owner_of(cluster, name), *replicas_of(cluster, name)]
     return {node.address: _listen(node, "ssubscribe", name) for node in shard}

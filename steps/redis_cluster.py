@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     parsers.cfparse("a cluster of {primaries:Count} primaries with {replicas:Count} replica each", extra_types=TYPES),
     target_fixture="cluster",
 )
+@given(
+    parsers.cfparse("a cluster of {primaries:Count} primaries with {replicas:Count} replicas each", extra_types=TYPES),
+    target_fixture="cluster",
+)
 def have_own_cluster(private: Private, primaries: int, replicas: int) -> Cluster:
     """Have a cluster for this scenario alone; what follows speaks of it."""
     return private.cluster(primaries, replicas)
