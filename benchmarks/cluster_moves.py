@@ -90,6 +90,8 @@ def by_redis_cli(redis_cli: str) -> tuple[Callable[[Grown], None], Callable[[Gro
         for (source, target), moved in even_moves(slots, leaver.identity).items():
             ends = ("--cluster-from", source, "--cluster-to", target, "--cluster-slots", str(len(moved)))
             run("reshard", cluster.address, *ends, "--cluster-yes")
+            # redis-cli refuses the next one until all nodes agree.
+            wait_until_ready([*cluster.nodes, cluster.new])
         run("del-node", cluster.address, leaver.identity)
 
     return grow, drain

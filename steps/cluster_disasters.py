@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from parse import with_pattern
@@ -66,8 +67,8 @@ def restart_whole(cluster: Cluster) -> list[SlotRange]:
     before = ranges(cluster)
     for node in cluster.nodes:
         node.kill()
-    for node in cluster.nodes:
-        node.restart()
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda node: node.restart(), cluster.nodes))
     return before
 
 

@@ -44,9 +44,15 @@ Feature: What a cluster does when there is nobody to take over
 
     @disruptive
     Scenario: all nodes are killed at once
+      With the usual `appendfsync everysec` a write may be acknowledged before it has left the process: it waits
+      for up to 2 seconds while an earlier one is forced to disk. The node timeout is longer than the restart, so that
+      nobody is replaced meanwhile.
+
       Given a cluster of 3 primaries with 1 replica each and these settings
-        | SETTING    | VALUE |
-        | appendonly | yes   |
+        | SETTING              | VALUE  |
+        | appendonly           | yes    |
+        | appendfsync          | always |
+        | cluster-node-timeout | 5000   |
       And 300 keys are written to the cluster
       When every node is killed, and started again
       Then within 10 seconds the cluster is ready, with the map that it had
