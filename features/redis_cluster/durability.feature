@@ -55,17 +55,22 @@ Feature: It is known which writes a failure may cost
       Then exactly 0 of them are acknowledged
       And the others are refused with "NOREPLICAS"
 
-  Rule: Of several replicas the one with most data takes over
+  Rule: Of several replicas the one with most data takes over, if the node timeout is not too short
+    Each replica waits before it asks for votes, and the more others have more data, the longer. Valkey 9.1 makes this
+    head start a fifteenth of the node timeout, but looks only every 100 ms whether the wait is over: with a node
+    timeout below 3 seconds a replica that missed everything may be the first to ask, and is elected. Redis 7.0 gives a
+    second for each place, whatever the node timeout is.
 
-    @disruptive
+    @disruptive @waits
     Scenario: a replica that missed writes loses the election
       Given a cluster of 3 primaries with 2 replicas each
+      And "cluster-node-timeout" is set to "4000" at every node
       When the replica of "user:1" hangs
       And the primary of "user:1" is cut off from its replicas
       And 500 keys of the slot of "user:1" are written and a replica awaited
       Then exactly 500 of them are acknowledged
       When the primary of "user:1" is killed
       And that replica goes on
-      Then a write to "user:1" is accepted again within 2 node timeouts and 3 seconds
+      Then a write to "user:1" is accepted again within 10 seconds
       And exactly 0 of the acknowledged keys are lost
       And that replica follows the owner of "user:1" within 10 seconds
