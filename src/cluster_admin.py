@@ -94,8 +94,8 @@ def why_not_ready(nodes: Sequence[Redis]) -> str | None:
     """Return what keeps the cluster of exactly these `nodes` from being ready, or None.
 
     ``cluster_state:ok`` alone is not enough: a replica that has not finished its first sync hides behind it, and a
-    primary killed then is never replaced. Ready means: state ok on every node, every node known to every node, one
-    slot map everywhere that covers all slots, and every replica's link up at both of its ends.
+    primary killed then is never replaced. Ready means: state ok on every node, every node known to every node and taken
+    for failed by none, one slot map everywhere that covers all slots, and every replica's link up at both of its ends.
 
     Raises:
         redis.exceptions.RedisError: a node does not answer.
@@ -106,8 +106,8 @@ def why_not_ready(nodes: Sequence[Redis]) -> str | None:
         if (state := node.execute_command("CLUSTER INFO")["cluster_state"]) != "ok":
             return f"{where} says cluster_state:{state}"
         known = node.execute_command("CLUSTER NODES")
-        if len(known) != len(nodes) or any("handshake" in entry["flags"] for entry in known.values()):
-            return f"{where} knows {len(known)} of {len(nodes)} nodes"
+        if reason := _why_not_known(known, len(nodes)):
+            return f"{where} {reason}"
         maps.append(slot_ranges(node))
         if maps[-1] != maps[0]:
             return f"{where} has another slot map than the first node"
@@ -117,6 +117,14 @@ def why_not_ready(nodes: Sequence[Redis]) -> str | None:
             return f"{where} {reason}"
     covered = sum(slots.last - slots.first + 1 for slots in maps[0])
     return None if covered == SLOTS else f"only {covered} of {SLOTS} slots are covered"
+
+
+def _why_not_known(known: dict[str, dict[str, Any]], nodes: int) -> str | None:
+    """Return what is wrong with the nodes that one node knows, of which there should be `nodes`, or None."""
+    if len(known) != nodes or any("handshake" in entry["flags"] for entry in known.values()):
+        return f"knows {len(known)} of {nodes} nodes"
+    failed = [name for name, entry in known.items() if {"fail", "fail?"} & set(entry["flags"].split(","))]
+    return f"takes {failed[0].partition('@')[0]} for failed" if failed else None
 
 
 def _why_not_listed(ranges: Sequence[SlotRange], known: dict[str, dict[str, Any]]) -> str | None:

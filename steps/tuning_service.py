@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Table = Sequence[Sequence[str]]
 
+ROUNDS = 3
+"""How often each way to share the requests is tried."""
+
 
 @given("a cluster of its own whose work can be made to take its time", target_fixture="cluster")
 def have_slow_cluster(private: Private) -> Cluster:
@@ -53,13 +56,18 @@ def seconds_of(cluster: Cluster, requests: Sequence[int], each: float) -> float:
 
 @then(parsers.cfparse("requests that take {each:Duration} are served so much faster than by one", extra_types=TYPES))
 def check_shards(cluster: Cluster, each: Duration, datatable: Table, measure: Callable[..., None]) -> None:
-    """Share 30 requests as the rows say and compare with one primary that serves them all."""
-    alone = seconds_of(cluster, [30, 0, 0], each.seconds())
-    for row in rows(datatable, ["SHARES", "TIMES FASTER"]):
-        shares = [int(share) for share in row["SHARES"].split(" : ")]
-        requests = [30 * share // sum(shares) for share in shares]
-        seen = alone / seconds_of(cluster, requests, each.seconds())
-        measure(f"shares {row['SHARES']}", unit="times", bound=bound(row["TIMES FASTER"]), seen=round(seen, 2))
+    """Share 30 requests as the rows say and compare with one primary that serves them all.
+
+    What else the machine does only adds to a time, so the shortest of three is taken, of ways that were tried in turn.
+    """
+    table = rows(datatable, ["SHARES", "TIMES FASTER"])
+    shares = [[int(share) for share in row["SHARES"].split(" : ")] for row in table]
+    ways = [[30, 0, 0], *([30 * share // sum(each_share) for share in each_share] for each_share in shares)]
+    rounds = [[seconds_of(cluster, way, each.seconds()) for way in ways] for _ in range(ROUNDS)]
+    alone, *shared = map(min, zip(*rounds, strict=True))
+    for row, seconds in zip(table, shared, strict=True):
+        seen = round(alone / seconds, 2)
+        measure(f"shares {row['SHARES']}", unit="times", bound=bound(row["TIMES FASTER"]), seen=seen)
 
 
 @then(

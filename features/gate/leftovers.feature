@@ -48,7 +48,7 @@ Feature: Whatever ends a command, nothing of it is left behind
         | cache_example.py           | Retrieved | 1      | SIGKILL | -9   |
 
     Scenario: a script that comes to its end
-      Given somebody started "exec python src/cache_example.py --wait 1"
+      Given somebody started "exec python src/cache_example.py --wait 4"
       And 1 of its servers and workers run
       Then it ends
       And it exits with 0
