@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff
-from redis.cluster import RedisCluster
+from redis.cluster import PRIMARY, ClusterNode, RedisCluster
 from redis.connection import ConnectionPool
 from redis.exceptions import (
     AuthenticationError,
@@ -85,13 +85,29 @@ def redis_client(url: str, timeout: float = TIMEOUT, **options: Any) -> Redis:
     return Redis.from_url(url, **{**client_options(timeout), **options})
 
 
-def cluster_client(url: str, timeout: float = TIMEOUT, **options: Any) -> RedisCluster:
+class ClusterClient(RedisCluster):
+    """redis-py's client of a cluster, which also follows ASK to a node that owns no slot yet.
+
+    Such a node is where the first slots of a new one move to, and in no client's map. redis-py 8.1 ends in an
+    AttributeError there: https://github.com/redis/redis-py/issues/4015.
+    """
+
+    def get_node(self, host: str | None = None, port: int | None = None, node_name: str | None = None) -> Any:
+        """Return a node by host and port if the map has it, or by its name, ``host:port``, in any case."""
+        found = super().get_node(host, port, node_name)  # type: ignore[no-untyped-call]
+        if found is None and node_name:
+            name, _, number = node_name.rpartition(":")
+            found = ClusterNode(name, int(number), PRIMARY)
+        return found
+
+
+def cluster_client(url: str, timeout: float = TIMEOUT, **options: Any) -> ClusterClient:
     """Return a client of the cluster that the node at `url` belongs to; connects at once to learn its slots.
 
     Raises:
         RedisError: the node does not answer, or is no cluster node.
     """
-    return RedisCluster.from_url(url, **{**client_options(timeout), **options})
+    return ClusterClient(url=url, **{**client_options(timeout), **options})
 
 
 def is_cluster_node(client: Redis) -> bool:

@@ -66,13 +66,18 @@ def open_slot(cluster: Cluster, key_prefix: str, key: str, ahead: str, request: 
     """Begin to move a slot, move one key, and leave it at that until the scenario ends."""
     slot, moved = slot_of(key_prefix + key), key_prefix + ahead
     old, new = owner_of(cluster, moved), strangers(cluster, moved)[0]
-    with old.client() as source, new.client() as target:
-        source_id, target_id = (str(node.execute_command("CLUSTER MYID")) for node in (source, target))
-        target.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", source_id)
-        source.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", target_id)
-        source.execute_command("MIGRATE", *new.address.split(":"), moved, 0, 5000)
+    send_ahead(moved, old, new)
     request.addfinalizer(lambda: _close_slot(old, new, slot, moved))
     return new
+
+
+def send_ahead(key: str, old: Node, new: Node) -> None:
+    """Open the slot of a key for a move, and move that key alone."""
+    with old.client() as source, new.client() as target:
+        source_id, target_id = (str(node.execute_command("CLUSTER MYID")) for node in (source, target))
+        target.execute_command("CLUSTER SETSLOT", slot_of(key), "IMPORTING", source_id)
+        source.execute_command("CLUSTER SETSLOT", slot_of(key), "MIGRATING", target_id)
+        source.execute_command("MIGRATE", *new.address.split(":"), key, 0, 5000)
 
 
 def _close_slot(old: Node, new: Node, slot: int, key: str) -> None:

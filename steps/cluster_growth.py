@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then, when
+from redis.cluster import RedisCluster
 
 from cluster_admin import wait_until_ready
 from cluster_members import itself, members
@@ -13,10 +14,13 @@ from failover import fail_over
 from fixtures.cluster_nodes import owner_of, primaries
 from fixtures.newcomers import clients_of, dismiss, empty_node, welcome
 from slot_balance import rebalance
+from steps.cluster_answers import send_ahead
 from steps.vocabulary import TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pytest
 
     from embedded import Server
     from fixtures.deployments import Cluster, Private
@@ -73,6 +77,36 @@ def check_gone(cluster: Cluster, new_node: Server) -> None:
         still = [node.address for node, client in zip(cluster.nodes, clients, strict=True) if gone in members(client)]
         assert not still, f"{new_node.address} is still known to {', '.join(still)}"
         assert (len(members(leaver)), leaver.dbsize(), itself(leaver).slots) == (1, 0, frozenset())
+
+
+@given("a client of the cluster, and redis-py's own, that know its nodes", target_fixture="early_clients")
+def have_early_clients(cluster: Cluster, request: pytest.FixtureRequest) -> dict[str, RedisCluster]:
+    """Have clients that learn the map now."""
+    host, port = cluster.nodes[0].address.split(":")
+    found = {"src/connection.py": cluster.client(), "redis-py": RedisCluster(host, int(port), decode_responses=True)}
+    for client in found.values():
+        request.addfinalizer(client.close)
+    return found
+
+
+@when(parsers.cfparse('the empty node joins, and "{key}" has gone ahead to it'))
+def join_and_begin(cluster: Cluster, key_prefix: str, key: str, new_node: Server) -> None:
+    """Let the node join, and begin to move its first slot."""
+    with clients_of(cluster.nodes) as clients, new_node.client() as newcomer:
+        add_node(newcomer, clients)
+    send_ahead(key_prefix + key, owner_of(cluster, key_prefix + key), new_node)
+
+
+@then(parsers.cfparse('the client of {maker} that reads "{key}" gets "{answer}"'))
+def check_early_client(
+    early_clients: dict[str, RedisCluster], key_prefix: str, maker: str, key: str, answer: str
+) -> None:
+    """Read a key, and hold the value, or the name of the error, against the answer."""
+    try:
+        seen = str(early_clients[maker].get(key_prefix + key))
+    except Exception as error:  # noqa: BLE001 - the kind of error, whatever it is, is what is compared
+        seen = type(error).__name__
+    assert seen == answer, f"it gets {seen!r}"
 
 
 @when("each node is replaced by an empty one")

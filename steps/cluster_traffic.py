@@ -61,7 +61,8 @@ def check_traffic(
         points = per_interval(moments)[:MOST_POINTS]
         chart("writes per 50 ms to the shard that stood still longest", unit="writes", kind="timeline", points=points)
     if traffic.errors:
-        measure("kinds of errors", unit="", seen=", ".join(f"{kind} {n}" for kind, n in traffic.errors.most_common()))
+        kinds = (f"{kind} {n} (first {traffic.first[kind]})" for kind, n in traffic.errors.most_common())
+        measure("kinds of errors", unit="", seen=", ".join(kinds))
     for row in rows(datatable, ("SEEN", "BOUND")):
         value, unit = seen[row["SEEN"]]
         limit = row["BOUND"]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fixtures.deployments import Cluster, Private, Stack
+    from steps.vocabulary import Duration
 
 
 @given(
@@ -29,18 +30,38 @@ if TYPE_CHECKING:
     parsers.cfparse("a cluster of {primaries:Count} primaries with {replicas:Count} replicas each", extra_types=TYPES),
     target_fixture="cluster",
 )
-def have_own_cluster(private: Private, primaries: int, replicas: int) -> Cluster:
+@given(
+    parsers.cfparse(
+        "a cluster of {primaries:Count} primaries with {replicas:Count} replica each "
+        "and a node timeout of {timeout:Duration}",
+        extra_types=TYPES,
+    ),
+    target_fixture="cluster",
+)
+def have_own_cluster(private: Private, primaries: int, replicas: int, timeout: Duration | None = None) -> Cluster:
     """Have a cluster for this scenario alone; what follows speaks of it."""
-    return private.cluster(primaries, replicas)
+    return private.cluster(primaries, replicas, node_timeout_ms=_milliseconds(timeout))
 
 
 @given(
     parsers.cfparse("a cluster of {primaries:Count} primaries without replicas", extra_types=TYPES),
     target_fixture="cluster",
 )
-def have_bare_cluster(private: Private, primaries: int) -> Cluster:
+@given(
+    parsers.cfparse(
+        "a cluster of {primaries:Count} primaries without replicas and with a node timeout of {timeout:Duration}",
+        extra_types=TYPES,
+    ),
+    target_fixture="cluster",
+)
+def have_bare_cluster(private: Private, primaries: int, timeout: Duration | None = None) -> Cluster:
     """Have a cluster for this scenario alone in which nothing replaces a primary."""
-    return private.cluster(primaries, 0)
+    return private.cluster(primaries, 0, node_timeout_ms=_milliseconds(timeout))
+
+
+def _milliseconds(timeout: Duration | None) -> int | None:
+    """Return a node timeout as the servers count it; None is the stack's own."""
+    return round(timeout.seconds() * 1000) if timeout else None
 
 
 @given(

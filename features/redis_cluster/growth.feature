@@ -6,7 +6,7 @@ Feature: Nodes come and go while clients are served
 
     @core @disruptive @waits
     Scenario: a node joins and leaves under load
-      Given a cluster of 3 primaries with 1 replica each
+      Given a cluster of 3 primaries with 1 replica each and a node timeout of 2 seconds
       And an empty node
       And 2000 keys are written to the cluster
       And two writers and a reader of the cluster
@@ -22,6 +22,29 @@ Feature: Nodes come and go while clients are served
         | stale reads                          | exactly 0        |
         | longest gap                          | within 2 seconds |
       And all of them are readable
+
+  Rule: A client that does not know the new node follows to it
+    The first slot that moves to a new node is answered with ASK and its address while the node, without a slot, is in
+    no map that a client could ask for. redis-py 8.1 ends in an AttributeError then, see
+    https://github.com/redis/redis-py/issues/4015; the client of src/connection.py adds what is missing.
+
+    @disruptive
+    Scenario: a client of src/connection.py reads what has gone ahead
+      Given a cluster of 3 primaries without replicas
+      And an empty node
+      And the cluster holds "user:1" as "Ann"
+      And a client of the cluster, and redis-py's own, that know its nodes
+      When the empty node joins, and "user:1" has gone ahead to it
+      Then the client of src/connection.py that reads "user:1" gets "Ann"
+
+    @disruptive @known_limit
+    Scenario: redis-py's own client fails
+      Given a cluster of 3 primaries without replicas
+      And an empty node
+      And the cluster holds "user:1" as "Ann"
+      And a client of the cluster, and redis-py's own, that know its nodes
+      When the empty node joins, and "user:1" has gone ahead to it
+      Then the client of redis-py that reads "user:1" gets "AttributeError"
 
   Rule: A new node serves what the others serve
 
@@ -44,7 +67,7 @@ Feature: Nodes come and go while clients are served
 
     @disruptive @waits
     Scenario: every node is replaced under load
-      Given a cluster of 3 primaries without replicas
+      Given a cluster of 3 primaries without replicas and with a node timeout of 2 seconds
       And 3 empty nodes
       And 300 keys are written to the cluster
       And two writers and a reader of the cluster
