@@ -36,6 +36,10 @@ class Beat:
         self._process.wait(END_TIMEOUT)
         self._process = self._start()
 
+    def starts(self) -> int:
+        """Return how often it has come as far as its timetable."""
+        return self.log_tail(1000).count("beat: Starting...")
+
     def log_tail(self, lines: int = 40) -> str:
         """Return the last `lines` of its log."""
         return tail(self._log, lines)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import chord
 from celery.exceptions import TaskRevokedError
+from celery.exceptions import TimeoutError as NoAnswerError
 from pytest_bdd import given, parsers, then, when
 from redis.exceptions import NoPermissionError
 
@@ -89,7 +90,11 @@ def do_all(broker: EmbeddedBroker, sent: Sent, datatable: Sequence[Sequence[str]
         "a task of a worker that was killed": lambda: _deliver_again(sent, broker),
     }
     for row in rows(datatable, ("WORK",)):
-        assert work[row["WORK"]]() != [], f"{row['WORK']}: nothing came"
+        try:
+            assert work[row["WORK"]]() != [], f"{row['WORK']}: nothing came"
+        except NoAnswerError as error:
+            said = broker.workers[-1].log_tail(10)
+            raise AssertionError(f"{row['WORK']}: no answer in time; the last worker says\n{said}") from error
 
 
 @then("the broker refused none of its commands")

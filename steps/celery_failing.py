@@ -59,6 +59,12 @@ def check_runs(broker: Broker, sent: Sent, number: int, duration: Duration) -> N
     eventually(ran, within=duration.seconds())
 
 
+@when(parsers.cfparse("the first task has begun within {duration:Duration}", extra_types=TYPES))
+def await_begun(broker: Broker, sent: Sent, duration: Duration) -> None:
+    """Wait until the first task runs: what a worker has only fetched, it may return."""
+    eventually(lambda: runs_of(broker, sent.results[0]), within=duration.seconds())
+
+
 @then(parsers.cfparse("the first task ran {number:Count} times", extra_types=TYPES))
 def check_first_runs(broker: Broker, sent: Sent, number: int) -> None:
     """Require how often the first task ran, now that one after it is done."""

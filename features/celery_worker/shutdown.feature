@@ -11,6 +11,7 @@ Feature: Workers are stopped without losing work
         | PREFETCH_MULTIPLIER | 4     |
       When 4 tasks "stamp" are sent with [0.8]
       And 0 of its tasks wait in the queue within 5 seconds
+      And the first task has begun within 5 seconds
       And the first worker is stopped
       Then 3 of its tasks wait in the queue within 1 second
       And the first task ran 1 times
