@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 )
 @given(
     parsers.cfparse(
-        "a cluster of {primaries:Count} primaries with {replicas:Count} replica each "
-        "and a node timeout of {timeout:Duration}",
+        "a cluster of {primaries:Count} primaries with {replicas:Count} replica each, node timeout {timeout:Duration}",
         extra_types=TYPES,
     ),
     target_fixture="cluster",
@@ -49,7 +48,7 @@ def have_own_cluster(private: Private, primaries: int, replicas: int, timeout: D
 )
 @given(
     parsers.cfparse(
-        "a cluster of {primaries:Count} primaries without replicas and with a node timeout of {timeout:Duration}",
+        "a cluster of {primaries:Count} primaries without replicas, node timeout {timeout:Duration}",
         extra_types=TYPES,
     ),
     target_fixture="cluster",

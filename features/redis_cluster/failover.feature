@@ -41,7 +41,7 @@ Feature: A dead primary is replaced
 
     @core @disruptive
     Scenario: a replica takes over as planned, under load
-      Given a cluster of 3 primaries with 1 replica each and a node timeout of 2 seconds
+      Given a cluster of 3 primaries with 1 replica each, node timeout 2 seconds
       And two writers and a reader of the cluster
       When the replica of "user:1" takes over as planned
       Then that primary follows the owner of "user:1" within 5 seconds
@@ -54,7 +54,7 @@ Feature: A dead primary is replaced
 
     @disruptive
     Scenario: every node is restarted under load
-      Given a cluster of 3 primaries with 1 replica each and a node timeout of 2 seconds
+      Given a cluster of 3 primaries with 1 replica each, node timeout 2 seconds
       And two writers and a reader of the cluster
       When every node is started again, each primary after a planned failover
       Then they saw

@@ -6,7 +6,7 @@ Feature: Nodes come and go while clients are served
 
     @core @disruptive @waits
     Scenario: a node joins and leaves under load
-      Given a cluster of 3 primaries with 1 replica each and a node timeout of 2 seconds
+      Given a cluster of 3 primaries with 1 replica each, node timeout 2 seconds
       And an empty node
       And 2000 keys are written to the cluster
       And two writers and a reader of the cluster
@@ -67,7 +67,7 @@ Feature: Nodes come and go while clients are served
 
     @disruptive @waits
     Scenario: every node is replaced under load
-      Given a cluster of 3 primaries without replicas and with a node timeout of 2 seconds
+      Given a cluster of 3 primaries without replicas, node timeout 2 seconds
       And 3 empty nodes
       And 300 keys are written to the cluster
       And two writers and a reader of the cluster

@@ -6,7 +6,7 @@ Feature: Slots move while clients are served
 
     @core @disruptive
     Scenario: slots move key by key, under load
-      Given a cluster of 3 primaries with 1 replica each and a node timeout of 2 seconds
+      Given a cluster of 3 primaries with 1 replica each, node timeout 2 seconds
       And 2000 keys are written to the cluster
       And 60 slots with that of "user:1" among them
       And two writers and a reader of the cluster
@@ -22,7 +22,7 @@ Feature: Slots move while clients are served
 
     @disruptive
     Scenario: slots move at one stroke, under load
-      Given a cluster of 3 primaries with 1 replica each and a node timeout of 2 seconds
+      Given a cluster of 3 primaries with 1 replica each, node timeout 2 seconds
       And servers that move slots at one stroke
       And 2000 keys are written to the cluster
       And 2000 slots with that of "user:1" among them
