@@ -69,7 +69,8 @@ class WorkerProcess:
             EmbeddedError: it ended, or was not ready within `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
-        while READY not in self.log_tail():
+        # In all that it says: a worker that finds a full queue says much more at once.
+        while READY not in self._log.read_text(errors="replace"):
             if self._process.poll() is not None:
                 raise EmbeddedError(f"the Celery worker ended at its start:\n{self.log_tail(15)}")
             if time.monotonic() > deadline:
