@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from fixtures.deployments import Broker, Private, Worker
     from fixtures.measurements import Bound
-    from steps.celery_delivery import Application
+    from steps.celery_application import Application
     from steps.celery_worker import Sent
     from steps.vocabulary import Duration
 
