@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fixtures.deployments import Broker, Private
-    from steps.celery_worker import Sent
+    from fixtures.sent import Sent
 
 
 @given("a broker of its own with a worker that remembers and delivers again after 1 second", target_fixture="broker")

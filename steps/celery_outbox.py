@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fixtures.measurements import Bound
+    from fixtures.sent import Sent
     from steps.celery_application import Application
-    from steps.celery_worker import Sent
     from steps.vocabulary import Duration
 
 PATIENCE = 60.0

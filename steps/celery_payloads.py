@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fixtures.deployments import Private
-    from steps.celery_worker import Sent
+    from fixtures.sent import Sent
 
 # Hypothesis is imported where it is used: it takes 0.1 s, which processes without these scenarios need not spend.
 
