@@ -136,4 +136,4 @@ def check_settings(private: Private, datatable: Table, measure: Measure) -> None
     """Time servers that differ in one setting in turn and hold the ratio against the table; "reported" claims none."""
     for row in rows(datatable, ["NAIVE", "TUNED", "TIMES FASTER"]):
         naive, tuned = (SETTINGS[row[name]](private) for name in ("NAIVE", "TUNED"))
-        report(measure, row, compare(naive, tuned, rounds=7))
+        report(measure, row, compare(naive, tuned, rounds=5))

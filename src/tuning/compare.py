@@ -74,7 +74,6 @@ def compare(
                 begun = clock()
                 (naive, tuned)[which]()
                 times[which].append(clock() - begun)
-            gc.collect()
     finally:
         if was_enabled:
             gc.enable()

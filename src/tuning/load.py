@@ -43,7 +43,7 @@ class Load:
         """Whose work takes longest, the client's or the busiest server's, and what else keeps that from being done.
 
         It is both of them when neither has twice the work of the other. Whoever is not busy all the time has to share
-        the processors: with us (all of them are used up) or with other programs.
+        the processors, waits for the other, or has other programs beside it.
         """
         server = max(self.servers)
         most = max(self.client, server)
@@ -51,7 +51,7 @@ class Load:
         if 100 * most / self.seconds >= BUSY:
             return who
         used = 100 * (self.client + sum(self.servers)) / self.seconds
-        others = "too few processors" if used >= BUSY * (os.cpu_count() or 1) else "other programs"
+        others = "too few processors" if used >= BUSY * (os.cpu_count() or 1) else "waiting, or other programs"
         return f"{who}, held up by {others}"
 
     def __str__(self) -> str:

@@ -64,7 +64,7 @@ def seconds_replaced(cluster: Any, hang: float) -> float | None:
         while (waited := time.monotonic() - begun) < hang:
             if owner_of_first_slot(asked) != hung.address:
                 return waited
-            time.sleep(0.02)
+            time.sleep(0.05)
     finally:
         hung.resume()
     return None
