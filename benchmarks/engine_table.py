@@ -1,0 +1,9 @@
+"""stub"""
+
+
+def compatibility(folder):
+    return {}
+
+
+def markdown(found):
+    return ""
