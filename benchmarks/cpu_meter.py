@@ -13,29 +13,14 @@ import json
 import os
 import time
 from collections.abc import Generator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-TICK = os.sysconf("SC_CLK_TCK")
+from benchmarks.process_tree import cpu_seconds
+
 BEGUN = time.time()
-
-
-def cpu_seconds(root: int) -> float:
-    """Return the processor time so far of a process, of its living descendants and of those they have waited for."""
-    parents, ticks = {}, {}
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        with suppress(OSError):
-            # After the command in parentheses: state, parent, … and from the twelfth on utime, stime, cutime, cstime.
-            fields = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
-            parents[int(name)], ticks[int(name)] = int(fields[1]), sum(map(int, fields[11:15]))
-    found, more = set(), {root}
-    while more:
-        found |= more
-        more = {pid for pid, parent in parents.items() if parent in more} - found
-    return sum(ticks.get(pid, 0) for pid in found) / TICK
 
 
 class Meter:

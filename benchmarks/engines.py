@@ -12,9 +12,11 @@ from pathlib import Path
 
 from whole_run import PROJECT, progress, run_once  # isort: skip - makes src importable
 
-import command_line
+from engine_results import compatibility
 from engine_sources import SOURCES, NotHadError, fetched
-from engine_table import compatibility, markdown
+from engine_table import markdown
+
+import command_line
 
 EXAMPLES = """\
   python benchmarks/engines.py
