@@ -7,7 +7,6 @@ PATH, or any other that ``SERVER_BINARY`` names.
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from redis import Redis
 
 from connection import node_client
-from processes import ProcessGroup, tail
+from processes import Child, ProcessGroup, tail
 from server_binary import EmbeddedError, PortTakenError, answers, free_ports, server_binary
 
 Config = Mapping[str, str | int | Sequence[str]]
@@ -75,7 +74,7 @@ class Server:
         lines = {"bind": "127.0.0.1", "port": self.port, "dir": str(self.folder), **config}
         self._config.write_text("".join(f"{name} {_quoted(value)}\n" for name, value in lines.items()))
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> Child:
         """Start the process."""
         self._log_begin = self._log.stat().st_size if self._log.exists() else 0
         return self._group.start([self._binary, str(self._config), *self.mode], self._log, cwd=self.folder)
