@@ -26,6 +26,7 @@ Feature: Without its cache a service is slower, not down
         | STATE                      |
         | is dead                    |
         | hangs                      |
+        | answers after 2 seconds    |
         | accepts no connection      |
 
     Scenario: a crowd is served in time, too
