@@ -44,7 +44,7 @@ Feature: Values end one by one, and those in use do not end at all
       Given an origin that takes 0 milliseconds
       And it holds "qiross" as "user:1"
       And a cache in front of it that keeps values for 60 seconds
-      When 1 readers in threads ask for "user:1" at once
+      When a reader asks for "user:1"
       Given the origin fails
       And the value of "user:1" is due
       When 5 readers in threads ask for "user:1" at once
