@@ -13,6 +13,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 
+TOO_WIDE = 0.4
+"""A spread (interquartile range over median) beyond which a ratio is no result."""
+
 
 def rounds_of(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
     """Run every way once a round, so that whatever else the machine does meets all; a terminal shows the progress."""
@@ -64,5 +67,6 @@ def show(title: str, rows: list[dict[str, Any]], unit: str, *, as_json: bool) ->
     for row in rows:
         print(
             f"{row['way']:{width}}  {row['median']:9.3f} {row['min']:7.3f} {row['max']:7.3f}"
-            f" {row['spread']:6.0%} {row['ratio']:6.1f}x"
+            f" {row['spread']:6.0%} {row['ratio']:{'6.1f' if row['ratio'] > 1 else '6.2f'}}x"
+            f"{' too noisy' if row['spread'] > TOO_WIDE else ''}"
         )
