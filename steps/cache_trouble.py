@@ -67,6 +67,7 @@ def slow_down(front: Front, blocked: ExitStack) -> None:
             while not over.wait(0.01):
                 client.client_pause(2000)
 
+    client.client_pause(2000)
     threading.Thread(target=hold, daemon=True).start()
 
 
