@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import parsers, then
 
-from steps.vocabulary import TYPES, bound, rows
+from steps.vocabulary import TYPES, assert_table, bound, rows
 from tuning import open_loop, scale
-from tuning.compare import compare
+from tuning.compare import Comparison, compare
 from tuning.parsing import parse_compiled, parse_in_python, raw_answer
 
 if TYPE_CHECKING:
@@ -53,6 +53,16 @@ def check_loops(  # noqa: PLR0913, PLR0917 - what is asked, of whom, and how
         measure(f"{name}: 99 % took at most", unit="ms", seen=round(1000 * open_loop.percentile(times, 99), 2))
         slow = sum(seconds > 0.1 for seconds in times)  # noqa: PLR2004 - the table's header has it
         measure(f"{name}: waited 0.1 s", unit="requests", bound=bound(row["WAITED 0.1 SECONDS"]), seen=slow)
+
+
+@then("slices that took so many milliseconds are judged like this")
+def check_verdicts(datatable: Table) -> None:
+    """Hold the verdict about given slices against the table."""
+    seen = []
+    for row in rows(datatable, ["NAIVE", "TUNED", "VERDICT"]):
+        naive, tuned = (tuple(float(part) / 1000 for part in row[name].split()) for name in ("NAIVE", "TUNED"))
+        seen.append({**row, "VERDICT": Comparison(naive, tuned).verdict})
+    assert_table(datatable, seen)
 
 
 @then("answers take so long by load")
