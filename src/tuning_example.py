@@ -28,6 +28,7 @@ from tuning.many_keys import write_together
 from tuning.pairs import PAIRS, Pair
 from tuning.plot import bars
 from tuning.rows import counted, markdown, table, timed
+from tuning.vanishing import NoNamespaceError
 
 EXAMPLES = """\
   python src/tuning_example.py
@@ -91,7 +92,11 @@ def on_own_servers(practices: Sequence[Setting | Effect], budget: float) -> Iter
                 ways = practice.naive(servers), practice.tuned(servers)
                 seen = timed(*ways, budget, practice.clock)
             else:
-                seen = counted(practice, servers)
+                try:
+                    seen = counted(practice, servers)
+                except NoNamespaceError as error:
+                    say(f"left out: {error}")
+                    continue
         yield {"practice": practice.name, **seen, "not_when": practice.not_when}
 
 

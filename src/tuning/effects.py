@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 
-from tuning import eviction, hanging, memory, parsing, replication, service, settings, sizes
+from tuning import eviction, hanging, memory, parsing, replication, service, settings, sizes, vanishing
 from tuning.bulk import pipelined
 from tuning.lab import PLAIN, Servers
 
@@ -140,6 +140,7 @@ EFFECTS = (
     Effect("SCAN, not KEYS", listing, "ms", "never: a bystander waits"),
     Effect("UNLINK, not DEL", freeing, "ms", "values are small; Valkey >= 8 does it by itself"),
     Effect("time-outs in the client", hanging.stuck, "s", "a command may take longer"),
+    Effect("keepalive 1 s, not none", lambda _: vanishing.vanished(), "clients", "connections are few and well kept"),
     Effect("queue of 511, not 8", hanging.turned_away, "clients", "never", more_is_better=True),
     Effect("backlog of 20 MB, not 16 KB", replication.copies, "copies", "memory is short"),
     Effect("node timeout 0.5 s, not 2", replication.replacing, "s", "a hang that long shall cost no failover"),
