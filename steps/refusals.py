@@ -20,6 +20,7 @@ from embedded import Server
 from fixtures.defects import Builder
 from processes import ProcessGroup
 from server_binary import server_binary
+from steps.vocabulary import rows
 
 PROJECT = Path(__file__).parent.parent
 PRACTICES = {"cache": "pure_cache", "broker": "celery_worker", "cluster": "redis_cluster"}
@@ -115,3 +116,21 @@ def check_reason(judged: Judged, scenario: str, cause: str) -> None:
     failed = judged.failed()
     assert scenario in failed, f"it is refused by {', '.join(failed) or 'nothing'}"
     assert cause in failed[scenario], f'"{scenario}" says: {failed[scenario]}'
+
+
+@then(parsers.parse('every scenario is skipped because "{reason}"'))
+def check_skipped(judged: Judged, reason: str) -> None:
+    """Require that there were scenarios, and that none ran."""
+    ran = [record["id"] for record in judged.report["scenarios"] if record["status"] != "skipped"]
+    reasons = {record["reason"] for record in judged.report["scenarios"]}
+    assert reasons, "there were none"
+    assert not ran, f"these ran: {ran}"
+    assert all(reason in told for told in reasons), f"the reasons: {reasons}"
+
+
+@then("these scenarios passed")
+def check_passed(judged: Judged, datatable: Sequence[Sequence[str]]) -> None:
+    """Look for scenarios among those that passed."""
+    status = {record["id"].rpartition("::")[2]: record["status"] for record in judged.report["scenarios"]}
+    wanted = [row["SCENARIO"] for row in rows(datatable, ("SCENARIO",))]
+    assert {name: status.get(name) for name in wanted} == dict.fromkeys(wanted, "passed"), judged.said[-2000:]
