@@ -53,7 +53,7 @@ def send_from_one(sent: Sent, outbox: Outbox, number: int) -> None:
         extra_types=TYPES,
     )
 )
-def send_under_kills(
+def send_under_kills(  # noqa: PLR0913, PLR0917 - the sentence names two, the others are fixtures
     application: Application, sent: Sent, outbox: Outbox, publishers: int, number: int, measure: Callable[..., None]
 ) -> None:
     """Send from several threads; each second kill the oldest worker and start another, until all is taken."""
