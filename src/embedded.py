@@ -7,7 +7,6 @@ PATH, or any other that ``SERVER_BINARY`` names.
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from redis import Redis
 
 from connection import node_client
-from processes import ProcessGroup, tail
+from processes import Child, ProcessGroup, tail
 from server_binary import EmbeddedError, PortTakenError, answers, free_ports, server_binary
 
 Config = Mapping[str, str | int | Sequence[str]]
@@ -68,6 +67,8 @@ class Server:
         # A file, not arguments: a password in there is not for everybody who can list processes.
         self._config = self.folder / "server.conf"
         self.configure(config)
+        self.ready_at = float("inf")
+        """When it was seen to answer, as `time.monotonic` says."""
         self._process = self._start()
 
     def configure(self, config: Config) -> None:
@@ -75,7 +76,7 @@ class Server:
         lines = {"bind": "127.0.0.1", "port": self.port, "dir": str(self.folder), **config}
         self._config.write_text("".join(f"{name} {_quoted(value)}\n" for name, value in lines.items()))
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> Child:
         """Start the process."""
         self._log_begin = self._log.stat().st_size if self._log.exists() else 0
         return self._group.start([self._binary, str(self._config), *self.mode], self._log, cwd=self.folder)
@@ -115,6 +116,7 @@ class Server:
             if time.monotonic() > deadline:
                 raise EmbeddedError(f"port {self.port} does not answer after {timeout:g} s:\n{self.log_tail(15)}")
             time.sleep(0.001)
+        self.ready_at = time.monotonic()
 
     def _says(self, words: str) -> bool:
         """Tell whether the process that runs now, or ran last, has logged some words."""
