@@ -31,6 +31,9 @@ USERS = "users.acl"
 EVERYBODY = b"user default on nopass sanitize-payload ~* &* +@all\n"
 """What a server has without a list of users."""
 
+FEWEST = 3
+"""Primaries of a quick cluster: one of two takes itself for a minority at its boot (Valkey 9.1)."""
+
 BOOT: Config = {"hz": 100, "cluster-require-full-coverage": "no", "cluster-node-timeout": 160}
 """Until a cluster is ready: replication starts at a tick of the server's clock, and gossip comes every half timeout."""
 
@@ -52,8 +55,8 @@ class Plan:
 
     @property
     def can_be_quick(self) -> bool:
-        """Whether the quick way is open: it has users of its own, and a lone primary would boot as down."""
-        return self.primaries > 1 and not OWN_USERS & self.config.keys()
+        """Whether the quick way is open: it has users of its own, and needs a majority without the node that boots."""
+        return self.primaries >= FEWEST and not OWN_USERS & self.config.keys()
 
     def directives(self, index: int) -> dict[str, str | int | Sequence[str]]:
         """Return the configuration of node `index`."""

@@ -76,6 +76,8 @@ class Server:
         # A file, not arguments: a password in there is not for everybody who can list processes.
         self._config = self.folder / "server.conf"
         self.configure(config)
+        self.ready_at = float("inf")
+        """When it was seen to answer, as `time.monotonic` says."""
         self._process = self._start()
 
     def configure(self, config: Config) -> None:
@@ -126,6 +128,7 @@ class Server:
             if time.monotonic() > deadline:
                 raise EmbeddedError(f"port {self.port} does not answer after {timeout:g} s:\n{self.log_tail(15)}")
             time.sleep(0.001)
+        self.ready_at = time.monotonic()
 
     def _says(self, words: str) -> bool:
         """Tell whether the process that runs now, or ran last, has logged some words."""

@@ -24,7 +24,7 @@ class Beat:
 
     def _start(self) -> Child:
         """Start the process."""
-        options = ["--schedule", str(self._schedule), "--pidfile=", "--loglevel", "INFO"]
+        options = ["--schedule", str(self._schedule), "--pidfile=", "--loglevel", "DEBUG"]
         arguments = ["-A", "worker", "beat", *options]
         return self._group.start_python(
             "celery", arguments, self._log, cwd=Path(__file__).parent, env=self._environment
@@ -39,6 +39,10 @@ class Beat:
     def starts(self) -> int:
         """Return how often it has come as far as its timetable."""
         return self.log_tail(1000).count("beat: Starting...")
+
+    def sleeps_after_sending(self) -> bool:
+        """Tell whether it has sent a task, done with it all that it does, and waits for the next."""
+        return "Waking up in" in self.log_tail(1000).rpartition("Sending due task")[2]
 
     def log_tail(self, lines: int = 40) -> str:
         """Return the last `lines` of its log."""

@@ -90,7 +90,7 @@ def restart_beat(beats: Beats, how: str) -> None:
     """Wait for the first task, and end the beat."""
     beats.sent(1)
     # It has been sent, but the beat may not have noted it yet; that moment is not the subject.
-    time.sleep(0.3)
+    eventually(beats.running[0].sleeps_after_sending, within=PATIENCE, every=0.01)
     beats.running[0].restart(kill=how == "killed")
     eventually(lambda: beats.running[0].starts() == 2, within=PATIENCE, every=0.01)  # noqa: PLR2004 - the second start
     beats.back = time.time()

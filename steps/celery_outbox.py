@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from pytest_bdd import given, parsers, then, when
+from pytest_bdd import parsers, then, when
 
 from dead_letter import letters
 from fixtures.waiting import eventually, seconds_until
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fixtures.measurements import Bound
-    from steps.celery_delivery import Application
-    from steps.celery_worker import Sent
+    from fixtures.sent import Sent
+    from steps.celery_application import Application
     from steps.vocabulary import Duration
 
 PATIENCE = 60.0
@@ -37,13 +37,6 @@ def send_orders(sent: Sent, numbers: Sequence[str]) -> None:
     """Send orders as a sender does that keeps no results."""
     for number in numbers:
         sent.app.send_task("worker.order", [number], ignore_result=True)
-
-
-@given(parsers.cfparse("{number:Count} workers beside it", extra_types=TYPES))
-def start_more(application: Application, number: int) -> None:
-    """Start more workers of the same application."""
-    with ThreadPoolExecutor(number) as pool:
-        list(pool.map(lambda _: application.start_worker(), range(number)))
 
 
 @when(parsers.cfparse("{number:Count} order is written down and sent", extra_types=TYPES))

@@ -11,7 +11,7 @@ from pytest_bdd import given, parsers, then, when
 
 from steps.tuning import Site, report
 from steps.vocabulary import TYPES, bound, rows
-from tuning import sharing
+from tuning import connecting, sharing
 from tuning.bulk import bulk, write_bulk
 from tuning.compare import compare
 
@@ -22,6 +22,7 @@ Table = Sequence[Sequence[str]]
 
 WAYS: dict[str, Callable[[Any, Sequence[str]], object]] = {
     "GET key after key": sharing.read_each,
+    "GET, a new client each time": connecting.cluster_each_time,
     "the client's pipeline": sharing.read_by_pipeline,
     "the client's pipeline, a tag": sharing.read_tagged_by_pipeline,
     "one pipeline a node": sharing.read_by_node,

@@ -1,3 +1,4 @@
+@audit
 Feature: The broker is set up as a broker
   A broker that evicts loses tasks without a word, and one that keeps nothing on disk loses them when it
   restarts. Celery sees neither: its senders got their answer. Both are settings, and can be read.

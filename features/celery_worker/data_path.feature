@@ -1,3 +1,4 @@
+@audit
 Feature: What goes to the broker comes out of it
   A task is a value in a list, and a result is a message on a channel. What drops one in a thousand of them
   between sender and server loses orders, and nothing logs it.

@@ -1,3 +1,4 @@
+@audit
 Feature: The cache is set up as a cache
   A server that was installed with its defaults has no memory limit, evicts nothing and writes its data
   to disk. As a cache it works for weeks and then takes its machine down. None of this needs traffic to be

@@ -1,3 +1,4 @@
+@audit
 Feature: What goes into the cache comes out of it
   Between an application and its cache stand proxies, load balancers, TLS terminators and client libraries.
   Each can drop, shorten, reorder or delay what passes, and most of what it changes looks like a miss.

@@ -1,3 +1,4 @@
+@audit
 Feature: The cluster is set up to survive
   Settings of a cluster matter on the day a machine dies, and nobody reads them on any other day.
   `practices.toml` changes a bound.

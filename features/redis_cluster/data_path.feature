@@ -1,3 +1,4 @@
+@audit
 Feature: What goes into the cluster comes out of it
   A cluster answers for many machines. One of them that loses or changes what it acknowledged spoils a share
   of all keys, and which share nobody knows.
