@@ -10,7 +10,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, settings
+from hypothesis import given as for_all
 from hypothesis import strategies as st
 from pytest_bdd import parsers, then
 
@@ -81,7 +82,7 @@ def fuzz_texts(number: int) -> None:
     """Hand texts to what reads URLs."""
 
     @settings(max_examples=number, **QUIET)
-    @given(NEARLY_URLS)
+    @for_all(NEARLY_URLS)
     def holds(url: str) -> None:
         _check_line(_refusal(url, connects=False))
 
@@ -98,7 +99,7 @@ def fuzz_urls(number: int, limit: Duration) -> None:
     """Connect to where nobody is."""
 
     @settings(max_examples=number, **QUIET)
-    @given(URLS)
+    @for_all(URLS)
     @example(f"redis://:{PASSWORD}@{'x' * 70}:1")
     def holds(url: str) -> None:
         begun = time.monotonic()
@@ -122,7 +123,7 @@ def fuzz_options(number: int, request: pytest.FixtureRequest) -> None:
     flags = dict.fromkeys(("keep_stack", "allow_disruption"), st.booleans())
 
     @settings(max_examples=number, **QUIET)
-    @given(st.fixed_dictionaries({**urls, **others, **flags}))
+    @for_all(st.fixed_dictionaries({**urls, **others, **flags}))
     def holds(given_options: dict[str, Any]) -> None:
         config: Any = SimpleNamespace(option=SimpleNamespace(**given_options), getini=request.config.getini)
         try:
@@ -143,7 +144,7 @@ def fuzz_runs(number: int, tmp_path: Path) -> None:
     """Run pytest with some of them."""
 
     @settings(max_examples=number, **QUIET)
-    @given(NEARLY_URLS.filter(lambda url: url and "\0" not in url and _refusal(url, connects=False)))
+    @for_all(NEARLY_URLS.filter(lambda url: url and "\0" not in url and _refusal(url, connects=False)))
     def holds(url: str) -> None:
         command = [sys.executable, "-m", "pytest", "features", f"--cache-url={url}", "--report", str(tmp_path)]
         ended = subprocess.run(
