@@ -3,8 +3,8 @@ Feature: A parted network leaves one primary a slot
   would be thrown away when the network heals.
 
   Rule: Only the side with most primaries goes on
-    Redis 7.0 replaced a primary that was cut off after up to 2.9 seconds on an idle machine, with a node timeout of half a
-    second, and one that was killed after 2: so here it has a second more.
+    Redis 7.0 replaced a primary that was cut off after up to 2.9 seconds on an idle machine, with a node timeout of
+    half a second, and one that was killed after 2: so here it has a second more.
 
     @core @disruptive
     Scenario: a primary that hears nobody stops, is replaced, and follows when the network heals
