@@ -18,13 +18,16 @@ TOO_WIDE = 0.4
 
 
 def rounds_of(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Run every way once a round, so that whatever else the machine does meets all of them; show the progress."""
+    """Run every way once a round, so that whatever else the machine does meets all; a terminal shows the progress."""
     seen: dict[str, list[float]] = {name: [] for name in ways}
+    shown = sys.stderr.isatty()
     for index in range(rounds):
         for name, way in ways.items():
-            print(f"\r\033[Kround {index + 1} of {rounds}: {name}", end="", file=sys.stderr, flush=True)
+            if shown:
+                print(f"\r\033[Kround {index + 1} of {rounds}: {name}", end="", file=sys.stderr, flush=True)
             seen[name].append(way())
-    print("\r\033[K", end="", file=sys.stderr, flush=True)
+    if shown:
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
     return seen
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_bdd import given, parsers, then, when
 
+from fixtures.housekeeping import on_server
 from fixtures.waiting import eventually
 from steps.vocabulary import TYPES, rows
 
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
 
     from fixtures.deployments import Broker, Private
     from fixtures.measurements import Bound
-    from steps.celery_worker import Sent
+    from fixtures.sent import Sent
     from steps.vocabulary import Duration
 
 
 def key_of(result: AsyncResult) -> str:
     """Return the key of a result."""
-    return f"celery-task-meta-{result.id}"
+    return on_server(f"celery-task-meta-{result.id}")
 
 
 @given("a broker of its own with a worker whose results expire after 1 second", target_fixture="broker")
