@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from steps.vocabulary import bound
-from tuning.compare import Comparison, compare
+from tuning.compare import Comparison, compare_by
 
 
 def hold(
@@ -14,11 +14,11 @@ def hold(
 ) -> None:
     """Hold what two ways take against a row, and what they take of this thread's processor time, if it claims that."""
     rounds = int(row.get("ROUNDS", "5"))
-    report(measure, row, compare(naive, tuned, rounds=rounds))
+    wall, client = compare_by([time.perf_counter, time.thread_time], naive, tuned, rounds=rounds)
+    report(measure, row, wall)
     if less := row.get("LESS PROCESSOR TIME"):
-        seen = compare(naive, tuned, rounds=rounds, clock=time.thread_time)
         name = f"{row['TUNED']}: less processor time of the client"
-        measure(name, unit="times", bound=bound(less), seen=round(seen.ratio, 2))
+        measure(name, unit="times", bound=bound(less), seen=round(client.ratio, 2))
 
 
 def report(measure: Callable[..., None], row: dict[str, str], seen: Comparison) -> None:

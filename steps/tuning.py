@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_bdd import given, parsers, then
 from redis import Redis
 
+from fixtures.engine_needs import need_command
 from steps._ratios import hold
 from steps.vocabulary import TYPES, bound, rows
 from tuning import connecting, many_keys, one_command, parsing, pipelining, sizes
@@ -110,6 +111,8 @@ def check_counts(server: Server, site: Site, datatable: Table, measure: Callable
     observer = server.client()
     columns = ("COMMANDS", "READS", "CONNECTIONS", "SENT")
     for row in rows(datatable, ["WAY"], columns):
+        if row["WAY"] == "a function":
+            need_command(server, "FCALL", "functions, as servers have from version 7.0 on")
         with ExitStack() as stack:
             way = prepared(row["WAY"], site, stack)
             way(site.keys[:2])

@@ -67,7 +67,13 @@ Feature: Round trips are saved
         | WAY             | COMMANDS     | READS        |
         | WATCH, GET, SET | at least 500 | exactly 300  |
         | a script        | at most 300  | exactly 100  |
-        | a function      | at most 300  | exactly 100  |
+
+    Scenario: a function does the same, and needs no client to bring it
+      Given a server of its own
+      And 100 values of 1 bytes on it
+      Then the server counts for these ways
+        | WAY        | COMMANDS    | READS       |
+        | a function | at most 300 | exactly 100 |
 
     Scenario: what is not needed is not sent
       Given a server of its own
