@@ -90,7 +90,7 @@ def fuzz_texts(number: int) -> None:
 
 @then(
     parsers.cfparse(
-        "each of {number:Count} URLs at which nothing answers is refused within {limit:Duration}, in one line without its password",
+        "each of {number:Count} URLs where nobody is gets one line within {limit:Duration}, without its password",
         extra_types=TYPES,
     )
 )

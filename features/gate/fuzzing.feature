@@ -8,7 +8,7 @@ Feature: Whatever somebody types, it is used or refused in one line
       Then each of 300 texts that are nearly URLs is taken, or refused in one line without its password
 
     Scenario: any URL that is taken, where nothing answers
-      Then each of 40 URLs at which nothing answers is refused within 5 seconds, in one line without its password
+      Then each of 40 URLs where nobody is gets one line within 5 seconds, without its password
 
   Rule: An option is used, or refused with its reason
 
