@@ -1,4 +1,4 @@
-"""Which known defects of deployments are noticed, by whom: this gate, ``redis-cli --cluster check``, the server's doctors.
+"""Who notices which defect of a deployment: this gate, ``redis-cli --cluster check``, or the doctors of the server.
 
 Each defect of features/gate/refusals.feature is built on embedded servers, and each tool looks at it as at somebody's
 deployment. The gate must name the defect in the scenario that should see it. ``redis-cli`` counts when it ends with an

@@ -72,10 +72,7 @@ def _check_line(line: str) -> None:
 
 
 @then(
-    parsers.cfparse(
-        "each of {number:Count} texts that are nearly URLs is taken, or refused in one line without its password",
-        extra_types=TYPES,
-    )
+    parsers.cfparse("each of {number:Count} texts that are nearly URLs is taken, or gets one line", extra_types=TYPES)
 )
 def fuzz_texts(number: int) -> None:
     """Hand texts to what reads URLs."""
@@ -88,12 +85,7 @@ def fuzz_texts(number: int) -> None:
     holds()
 
 
-@then(
-    parsers.cfparse(
-        "each of {number:Count} URLs where nobody is gets one line within {limit:Duration}, without its password",
-        extra_types=TYPES,
-    )
-)
+@then(parsers.cfparse("each of {number:Count} URLs of nobody gets one line within {limit:Duration}", extra_types=TYPES))
 def fuzz_urls(number: int, limit: Duration) -> None:
     """Connect to where nobody is."""
 
@@ -110,7 +102,7 @@ def fuzz_urls(number: int, limit: Duration) -> None:
     holds()
 
 
-@then(parsers.cfparse("each of {number:Count} sets of options is taken, or refused in one line", extra_types=TYPES))
+@then(parsers.cfparse("each of {number:Count} sets of options is taken, or gets one line", extra_types=TYPES))
 def fuzz_options(number: int, request: pytest.FixtureRequest) -> None:
     """Hand values to what checks options."""
     value = st.one_of(
@@ -133,12 +125,7 @@ def fuzz_options(number: int, request: pytest.FixtureRequest) -> None:
     holds()
 
 
-@then(
-    parsers.cfparse(
-        '{number:Count} runs with URLs that were made up end with exit code 4, one line, and the verdict "error"',
-        extra_types=TYPES,
-    )
-)
+@then(parsers.cfparse("{number:Count} runs with URLs that were made up end in one line each", extra_types=TYPES))
 def fuzz_runs(number: int, tmp_path: Path) -> None:
     """Run pytest with some of them."""
 
