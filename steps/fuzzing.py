@@ -9,8 +9,9 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, settings
 from hypothesis import strategies as st
 from pytest_bdd import parsers, then
 
@@ -78,7 +79,7 @@ def fuzz_texts(number: int) -> None:
     """Hand texts to what reads URLs."""
 
     @settings(max_examples=number, **QUIET)
-    @given(NEARLY_URLS)
+    @hypothesis.given(NEARLY_URLS)
     def holds(url: str) -> None:
         _check_line(_refusal(url, connects=False))
 
@@ -90,7 +91,7 @@ def fuzz_urls(number: int, limit: Duration) -> None:
     """Connect to where nobody is."""
 
     @settings(max_examples=number, **QUIET)
-    @given(URLS)
+    @hypothesis.given(URLS)
     @example(f"redis://:{PASSWORD}@{'x' * 70}:1")
     def holds(url: str) -> None:
         begun = time.monotonic()
@@ -114,7 +115,7 @@ def fuzz_options(number: int, request: pytest.FixtureRequest) -> None:
     flags = dict.fromkeys(("keep_stack", "allow_disruption"), st.booleans())
 
     @settings(max_examples=number, **QUIET)
-    @given(st.fixed_dictionaries({**urls, **others, **flags}))
+    @hypothesis.given(st.fixed_dictionaries({**urls, **others, **flags}))
     def holds(given_options: dict[str, Any]) -> None:
         config: Any = SimpleNamespace(option=SimpleNamespace(**given_options), getini=request.config.getini)
         try:
@@ -130,7 +131,7 @@ def fuzz_runs(number: int, tmp_path: Path) -> None:
     """Run pytest with some of them."""
 
     @settings(max_examples=number, **QUIET)
-    @given(NEARLY_URLS.filter(lambda url: url and "\0" not in url and _refusal(url, connects=False)))
+    @hypothesis.given(NEARLY_URLS.filter(lambda url: url and "\0" not in url and _refusal(url, connects=False)))
     def holds(url: str) -> None:
         command = [sys.executable, "-m", "pytest", "features", f"--cache-url={url}", "--report", str(tmp_path)]
         ended = subprocess.run(
