@@ -14,6 +14,7 @@ pytest_plugins = [
     "fixtures.spec_check",
     "fixtures.feature_files",
     "fixtures.turns",
+    "fixtures.forks",
     "fixtures.stacks",
     "fixtures.sample_tree",
     "fixtures.addresses",

@@ -13,7 +13,7 @@ import sys
 from command_line import UsageError, run
 
 RIGHTS: dict[str, tuple[str, ...]] = {
-    "connect": ("hello", "ping"),
+    "connect": ("ping",),
     "send a task": ("multi", "exec", "sadd", "smembers", "lpush"),
     "take a task, and note that it is taken and done": ("brpop", "zadd", "hset", "hdel", "zrem"),
     "deliver again what nobody finished": ("set", "watch", "hget", "rpush"),
@@ -21,7 +21,7 @@ RIGHTS: dict[str, tuple[str, ...]] = {
     "wait for a result, forget it": ("subscribe", "unsubscribe", "del"),
     "end a chord": ("zcount", "zrange", "expire"),
     "control workers": ("psubscribe", "llen", "srem"),
-    "clear away the queues of replies": ("evalsha", "script|load", "script|exists", "time", "zrangebyscore"),
+    "clear away the queues of replies": ("evalsha", "script|load", "script|exists", "time", "zrangebyscore", "exists"),
 }
 """The commands, by what needs them; without one of them, that fails."""
 

@@ -6,8 +6,8 @@ PATH, or any other that ``SERVER_BINARY`` names.
 
 from __future__ import annotations
 
+import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,8 +15,8 @@ from typing import Any
 from redis import Redis
 
 from connection import node_client
-from processes import ProcessGroup, tail
-from server_binary import EmbeddedError, PortTakenError, answers, free_ports, server_binary
+from processes import Child, ProcessGroup, tail
+from server_binary import EmbeddedError, PortTakenError, answers, free_ports, knows, server_binary
 
 Config = Mapping[str, str | int | Sequence[str]]
 """Directives of ``redis.conf``; a sequence is a directive with several arguments."""
@@ -35,6 +35,12 @@ BROKER: Config = {
 
 START_TIMEOUT = 10.0
 """Seconds until a server that does not answer counts as failed; one answers in 0.05 s when the machine is quiet."""
+
+LATER = ("cluster-port", "enable-debug-command")
+"""Directives of Redis 7.0; before, the bus had a node's port + 10000 and DEBUG was always allowed."""
+
+ROOM = 2**20
+"""Bytes that must be left where scratch folders go: a server that cannot write its log ends without a word."""
 
 READY = "Ready to accept connections"
 """What a server logs when it has loaded its data and has its port."""
@@ -61,8 +67,10 @@ class Server:
         """Start a server with `config` in `group`; `wait_ready` or `start_server` make sure that it answers.
 
         Raises:
-            EmbeddedError: there is no server program.
+            EmbeddedError: there is no server program, no free port, or no room for its files.
         """
+        if shutil.disk_usage(group.folder).free < ROOM:
+            raise EmbeddedError(f"less than 1 MiB is left in {group.folder.parent}")
         self.port = port or free_ports(1)[0]
         self.address = f"127.0.0.1:{self.port}"
         self.folder = group.folder / str(self.port)
@@ -74,14 +82,19 @@ class Server:
         # A file, not arguments: a password in there is not for everybody who can list processes.
         self._config = self.folder / "server.conf"
         self.configure(config)
+        self.ready_at = float("inf")
+        """When it was seen to answer, as `time.monotonic` says."""
         self._process = self._start()
 
     def configure(self, config: Config) -> None:
         """Write the directives that the process reads when it starts; one that runs already does not see them."""
-        lines = {"bind": "127.0.0.1", "port": self.port, "dir": str(self.folder), **config}
+        asked = {name: config[name] for name in LATER if name in config}
+        unknown = {name for name, value in asked.items() if not knows(self._binary, f"{name} {value}")}
+        usual: Config = {"bind": "127.0.0.1", "port": self.port, "dir": str(self.folder)}
+        lines = {name: value for name, value in {**usual, **config}.items() if name not in unknown}
         self._config.write_text("".join(f"{name} {_quoted(value)}\n" for name, value in lines.items()))
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> Child:
         """Start the process."""
         self._log_begin = self._log.stat().st_size if self._log.exists() else 0
         return self._group.start([self._binary, str(self._config), *self.mode], self._log, cwd=self.folder)
@@ -121,6 +134,7 @@ class Server:
             if time.monotonic() > deadline:
                 raise EmbeddedError(f"port {self.port} does not answer after {timeout:g} s:\n{self.log_tail(15)}")
             time.sleep(0.001)
+        self.ready_at = time.monotonic()
 
     def _says(self, words: str) -> bool:
         """Tell whether the process that runs now, or ran last, has logged some words."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from subprocess import Popen
 
-from processes import ProcessGroup, tail
+from processes import Child, ProcessGroup, tail
 
 END_TIMEOUT = 20.0
 """Seconds in which a beat that is asked to end does so."""
@@ -24,11 +22,13 @@ class Beat:
         self._schedule, self._log = group.folder / name, group.folder / f"{name}.log"
         self._process = self._start()
 
-    def _start(self) -> Popen[bytes]:
+    def _start(self) -> Child:
         """Start the process."""
-        options = ["--schedule", str(self._schedule), "--pidfile=", "--loglevel", "INFO"]
-        command = [sys.executable, "-m", "celery", "-A", "worker", "beat", *options]
-        return self._group.start(command, self._log, cwd=Path(__file__).parent, env=self._environment)
+        options = ["--schedule", str(self._schedule), "--pidfile=", "--loglevel", "DEBUG"]
+        arguments = ["-A", "worker", "beat", *options]
+        return self._group.start_python(
+            "celery", arguments, self._log, cwd=Path(__file__).parent, env=self._environment
+        )
 
     def restart(self, *, kill: bool) -> None:
         """End it with SIGTERM, or at once with SIGKILL, and start it again with its schedule file."""
@@ -39,6 +39,10 @@ class Beat:
     def starts(self) -> int:
         """Return how often it has come as far as its timetable."""
         return self.log_tail(1000).count("beat: Starting...")
+
+    def sleeps_after_sending(self) -> bool:
+        """Tell whether it has sent a task, done with it all that it does, and waits for the next."""
+        return "Waking up in" in self.log_tail(1000).rpartition("Sending due task")[2]
 
     def log_tail(self, lines: int = 40) -> str:
         """Return the last `lines` of its log."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from subprocess import Popen, TimeoutExpired
+from subprocess import TimeoutExpired
 
 from processes import ProcessGroup, tail
 from server_binary import EmbeddedError
@@ -32,21 +31,9 @@ class WorkerProcess:
         self._log = group.folder / f"{name}.log"
         # Without the three, a worker consumes after 0.4 s instead of 1.4: a single one has no neighbours to meet.
         quiet = ("--without-mingle", "--without-gossip", "--without-heartbeat")
-        command = [
-            sys.executable,
-            "-m",
+        self._process = group.start_python(
             "celery",
-            "-A",
-            "worker",
-            "worker",
-            "-n",
-            self.name,
-            "-l",
-            "INFO",
-            *quiet,
-        ]
-        self._process: Popen[bytes] = group.start(
-            command,
+            ["-A", "worker", "worker", "-n", self.name, "-l", "INFO", *quiet],
             self._log,
             cwd=Path(__file__).parent,
             env={**os.environ, **DEFAULTS, "BROKER_URL": broker_url, **environment},

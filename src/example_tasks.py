@@ -72,6 +72,12 @@ def stamp(self: Task, seconds: float = 0.0) -> dict[str, Any]:
     return {"worker": self.request.hostname, "pid": os.getpid(), "begun": begun, "waited": waited}
 
 
+@shared_task(name="worker.echo")
+def echo(value: Any) -> Any:
+    """Return what it was given."""
+    return value
+
+
 @shared_task(bind=True, name="worker.limited", rate_limit="10/s")
 def limited(self: Task) -> dict[str, Any]:
     """Return when it began; a worker begins at most ten of these a second."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 # The folder goes first: a server that still runs cannot write into a removed folder, so nothing comes back.
 _GUARD = """
@@ -33,6 +34,29 @@ def scratch_root() -> str:
     return shared_memory if os.access(shared_memory, os.W_OK) else tempfile.gettempdir()
 
 
+class Child(Protocol):
+    """A child process: what is used of `subprocess.Popen`."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+    def poll(self) -> int | None:
+        """Return its exit code, or None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end, return the exit code (subprocess.TimeoutExpired)."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Send a signal."""
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+
+
 class ProcessGroup:
     """Child processes and a scratch folder that are gone when this object is closed or this process ends."""
 
@@ -50,11 +74,9 @@ class ProcessGroup:
             stderr=subprocess.DEVNULL,
             process_group=0,
         )
-        self._children: list[subprocess.Popen[bytes]] = []
+        self._children: list[Child] = []
 
-    def start(
-        self, command: Sequence[str], log: Path, *, cwd: Path, env: Mapping[str, str] | None = None
-    ) -> subprocess.Popen[bytes]:
+    def start(self, command: Sequence[str], log: Path, *, cwd: Path, env: Mapping[str, str] | None = None) -> Child:
         """Start `command` in the group, in `cwd`, with its output appended to the file `log`.
 
         Raises:
@@ -64,13 +86,31 @@ class ProcessGroup:
             child = subprocess.Popen(
                 command,
                 cwd=cwd,
-                # What a killed child leaves in its temporary folder goes with the scratch folder.
-                env={**(os.environ if env is None else env), "TMPDIR": str(self.folder)},
+                env=self._environment(env),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                process_group=self._guard.pid,
+                process_group=self.number,
             )
+        return self._keep(child)
+
+    def start_python(
+        self, module: str, arguments: Sequence[str], log: Path, *, cwd: Path, env: Mapping[str, str] | None = None
+    ) -> Child:
+        """Start ``python -m module arguments`` as `start` does."""
+        return self.start([sys.executable, "-m", module, *arguments], log, cwd=cwd, env=env)
+
+    @property
+    def number(self) -> int:
+        """The process group that all children are in: the pid of its first process."""
+        return self._guard.pid
+
+    def _environment(self, env: Mapping[str, str] | None) -> dict[str, str]:
+        """Return what a child sees; what a killed one leaves in its temporary folder goes with the scratch folder."""
+        return {**(os.environ if env is None else env), "TMPDIR": str(self.folder)}
+
+    def _keep(self, child: Child) -> Child:
+        """Note a child that is to end with the group."""
         self._children.append(child)
         return child
 

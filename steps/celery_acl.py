@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
-import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from celery import chord
-from celery.exceptions import TaskRevokedError
+from celery.exceptions import CeleryError
 from celery.exceptions import TimeoutError as NoAnswerError
+from kombu.exceptions import KombuError
 from pytest_bdd import given, parsers, then, when
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, RedisError
 
 from broker_user import RIGHTS, rules
-from steps.celery_tasks import send
-from steps.celery_workflows import task
+from fixtures.celery_work import CeleryWork
+from fixtures.sent import let_go
+from publish import publisher
+from server_binary import EmbeddedError
+from steps.celery_application import SWEEP
 from steps.vocabulary import rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from embedded_worker import WorkerProcess
     from fixtures.deployments import Private
     from fixtures.embedded_stack import EmbeddedBroker
-    from steps.celery_worker import Sent
+    from fixtures.sent import Sent
 
 USER, PASSWORD = "celery", "secret"
+
+
+def broker_with_user(private: Private, prefix: str, without: str = "") -> EmbeddedBroker:
+    """Return a broker that workers and senders reach as that user only; it may lack one of its rights."""
+    settings = {"KEY_PREFIX": prefix, "WORKER_CONCURRENCY": "1", "VISIBILITY_TIMEOUT": "1", **SWEEP}
+    broker: Any = private.broker(workers=0, **settings)
+    with broker.client() as admin:
+        granted = [rule for rule in rules(prefix) if rule not in (without, f"+{without}")]
+        admin.execute_command("ACL SETUSER", USER, "reset", "on", f">{PASSWORD}", *granted)
+        admin.config_resetstat()
+    broker.url = f"redis://{USER}:{PASSWORD}@{broker.node.address}/0"
+    return broker
 
 
 @given(
@@ -34,64 +48,19 @@ USER, PASSWORD = "celery", "secret"
 )
 def have_user(private: Private, prefix: str, monkeypatch: pytest.MonkeyPatch) -> EmbeddedBroker:
     """Have a broker that workers and senders reach as that user only."""
+    # The sender reads its settings in this process.
     monkeypatch.setenv("KEY_PREFIX", prefix)
-    broker: Any = private.broker(workers=0, KEY_PREFIX=prefix, WORKER_POOL="prefork", VISIBILITY_TIMEOUT="1")
-    with broker.client() as admin:
-        admin.execute_command("ACL SETUSER", USER, "reset", "on", f">{PASSWORD}", *rules(prefix))
-        admin.config_resetstat()
-    broker.url = f"redis://{USER}:{PASSWORD}@{broker.node.address}/0"
-    return broker
-
-
-def _returned(sent: Sent, name: str, *arguments: Any, **options: Any) -> Any:
-    """Send a task and return its result."""
-    send(sent, name, arguments, **options)
-    return sent.results[-1].get(timeout=15.0)
-
-
-def _forget(sent: Sent) -> None:
-    """Delete the result of the first task."""
-    sent.results[0].forget()
-
-
-def _end(sent: Sent) -> None:
-    """End a task that runs."""
-    send(sent, "sleep", [30])
-    sent.app.control.revoke(sent.results[-1].id, terminate=True)
-    with pytest.raises(TaskRevokedError):
-        sent.results[-1].get(timeout=15.0)
-
-
-def _deliver_again(sent: Sent, broker: EmbeddedBroker) -> None:
-    """Kill the worker while it runs a task, and let another find it when its visibility timeout is over."""
-    send(sent, "sleep", [1.0])
-    with broker.client() as admin:
-        while not admin.hlen("app1:unacked"):
-            time.sleep(0.01)
-    broker.workers[-1].kill()
-    time.sleep(1.2)
-    broker.start_worker()
-    sent.results[-1].get(timeout=15.0)
+    return broker_with_user(private, prefix)
 
 
 @when("a worker with that user does all of this")
 def do_all(broker: EmbeddedBroker, sent: Sent, datatable: Sequence[Sequence[str]]) -> None:
     """Do all that Celery does on a broker, each row once."""
-    worker: WorkerProcess = broker.start_worker()
-    members = [task(sent, "add", 1, 1), task(sent, "add", 2, 2)]
-    work = {
-        "a task with a result": lambda: _returned(sent, "add", 4, 8),
-        "a task that returns its message to the queue": lambda: _returned(sent, "refuse", 1),
-        "a task that is due later": lambda: _returned(sent, "add", 4, 8, countdown=0.1),
-        "a result that is forgotten": lambda: _forget(sent),
-        "a chord": lambda: chord(members, task(sent, "total")).apply_async().get(timeout=15.0),
-        "an answer to a ping": lambda: sent.app.control.ping([worker.name], timeout=15.0),
-        "a task that is ended": lambda: _end(sent),
-        "a task of a worker that was killed": lambda: _deliver_again(sent, broker),
-    }
+    broker.start_worker()
+    acts = CeleryWork(broker, sent.app, sent.results, patience=15.0).acts()
     for row in rows(datatable, ("WORK",)):
         try:
-            assert work[row["WORK"]]() != [], f"{row['WORK']}: nothing came"
+            acts[row["WORK"]]()
         except NoAnswerError as error:
             said = broker.workers[-1].log_tail(10)
             raise AssertionError(f"{row['WORK']}: no answer in time; the last worker says\n{said}") from error
@@ -114,6 +83,47 @@ def check_all_used(broker: EmbeddedBroker) -> None:
         used = {name.removeprefix("cmdstat_") for name in admin.info("commandstats")}
     unused = sorted({command for group in RIGHTS.values() for command in group} - used)
     assert not unused, f"nothing used {unused}"
+
+
+@then(parsers.cfparse('of the rights on "{prefix}" each is needed: without it, this fails'))
+def check_each_right(
+    private: Private, prefix: str, monkeypatch: pytest.MonkeyPatch, datatable: Sequence[Sequence[str]]
+) -> None:
+    """Take each right away from a user of its own, and require that the broker refuses it and the work fails."""
+    monkeypatch.setenv("KEY_PREFIX", prefix)
+    table = rows(datatable, ("RIGHT", "WORK"))
+    assert sorted(row["RIGHT"] for row in table) == sorted(rule.removeprefix("+") for rule in rules(prefix)[1:])
+    with ThreadPoolExecutor(4) as pool:
+        seen = list(pool.map(lambda row: missing(private, prefix, row["RIGHT"], row["WORK"]), table))
+    wrong = [problem for problem in seen if problem]
+    assert not wrong, "\n".join(wrong)
+
+
+def missing(private: Private, prefix: str, right: str, work: str) -> str:
+    """Do some work without a right; return what is wrong if it succeeds, or fails for another reason, else nothing."""
+    broker = broker_with_user(private, prefix, without=right)
+    app, results = publisher(broker.url, 2.0), []
+    act = CeleryWork(broker, app, results, patience=3.0).acts()[work]
+    failure = None
+    try:
+        if work not in {"sending a task", "the start of a worker"}:
+            broker.start_worker()
+        act()
+    except (CeleryError, KombuError, RedisError, EmbeddedError, AssertionError, RuntimeError) as error:
+        failure = error
+    kind, name = {"~": ("key", ""), "&": ("channel", "")}.get(right[0], ("command", right))
+    with broker.client() as admin:
+        refused = [(entry["reason"], entry["object"]) for entry in admin.acl_log()]
+    for worker in broker.workers:
+        worker.kill()
+    for result in results:
+        let_go(result)
+    app.close()
+    if failure is None:
+        return f"without {right}, {work} does not fail; refused {refused}"
+    if not any(reason == kind and name in ("", what) for reason, what in refused):
+        return f"without {right}, {work} fails, but the broker refused {refused}: {failure}"
+    return ""
 
 
 @then(parsers.cfparse('the user is refused "{command}"'))

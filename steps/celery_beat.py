@@ -12,9 +12,9 @@ import pytest
 from pytest_bdd import given, parsers, then, when
 
 from embedded_beat import Beat
+from fixtures.forks import ForkingGroup
 from fixtures.housekeeping import on_server
 from fixtures.waiting import eventually
-from processes import ProcessGroup
 from queue_age import SENT_AT
 from steps.vocabulary import TYPES
 
@@ -32,7 +32,7 @@ PATIENCE = 30.0
 class Beats:
     """The beats of a scenario, and the queue that they send to, which nobody serves."""
 
-    group: ProcessGroup
+    group: ForkingGroup
     broker: Broker
     queue: str
     settings: dict[str, str] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Beats:
 @pytest.fixture
 def beats(broker: Broker) -> Iterator[Beats]:
     """Give a place for beats; they, and what they have sent, are gone in the end."""
-    with ProcessGroup() as group:
+    with ForkingGroup() as group:
         held = Beats(group, broker, f"practices-{secrets.token_hex(6)}")
         yield held
     with broker.client() as client:
@@ -93,7 +93,7 @@ def restart_beat(beats: Beats, how: str) -> None:
     """Wait for the first task, and end the beat."""
     beats.sent(1)
     # It has been sent, but the beat may not have noted it yet; that moment is not the subject.
-    time.sleep(0.3)
+    eventually(beats.running[0].sleeps_after_sending, within=PATIENCE, every=0.01)
     beats.running[0].restart(kill=how == "killed")
     eventually(lambda: beats.running[0].starts() == 2, within=PATIENCE, every=0.01)  # noqa: PLR2004 - the second start
     beats.back = time.time()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from fixtures.deployments import Broker
     from fixtures.measurements import Bound
-    from steps.celery_worker import Sent
+    from fixtures.sent import Sent
 
 
 @given("a queue of its own that nobody serves")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from fixtures.deployments import Broker, Private
     from fixtures.measurements import Bound
-    from steps.celery_worker import Sent
+    from fixtures.sent import Sent
 
 
 @given(

@@ -2,102 +2,25 @@
 
 from __future__ import annotations
 
-import secrets
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import pytest
-from pytest_bdd import given, parsers, then, when
+from pytest_bdd import parsers, then, when
 
-from fixtures.housekeeping import prefix_of_run
 from fixtures.waiting import eventually, seconds_until
 from steps.celery_failing import runs_of
-from steps.vocabulary import TYPES, rows
+from steps.vocabulary import TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
 
     from redis import Redis
 
-    from fixtures.deployments import Broker, Worker
+    from fixtures.deployments import Broker
     from fixtures.measurements import Bound
-    from steps.celery_worker import Sent
+    from fixtures.sent import Sent
+    from steps.celery_application import Application
     from steps.vocabulary import Duration
-
-SWEEP = {"RESTORE_INTERVAL": "0.5", "RESTORE_THROTTLE": "1"}
-"""How often workers look for what is to be delivered again, where a scenario does not say otherwise."""
-
-
-@dataclass
-class Application:
-    """An application with keys of its own on the broker, so that nobody else's tasks are delivered by its workers."""
-
-    broker: Broker
-    prefix: str
-    settings: dict[str, str] = field(default_factory=dict)
-    workers: list[Worker] = field(default_factory=list)
-    ended: float = 0.0
-    """When its worker was ended or cut off, as a `time.monotonic` reading."""
-
-    def start_worker(self) -> None:
-        """Start one more worker."""
-        self.workers.append(self.broker.start_worker(KEY_PREFIX=self.prefix, **self.settings))
-
-    def end_worker(self) -> None:
-        """Kill the first worker."""
-        self.ended = time.monotonic()
-        self.workers.pop(0).kill()
-
-
-@pytest.fixture
-def application(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Application]:
-    """Give an application whose workers and keys are gone in the end."""
-    ours = Application(broker, f"{prefix_of_run()}{secrets.token_hex(6)}:")
-    # The sender reads its settings in this process.
-    monkeypatch.setenv("KEY_PREFIX", ours.prefix)
-    yield ours
-    for worker in ours.workers:
-        worker.kill()
-    with broker.client() as client:
-        for key in client.scan_iter(f"{ours.prefix}*", count=1000):
-            client.delete(key)
-
-
-@given(
-    parsers.cfparse("a worker whose visibility timeout is {timeout:Duration}", extra_types=TYPES),
-    target_fixture="workers",
-)
-def start_with_timeout(application: Application, timeout: Duration) -> list[Worker]:
-    """Start the first worker of an application of its own; it does one task at a time."""
-    return start_with_settings(application, timeout, [["SETTING", "VALUE"], ["WORKER_POOL", "solo"]])
-
-
-@given(
-    parsers.cfparse("a worker whose visibility timeout is {timeout:Duration}, with these settings", extra_types=TYPES),
-    target_fixture="workers",
-)
-def start_with_settings(
-    application: Application, timeout: Duration, datatable: Sequence[Sequence[str]]
-) -> list[Worker]:
-    """Start the first worker of an application of its own, with further settings of ``src/worker.py``."""
-    further = {row["SETTING"]: row["VALUE"] for row in rows(datatable, ("SETTING", "VALUE"))}
-    application.settings = {"VISIBILITY_TIMEOUT": str(timeout.seconds()), **SWEEP, **further}
-    application.start_worker()
-    return application.workers
-
-
-@given("a second worker beside it")
-@when("another worker starts beside it")
-def start_another(application: Application) -> None:
-    """Start one more worker with the same settings."""
-    application.start_worker()
-
-
-@when("the first worker is killed")
-def kill_first(application: Application) -> None:
-    """End the first worker with SIGKILL."""
-    application.end_worker()
 
 
 @when("the worker that runs it is killed")
@@ -129,25 +52,12 @@ def brpops(client: Redis) -> int:
     return calls
 
 
-@when("the first worker is told to quit")
-def quit_first(application: Application) -> None:
-    """Ask the first worker for a cold shutdown."""
-    application.workers[0].quit()
-
-
 @then(parsers.cfparse("the worker is gone {bound:Bound}", extra_types=TYPES))
 def check_gone(application: Application, bound: Bound, measure: Callable[..., None]) -> None:
     """Wait for the end of the first worker, which was told to quit."""
     begun = time.monotonic()
     application.workers[0].wait_end(30.0)
     measure("until the worker ended", unit="s", bound=bound, seen=round(time.monotonic() - begun, 3))
-
-
-@when("all its workers are stopped, which lets them finish")
-def stop_all(application: Application) -> None:
-    """Ask every worker for a warm shutdown (SIGTERM), and wait for the end of what they do."""
-    while application.workers:
-        application.workers.pop(0).stop()
 
 
 @then(parsers.cfparse("it is delivered again {bound:Bound}", extra_types=TYPES))

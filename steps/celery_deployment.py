@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from fixtures.deployments import Broker, Private, Worker
     from fixtures.measurements import Bound
+    from fixtures.sent import Sent
     from steps.celery_order import Waiting
-    from steps.celery_worker import Sent
 
 
 @when(parsers.cfparse("{number:Count} more workers of its queue start", extra_types=TYPES))

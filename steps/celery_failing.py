@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fixtures.deployments import Broker, Worker
     from fixtures.measurements import Bound
-    from steps.celery_worker import Sent
+    from fixtures.sent import Sent
     from steps.vocabulary import Duration
 
 

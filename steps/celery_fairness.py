@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from fixtures.deployments import Broker, Worker
     from fixtures.measurements import Bound
+    from fixtures.sent import Sent
     from steps.celery_order import Waiting
-    from steps.celery_worker import Sent
 
 
 @then("only the first was done by that worker")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from fixtures.deployments import Broker, Private
     from fixtures.measurements import Bound
-    from steps.celery_worker import Sent
+    from fixtures.sent import Sent
 
 PAYLOAD = "x" * 10_000
 """What a task carries that fills a broker."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from fixtures.deployments import Broker, Stack, Worker
     from fixtures.measurements import Bound
-    from steps.celery_worker import Sent
+    from fixtures.sent import Sent
 
 
 @pytest.fixture(scope="session")

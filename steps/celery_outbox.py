@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from pytest_bdd import given, parsers, then, when
+from pytest_bdd import parsers, then, when
 
 from dead_letter import letters
 from fixtures.waiting import eventually, seconds_until
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fixtures.measurements import Bound
-    from steps.celery_delivery import Application
-    from steps.celery_worker import Sent
+    from fixtures.sent import Sent
+    from steps.celery_application import Application
     from steps.vocabulary import Duration
 
 PATIENCE = 60.0
@@ -39,13 +39,6 @@ def send_orders(sent: Sent, numbers: Sequence[str]) -> None:
         sent.app.send_task("worker.order", [number], ignore_result=True)
 
 
-@given(parsers.cfparse("{number:Count} workers beside it", extra_types=TYPES))
-def start_more(application: Application, number: int) -> None:
-    """Start more workers of the same application."""
-    with ThreadPoolExecutor(number) as pool:
-        list(pool.map(lambda _: application.start_worker(), range(number)))
-
-
 @when(parsers.cfparse("{number:Count} order is written down and sent", extra_types=TYPES))
 def send_from_one(sent: Sent, outbox: Outbox, number: int) -> None:
     """Write orders into the outbox, then send them."""
@@ -60,7 +53,9 @@ def send_from_one(sent: Sent, outbox: Outbox, number: int) -> None:
         extra_types=TYPES,
     )
 )
-def send_under_kills(application: Application, sent: Sent, outbox: Outbox, publishers: int, number: int) -> None:
+def send_under_kills(  # noqa: PLR0913, PLR0917 - the sentence names two, the others are fixtures
+    application: Application, sent: Sent, outbox: Outbox, publishers: int, number: int, measure: Callable[..., None]
+) -> None:
     """Send from several threads; each second kill the oldest worker and start another, until all is taken."""
     numbers = [str(order) for order in range(number)]
     outbox.add((order, "worker.order", [order]) for order in numbers)
@@ -75,6 +70,8 @@ def send_under_kills(application: Application, sent: Sent, outbox: Outbox, publi
             kills += 1
     for one in sending:
         one.result()
+    measure("workers killed", unit="", seen=kills)
+    measure("taken a second", unit="orders", seen=round(number / (time.monotonic() - begun)))
 
 
 @then(parsers.cfparse("the broker holds no task any more {bound:Bound}", extra_types=TYPES))

@@ -78,14 +78,3 @@ def check_line(said: str, words: str) -> None:
     assert words in said, f"it says: {said}"
     assert "\n" not in said, f"it says more than a line: {said}"
     assert "guessed" not in said, "it gives the password away"
-
-
-@then(parsers.cfparse("publishing {what} is refused at once, and nothing is sent"))
-def check_unserialisable(private: Private, what: str) -> None:
-    """Require a clear error for an argument that JSON does not know."""
-    values: dict[str, object] = {"a set": {1, 2}, "an object": object(), "a complex number": 1j}
-    server = private.server(BROKER)
-    with pytest.raises(TypeError, match=r"worker\.add cannot be sent: .*"):
-        publish(publisher(server.url, TIMEOUT), "worker.add", [values[what], 8])
-    with server.client() as client:
-        assert not client.exists("celery"), "something was sent"

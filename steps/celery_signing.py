@@ -19,7 +19,7 @@ from steps.celery_tasks import TASK_TYPES
 
 if TYPE_CHECKING:
     from fixtures.deployments import Broker, Private
-    from steps.celery_worker import Sent
+    from fixtures.sent import Sent
 
 
 @pytest.fixture

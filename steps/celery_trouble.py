@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from fixtures.deployments import Broker, Private, Worker
     from fixtures.measurements import Bound
-    from steps.celery_delivery import Application
-    from steps.celery_worker import Sent
+    from fixtures.sent import Sent
+    from steps.celery_application import Application
     from steps.vocabulary import Duration
 
 

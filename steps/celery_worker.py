@@ -7,48 +7,20 @@ import os
 import socket
 import time
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from pytest_bdd import given, parsers, then, when
 
 from fixtures.measurements import Bound
+from fixtures.sent import Sent, let_go
 from steps.vocabulary import TYPES, assert_table, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from celery import Celery
-    from celery.result import AsyncResult
-
     from fixtures.deployments import Broker, Worker
     from steps.vocabulary import Duration
-
-
-@dataclass
-class Sent:
-    """The tasks that a scenario sent, and what came back."""
-
-    app: Celery
-    results: list[AsyncResult] = field(default_factory=list)
-    seconds: float = 0.0
-    """How long the last sending took."""
-    values: list[Any] = field(default_factory=list)
-
-    def send(self, task: str, *arguments: object) -> None:
-        """Send a task of src/worker.py."""
-        begun = time.monotonic()
-        self.results.append(self.app.send_task(f"worker.{task}", arguments))
-        self.seconds = time.monotonic() - begun
-
-    def wait(self, within: float) -> None:
-        """Wait for every result that is still out, `within` seconds for all together."""
-        deadline = time.monotonic() + within
-        for result in self.results[len(self.values) :]:
-            # Takes what has come already; `get` alone would wait up to 1 s for another message: see results.feature.
-            result.ready()
-            self.values.append(result.get(timeout=max(0.0, deadline - time.monotonic())))
 
 
 @pytest.fixture
@@ -62,8 +34,7 @@ def sent(broker: Broker) -> Iterator[Sent]:
     yield tasks
     for result in tasks.results:
         result.forget()
-        # A result that outlives its broker, as the traceback of a failure makes it, would look for it when it dies.
-        result.backend = None
+        let_go(result)
     app.close()
 
 

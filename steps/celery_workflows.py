@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from celery.canvas import Signature
 
     from fixtures.measurements import Bound
-    from steps.celery_worker import Sent
+    from fixtures.sent import Sent
 
 
 def task(sent: Sent, name: str, *arguments: Any) -> Signature:

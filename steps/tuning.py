@@ -12,7 +12,7 @@ from pytest_bdd import given, parsers, then
 from redis import Redis
 
 from steps.vocabulary import TYPES, bound, rows
-from tuning import connecting, many_keys, one_command, pipelining
+from tuning import connecting, many_keys, one_command, parsing, pipelining, sizes
 from tuning.asking_at_once import tasks_of
 from tuning.compare import Comparison, compare
 from tuning.counters import counted
@@ -39,10 +39,17 @@ WAYS: dict[str, Callable[[Any, Sequence[str]], object]] = {
     "SET with EX": one_command.set_with_ttl,
     "WATCH, GET, SET": one_command.read_modify_write,
     "a script": one_command.by_script,
+    "a function": one_command.by_function,
+    "GET without hiredis": parsing.without_hiredis,
 }
 """The ways that features name; naive and tuned ones stand side by side in src/tuning/."""
 
-PREPARED = {"asyncio, 1 task": partial(tasks_of, tasks=1), "asyncio, 20 tasks": tasks_of}
+PREPARED = {
+    "asyncio, 1 task": partial(tasks_of, tasks=1),
+    "asyncio, 20 tasks": tasks_of,
+    "GET of a whole document": sizes.whole_document,
+    "HGET of one field": sizes.one_field,
+}
 """Ways that need something made ready, which is not timed: from a client to a function of keys."""
 
 
@@ -93,12 +100,14 @@ def move_away(site: Site, delay: Duration) -> Iterator[Site]:
 def check_counts(server: Server, site: Site, datatable: Table, measure: Callable[..., None]) -> None:
     """Try each way once, warmed up, and hold what the server counted against the table."""
     observer = server.client()
-    for row in rows(datatable, ["WAY"], ["COMMANDS", "READS", "CONNECTIONS"]):
-        way = WAYS[row["WAY"]]
-        way(site.client, site.keys[:2])
-        with counted(observer) as cost:
-            way(site.client, site.keys)
-        for column in [name for name in ("COMMANDS", "READS", "CONNECTIONS") if row.get(name)]:
+    columns = ("COMMANDS", "READS", "CONNECTIONS", "SENT")
+    for row in rows(datatable, ["WAY"], columns):
+        with ExitStack() as stack:
+            way = prepared(row["WAY"], site, stack)
+            way(site.keys[:2])
+            with counted(observer) as cost:
+                way(site.keys)
+        for column in [name for name in columns if row.get(name)]:
             seen = getattr(cost, column.lower())
             measure(f"{row['WAY']}: {column.lower()}", unit="", bound=bound(row[column]), seen=seen)
 

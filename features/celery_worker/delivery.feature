@@ -79,3 +79,11 @@ Feature: A task survives the worker that had it
         | interval | throttle | bound                     |
         | 0.5      | 1        | within 4 seconds          |
         | 0.5      | 10       | between 2 and 8 seconds   |
+
+  Rule: Whatever happens to a worker, each task runs as often as it should
+    Events are sending, sending for later, calling back, and the worker's end, at once or in order, in any order.
+
+    @disruptive @waits
+    Scenario: any history of a worker
+      Given a broker of its own with a worker that remembers and delivers again after 1 second
+      Then in 3 histories of up to 10 events every task runs as often as it should

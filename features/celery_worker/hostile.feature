@@ -13,6 +13,19 @@ Feature: What others put into the queue does no harm
       And the first task is still "PENDING"
       And the worker's log says "Refusing to deserialize untrusted content of type pickle"
 
+  Rule: What does not decode is dropped
+
+    @known_limit
+    Scenario: an object that looks like one of kombu's own never reaches its task, and nobody is told
+      kombu writes what JSON does not know, such as a date, as an object with `__type__` and `__value__`, and takes any
+      other object with both for that. What users typed in is sent as a text: a JSON document inside of JSON.
+
+      Given a broker with its worker
+      When the task "echo" is sent with [{"__type__": "x", "__value__": 1}]
+      Then the worker still does its work within 10 seconds
+      And the first task is still "PENDING"
+      And the worker's log says "Unsupported type"
+
   Rule: Only who holds the key can give orders
 
     @disruptive

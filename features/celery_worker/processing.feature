@@ -25,6 +25,12 @@ Feature: A task is processed by the worker
         | 42     |
         | -0.5   |
 
+  Rule: What is sent arrives as it was sent
+
+    Scenario: any value of JSON survives the way to the worker and back
+      Given a broker with its worker
+      Then each of 100 values of JSON comes back as it was sent
+
   Rule: A task that fails says why
 
     Scenario: the error of a task reaches whoever waits for it

@@ -13,11 +13,55 @@ Feature: The broker trusts nobody more than it must
         | a task that is due later                     |
         | a result that is forgotten                   |
         | a chord                                      |
+        | what a process that is gone has left         |
         | an answer to a ping                          |
         | a task that is ended                         |
         | a task of a worker that was killed           |
       Then the broker refused none of its commands
       And every right was used
+
+    @slow
+    Scenario: without any one of the rights something fails
+      Each is taken away from a user of its own.
+
+      Then of the rights on "app1:" each is needed: without it, this fails
+        | RIGHT                   | WORK                                         |
+        | ping                    | sending a task                               |
+        | multi                   | sending a task                               |
+        | exec                    | sending a task                               |
+        | sadd                    | sending a task                               |
+        | lpush                   | sending a task                               |
+        | smembers                | an answer to a ping                          |
+        | brpop                   | a task with a result                         |
+        | zadd                    | a task with a result                         |
+        | hset                    | a task with a result                         |
+        | hdel                    | a task that returns its message to the queue |
+        | zrem                    | a task that returns its message to the queue |
+        | set                     | a task with a result                         |
+        | watch                   | a task that returns its message to the queue |
+        | hget                    | a task that returns its message to the queue |
+        | rpush                   | a task that returns its message to the queue |
+        | get                     | a task with a result                         |
+        | setex                   | a task with a result                         |
+        | publish                 | a task with a result                         |
+        | subscribe               | a task with a result                         |
+        | unsubscribe             | a chord                                      |
+        | del                     | a result that is forgotten                   |
+        | zcount                  | a chord                                      |
+        | zrange                  | a chord                                      |
+        | expire                  | a chord                                      |
+        | psubscribe              | an answer to a ping                          |
+        | llen                    | a task with a result                         |
+        | srem                    | an answer to a ping                          |
+        | evalsha                 | an answer to a ping                          |
+        | script\|load            | an answer to a ping                          |
+        | script\|exists          | what a process that is gone has left         |
+        | time                    | an answer to a ping                          |
+        | zrangebyscore           | what a process that is gone has left         |
+        | exists                  | what a process that is gone has left         |
+        | ~app1:*                 | sending a task                               |
+        | &app1:*                 | a task with a result                         |
+        | &app1:/0.celery.pidbox  | a task with a result                         |
 
     Scenario Outline: the user is refused <what>
       Given a broker of its own, and a user with the rights of src/broker_user.py on "app1:"

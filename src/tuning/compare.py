@@ -1,7 +1,7 @@
 """Two ways timed against each other so that a busy machine cannot tell a wrong story.
 
 Slices of both alternate, so that what slows the machine slows both; the ratio is that of the medians; the spread is
-shown; and where the slices disagree about who is faster, nothing is concluded.
+shown; and where the slices disagree about who is faster, or by how much, nothing is concluded.
 """
 
 from __future__ import annotations
@@ -11,6 +11,12 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+TOO_WIDE = 40
+"""Percent of the ratio that the middle half of its slices may spread over; beyond, the ratio is no result."""
+
+NEAR = 10
+"""Percent of difference that is none."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +40,15 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """``pays``, ``costs``, ``no difference``, or the refusal to conclude."""
+        """``pays``, ``costs``, ``no difference``, or the refusal to conclude: ``too noisy: spread 45 %``."""
+        if self.spread > TOO_WIDE:
+            return f"too noisy: spread {self.spread:.0f} %"
         faster = sum(one > other for one, other in zip(self.naive, self.tuned, strict=True))
         rounds = len(self.naive)
+        if abs(100 * self.ratio - 100) < NEAR:
+            return "no difference"
         if min(faster, rounds - faster) > rounds // 5:
-            near = 0.9 < self.ratio < 1.1  # noqa: PLR2004 - within 10 %
-            return "no difference" if near else f"too noisy: spread {self.spread:.0f} %"
+            return f"too noisy: spread {self.spread:.0f} %"
         return "pays" if self.ratio > 1 else "costs"
 
 
@@ -65,7 +74,6 @@ def compare(
                 begun = clock()
                 (naive, tuned)[which]()
                 times[which].append(clock() - begun)
-            gc.collect()
     finally:
         if was_enabled:
             gc.enable()

@@ -15,11 +15,12 @@ from redis import Redis
 
 @dataclass
 class Cost:
-    """What the server counted: commands, reads from sockets, new connections, and calls by command's name."""
+    """What the server counted: commands, reads from sockets, bytes sent, new connections, and calls by command."""
 
     commands: int = 0
     reads: int = 0
     connections: int = 0
+    sent: int = 0
     calls: dict[str, int] = field(default_factory=dict)
 
 
@@ -39,6 +40,8 @@ def counted(server: Redis) -> Iterator[Cost]:
     cost.commands = after["total_commands_processed"] - before["total_commands_processed"] - 2
     cost.reads = after["total_reads_processed"] - before["total_reads_processed"] - 2
     cost.connections = after["total_connections_received"] - before["total_connections_received"]
+    # The answer to the first snapshot's last question is counted too: a few KB, which the reader of a bound must allow.
+    cost.sent = after["total_net_output_bytes"] - before["total_net_output_bytes"]
     difference = {name: count - calls_before.get(name, 0) for name, count in calls_after.items() if name != "info"}
     cost.calls = {name: count for name, count in sorted(difference.items()) if count}
 
