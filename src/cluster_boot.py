@@ -63,6 +63,7 @@ class Plan:
         return {
             "save": "",
             "appendonly": "no",
+            "maxmemory": "256mb",
             "cluster-enabled": "yes",
             "cluster-config-file": "nodes.conf",
             "cluster-node-timeout": self.timeout,

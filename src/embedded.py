@@ -24,7 +24,13 @@ Config = Mapping[str, str | int | Sequence[str]]
 CACHE: Config = {"maxmemory": "64mb", "maxmemory-policy": "allkeys-lru", "save": "", "appendonly": "no"}
 """A pure cache: bounded, evicting, nothing on disk."""
 
-BROKER: Config = {"maxmemory-policy": "noeviction", "save": "", "appendonly": "yes", "appendfsync": "everysec"}
+BROKER: Config = {
+    "maxmemory": "256mb",
+    "maxmemory-policy": "noeviction",
+    "save": "",
+    "appendonly": "yes",
+    "appendfsync": "everysec",
+}
 """A broker: never evicts a task, and keeps what it acknowledged through a restart."""
 
 START_TIMEOUT = 10.0

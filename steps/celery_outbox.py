@@ -53,7 +53,9 @@ def send_from_one(sent: Sent, outbox: Outbox, number: int) -> None:
         extra_types=TYPES,
     )
 )
-def send_under_kills(application: Application, sent: Sent, outbox: Outbox, publishers: int, number: int) -> None:
+def send_under_kills(  # noqa: PLR0913, PLR0917 - the sentence names two, the others are fixtures
+    application: Application, sent: Sent, outbox: Outbox, publishers: int, number: int, measure: Callable[..., None]
+) -> None:
     """Send from several threads; each second kill the oldest worker and start another, until all is taken."""
     numbers = [str(order) for order in range(number)]
     outbox.add((order, "worker.order", [order]) for order in numbers)
@@ -68,6 +70,8 @@ def send_under_kills(application: Application, sent: Sent, outbox: Outbox, publi
             kills += 1
     for one in sending:
         one.result()
+    measure("workers killed", unit="", seen=kills)
+    measure("taken a second", unit="orders", seen=round(number / (time.monotonic() - begun)))
 
 
 @then(parsers.cfparse("the broker holds no task any more {bound:Bound}", extra_types=TYPES))

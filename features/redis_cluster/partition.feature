@@ -24,7 +24,7 @@ Feature: A parted network leaves one primary a slot
         | acknowledged writes                  | at least 200 |
         | keys that lost an acknowledged write | exactly 0    |
 
-    @disruptive
+    @disruptive @waits
     Scenario: a primary that hears nobody serves old values, if it is allowed to
       Given a cluster of 3 primaries with 1 replica each
       And "cluster-allow-reads-when-down" is set to "yes" at every node

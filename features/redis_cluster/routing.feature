@@ -5,6 +5,7 @@ Feature: A key is found at the node that owns its slot
   @core
   Rule: A node that does not own a key's slot names the one that does
 
+    @audit
     Scenario: a wrong node redirects and the client follows
       Given the cluster holds "user:1" as "Ann"
       Then every primary that does not own "user:1" answers MOVED with its slot and its owner

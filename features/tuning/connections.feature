@@ -42,6 +42,15 @@ Feature: Connections are kept and shared
       Then while it hangs for 1 second a client with time-outs is free at least 2 times sooner than without
 
     @disruptive
+    Scenario: keepalive finds out that a client is gone
+      It vanishes without a word, as with a cut cable: a network of its own is turned off.
+
+      Then a client that vanishes is listed like this after a while
+        | KEEPALIVE | CLIENTS   |
+        | none      | exactly 1 |
+        | 1 second  | exactly 0 |
+
+    @disruptive
     Scenario: the queue of connections has room for those who come while the server hangs
       Then of 60 clients that come while a server hangs so many are connected at once
         | QUEUE | CLIENTS    |

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
-from tuning import eviction, hanging, memory, parsing, replication, service, settings, sizes
+from tuning import eviction, hanging, memory, parsing, replication, service, settings, sizes, vanishing
 from tuning.bulk import pipelined
 from tuning.lab import PLAIN, Servers
 
@@ -95,7 +97,7 @@ def sharing_badly(servers: Servers) -> tuple[float, float]:
 def isolating(servers: Servers) -> tuple[float, float]:
     """Return how many ms the client of a busy shard waits, and those of the others."""
     own, others = service.busy_and_bystanders(service.slow_cluster(servers), 0.5)
-    return 1000 * own, 1000 * others
+    return 1000 * own, 1000 * statistics.median(chain(*others))
 
 
 def long_answer(servers: Servers) -> bytes:
@@ -138,6 +140,7 @@ EFFECTS = (
     Effect("SCAN, not KEYS", listing, "ms", "never: a bystander waits"),
     Effect("UNLINK, not DEL", freeing, "ms", "values are small; Valkey >= 8 does it by itself"),
     Effect("time-outs in the client", hanging.stuck, "s", "a command may take longer"),
+    Effect("keepalive 1 s, not none", lambda _: vanishing.vanished(), "clients", "connections are few and well kept"),
     Effect("queue of 511, not 8", hanging.turned_away, "clients", "never", more_is_better=True),
     Effect("backlog of 20 MB, not 16 KB", replication.copies, "copies", "memory is short"),
     Effect("node timeout 0.5 s, not 2", replication.replacing, "s", "a hang that long shall cost no failover"),
