@@ -1,83 +1,36 @@
 """How close Python comes to the ceiling: one connection, one payload, the same depth for every way to read keys.
 
-The ceiling is redis-benchmark, or valkey-benchmark, from the PATH. Each way runs in turn, several times; shown are the
-median, the spread (the middle half), and the share of the ceiling. The server is an embedded one, or --url.
+The ceiling is redis-benchmark, or valkey-benchmark, from the PATH. All ways take turns; shown are microseconds a key
+with their spread, and the ceiling over each. Servers are embedded, or those of CACHE_URL and CLUSTER_URL. The second
+table says what the time of a batch goes into.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import shutil
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from asyncio import Runner
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+from side_by_side import machine, rounds_of, show, summary  # isort: skip - makes src importable
+
+from ceiling_ways import CEILING, Way, ceiling, coredis, glide, redis_py
 
 from command_line import Failure, Parser, count, run, say
 from connection import cluster_client, one_line_errors, redis_client
 from deployment import deployment
-from tuning import bulk, many_keys, pipelining, sharing
-from tuning.connecting import address
+from tuning import bulk, pipelining
+from tuning.parsing import parse_compiled
 
 EXAMPLES = """\
   python benchmarks/ceiling.py
-  python benchmarks/ceiling.py --depth 1000 --rounds 9 --json"""
+  python benchmarks/ceiling.py --depth 1000 --rounds 15 --json"""
 
 KEYS = 5000
-Way = Callable[[], int]
-"""A way to read some keys; it returns how many."""
-
-
-def redis_benchmark(server: Any, depth: int, size: int) -> Way | None:
-    """Return the ceiling, one connection of the benchmark in C, or None where it is not installed."""
-    program = shutil.which("redis-benchmark") or shutil.which("valkey-benchmark")
-    if not program:
-        return None
-    where = address(server)
-    command = [program, "-h", where["host"], "-p", str(where["port"]), "-c", "1", "-P", str(depth), "-d", str(size)]
-    environment = {**os.environ, **({"REDISCLI_AUTH": where["password"]} if where["password"] else {})}
-
-    def read() -> int:
-        """Read a key that is there, a hundred thousand times."""
-        done = [*command, "-n", "100000", "-q", "get", "ceiling:0"]
-        subprocess.run(done, check=True, capture_output=True, env=environment, timeout=60)
-        return 100_000
-
-    return read
-
-
-def rate(way: Way) -> float:
-    """Return the keys a second of one run."""
-    begun = time.perf_counter()
-    return way() / (time.perf_counter() - begun)
-
-
-def measured(ways: dict[str, Way], rounds: int) -> list[dict[str, Any]]:
-    """Run all ways in turn, `rounds` times after one to warm up, and return a row for each."""
-    rates: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(rounds + 1):
-        say(f"round {number} of {rounds} …")
-        for name, way in ways.items():
-            seen = rate(way)
-            if number:
-                rates[name].append(seen)
-    ceiling = statistics.median(next(iter(rates.values())))
-    rows = []
-    for name, seen_rates in rates.items():
-        median = statistics.median(seen_rates)
-        low, _, high = statistics.quantiles(seen_rates, n=4, method="inclusive")
-        spread = round(100 * (high - low) / median, 1)
-        share = round(100 * median / ceiling, 1)
-        rows.append({"way": name, "per_second": round(median), "spread_percent": spread, "of_first_percent": share})
-    return rows
+INSTALL = "pip install valkey-glide coredis   (or: pip install --group benchmarks)"
 
 
 @contextmanager
@@ -93,22 +46,73 @@ def clients() -> Iterator[tuple[Any, Any]]:
         yield server, cluster
 
 
-def ways_of(server: Any, cluster: Any, depth: int, size: int) -> dict[str, Way]:
-    """Fill both with values of `size` bytes and return every way to read them, the ceiling first."""
+def ways_of(server: Any, cluster: Any, options: Any, stack: ExitStack) -> dict[str, Way]:
+    """Fill both with values and return every way to read them, the ceiling first; say what is not installed."""
     keys = [f"ceiling:{index}" for index in range(KEYS)]
-    bulk.pipelined(server, [("SET", key, "x" * size, "EX", "600") for key in keys])
-    bulk.write_bulk(cluster, [(key, "x" * size) for key in keys], ttl=600)
+    bulk.pipelined(server, [("SET", key, "x" * options.size, "EX", "600") for key in keys])
+    bulk.write_bulk(cluster, [(key, "x" * options.size) for key in keys], ttl=600)
+    first = ceiling(server, options.depth, options.size)
+    found = {CEILING: first} if first else {}
+    found.update(redis_py(server, cluster, keys, options.depth, stack))
+    runner = stack.enter_context(Runner())
+    others: list[Callable[[], dict[str, Way]]] = [
+        lambda: glide(server, cluster, keys, options.depth, runner),
+        lambda: coredis(server, keys, options.depth, runner),
+    ]
+    for other in others:
+        try:
+            found.update(other())
+        except ImportError as error:
+            say(f"left out, since {error.name} is not installed: {INSTALL}")
+    return found
+
+
+def parts_of(server: Any, depth: int, size: int) -> list[dict[str, Any]]:
+    """Return what a batch of reads costs of what, in microseconds a key: packing, parsing, the rest of the client.
+
+    Packing and parsing are timed alone, on the same commands and answers. The rest of the client's processor time is
+    its own objects, checks and the system calls; what is left of the time it waits for the server.
+    """
+    keys = [f"ceiling:{index % KEYS}" for index in range(depth)]
     commands = [("GET", key) for key in keys]
-    ceiling = redis_benchmark(server, depth, size)
-    python: dict[str, Callable[[], Any]] = {
-        "redis-py pipeline": lambda: pipelining.in_pipelines(server, keys, depth),
-        "packed pipeline (tuning.bulk)": lambda: bulk.pipelined(server, commands, depth),
-        "redis-py MGET": lambda: many_keys.read_together(server, keys, depth),
-        "redis-py cluster pipeline": lambda: sharing.read_by_pipeline(cluster, keys),
-        "cluster, a pipeline a node (tuning.bulk)": lambda: bulk.bulk(cluster, commands, depth),
+    answer = f"${size}\r\n{'x' * size}\r\n".encode() * depth
+    reader_only = f"*{depth}\r\n".encode() + answer
+    packing = median_of(lambda: bulk.packed(commands), time.thread_time)
+    parsing = median_of(lambda: parse_compiled(reader_only), time.thread_time)
+    rows = []
+    ways: dict[str, Callable[[], Any]] = {
+        "redis-py, pipeline": lambda: pipelining.in_pipelines(server, keys, depth),
+        "tuning.bulk, one server": lambda: bulk.pipelined(server, commands, depth),
     }
-    counted: dict[str, Way] = {name: (lambda way=way: len(way())) for name, way in python.items()}
-    return {**({"redis-benchmark": ceiling} if ceiling else {}), **counted}
+    for name, way in ways.items():
+        used, took = median_of(way, time.thread_time), median_of(way, time.perf_counter)
+        rows.append(
+            {"way": name, "packing": packing, "parsing": parsing}
+            | {"rest of the client": max(0.0, used - packing - parsing), "waiting": max(0.0, took - used)}
+        )
+    return [
+        {name: round(1e6 * value / depth, 3) if isinstance(value, float) else value for name, value in row.items()}
+        for row in rows
+    ]
+
+
+def median_of(work: Callable[[], object], clock: Callable[[], float], rounds: int = 21) -> float:
+    """Return the median time of `work` by a clock, in seconds."""
+    seen = []
+    for _ in range(rounds):
+        begun = clock()
+        work()
+        seen.append(clock() - begun)
+    return statistics.median(seen)
+
+
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the rows as a table in Markdown, the fastest first."""
+    lines = ["| way to read many keys | keys a second | of the first | spread |", "|---|--:|--:|--:|"]
+    for row in sorted(rows, key=lambda row: float(row["median"])):
+        numbers = f"{1e6 / row['median']:,.0f} | {100 * row['ratio']:.0f} % | {100 * row['spread']:.0f} %"
+        lines.append(f"| {row['way']} | {numbers} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -116,22 +120,28 @@ def main() -> None:
     parser = Parser(__doc__, EXAMPLES)
     parser.add_argument("--depth", type=count, default=1000, help="commands in flight (default: 1000)")
     parser.add_argument("--size", type=count, default=100, help="bytes of a value (default: 100)")
-    parser.add_argument("--rounds", type=count, default=7, help="how often each is measured (default: 7)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--rounds", type=count, default=15, help="how often each is measured (default: 15)")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    shape.add_argument("--markdown", action="store_true", help="print the first table as Markdown")
     options = parser.parse_args()
     if options.rounds < 3:  # noqa: PLR2004 - a median and its spread need that many
         raise Failure("fewer than 3 rounds show no spread")
-    with clients() as (server, cluster):
-        rows = measured(ways_of(server, cluster, options.depth, options.size), options.rounds)
-    facts = {"processors": os.cpu_count(), "load": os.getloadavg()[0], "python": platform.python_version()}
+    with clients() as (server, cluster), ExitStack() as stack:
+        ways = ways_of(server, cluster, options, stack)
+        rounds_of(ways, 1)  # warms up
+        rows = summary(rounds_of(ways, options.rounds), next(iter(ways)))
+        parts = parts_of(server, options.depth, options.size)
+    title = f"microseconds a key, {options.depth} in flight, values of {options.size} bytes"
     if options.json:
-        print(json.dumps({"machine": facts, "depth": options.depth, "size": options.size, "results": rows}, indent=2))
-        return
-    print(f"{'way':42} {'keys a second':>14} {'spread':>7} {'of first':>9}")
-    for row in rows:
-        shares = f"{row['spread_percent']:>5.0f} % {row['of_first_percent']:>7.0f} %"
-        print(f"{row['way']:42} {row['per_second']:>14,} {shares}")
-    print(", ".join(f"{name} {value}" for name, value in facts.items()))
+        print(json.dumps({"benchmark": title, "unit": "us", "machine": machine(), "rows": rows, "parts": parts}))
+    elif options.markdown:
+        print(markdown(rows))
+    else:
+        show(title, rows, "us", as_json=False)
+        for part in parts:
+            spent = ", ".join(f"{name} {value}" for name, value in part.items() if name != "way")
+            print(f"of {part['way']}, in us a key: {spent}")
 
 
 if __name__ == "__main__":

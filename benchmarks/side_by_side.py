@@ -13,15 +13,21 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 
+TOO_WIDE = 0.4
+"""A spread (interquartile range over median) beyond which a ratio is no result."""
+
 
 def rounds_of(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Run every way once a round, so that whatever else the machine does meets all of them; show the progress."""
+    """Run every way once a round, so that whatever else the machine does meets all; a terminal shows the progress."""
     seen: dict[str, list[float]] = {name: [] for name in ways}
+    shown = sys.stderr.isatty()
     for index in range(rounds):
         for name, way in ways.items():
-            print(f"\r\033[Kround {index + 1} of {rounds}: {name}", end="", file=sys.stderr, flush=True)
+            if shown:
+                print(f"\r\033[Kround {index + 1} of {rounds}: {name}", end="", file=sys.stderr, flush=True)
             seen[name].append(way())
-    print("\r\033[K", end="", file=sys.stderr, flush=True)
+    if shown:
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
     return seen
 
 
@@ -61,5 +67,6 @@ def show(title: str, rows: list[dict[str, Any]], unit: str, *, as_json: bool) ->
     for row in rows:
         print(
             f"{row['way']:{width}}  {row['median']:9.3f} {row['min']:7.3f} {row['max']:7.3f}"
-            f" {row['spread']:6.0%} {row['ratio']:6.1f}x"
+            f" {row['spread']:6.0%} {row['ratio']:{'6.1f' if row['ratio'] > 1 else '6.2f'}}x"
+            f"{' too noisy' if row['spread'] > TOO_WIDE else ''}"
         )

@@ -22,7 +22,7 @@ from cluster_admin import ClusterError, form, wait_until_ready
 from embedded import START_TIMEOUT, Config, Server
 from nodes_conf import NodesConf
 from processes import ProcessGroup
-from server_binary import EmbeddedError, engine_of, free_ports
+from server_binary import EmbeddedError, engine_of, free_ports, knows
 
 OWN_USERS = {"requirepass", "aclfile", "user"}
 """Directives with which a cluster is formed the ordinary way, since the quick one has a list of users of its own."""
@@ -30,6 +30,9 @@ OWN_USERS = {"requirepass", "aclfile", "user"}
 USERS = "users.acl"
 EVERYBODY = b"user default on nopass sanitize-payload ~* &* +@all\n"
 """What a server has without a list of users."""
+
+FEWEST = 3
+"""Primaries of a quick cluster: one of two takes itself for a minority at its boot (Valkey 9.1)."""
 
 BOOT: Config = {"hz": 100, "cluster-require-full-coverage": "no", "cluster-node-timeout": 160}
 """Until a cluster is ready: replication starts at a tick of the server's clock, and gossip comes every half timeout."""
@@ -44,20 +47,23 @@ class Plan:
         """Give every node a bus port; `timeout` is ``cluster-node-timeout`` in milliseconds."""
         self.group, self.ports, self.primaries, self.timeout, self.binary = group, ports, primaries, timeout, binary
         self.config = config
-        self.bus = [port for port in free_ports(2 * len(ports)) if port not in ports][: len(ports)]
+        self.bus = [port + 10000 for port in ports]
+        if knows(binary, "cluster-port 0"):
+            self.bus = [port for port in free_ports(2 * len(ports)) if port not in ports][: len(ports)]
         self.book = NodesConf(ports, self.bus, primaries, engine_of(binary))
         self.started: list[Server] = []
 
     @property
     def can_be_quick(self) -> bool:
-        """Whether the quick way is open: it has users of its own, and a lone primary would boot as down."""
-        return self.primaries > 1 and not OWN_USERS & self.config.keys()
+        """Whether the quick way is open: it has users of its own, and needs a majority without the node that boots."""
+        return self.primaries >= FEWEST and not OWN_USERS & self.config.keys()
 
     def directives(self, index: int) -> dict[str, str | int | Sequence[str]]:
         """Return the configuration of node `index`."""
         return {
             "save": "",
             "appendonly": "no",
+            "maxmemory": "256mb",
             "cluster-enabled": "yes",
             "cluster-config-file": "nodes.conf",
             "cluster-node-timeout": self.timeout,

@@ -109,7 +109,14 @@ def _jobs(node: Redis) -> list[dict[str, Any]]:
 
 
 def _import_into(target: Redis, slots: Sequence[int], deadline: float) -> None:
-    """Let the target pull the slots (``CLUSTER MIGRATION`` IMPORT and STATUS)."""
+    """Let the target pull the slots (``CLUSTER MIGRATION`` IMPORT and STATUS).
+
+    Redis 8.6 pulls beyond the target's limit of memory, after which every write to it is refused: that is asked before.
+    """
+    memory = target.info("memory")
+    if memory["maxmemory_policy"] == "noeviction" and 0 < memory["maxmemory"] <= memory["used_memory"]:
+        used = f"{memory['used_memory']} of {memory['maxmemory']} bytes are in use"
+        raise ClusterError(f"{address(target)} has no memory left for more slots: {used}")
     task = _ask(target, "CLUSTER MIGRATION", "IMPORT", *(edge for pair in as_ranges(slots) for edge in pair))
 
     def done() -> bool:

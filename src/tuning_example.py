@@ -11,7 +11,6 @@ import os
 import platform
 import secrets
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -21,18 +20,24 @@ from typing import Any
 from command_line import Failure, Parser, UsageError, run, say, seconds
 from connection import checked_url, cluster_client, one_line_errors, redis_client
 from deployment import Kind, deployment
+from server_binary import EmbeddedError, server_binary
 from tuning.bulk import write_bulk
-from tuning.compare import compare
+from tuning.effects import EFFECTS, SETTINGS, Effect, Setting
+from tuning.lab import lab
 from tuning.many_keys import write_together
 from tuning.pairs import PAIRS, Pair
 from tuning.plot import bars
+from tuning.rows import counted, markdown, table, timed
+from tuning.vanishing import NoNamespaceError
 
 EXAMPLES = """\
   python src/tuning_example.py
   python src/tuning_example.py --seconds 3 --only pipeline --plot tuning.svg
   python src/tuning_example.py --url redis://:secret@cache.example:6379/0 --only MGET --json"""
 
-KEYS = 300
+KEYS = 1000
+
+SECONDS = "about how long to time ways in turn (default: 10); what is seen once on own servers takes 15 more"
 
 
 @contextmanager
@@ -56,26 +61,7 @@ def client_of(kind: Kind, url: str | None, timeout: float) -> Iterator[tuple[Any
                     client.unlink(key)
 
 
-def measured(pair: Pair, client: Any, keys: Sequence[str], budget: float) -> dict[str, Any]:
-    """Return the result of one pair as a row, measured for about `budget` seconds."""
-    naive, tuned = partial(pair.naive, client, keys), partial(pair.tuned, client, keys)
-    begun = time.perf_counter()
-    naive(), tuned()
-    rounds = max(5, min(51, round(budget / (time.perf_counter() - begun))))
-    seen = compare(naive, tuned, rounds=rounds)
-    return {
-        "practice": pair.name,
-        "naive_ms": round(1000 * sorted(seen.naive)[rounds // 2], 3),
-        "tuned_ms": round(1000 * sorted(seen.tuned)[rounds // 2], 3),
-        "ratio": round(seen.ratio, 2),
-        "spread_percent": round(seen.spread, 1),
-        "rounds": rounds,
-        "verdict": seen.verdict,
-        "not_when": pair.not_when,
-    }
-
-
-def results(pairs: Sequence[Pair], options: Any) -> Iterator[dict[str, Any]]:
+def on_deployments(pairs: Sequence[Pair], options: Any, budget: float) -> Iterator[dict[str, Any]]:
     """Yield a row for each pair, and say on stderr which one is being measured."""
     urls = {"cache": options.url, "cluster": options.cluster_url}
     kinds: tuple[Kind, ...] = ("cache", "cluster")
@@ -86,7 +72,32 @@ def results(pairs: Sequence[Pair], options: Any) -> Iterator[dict[str, Any]]:
         with client_of(kind, urls[kind], options.timeout) as (client, keys):
             for pair in mine:
                 say(f"measuring {pair.name} …")
-                yield measured(pair, client, keys, options.seconds / len(pairs))
+                some = keys[: pair.keys]
+                with pair.naive(client) as naive, pair.tuned(client) as tuned:
+                    seen = timed(partial(naive, some), partial(tuned, some), budget)
+                yield {"practice": pair.name, **seen, "not_when": pair.not_when}
+
+
+def on_own_servers(practices: Sequence[Setting | Effect], budget: float) -> Iterator[dict[str, Any]]:
+    """Yield a row for each setting and effect, each on fresh servers; none where there is no program for them."""
+    try:
+        server_binary()
+    except EmbeddedError as error:
+        say(f"left out {len(practices)} practices that need servers of their own: {error}")
+        return
+    for practice in practices:
+        say(f"measuring {practice.name}, on servers of its own …")
+        with lab() as servers:
+            if isinstance(practice, Setting):
+                ways = practice.naive(servers), practice.tuned(servers)
+                seen = timed(*ways, budget, practice.clock)
+            else:
+                try:
+                    seen = counted(practice, servers)
+                except NoNamespaceError as error:
+                    say(f"left out: {error}")
+                    continue
+        yield {"practice": practice.name, **seen, "not_when": practice.not_when}
 
 
 def machine() -> dict[str, Any]:
@@ -94,29 +105,16 @@ def machine() -> dict[str, Any]:
     return {"processors": os.cpu_count(), "load": os.getloadavg()[0], "python": platform.python_version()}
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the rows as aligned text."""
-    header = f"{'practice':28} {'naive':>10} {'tuned':>10} {'ratio':>7} {'spread':>7}  verdict; does not pay when"
-    return "\n".join(
-        [
-            header,
-            *(
-                f"{row['practice']:28} {row['naive_ms']:>7.2f} ms {row['tuned_ms']:>7.2f} ms {row['ratio']:>7.1f}"
-                f" {row['spread_percent']:>5.0f} %  {row['verdict']}; {row['not_when']}"
-                for row in rows
-            ),
-        ]
-    )
-
-
 def main() -> None:
     """Measure the pairs that the command line asks for."""
     parser = Parser(__doc__, EXAMPLES)
     parser.add_argument("--url", help="the server to measure (default: CACHE_URL, a local or an embedded one)")
     parser.add_argument("--cluster-url", help="a node of the cluster (default: CLUSTER_URL, a local or embedded one)")
-    parser.add_argument("--seconds", type=seconds, default=10.0, help="about how long to measure in all (default: 10)")
+    parser.add_argument("--seconds", type=seconds, default=10.0, help=SECONDS)
     parser.add_argument("--only", metavar="TEXT", default="", help="only practices whose name holds TEXT")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    shape.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the ratios into this SVG file")
     parser.add_timeout()
     options = parser.parse_args()
@@ -124,18 +122,22 @@ def main() -> None:
         if given := getattr(options, name):
             checked_url(given, f"--{name.replace('_', '-')}")
     pairs = [pair for pair in PAIRS if options.only.lower() in pair.name.lower()]
-    if not pairs:
-        raise UsageError(f"no practice is called {options.only!r}: there are {'; '.join(pair.name for pair in PAIRS)}")
-    rows = list(results(pairs, options))
+    own = [practice for practice in (*SETTINGS, *EFFECTS) if options.only.lower() in practice.name.lower()]
+    if not pairs and not own:
+        names = "; ".join(practice.name for practice in (*PAIRS, *SETTINGS, *EFFECTS))
+        raise UsageError(f"no practice is called {options.only!r}: there are {names}")
+    budget = options.seconds / (len(pairs) + len(own))
+    rows = [*on_deployments(pairs, options, budget), *on_own_servers(own, budget)]
     if options.json:
         json.dump({"machine": machine(), "results": rows}, sys.stdout, indent=2)
         print()
     else:
-        print(table(rows))
+        print(markdown(rows) if options.markdown else table(rows))
+        print(", ".join(f"{name} {value}" for name, value in machine().items()), file=sys.stderr)
     if options.plot:
         notes = ["" if row["verdict"] in {"pays", "costs"} else row["verdict"] for row in rows]
-        ratios = [(row["practice"], row["ratio"], note) for row, note in zip(rows, notes, strict=True)]
-        drawing = bars("times faster than the naive way", ratios)
+        ratios = [(row["practice"], row["ratio"], note) for row, note in zip(rows, notes, strict=True) if row["ratio"]]
+        drawing = bars("times better than the naive way", ratios)
         try:
             options.plot.write_text(drawing)
         except OSError as error:

@@ -13,6 +13,7 @@ from engine import engine_name, version_of
 from fixtures.audit_bounds import FILE, AuditBounds
 from fixtures.deployments import Unsupported
 from fixtures.measurements import Bound
+from fixtures.rights import LACKS
 from steps.vocabulary import TYPES, rows
 from steps.vocabulary import bound as read_bound
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pytest
 
     from fixtures.deployments import Node, Stack
+    from fixtures.rights import Lacks
 
 
 @dataclass
@@ -30,10 +32,13 @@ class Audited:
 
     nodes: Sequence[Node]
     bounds: AuditBounds
+    lacks: Lacks
     _told: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def each(self, ask: Callable[[Any], Any]) -> Iterable[tuple[str, Any]]:
-        """Yield address and answer of every server; a question that is refused is the reason of a skip."""
+    def each(self, command: str, ask: Callable[[Any], Any]) -> Iterable[tuple[str, Any]]:
+        """Yield address and answer of every server; a command that is refused is the reason of a skip."""
+        if command in self.lacks:
+            raise Unsupported(f"needs {command}, which the server refuses: {self.lacks[command]}")
         for node in self.nodes:
             with node.client() as client:
                 try:
@@ -44,7 +49,9 @@ class Audited:
     def told(self, kind: str) -> dict[str, Any]:
         """Return all settings, or else all fields, of every server by its address."""
         if kind not in self._told:
-            self._told[kind] = dict(self.each(settings if kind == "setting" else facts))
+            self._told[kind] = dict(
+                self.each("CONFIG GET", settings) if kind == "setting" else self.each("INFO", facts)
+            )
         return self._told[kind]
 
     def values(self, kind: str, name: str) -> dict[str, str]:
@@ -67,7 +74,8 @@ class Audited:
 def have_servers(role: str, request: pytest.FixtureRequest, audit_bounds: AuditBounds) -> Audited:
     """Have the servers of a role: cache, broker or cluster."""
     deployment = request.getfixturevalue(role)
-    return Audited(deployment.nodes if role == "cluster" else [deployment.node], audit_bounds)
+    nodes = deployment.nodes if role == "cluster" else [deployment.node]
+    return Audited(nodes, audit_bounds, request.config.stash[LACKS].get(role, {}))
 
 
 @then(parsers.parse('the {kind:w} "{name}" is one of "{allowed}"'))
@@ -133,10 +141,11 @@ def check_dangerous(audited: Audited, stack: Stack, datatable: Sequence[Sequence
     """Ask of each command whether the user of the URL may run it; nothing is run."""
     if stack.name != "external":
         raise Unsupported(f"{stack.name}: its servers know only the user of this suite")
-    if "default" in dict(audited.each(user_of)).values():
+    if "default" in dict(audited.each("ACL WHOAMI", user_of)).values():
         raise Unsupported("the URL names no user of its own: the default user is meant for those who administer")
     commands = {row["COMMAND"]: row["DANGER"] for row in rows(datatable, ("COMMAND", "DANGER"))}
-    for address, allowed in audited.each(lambda client: [name for name in commands if may_run(client, *name.split())]):
+    asked = audited.each("ACL DRYRUN", lambda client: [name for name in commands if may_run(client, *name.split())])
+    for address, allowed in asked:
         dangers = "; ".join(f"{name}: {commands[name]}" for name in allowed)
         assert not allowed, f"{address}: the user may run {dangers}"
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_bdd import given, parsers, when
 
+from fixtures.housekeeping import prefix_of_run
 from steps.vocabulary import TYPES, rows
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Application:
 @pytest.fixture
 def application(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Application]:
     """Give an application whose workers and keys are gone in the end."""
-    ours = Application(broker, f"practices-{secrets.token_hex(6)}:")
+    ours = Application(broker, f"{prefix_of_run()}{secrets.token_hex(6)}:")
     # The sender reads its settings in this process.
     monkeypatch.setenv("KEY_PREFIX", ours.prefix)
     yield ours

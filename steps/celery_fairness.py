@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then, when
 
+from fixtures.housekeeping import on_server
 from fixtures.waiting import eventually
 from steps.vocabulary import TYPES
 
@@ -35,7 +36,7 @@ def await_taken(broker: Broker, sent: Sent, number: int) -> None:
     def taken() -> None:
         """Require it now."""
         with broker.client() as client:
-            waiting = client.llen(sent.app.conf.task_default_queue)
+            waiting = client.llen(on_server(sent.app.conf.task_default_queue))
         assert waiting == left, f"{waiting} of {len(sent.results)} wait in the queue, not {left}"
 
     eventually(taken, within=10.0)

@@ -11,7 +11,6 @@ from pytest_bdd import given, parsers, then, when
 
 from cluster_admin import ClusterError
 from cluster_members import itself, members
-from fixtures.atomic_moves import begun_push
 from fixtures.cast import Cast
 from fixtures.cluster_nodes import owner_of, strangers
 from fixtures.deployments import Unsupported
@@ -96,40 +95,6 @@ def move_them(  # noqa: PLR0913, PLR0917 - pytest-bdd hands fixtures and placeho
         back = Move(move.slots, move.target, move.source)
         request.addfinalizer(lambda: try_move(cluster, back, "by default"))
     measure(f"moving {len(move.slots)} slots {way}", unit="s", seen=round(move.seconds, 3))
-
-
-@when(parsers.cfparse("they are to move {way:Way} to a primary without memory", extra_types=TYPES))
-def move_to_full(cluster: Cluster, move: Move, way: str) -> None:
-    """Give the target less memory than it uses, and try."""
-    with move.target.client() as client:
-        before = client.config_get("maxmemory")["maxmemory"] or "0"
-        client.config_set("maxmemory", 1)
-        try_move(cluster, move, way)
-        client.config_set("maxmemory", before)
-
-
-@when("they begin to move at one stroke to a primary that hangs, and the move is cancelled")
-def cancel_move(move: Move) -> None:
-    """Cancel a move while it waits for its target."""
-    with begun_push(move.source, move.target, move.slots) as push:
-        push.cancel()
-        assert push.state() == "cancelled", push.state()
-
-
-@when("they begin to move at one stroke to a primary that hangs, and it is killed")
-def kill_target(cast: Cast, move: Move) -> None:
-    """Kill the target of a move that waits for it."""
-    with begun_push(move.source, move.target, move.slots) as push:
-        move.target.kill()
-        cast.away.append(move.target)
-        eventually(lambda: push.state() == "failed", within=10.0)
-
-
-@then(parsers.cfparse('that fails with "{reason}"'))
-def check_refusal(move: Move, reason: str) -> None:
-    """Require an error that names the cause."""
-    assert move.error, "the slots moved"
-    assert reason in str(move.error), f"the error does not name the cause: {move.error}"
 
 
 @then(parsers.cfparse("those slots are at {where:Side}, and none is open", extra_types=TYPES))

@@ -58,7 +58,7 @@ class Watcher:
 def watch(cluster: Cluster, tmp_path: Path, request: pytest.FixtureRequest) -> Watcher:
     """Start the example and wait for its first look."""
     output = tmp_path / "output"
-    command = [sys.executable, cluster_example.__file__, "--watch", "--interval", "0.2"]
+    command = [sys.executable, cluster_example.__file__, "--watch", "--interval", "0.2", "--keys", "200"]
     with output.open("wb") as file:
         process = subprocess.Popen(
             command, env={**os.environ, "CLUSTER_URL": cluster.url}, stdout=file, stderr=subprocess.STDOUT

@@ -10,6 +10,7 @@ import pytest
 from pytest_bdd import given, parsers, then, when
 
 from cache_example import recall, remember
+from fixtures.housekeeping import prefix_of_run
 from steps.vocabulary import TYPES
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def key_prefix() -> str:
     """Give a prefix that keeps this scenario's keys apart from all others."""
-    return f"practices:{secrets.token_hex(6)}:"
+    return f"{prefix_of_run()}{secrets.token_hex(6)}:"
 
 
 @given(parsers.cfparse('"{key}" is cached as "{value}" for {ttl:Duration}', extra_types=TYPES))

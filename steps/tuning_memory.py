@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from pytest_bdd import given, parsers, then, when
 from embedded import CACHE
 from fixtures.waiting import eventually
 from steps.vocabulary import TYPES
-from tuning import memory
+from tuning import memory, sizes
 from tuning.client_cache import TrackedCache
 from tuning.counters import counted
 
@@ -24,11 +23,13 @@ if TYPE_CHECKING:
 PACKINGS: dict[str, tuple[Callable[[Any, Sequence[int]], None], ...]] = {
     "small values packed in hashes": (memory.keys_each, memory.keys_packed),
     "texts compressed": (memory.plain_texts, memory.compressed_texts),
+    "values with short names": (sizes.long_names, sizes.short_names),
 }
 """Naive and tuned by the words of the features."""
 
 LISTS: dict[str, Callable[[Any, str], object]] = {"KEYS": memory.list_at_once, "SCAN": memory.list_in_steps}
 FREES: dict[str, Callable[[Any, str], object]] = {"DEL": memory.delete_at_once, "UNLINK": memory.delete_lazily}
+"""The ways that features name; a setting of the server makes UNLINK of every DEL."""
 
 
 @given("a server of its own that frees at once unless told otherwise", target_fixture="server")
@@ -37,23 +38,11 @@ def have_eager_server(private: Private) -> Server:
     return private.server({**CACHE, "maxmemory": "0", "lazyfree-lazy-user-del": "no"})
 
 
-def memory_of(server: Server, write: Callable[[Any, Sequence[int]], None], count: int) -> int:
-    """Return the bytes that the values take in an otherwise empty server, clients' buffers left out."""
-    taken = []
-    for work in (lambda *_: None, write):
-        with server.client() as client:
-            client.execute_command("FLUSHALL", "SYNC")
-            work(client, range(count))
-        with server.client() as client:
-            seen: Any = client.info("memory")
-            taken.append(seen["used_memory"] - seen["mem_clients_normal"])
-    return int(taken[1] - taken[0])
-
-
 @then(parsers.cfparse("{count:Count} {kind} take {bound:Bound} times less memory", extra_types=TYPES))
 def check_memory(server: Server, count: int, kind: str, bound: Bound, measure: Callable[..., None]) -> None:
     """Write the values both ways and hold the ratio of what they take against the bound."""
-    plain, packed = (memory_of(server, write, count) for write in PACKINGS[kind])
+    with server.client() as client:
+        plain, packed = (memory.bytes_of(client, write, count) for write in PACKINGS[kind])
     measure(kind, unit="", bound=bound, seen=round(plain / packed, 2))
 
 
@@ -66,25 +55,14 @@ def fill(server: Server, count: int, fields: int) -> None:
         client.eval("for i = 1, ARGV[1] do redis.call('SET', KEYS[1] .. i, i) end", 1, "key:", str(count))
 
 
-def seconds_of(server: Server, name: str) -> float:
-    """Return the median time that the server was busy with one call, of three (``INFO commandstats``), in seconds."""
-    seen = []
-    with server.client(socket_timeout=60) as client:
-        for _ in range(3):
-            client.config_resetstat()
-            LISTS[name](client, "key:*")
-            stats: Any = client.info("commandstats")
-            seen.append(stats[f"cmdstat_{name.lower()}"]["usec_per_call"] / 1e6)
-    return statistics.median(seen)
-
-
 @then(parsers.cfparse("one {tuned:w} keeps others waiting {bound:Bound} times less than {naive:w}", extra_types=TYPES))
 def check_waiting(server: Server, tuned: str, naive: str, bound: Bound, measure: Callable[..., None]) -> None:
     """Compare how long the server does nothing else for a call of each."""
-    seen = {name: seconds_of(server, name) for name in (naive, tuned)}
+    with server.client(socket_timeout=60) as client:
+        seen = {name: memory.busy_with(client, name, LISTS[name]) for name in (naive, tuned)}
     for name, busy in seen.items():
-        measure(f"a call of {name}", unit="ms", seen=round(busy * 1000, 3))
-    measure(f"{tuned} against {naive}", unit="times", bound=bound, seen=round(seen[naive] / max(seen[tuned], 1e-6), 1))
+        measure(f"a call of {name}", unit="ms", seen=round(busy, 3))
+    measure(f"{tuned} against {naive}", unit="times", bound=bound, seen=round(seen[naive] / max(seen[tuned], 1e-3), 1))
 
 
 @then(parsers.cfparse("{command:w} frees {bound:Bound} of such hashes in the background", extra_types=TYPES))
@@ -99,6 +77,13 @@ def check_background(server: Server, command: str, bound: Bound, measure: Callab
         eventually(lambda: client.info("memory")["lazyfree_pending_objects"] == 0, within=20.0)
         seen = client.info("memory")["lazyfreed_objects"]
     measure(f"freed in the background by {command}", unit="", bound=bound, seen=seen)
+
+
+@when("the server frees in the background whatever it is told")
+def set_lazy(server: Server) -> None:
+    """Make a DEL what UNLINK is (``lazyfree-lazy-user-del``, the default of Valkey >= 8)."""
+    with server.client() as client:
+        client.config_set("lazyfree-lazy-user-del", "yes")
 
 
 @given("a cache in the client that the server keeps true", target_fixture="tracked")

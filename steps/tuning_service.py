@@ -1,148 +1,142 @@
-"""The sentences about servers whose work takes its time: shards side by side, and replicas that come back."""
+"""The sentences about servers of a scenario's own: shards side by side, hangs, replicas that come back, settings."""
 
 from __future__ import annotations
 
-import time
+import statistics
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from pytest_bdd import given, parsers, then
+from pytest_bdd import given, parsers, then, when
 
-from embedded import CACHE
-from fixtures.waiting import eventually
-from steps.vocabulary import TYPES, bound, rows
+from steps._ratios import report
+from steps.vocabulary import TYPES, bound, duration, rows
+from tuning import eviction, hanging, replication, service, settings
+from tuning.compare import compare
 
 if TYPE_CHECKING:
-    from redis import Redis
-
     from embedded import Server
-    from fixtures.deployments import Cluster, Node, Private
+    from fixtures.deployments import Cluster, Private
     from fixtures.measurements import Bound
     from steps.vocabulary import Duration
 
 Table = Sequence[Sequence[str]]
+Measure = Callable[..., None]
 
-ROUNDS = 3
-"""How often each way to share the requests is tried."""
+SETTINGS: dict[str, Callable[[Any], Callable[[], object]]] = {
+    "writes, nothing on disk": partial(settings.writing_with, settings.NOT_WRITTEN),
+    "writes, appendfsync no": partial(settings.writing_with, settings.LEFT_TO_SYSTEM),
+    "writes, appendfsync everysec": partial(settings.writing_with, settings.EACH_SECOND),
+    "writes, appendfsync always": partial(settings.writing_with, settings.EACH_WRITE),
+    "reads, one thread": partial(settings.reading_with, settings.ONE_THREAD),
+    "reads, two io-threads": partial(settings.reading_with, settings.THREADS),
+    "reads over TCP": settings.over_tcp,
+    "reads over a unix socket": settings.over_unix_socket,
+}
+"""The ways that features name; they stand side by side in src/tuning/settings.py."""
 
 
 @given("a cluster of its own whose work can be made to take its time", target_fixture="cluster")
 def have_slow_cluster(private: Private) -> Cluster:
-    """Have three primaries that know DEBUG SLEEP: it keeps a server as busy as real work, and costs no processor."""
-    return private.cluster(replicas=0, config={"enable-debug-command": "yes"})
+    """Have three primaries with a third of the slots each, whose requests take time and no processor."""
+    return private.cluster(3, 0, config=service.SLOW)
 
 
-def serve(node: Node, requests: int, seconds: float) -> None:
-    """Have a node serve requests that take `seconds` each, one after the other."""
-    with node.client() as client:
-        for _ in range(requests):
-            client.execute_command("DEBUG SLEEP", seconds)
-
-
-def seconds_of(cluster: Cluster, requests: Sequence[int], each: float) -> float:
-    """Return how long the primaries take for their shares of the requests, side by side."""
-    begun = time.monotonic()
-    with ThreadPoolExecutor(len(cluster.nodes)) as threads:
-        served = [
-            threads.submit(serve, node, count, each)
-            for node, count in zip(cluster.nodes, requests, strict=True)
-            if count
-        ]
-        for share in served:
-            share.result()
-    return time.monotonic() - begun
-
-
-@then(parsers.cfparse("requests that take {each:Duration} are served so much faster than by one", extra_types=TYPES))
-def check_shards(cluster: Cluster, each: Duration, datatable: Table, measure: Callable[..., None]) -> None:
-    """Share 30 requests as the rows say and compare with one primary that serves them all.
-
-    What else the machine does only adds to a time, so the shortest of three is taken, of ways that were tried in turn.
-    """
-    table = rows(datatable, ["SHARES", "TIMES FASTER"])
-    shares = [[int(share) for share in row["SHARES"].split(" : ")] for row in table]
-    ways = [[30, 0, 0], *([30 * share // sum(each_share) for share in each_share] for each_share in shares)]
-    rounds = [[seconds_of(cluster, way, each.seconds()) for way in ways] for _ in range(ROUNDS)]
-    alone, *shared = map(min, zip(*rounds, strict=True))
-    for row, seconds in zip(table, shared, strict=True):
-        seen = round(alone / seconds, 2)
-        measure(f"shares {row['SHARES']}", unit="times", bound=bound(row["TIMES FASTER"]), seen=seen)
+@when("the first primary gets most of the slots")
+def unbalance(cluster: Cluster) -> None:
+    """Leave the others a tenth each."""
+    service.give_most_to_first(cluster.nodes)
 
 
 @then(
-    parsers.cfparse("while one primary is busy for {busy:Duration} the others answer {bound:Bound}", extra_types=TYPES)
+    parsers.cfparse(
+        "the owners of their keys serve requests {bound:Bound} times faster than one alone", extra_types=TYPES
+    )
 )
-def check_isolation(cluster: Cluster, busy: Duration, bound: Bound, measure: Callable[..., None]) -> None:
-    """Hold the slowest answer of each other primary against the bound, and require that the busy one kept its own."""
-    clients = [node.client() for node in cluster.nodes]
-    for client in clients:
-        client.ping()
-    begun = time.monotonic()
-    with ThreadPoolExecutor(1) as thread:
-        working = thread.submit(serve, cluster.nodes[0], 1, busy.seconds())
-        time.sleep(0.05)  # the busy one has begun; the wait below shows that it had
-        worst = 0.0
-        for client in clients[1:]:
-            for _ in range(20):
-                asked = time.monotonic()
-                client.ping()
-                worst = max(worst, time.monotonic() - asked)
-        clients[0].ping()
-        waited = time.monotonic() - begun
-        working.result()
-    assert waited >= busy.seconds(), f"the busy primary answered after {waited:.2f} s: it was not busy"
-    measure("a busy primary's own clients waited", unit="s", seen=round(waited, 3))
-    measure("slowest answer of the others", unit="s", bound=bound, seen=round(worst, 4))
+def check_shards(cluster: Cluster, bound: Bound, measure: Measure) -> None:
+    """Serve the same requests by the owners of their keys and by one server, in turn, and compare the medians."""
+    shares = service.on_owners(cluster.nodes)
+    name = f"shares {' : '.join(map(str, shares))}"
+    measure(name, unit="times", bound=bound, seen=round(service.times_faster(cluster.nodes), 2))
+
+
+@then(
+    parsers.cfparse(
+        "while one primary is busy for {busy:Duration} each of the others answers {bound:Bound} times",
+        extra_types=TYPES,
+    )
+)
+def check_isolation(cluster: Cluster, busy: Duration, bound: Bound, measure: Measure) -> None:
+    """Count what the others answered before the busy one had answered its own client; a blocked one answers nothing."""
+    own, others = service.busy_and_bystanders(cluster.nodes, busy.seconds())
+    assert own >= busy.seconds(), f"the busy primary answered after {own:.2f} s: it was not busy"
+    measure("a busy primary's own client waited", unit="s", seen=round(own, 3))
+    for number, waits in enumerate(others, start=2):
+        measure(f"primary {number} meanwhile", unit="answers", bound=bound, seen=len(waits))
+        measure(f"primary {number}: middle wait", unit="ms", seen=round(1000 * statistics.median(waits), 3))
 
 
 @then("a replica that was cut off while 5 MB were written comes back like this")
-def check_backlog(private: Private, datatable: Table, measure: Callable[..., None]) -> None:
+def check_backlog(private: Private, datatable: Table, measure: Measure) -> None:
     """For each size of the backlog count the full copies that a replica's return took (``sync_full``)."""
     for row in rows(datatable, ["BACKLOG", "FULL COPIES"]):
-        config = {**CACHE, "repl-diskless-sync": "no", "repl-diskless-sync-delay": "0"}
-        primary = private.server({**config, "repl-backlog-size": row["BACKLOG"]})
-        replica = private.server({**config, "replicaof": ["127.0.0.1", str(primary.port)]})
-        seen = copies_after_a_cut(primary, replica)
+        config = {**replication.QUICK_COPY, "repl-backlog-size": row["BACKLOG"]}
+        seen = replication.full_copies(private, config)
         measure(f"full copies, backlog {row['BACKLOG']}", unit="", bound=bound(row["FULL COPIES"]), seen=seen)
 
 
-def copies_after_a_cut(primary: Server, replica: Server) -> int:
-    """Cut a replica off, write 5 MB, let it come back, and return how many full copies that took."""
-    with primary.client() as client:
-        eventually(lambda: client.info("replication").get("slave0", {}).get("state") == "online", within=20.0)
-        before = client.info("stats")
-        replica.pause()
-        client.execute_command("CLIENT", "KILL", "TYPE", "REPLICA")
-        for number in range(50):
-            client.set(f"missed:{number}", "x" * 100_000)
-        replica.resume()
-
-        def returned() -> bool:
-            """Say whether the replica has asked to go on, and has got an answer."""
-            now = client.info("stats")
-            return any(now[name] > before[name] for name in ("sync_full", "sync_partial_ok"))
-
-        eventually(returned, within=20.0)
-        return int(client.info("stats")["sync_full"]) - int(before["sync_full"])
+@then(parsers.cfparse("a primary that hangs for {hang:Duration} is replaced like this", extra_types=TYPES))
+def check_replaced(private: Private, hang: Duration, datatable: Table, measure: Measure) -> None:
+    """For each node timeout count whether a hung primary is replaced; it goes on as soon as it is."""
+    cluster = private.cluster(3, 1)
+    for row in rows(datatable, ["NODE TIMEOUT", "FAILOVERS"]):
+        timeout = duration(row["NODE TIMEOUT"]).seconds()
+        for node in cluster.nodes:
+            with node.client() as client:
+                client.config_set("cluster-node-timeout", round(timeout * 1000))
+        seconds = replication.seconds_replaced(cluster, hang.seconds())
+        name = f"node timeout {row['NODE TIMEOUT']}"
+        if seconds is not None:
+            measure(f"{name}: replaced after", unit="s", seen=round(seconds, 2))
+        measure(f"{name}: failovers", unit="", bound=bound(row["FAILOVERS"]), seen=int(seconds is not None))
 
 
-@then("writing costs so much with these settings")
-def report_persistence(private: Private, datatable: Table, measure: Callable[..., None]) -> None:
-    """Report how the median time of 200 writes compares with that of the first row; it claims nothing."""
-    first = None
-    for row in rows(datatable, ["SETTINGS"]):
-        settings = dict(setting.split(" ") for setting in row["SETTINGS"].split(", "))
-        with private.server({**CACHE, **settings}).client() as client:
-            times = [seconds_to_write(client) for _ in range(7)]
-        median = sorted(times)[3]
-        first = first or median
-        measure(row["SETTINGS"], unit="times the first", seen=round(median / first, 2))
+@then(
+    parsers.cfparse(
+        "while it hangs for {hang:Duration} a client with time-outs is free {bound:Bound} times sooner than without",
+        extra_types=TYPES,
+    )
+)
+def check_stuck(server: Server, hang: Duration, bound: Bound, measure: Measure) -> None:
+    """Compare how long both are stuck."""
+    makers = (hanging.patient_client, hanging.impatient_client)
+    without, with_them = (hanging.seconds_stuck(server, make, hang.seconds()) for make in makers)
+    assert without >= hang.seconds(), f"the client without was free after {without:.2f} s: the server did not hang"
+    measure("free sooner", unit="times", bound=bound, seen=round(without / with_them, 1))
 
 
-def seconds_to_write(client: Redis) -> float:
-    """Return how long 200 single writes take, each of which waits for the disk if the setting says so."""
-    begun = time.perf_counter()
-    for index in range(200):
-        client.set(f"persisted:{index}", "x" * 100)
-    return time.perf_counter() - begun
+@then("of 60 clients that come while a server hangs so many are connected at once")
+def check_queue(private: Private, datatable: Table, measure: Measure) -> None:
+    """Count those who find room in the queue of the server's socket (``tcp-backlog``)."""
+    for row in rows(datatable, ["QUEUE", "CLIENTS"]):
+        server = private.server({**hanging.LONG_QUEUE, "tcp-backlog": row["QUEUE"]})
+        seen = hanging.connected_at_once(server)
+        measure(f"connected, queue of {row['QUEUE']}", unit="", bound=bound(row["CLIENTS"]), seen=seen)
+
+
+@then(parsers.cfparse("a cache that evicts by LFU has {bound:Bound} times the hits of one by LRU", extra_types=TYPES))
+def check_eviction(private: Private, bound: Bound, measure: Measure) -> None:
+    """Give the same reads, with scans among them, to a cache of each policy, random evictions shown as well."""
+    policies = (eviction.RANDOM, eviction.LRU, eviction.LFU)
+    seen = eviction.hit_ratios(private, policies)
+    for policy, hits in zip(policies, seen, strict=True):
+        measure(f"hits, {policy['maxmemory-policy']}", unit="%", seen=round(hits, 1))
+    measure("hits of LFU against LRU", unit="times", bound=bound, seen=round(seen[2] / seen[1], 2))
+
+
+@then("these settings pay")
+def check_settings(private: Private, datatable: Table, measure: Measure) -> None:
+    """Time servers that differ in one setting in turn and hold the ratio against the table; "reported" claims none."""
+    for row in rows(datatable, ["NAIVE", "TUNED", "TIMES FASTER"]):
+        naive, tuned = (SETTINGS[row[name]](private) for name in ("NAIVE", "TUNED"))
+        report(measure, row, compare(naive, tuned, rounds=5))

@@ -1,3 +1,4 @@
+@audit
 Feature: What goes to the broker comes out of it
   A task is a value in a list, and a result is a message on a channel. What drops one in a thousand of them
   between sender and server loses orders, and nothing logs it.
@@ -12,6 +13,25 @@ Feature: What goes to the broker comes out of it
     Scenario: a large payload comes back as it was
       Given a writer and a reader of the broker
       Then a value of 1048576 bytes comes back as it was
+
+    Scenario: what is pushed on one side comes out on the other, once and in order
+      Given a writer and a reader of the broker
+      Then of 500 items in a list exactly 0 are lost, doubled or out of order
+
+    Scenario: a transaction is answered as one
+      Celery notes what it took in transactions. Some proxies refuse them, or answer each command alone.
+
+      Given a writer and a reader of the broker
+      Then a transaction is answered as one
+
+  @core
+  Rule: A worker can wait
+
+    Scenario: a wait for a task is not cut off
+      A balancer that cuts connections when nothing is said makes workers start again and again.
+
+      Given a writer and a reader of the broker
+      Then waiting for an item lasts 3 seconds if none comes
 
   @core
   Rule: Results reach those who wait for them

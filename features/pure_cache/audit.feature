@@ -1,3 +1,4 @@
+@audit
 Feature: The cache is set up as a cache
   A server that was installed with its defaults has no memory limit, evicts nothing and writes its data
   to disk. As a cache it works for weeks and then takes its machine down. None of this needs traffic to be
@@ -10,6 +11,12 @@ Feature: The cache is set up as a cache
     Scenario: a memory limit is set
       Given the servers of the cache
       Then the setting "maxmemory" is at least 1
+
+    Scenario: the machine has as much memory as the limit allows
+      A limit above it is none. A fifth is for what the limit does not count: buffers, fragmentation, the system.
+
+      Given the servers of the cache
+      Then the field "maxmemory" is at most 80 % of the field "total_system_memory"
 
     Scenario: any entry may be evicted
       With noeviction a full cache refuses every write. The volatile policies do the same as soon as

@@ -1,3 +1,4 @@
+@audit
 Feature: The nodes form one cluster
   Clients ask any node for the map of slots and believe it. Where two nodes disagree, or a slot
   has no owner, some keys cannot be reached, and which ones depends on whom a client asked.

@@ -55,17 +55,40 @@ Feature: Slots move while clients are served
         | by default |
 
     @disruptive
-    Scenario Outline: at one stroke to a target that hangs, and <END>
+    Scenario Outline: at one stroke while one side hangs, and <END>
       Given a cluster of 3 primaries with 1 replica each
       And 2000 keys are written to the cluster
       And 2000 slots with that of "user:1" among them
-      When they begin to move at one stroke to a primary that hangs, and <END>
+      When they begin to move at one stroke while one side hangs, and <END>
       Then those slots are at their old primary, and none is open
 
       Examples:
         | END                   |
         | the move is cancelled |
-        | it is killed          |
+        | the target is killed  |
+
+  Rule: A move that cannot be is refused before anything moves, and the error says what to do
+
+    @disruptive
+    Scenario: a move from or to the wrong node
+      Given a cluster of 3 primaries with 1 replica each
+      And 2 slots with that of "user:1" among them
+      Then to move them is refused
+        | HOW                                   | REASON                            |
+        | to a node of no cluster               | let it join the cluster first     |
+        | to a replica                          | name its primary as target        |
+        | from a primary that does not own them | name the node that does as source |
+      And those slots are at their old primary, and none is open
+
+    @disruptive
+    Scenario: a move of a slot that was left open
+      Given a cluster of 3 primaries with 1 replica each
+      And the cluster holds "{cart}:1" as "here"
+      And the cluster holds "{cart}:2" as "ahead"
+      And 2 slots with that of "{cart}:1" among them
+      When the slot of "{cart}" is on its way to another node and "{cart}:2" has gone ahead
+      And they are to move live to another primary
+      Then that fails with "slot_repair.close_open_slots repairs that"
 
   Rule: A slot that was left open is found and repaired
 
@@ -132,4 +155,3 @@ Feature: Slots move while clients are served
         | WAY        |
         | live       |
         | by default |
-

@@ -4,29 +4,51 @@ Feature: What is often recommended and seldom matters
 
   Rule: A number is shown, and the reader concludes
 
-    Scenario: deeper pipelines, single commands, asynchronous reads on the loopback
+    Scenario: deeper and deeper pipelines
+      From ten commands on, Python's packing and parsing is what is left; from a hundred on, depth gains little and
+      memory grows on both sides.
+
       Given 1000 values of 100 bytes in the cache
       Then these ways pay
         | NAIVE                   | TUNED                    | TIMES FASTER | ROUNDS |
-        | GET by pipelines of 10  | GET by pipelines of 100  | reported     | 7      |
-        | GET by pipelines of 100 | GET by pipelines of 1000 | reported     | 7      |
-        | GET by pipelines of 100 | MGET of 100              | reported     | 7      |
-        | GET one at a time       | asyncio, 20 tasks        | reported     | 7      |
+        | GET by pipelines of 10  | GET by pipelines of 100  | reported     | 5      |
+        | GET by pipelines of 100 | GET by pipelines of 1000 | reported     | 5      |
+        | GET by pipelines of 100 | MGET of 100              | reported     | 5      |
+
+    Scenario: asynchronous and compiled single reads on the loopback
+      A round trip of the loopback is shorter than what asyncio costs; and one value is parsed in no time, so hiredis
+      gains some percent where it gains ten times on long answers.
+
+      Given 200 values of 100 bytes in the cache
+      Then these ways pay
+        | NAIVE               | TUNED             | TIMES FASTER | ROUNDS |
+        | GET one at a time   | asyncio, 20 tasks | reported     | 5      |
+        | GET without hiredis | GET one at a time | reported     | 5      |
 
     Scenario: a hash tag for all keys of a cluster's pipeline
-      Given 100 values of 100 bytes in the cluster
+      No round trip is saved, as all nodes are written to before one is read from. Two writes of three are, as are two
+      reads; that shows in short pipelines alone, while one server does the work of three.
+
+      Given 300 values of 100 bytes in the cluster
       Then these ways to use the cluster pay
         | NAIVE                 | TUNED                        | TIMES FASTER |
         | the client's pipeline | the client's pipeline, a tag | reported     |
 
-  Rule: Writing to disk has a price that the disk decides
+  Rule: A setting is tried on the machine it is for
+    The folder of an embedded server is in memory where the system has that: `always` costs far more on a disk. Threads
+    for input and output spin while they wait, which pays with processors to spare alone.
 
     @disruptive
-    # The folder of an embedded server is in memory where the system has that: `always` costs far more on a disk.
     Scenario: the price of an append-only file
-      Then writing costs so much with these settings
-        | SETTINGS                           |
-        | appendonly no                      |
-        | appendonly yes, appendfsync no     |
-        | appendonly yes, appendfsync everysec |
-        | appendonly yes, appendfsync always |
+      Then these settings pay
+        | NAIVE                   | TUNED                        | TIMES FASTER |
+        | writes, nothing on disk | writes, appendfsync no       | reported     |
+        | writes, nothing on disk | writes, appendfsync everysec | reported     |
+        | writes, nothing on disk | writes, appendfsync always   | reported     |
+
+    @disruptive
+    Scenario: threads for input and output, and unix sockets
+      Then these settings pay
+        | NAIVE             | TUNED                    | TIMES FASTER |
+        | reads, one thread | reads, two io-threads    | reported     |
+        | reads over TCP    | reads over a unix socket | reported     |

@@ -6,18 +6,31 @@ Feature: Shards work side by side
 
     @disruptive
     Scenario: even shares pay, one primary with most of the slots does not
+      Requests go to the owners of their keys. What a busy machine adds to a request of 20 milliseconds, it adds to both
+      sides; 20 keys fall unevenly on three nodes, so three times as fast is not to be had.
+
       Given a cluster of its own whose work can be made to take its time
-      Then requests that take 20 milliseconds are served so much faster than by one
-        | SHARES    | TIMES FASTER |
-        | 1 : 1 : 1 | at least 1.6 |
-        | 8 : 1 : 1 | at most 1.5  |
+      Then the owners of their keys serve requests at least 1.6 times faster than one alone
+      When the first primary gets most of the slots
+      Then the owners of their keys serve requests at most 1.6 times faster than one alone
+
+    @disruptive
+    Scenario: throughput of 1, 3 and 6 primaries on this machine
+      Raw bytes make the servers the limit where there are processors for them, redis-py makes the client. Neither says
+      what six machines would do; the processor time of each operation does, as it hardly depends on their number.
+
+      Then this is what so many primaries serve
+        | PRIMARIES |
+        | 1         |
+        | 3         |
+        | 6         |
 
   Rule: A shard that is busy makes only its own clients wait
 
     @disruptive
     Scenario: a slow command on one shard leaves the others alone
       Given a cluster of its own whose work can be made to take its time
-      Then while one primary is busy for 1 second the others answer within 0.2 seconds
+      Then while one primary is busy for 1 second each of the others answers at least 20 times
 
   Rule: The backlog is longer than what is written while a replica is away
 
@@ -27,3 +40,13 @@ Feature: Shards work side by side
         | BACKLOG | FULL COPIES |
         | 16kb    | exactly 1   |
         | 20mb    | exactly 0   |
+
+  Rule: The node timeout is longer than the hangs that you mean to sit out
+    A short one replaces a dead primary sooner, and also one that a slow disk or a long command held up for a moment.
+
+    @disruptive
+    Scenario: a hang costs a failover with a short timeout, and none with a long one
+      Then a primary that hangs for 3 seconds is replaced like this
+        | NODE TIMEOUT     | FAILOVERS |
+        | 10 seconds       | exactly 0 |
+        | 500 milliseconds | exactly 1 |

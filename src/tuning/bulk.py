@@ -72,6 +72,11 @@ def pipelined(server: Redis, commands: Sequence[Command], batch: int = BATCH) ->
     return answers
 
 
+def packed(commands: Iterable[Command]) -> bytes:
+    """Return commands as they go over the wire, one after the other."""
+    return b"".join([hiredis.pack_command(command) for command in commands])
+
+
 def _by_owner(cluster: RedisCluster, commands: Sequence[Command]) -> list[tuple[Redis, list[int]]]:
     """Return the client of each node with the places of the commands whose slot it owns."""
     slots = cluster.nodes_manager.slots_cache
@@ -101,7 +106,7 @@ def _run(pieces: list[tuple[Redis, list[int]]], commands: Sequence[Command], ans
         for server, places in pieces:
             connection = server.connection_pool.get_connection()
             taken.append((server, connection, places))
-            connection.send_packed_command([b"".join([hiredis.pack_command(commands[place]) for place in places])])
+            connection.send_packed_command([packed([commands[place] for place in places])])
         for _, connection, places in taken:
             for place in places:
                 answers[place] = _read(connection)

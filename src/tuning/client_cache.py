@@ -6,6 +6,7 @@ message to every client that read the key. redis-py has such a cache built in, b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 from redis import ConnectionPool, Redis
@@ -54,3 +55,18 @@ class TrackedCache:
         """Give the connection back, which ends the tracking."""
         self._connection.disconnect()
         self._pool.release(self._connection)
+
+
+def read_again(server: Redis, keys: Sequence[str]) -> None:
+    """Naive: read each key five times from the server."""
+    for _ in range(5):
+        for key in keys:
+            server.get(key)
+
+
+def read_tracked(server: Redis, keys: Sequence[str]) -> None:
+    """Tuned: read each key five times through a cache in the client; opening it included."""
+    with TrackedCache(server) as tracked:
+        for _ in range(5):
+            for key in keys:
+                tracked.get(key)

@@ -1,7 +1,7 @@
 """Two ways timed against each other so that a busy machine cannot tell a wrong story.
 
 Slices of both alternate, so that what slows the machine slows both; the ratio is that of the medians; the spread is
-shown; and where the slices disagree about who is faster, nothing is concluded.
+shown; and where the slices disagree about who is faster, or by how much, nothing is concluded.
 """
 
 from __future__ import annotations
@@ -9,8 +9,14 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+TOO_WIDE = 40
+"""Percent of the ratio that the middle half of its slices may spread over; beyond, the ratio is no result."""
+
+NEAR = 10
+"""Percent of difference that is none."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +40,15 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """``pays``, ``costs``, ``no difference``, or the refusal to conclude."""
+        """``pays``, ``costs``, ``no difference``, or the refusal to conclude: ``too noisy: spread 45 %``."""
+        if self.spread > TOO_WIDE:
+            return f"too noisy: spread {self.spread:.0f} %"
         faster = sum(one > other for one, other in zip(self.naive, self.tuned, strict=True))
         rounds = len(self.naive)
+        if abs(100 * self.ratio - 100) < NEAR:
+            return "no difference"
         if min(faster, rounds - faster) > rounds // 5:
-            near = 0.9 < self.ratio < 1.1  # noqa: PLR2004 - within 10 %
-            return "no difference" if near else f"too noisy: spread {self.spread:.0f} %"
+            return f"too noisy: spread {self.spread:.0f} %"
         return "pays" if self.ratio > 1 else "costs"
 
 
@@ -52,9 +61,16 @@ def compare(
 ) -> Comparison:
     """Run both once to warm up, then `rounds` times in turn, the garbage collector off, and return what they took.
 
-    `clock` returns seconds: by default those on the wall; `time.process_time` counts those of our processor.
+    `clock` returns seconds: by default those on the wall; `time.thread_time` counts those of the client's processor.
     """
-    times: tuple[list[float], list[float]] = ([], [])
+    return compare_by([clock], naive, tuned, rounds=rounds)[0]
+
+
+def compare_by(
+    clocks: Sequence[Callable[[], float]], naive: Callable[[], object], tuned: Callable[[], object], *, rounds: int
+) -> list[Comparison]:
+    """Do the same by several clocks at once, and return what each saw."""
+    seen: list[tuple[list[float], list[float]]] = [([], []) for _ in clocks]
     was_enabled = gc.isenabled()
     naive(), tuned()
     gc.disable()
@@ -62,11 +78,11 @@ def compare(
         for number in range(rounds):
             # Who goes first changes too: the first finds the machine as others left it.
             for which in (0, 1) if number % 2 else (1, 0):
-                begun = clock()
+                begun = [clock() for clock in clocks]
                 (naive, tuned)[which]()
-                times[which].append(clock() - begun)
-            gc.collect()
+                for times, clock, start in zip(seen, clocks, begun, strict=True):
+                    times[which].append(clock() - start)
     finally:
         if was_enabled:
             gc.enable()
-    return Comparison(tuple(times[0]), tuple(times[1]))
+    return [Comparison(tuple(one), tuple(other)) for one, other in seen]

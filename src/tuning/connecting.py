@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from redis import BlockingConnectionPool, Redis
+from redis.cluster import RedisCluster
 
 
 def address(server: Redis) -> dict[str, Any]:
@@ -24,6 +25,18 @@ def connect_each_time(server: Redis, keys: Sequence[str]) -> list[Any]:
     values: list[Any] = []
     for key in keys:
         with Redis(**address(server)) as client:
+            values.append(client.get(key))
+    return values
+
+
+def cluster_each_time(cluster: RedisCluster, keys: Sequence[str]) -> list[Any]:
+    """Naive: a new client of the cluster for every read; it asks for all slots before its first command."""
+    node = cluster.get_default_node()
+    options = cluster.get_connection_kwargs()
+    values: list[Any] = []
+    for key in keys:
+        login = {name: options.get(name) for name in ("username", "password", "decode_responses")}
+        with RedisCluster(host=node.host, port=node.port, **login) as client:
             values.append(client.get(key))
     return values
 

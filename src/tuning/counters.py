@@ -5,7 +5,7 @@ Source: ``INFO stats`` and ``INFO commandstats``. They count everybody's work, s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,11 +15,12 @@ from redis import Redis
 
 @dataclass
 class Cost:
-    """What the server counted: commands, reads from sockets, new connections, and calls by command's name."""
+    """What the server counted: commands, reads from sockets, bytes sent, new connections, and calls by command."""
 
     commands: int = 0
     reads: int = 0
     connections: int = 0
+    sent: int = 0
     calls: dict[str, int] = field(default_factory=dict)
 
 
@@ -39,6 +40,8 @@ def counted(server: Redis) -> Iterator[Cost]:
     cost.commands = after["total_commands_processed"] - before["total_commands_processed"] - 2
     cost.reads = after["total_reads_processed"] - before["total_reads_processed"] - 2
     cost.connections = after["total_connections_received"] - before["total_connections_received"]
+    # The answer to the first snapshot's last question is counted too: a few KB, which the reader of a bound must allow.
+    cost.sent = after["total_net_output_bytes"] - before["total_net_output_bytes"]
     difference = {name: count - calls_before.get(name, 0) for name, count in calls_after.items() if name != "info"}
     cost.calls = {name: count for name, count in sorted(difference.items()) if count}
 
@@ -48,3 +51,13 @@ def _snapshot(server: Redis) -> tuple[Mapping[str, Any], dict[str, int]]:
     calls: Mapping[str, Any] = server.info("commandstats")
     stats: Mapping[str, Any] = server.info("stats")
     return stats, {name.removeprefix("cmdstat_"): entry["calls"] for name, entry in calls.items()}
+
+
+def reads_by_node(nodes: Iterable[Any]) -> dict[str, int]:
+    """Return how many reads of keys each node has answered since its start (``INFO commandstats``), by address."""
+    counts = {}
+    for node in nodes:
+        with node.client() as client:
+            stats: Any = client.info("commandstats")
+        counts[node.address] = sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("get", "mget"))
+    return counts

@@ -6,28 +6,37 @@ in older servers, 512 in newer) are kept in one piece without that cost. Not for
 
 from __future__ import annotations
 
+import statistics
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from redis import Redis
+
+from tuning.bulk import pipelined
 
 FIELDS = 100
 
 
 def keys_each(server: Redis, numbers: Sequence[int]) -> None:
     """Naive: a key for each small value (``SET``)."""
-    with server.pipeline(transaction=False) as pipe:
-        for number in numbers:
-            pipe.set(f"name:{number}", number)
-        pipe.execute()
+    pipelined(server, [("SET", f"name:{number}", str(number)) for number in numbers])
 
 
 def keys_packed(server: Redis, numbers: Sequence[int]) -> None:
     """Tuned: a hundred small values share a hash (``HSET``; read by ``HGET``)."""
-    with server.pipeline(transaction=False) as pipe:
-        for number in numbers:
-            pipe.hset(f"names:{number // FIELDS}", str(number % FIELDS), str(number))
-        pipe.execute()
+    pipelined(server, [("HSET", f"names:{number // FIELDS}", str(number % FIELDS), str(number)) for number in numbers])
+
+
+def bytes_of(server: Redis, write: Callable[[Redis, Sequence[int]], None], count: int) -> int:
+    """Return the bytes that `count` values take in a server, which is emptied before; clients' buffers are left out."""
+    taken = []
+    for number in (0, count):
+        server.execute_command("FLUSHALL", "SYNC")
+        write(server, range(number))
+        seen: Any = server.info("memory")
+        taken.append(int(seen["used_memory"]) - int(seen["mem_clients_normal"]))
+    return taken[1] - taken[0]
 
 
 def document(number: int) -> bytes:
@@ -57,6 +66,17 @@ def delete_at_once(server: Redis, key: str) -> None:
 def delete_lazily(server: Redis, key: str) -> None:
     """Tuned: take the key away and free its memory in the background (``UNLINK``)."""
     server.unlink(key)
+
+
+def busy_with(server: Redis, command: str, listing: Callable[[Redis, str], object]) -> float:
+    """Return how many ms the server is busy with one call of a command: the median of 3 (``INFO commandstats``)."""
+    seen = []
+    for _ in range(3):
+        server.config_resetstat()
+        listing(server, "key:*")
+        stats: Any = server.info("commandstats")
+        seen.append(float(stats[f"cmdstat_{command.lower()}"]["usec_per_call"]) / 1000)
+    return statistics.median(seen)
 
 
 def list_at_once(server: Redis, pattern: str) -> list[str]:

@@ -18,8 +18,7 @@ def read_fields_apart(cluster: RedisCluster, fields: Sequence[str]) -> list[Any]
 def read_fields_together(cluster: RedisCluster, fields: Sequence[str]) -> list[Any]:
     """Tuned: a hash tag puts what belongs together into one slot, where one command reads it (``MGET``).
 
-    Not for all of your keys: what shares a tag shares one node, its memory and its processor. And inside a cluster
-    pipeline a tag gains nothing, since a pipeline goes to each node in one trip anyway.
+    Not for all of your keys: what shares a tag shares one node, its memory and its processor.
     """
     answer: Any = cluster.mget([f"{{user:42}}:{field}" for field in fields])
     return list(answer)
@@ -39,7 +38,12 @@ def read_by_pipeline(cluster: RedisCluster, keys: Sequence[str]) -> list[Any]:
 
 
 def read_tagged_by_pipeline(cluster: RedisCluster, keys: Sequence[str]) -> list[Any]:
-    """Send a pipeline of keys with one tag: as many commands to one node as others send to all (no tuning: a myth)."""
+    """Send a pipeline of keys with one tag: to one node what others send to all of them.
+
+    It saves no round trip, since redis-py writes to all nodes before it reads from any; it saves the client the writes
+    and reads of the further nodes, which was a tenth of its time for 30 commands, and nothing to be seen for 300. And
+    one server does the work of all.
+    """
     with cluster.pipeline() as pipe:
         for key in keys:
             pipe.get(f"{{tag}}{key}")

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - runs inside the image, beside worker.py
 """Shows that a Celery worker consumes, at no cost: a file that the worker itself keeps young.
 
 ``celery inspect ping`` starts a Python process and a broadcast for every check. Here the worker touches ``READY_FILE``

@@ -1,0 +1,59 @@
+"""Runs the shell steps of action.yml as GitHub's runner does: ``run_action.py WORKSPACE INPUT=VALUE …``.
+
+Prints the action's outputs and exits as its first failing step does. A step that uses another action is named and left
+out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def filled_in(text: str, known: dict[str, str]) -> str:
+    """Replace each ``${{ expression }}``; one that is not `known` raises KeyError."""
+    return re.sub(r"\$\{\{\s*(.*?)\s*\}\}", lambda found: known[found[1]], text)
+
+
+def run_step(step: dict[str, Any], known: dict[str, str], workspace: Path, output: Path) -> int:
+    """Run one step in a shell and return its exit code."""
+    if "uses" in step:
+        print(f"(not run here: {step['name']}, {step['uses']})")
+        return 0
+    assert step["shell"] == "bash", "GitHub takes a composite step without a shell for an error"
+    assert "${{" not in step["run"], "what a user gives must not become part of a script"
+    given = {name: filled_in(str(value), known) for name, value in step.get("env", {}).items()}
+    environment = {**os.environ, **given, "GITHUB_OUTPUT": str(output), "GITHUB_WORKSPACE": str(workspace)}
+    shell = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
+    return subprocess.run(shell, cwd=workspace, env=environment, check=False).returncode
+
+
+def main(workspace: str, *inputs: str) -> int:
+    """Run the action on `inputs` and return its exit code."""
+    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+    given = dict(text.split("=", 1) for text in inputs)
+    assert given.keys() <= action["inputs"].keys(), f"the action knows {', '.join(action['inputs'])}"
+    with tempfile.TemporaryDirectory() as folder:
+        known = {"github.action_path": str(ROOT), "runner.temp": folder}
+        known |= {f"inputs.{name}": given.get(name, said["default"]) for name, said in action["inputs"].items()}
+        output = Path(folder, "output")
+        output.touch()
+        codes = []
+        for step in action["runs"]["steps"]:
+            if not any(codes) or step.get("if") == "always()":
+                codes.append(run_step(step, known, Path(workspace), output))
+        print(output.read_text(encoding="utf-8"), end="")
+    return next(filter(None, codes), 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

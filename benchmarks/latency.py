@@ -1,0 +1,104 @@
+"""How long answers take by load: percentiles of an open loop, each request timed from the moment it was due.
+
+Loads are shares of what a loop of single reads reaches in the same run. One process, one connection, values of 100
+bytes; the rounds take turns, and shown are the medians of each percentile and their spread over the rounds.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from side_by_side import TOO_WIDE, machine  # isort: skip - makes src importable
+
+from command_line import Failure, Parser, count, run, say, seconds
+from connection import one_line_errors, redis_client
+from deployment import deployment
+from tuning.many_keys import write_together
+from tuning.open_loop import by_load
+from tuning.pipelining import one_at_a_time
+from tuning.plot import lines
+
+EXAMPLES = """\
+  python benchmarks/latency.py
+  python benchmarks/latency.py --rounds 9 --seconds 1 --plot latency.svg --json"""
+
+SHARES = (10, 25, 50, 75, 100, 150, 200)
+"""Loads in % of what a loop of single reads reaches; an open loop can ask for more than that."""
+
+
+def rates(server: Any, keys: Sequence[str]) -> list[float]:
+    """Return the loads in requests a second."""
+    one_at_a_time(server, keys)
+    begun = time.perf_counter()
+    one_at_a_time(server, keys)
+    most = len(keys) / (time.perf_counter() - begun)
+    return [round(most * share / 100) for share in SHARES]
+
+
+def measured(server: Any, keys: Sequence[str], options: Any) -> list[dict[str, Any]]:
+    """Return a row for each load: medians of the percentiles over all rounds, in ms, and the spread of each."""
+    loads = rates(server, keys)
+    rounds = []
+    for number in range(options.rounds):
+        say(f"round {number + 1} of {options.rounds} …")
+        rounds.append(by_load(server, keys, loads, options.seconds))
+    rows = []
+    for place, load in enumerate(loads):
+        row: dict[str, Any] = {"share_percent": SHARES[place], "rate": load}
+        for name in [name for name in rounds[0][0] if name != "rate"]:
+            seen = [one[place][name] for one in rounds]
+            low, middle, high = statistics.quantiles(seen, n=4, method="inclusive")
+            row |= {name: round(middle, 3), f"{name}_spread": round((high - low) / middle, 2)}
+        rows.append(row)
+    return rows
+
+
+def show(rows: Sequence[dict[str, Any]]) -> None:
+    """Print the rows as a table for people."""
+    names = [name for name in rows[0] if f"{name}_spread" in rows[0]]
+    print(f"latency in ms by load [{', '.join(f'{name} {value}' for name, value in machine().items())}]")
+    print(f"{'load':>6} {'a second':>9}" + "".join(f"{name:>10} {'spread':>7}" for name in names))
+    for row in rows:
+        numbers = "".join(f"{row[name]:>10.3f} {row[f'{name}_spread']:>7.0%}" for name in names)
+        noisy = [name for name in names if row[f"{name}_spread"] > TOO_WIDE]
+        print(
+            f"{row['share_percent']:>4} % {row['rate']:>9,}{numbers}{'  too noisy: ' if noisy else ''}"
+            + ", ".join(noisy)
+        )
+
+
+def main() -> None:
+    """Measure, print and draw."""
+    parser = Parser(__doc__, EXAMPLES)
+    parser.add_argument("--rounds", type=count, default=5, help="how often each load is measured (default: 5)")
+    parser.add_argument("--seconds", type=seconds, default=0.5, help="how long a load lasts each time (default: 0.5)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the percentiles into this SVG file")
+    options = parser.parse_args()
+    if options.rounds < 3:  # noqa: PLR2004 - a median and its spread need that many
+        raise Failure("fewer than 3 rounds show no spread")
+    with deployment("cache") as url, one_line_errors(url), redis_client(url) as server:
+        keys = [f"latency:{index}" for index in range(1000)]
+        write_together(server, keys)
+        rows = measured(server, keys, options)
+        server.unlink(*keys)
+    if options.json:
+        print(json.dumps({"benchmark": "latency by load", "unit": "ms", "machine": machine(), "rows": rows}))
+    else:
+        show(rows)
+    if options.plot:
+        names = [name for name in rows[0] if f"{name}_spread" in rows[0]]
+        series = {name: [(row["rate"], row[name]) for row in rows] for name in names}
+        try:
+            options.plot.write_text(lines("how long answers take by load", "requests a second", "ms", series))
+        except OSError as error:
+            raise Failure(f"{options.plot} cannot be written: {error.strerror}") from error
+
+
+if __name__ == "__main__":
+    run(main)

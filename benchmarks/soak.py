@@ -1,0 +1,82 @@
+"""Run the specification many times, and list every scenario that was ever not green.
+
+The order of each run is random, and so is its Hypothesis seed, from which the order is drawn too; in every second run
+all cores are busy. Whatever is no option of this command goes to pytest: a folder, -k, -m, -n. A folder of results that
+is there is continued, and the list covers all of it; of a run that was not green, page, output and evidence are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import shutil
+import time
+from pathlib import Path
+
+from whole_run import PROJECT, all_cores_busy, first_line, progress, run_once  # isort: skip - makes src importable
+
+from soak_list import folders_of, keep_evidence, list_of
+
+import command_line
+
+EXAMPLES = """\
+  python benchmarks/soak.py
+  python benchmarks/soak.py --runs 10 features/tuning
+  python benchmarks/soak.py --runs 4 --server-binary /usr/bin/redis-server features/redis_cluster -k failover -n 2
+  python benchmarks/soak.py --runs 0                                                the list of the runs so far
+  python -m pytest -p benchmarks.shuffled --hypothesis-seed 7 features/tuning       one run again, by its seed"""
+
+
+def soak_once(folder: Path, arguments: list[str]) -> None:
+    """Run once, say in a line how it went, and keep what is worth it."""
+    begun = time.monotonic()
+    progress(f"{folder.name} since {time.strftime('%H:%M:%S')}")
+    with all_cores_busy(wanted=folder.name.endswith("busy")):
+        done = run_once(folder, ["-p", "benchmarks.shuffled", *arguments])
+    progress()
+    took, found = time.monotonic() - begun, len(done.report["scenarios"])
+    print(f"{folder.name}: {done.report['verdict']}, {found} scenarios, {took:.0f} s", flush=True)
+    for record in done.red:
+        print(f"    {record['id']}: {first_line(record['reason'])}", flush=True)
+        keep_evidence(folder, record)
+    for trouble in done.troubles:
+        print(f"    {trouble}", flush=True)
+    if not done.red and not done.troubles:
+        for file in folder.iterdir():
+            if file.name != "report.json":
+                file.unlink()
+
+
+def parse() -> tuple[argparse.Namespace, list[str]]:
+    """Return the options of this command, and what goes to pytest."""
+    parser = command_line.Parser(__doc__ or "", EXAMPLES)
+    parser.usage = "%(prog)s [options] [arguments of pytest]"
+    parser.add_argument("--runs", type=int, default=50, help="how many runs (default: 50)")
+    parser.add_argument("--folder", type=Path, default=PROJECT / "results" / "soak", help="default: results/soak")
+    parser.add_argument("--timings", type=command_line.count, default=20, help="how many timings to list (default: 20)")
+    return parser.parse_known_args()
+
+
+def main() -> None:
+    """Run, and list what came of it, also when it is stopped early."""
+    options, arguments = parse()
+    done = len(folders_of(options.folder))
+    try:
+        for number in range(done + 1, done + 1 + options.runs):
+            folder = options.folder / f"run-{number:04}{'' if number % 2 else '-busy'}"
+            try:
+                soak_once(folder, [f"--hypothesis-seed={secrets.randbelow(2**32)}", *arguments])
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)  # half a run shows nothing
+                raise
+    except OSError as error:
+        raise command_line.Failure(f"{options.folder}: {error.strerror}") from None
+    finally:
+        seen = list_of(options.folder)
+        print(seen.text(options.timings))
+    if seen.red or seen.troubles:
+        raise command_line.Failure(f"not all runs were green: see {options.folder}")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,106 @@
+"""Runs the specification in a pytest of its own and keeps what it reports, for programs that need many runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).parent.parent
+sys.path[:0] = [str(PROJECT / "src"), str(PROJECT)]
+
+from processes import ProcessGroup  # noqa: E402 - src is importable now
+
+MOST_SECONDS = 1800.0
+"""A run that takes longer hangs: it is stopped, and its report says so."""
+
+
+@dataclass(frozen=True)
+class WholeRun:
+    """One run of the specification, as its folder has it."""
+
+    folder: Path
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What report.json holds; only troubles when there is none."""
+        try:
+            document: dict[str, Any] = json.loads((self.folder / "report.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            return {
+                "scenarios": [],
+                "troubles": [f"no report: {error}"],
+                "verdict": "error",
+                "seconds": 0,
+                "engines": {},
+            }
+        return document
+
+    @property
+    def troubles(self) -> list[str]:
+        """What broke beside the scenarios, such as a lost process, in one line each."""
+        broken = {record["id"] for record in self.red}
+        lines = [first_line(trouble) for trouble in self.report["troubles"]]
+        return [line for line in lines if not any(line.startswith(f"{name}: ") for name in broken)]
+
+    @property
+    def red(self) -> list[dict[str, Any]]:
+        """The records of the scenarios that failed or broke."""
+        return [one for one in self.report["scenarios"] if one["status"] in ("failed", "error")]
+
+
+def first_line(text: str | None) -> str:
+    """Return the first line of a message."""
+    return (text or "").strip().partition("\n")[0]
+
+
+def run_once(folder: Path, arguments: Sequence[str], *, limit: float = MOST_SECONDS) -> WholeRun:
+    """Run pytest with `arguments` and its report in `folder`, what it said beside it in ``output.txt``.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "pytest", "--report", str(folder.absolute()), "--color=no", *arguments]
+    with (folder / "output.txt").open("wb") as output:
+        run = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            run.wait(limit)
+        except subprocess.TimeoutExpired:
+            run.terminate()
+        finally:
+            _end(run)
+    return WholeRun(folder)
+
+
+def _end(run: subprocess.Popen[bytes]) -> None:
+    """Give a run the time to take its servers down; its guards do it when it hangs."""
+    try:
+        run.wait(30)
+    except subprocess.TimeoutExpired:
+        run.kill()
+        run.wait()
+
+
+@contextmanager
+def all_cores_busy(wanted: bool = True) -> Iterator[None]:  # noqa: FBT001, FBT002 - reads as what it is
+    """Keep every core at work for as long as the block lasts."""
+    if not wanted:
+        yield
+        return
+    with ProcessGroup("busy") as group:
+        for _ in range(os.cpu_count() or 1):
+            group.start([sys.executable, "-c", "while True: pass"], Path(os.devnull), cwd=group.folder)
+        yield
+
+
+def progress(text: str = "") -> None:
+    """Show on a terminal what is being done; nothing takes it away again."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
