@@ -34,6 +34,7 @@ def sent(broker: Broker) -> Iterator[Sent]:
     yield tasks
     for result in tasks.results:
         result.forget()
+    for result in tasks.results:
         let_go(result)
     app.close()
 
