@@ -56,6 +56,7 @@ WAYS: dict[str, Callable[[Any, Sequence[str]], object]] = {
 PREPARED = {
     "asyncio, 1 task": partial(tasks_of, tasks=1),
     "asyncio, 20 tasks": tasks_of,
+    "asyncio, 50 tasks": partial(tasks_of, tasks=50),
     "GET of a whole document": sizes.whole_document,
     "HGET of one field": sizes.one_field,
 }

@@ -59,9 +59,12 @@ Feature: Connections are kept and shared
 
   Rule: Waiting is shared
 
-    Scenario: twenty asynchronous tasks wait at the same time
-      Given 60 values of 100 bytes in the cache
+    Scenario: fifty asynchronous tasks wait at the same time
+      Only waiting is shared, the client's own work is not: 16 times on a quiet machine, 4 with twenty programs for each
+      processor.
+
+      Given 50 values of 100 bytes in the cache
       And the way there takes 1.5 milliseconds there and back
       Then these ways pay
         | NAIVE           | TUNED             | TIMES FASTER | ROUNDS |
-        | asyncio, 1 task | asyncio, 20 tasks | at least 4   | 3      |
+        | asyncio, 1 task | asyncio, 50 tasks | at least 3   | 5      |
