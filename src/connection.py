@@ -74,6 +74,7 @@ def checked_url(url: str, variable: str) -> str:
             raise UsageError(f"{variable} is a unix socket, and a host and port are needed: {form}")
         usable = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
         usable = usable and (parts.path.strip("/") == "" or parts.path.strip("/").isdigit())
+        (parts.hostname or "").encode("idna")  # as the system's resolver will, with an error that redis-py passes on
         for name in TLS_FILES:
             for path in parse_qs(parts.query).get(name, []):
                 if not Path(path).is_file():

@@ -134,3 +134,18 @@ def check_passed(judged: Judged, datatable: Sequence[Sequence[str]]) -> None:
     status = {record["id"].rpartition("::")[2]: record["status"] for record in judged.report["scenarios"]}
     wanted = [row["SCENARIO"] for row in rows(datatable, ("SCENARIO",))]
     assert {name: status.get(name) for name in wanted} == dict.fromkeys(wanted, "passed"), judged.said[-2000:]
+
+
+@then(parsers.parse('it tells "{words}"'))
+def check_told(judged: Judged, words: str) -> None:
+    """Find words in what the run has said."""
+    assert words in judged.said, judged.said
+
+
+@then("these scenarios are skipped")
+def check_skips(judged: Judged, datatable: Sequence[Sequence[str]]) -> None:
+    """Compare the reasons of skips."""
+    told = {record["id"].rpartition("::")[2]: record for record in judged.report["scenarios"]}
+    for row in rows(datatable, ("SCENARIO", "REASON")):
+        record = told[row["SCENARIO"]]
+        assert (record["status"], row["REASON"] in (record["reason"] or "")) == ("skipped", True), record["reason"]

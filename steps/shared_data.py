@@ -86,6 +86,28 @@ def have_gate_user(judged: Judged) -> None:
     judged.url = judged.url.replace("://", f"://{USER}:{PASSWORD}@")
 
 
+@given("a user who may run all but these commands")
+def have_restricted_user(judged: Judged, datatable: Sequence[Sequence[str]]) -> None:
+    """Give the gate a user as managed services do."""
+    never = [f"-{row['COMMAND']}" for row in rows(datatable, ("COMMAND",))]
+    for server in judged.servers:
+        with server.client() as client:
+            client.execute_command("ACL SETUSER", USER, "reset", "on", f">{PASSWORD}", "~*", "&*", "+@all", *never)
+    judged.url = judged.url.replace("://", f"://{USER}:{PASSWORD}@")
+
+
+@then(parsers.cfparse("each of these commands was refused {bound:Bound} times", extra_types=TYPES))
+def check_refusals(
+    shared: Shared, bound: Bound, measure: Callable[..., None], datatable: Sequence[Sequence[str]]
+) -> None:
+    """Count the refusals of each command (``INFO commandstats``)."""
+    with shared.servers[0].client() as client:
+        counted = client.info("commandstats")
+    for row in rows(datatable, ("COMMAND",)):
+        seen = counted[f"cmdstat_{row['COMMAND'].lower().replace(' ', '|')}"]["rejected_calls"]
+        measure(f"refusals of {row['COMMAND']}", unit="", bound=bound, seen=seen)
+
+
 @then("the keys of others are as they were")
 def check_others(shared: Shared) -> None:
     """Compare all their values."""

@@ -56,3 +56,27 @@ Feature: A deployment that others use is judged without harm
         | ROLE   | OPTIONS              | NUMBER |
         | cache  | -k acknowledged      | 1000   |
         | broker | -k sum               | 100    |
+
+  Rule: What a server keeps to itself is asked once, and named by every scenario that needs it
+    Some managed services have no `CONFIG` and no `ACL`. A run of several processes asks in the first.
+
+    Scenario: a service that shows neither its settings nor its users
+      Given 10 keys of others on a cache
+      And a user who may run all but these commands
+        | COMMAND    |
+        | config     |
+        | acl        |
+        | info       |
+      When the gate judges it with -m audit
+      Then its judgement is "partial"
+      And it tells "(refuses INFO, CONFIG GET, ACL WHOAMI, ACL LIST, ACL DRYRUN)"
+      And these scenarios are skipped
+        | SCENARIO                                                      | REASON                                      |
+        | a memory limit is set                                         | needs CONFIG GET, which the server refuses  |
+        | the version still gets security fixes                         | needs INFO, which the server refuses        |
+        | dangerous commands are refused to the user of the application | needs ACL WHOAMI, which the server refuses  |
+      And each of these commands was refused exactly 1 times
+        | COMMAND     |
+        | CONFIG GET  |
+        | ACL WHOAMI  |
+        | ACL DRYRUN  |
