@@ -25,9 +25,9 @@ BEGIN, END = "## Measured", "`steps/` holds"
 DOC = """\
 # What tuning bought on one machine
 
-All numbers are of one machine and one run: {processors} processors, load {load:.1f}, Python {python}, the loopback, embedded
-servers. Read the spread beside each ratio; "too noisy" means that nothing is concluded. On a network what saves round
-trips gains more. Run it on your own server before you believe any of it.
+All numbers are of one machine and one run: {processors} processors, load {load:.1f}, Python {python}, the loopback,
+embedded servers. Read the spread beside each ratio; "too noisy" means that nothing is concluded. On a network what
+saves round trips gains more. Run it on your own server before you believe any of it.
 
 ## Naive against tuned
 
@@ -37,13 +37,13 @@ From `python src/tuning_example.py --plot docs/tuning.svg`. What has no spread w
 
 {pairs}
 
-No advice are those that [features/tuning/reported.feature](../features/tuning/reported.feature) only reports: unix sockets, asyncio
-and hiredis for single reads on the loopback, threads for input and output, hash tags inside a pipeline.
+No advice are those that [reported.feature](../features/tuning/reported.feature) only reports: unix sockets, asyncio and
+hiredis for single reads on the loopback, threads for input and output, hash tags inside a pipeline.
 
 ## Latency by load
 
-From `python benchmarks/latency.py --plot docs/latency.svg`: an open loop, each request timed from the moment it was due,
-loads in % of what a loop of single reads reaches. A value in brackets spread too wide over its rounds.
+From `python benchmarks/latency.py --plot docs/latency.svg`: an open loop, each request timed from the moment it was
+due, loads in % of what a loop of single reads reaches. A value in brackets spread too wide over its rounds.
 
 ![p50, p99 and p99.9 by requests a second](latency.svg)
 
@@ -55,8 +55,8 @@ From `python benchmarks/ceiling.py`: one process, 1000 commands in flight, value
 
 {ceiling}
 
-What a key of such a batch costs, in microseconds. Packing and parsing are done in C; what is left to gain are redis-py's
-own objects and checks, which [src/tuning/bulk.py](../src/tuning/bulk.py) leaves out.
+What a key of such a batch costs, in microseconds. Packing and parsing are done in C; what is left to gain are
+redis-py's own objects and checks, which [src/tuning/bulk.py](../src/tuning/bulk.py) leaves out.
 
 {parts}
 """
@@ -64,19 +64,20 @@ own objects and checks, which [src/tuning/bulk.py](../src/tuning/bulk.py) leaves
 README = """\
 ## Measured
 
-`python src/tuning_example.py` compares each naive way with its tuned twin on your own server, and says when the tuned one
-does not pay; [docs/tuning.md](docs/tuning.md) has a run, with latency by load. Its picture:
+`python src/tuning_example.py` compares each naive way with its tuned twin on your own server, and says when the tuned
+one does not pay; [docs/tuning.md](docs/tuning.md) has a run, with latency by load. Its picture:
 
 ![times better than the naive way](docs/tuning.svg)
 
-How close reads of many keys come to the benchmark in C, from `python benchmarks/ceiling.py` (one process, 1000 commands in
-flight; `tuning.bulk` is [src/tuning/bulk.py](src/tuning/bulk.py)):
+How close reads of many keys come to the benchmark in C, from `python benchmarks/ceiling.py`: one process, 1000
+commands in flight, {cores} processors, load {load}; a spread of more than 40 % makes a number no result.
+`tuning.bulk` is [src/tuning/bulk.py](src/tuning/bulk.py).
 
 {ceiling}
 
-[docs/scale.md](docs/scale.md) says what a cluster of 1,000 nodes costs. The other programs in `benchmarks/` print ratios
-measured side by side too, such as an embedded cluster of six nodes that is ready 11 times sooner than `redis-cli --cluster
-create` makes one (`benchmarks/cluster_start.py`).
+[docs/scale.md](docs/scale.md) says what a cluster of 1,000 nodes costs. The other programs in `benchmarks/` print
+ratios measured side by side too, such as an embedded cluster of six nodes that is ready 11 times sooner than
+`redis-cli --cluster create` makes one (`benchmarks/cluster_start.py`).
 
 """
 
@@ -128,7 +129,7 @@ def main() -> None:
     (ROOT / "docs/tuning.md").write_text(filled)
     readme = (ROOT / "README.md").read_text()
     begin, end = readme.index(BEGIN), readme.index(END)
-    (ROOT / "README.md").write_text(readme[:begin] + README.format(**tables) + readme[end:])
+    (ROOT / "README.md").write_text(readme[:begin] + README.format(**ceiling["machine"], **tables) + readme[end:])
 
 
 if __name__ == "__main__":
