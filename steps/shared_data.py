@@ -15,9 +15,10 @@ from pytest_bdd import given, parsers, then, when
 from connection import cluster_client, redis_client
 from embedded import Server
 from fixtures.command_record import CommandRecord
+from fixtures.commands import TIMEOUT
+from fixtures.judged import PROJECT, Judged, gate_command, gate_environment
 from fixtures.waiting import eventually
 from gate_user import rules
-from steps.refusals import PROJECT, Judged, gate_command, gate_environment
 from steps.vocabulary import TYPES, rows
 
 if TYPE_CHECKING:
@@ -166,10 +167,10 @@ def check_load(shared: Shared, bound: Bound, measure: Callable[..., None]) -> No
 @when("the gate is killed while its worker waits for tasks")
 def kill_gate(judged: Judged, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Begin a run and end it with SIGKILL when the broker holds keys of Celery."""
-    command = gate_command(judged, tmp_path, "-k sum")
+    command = gate_command(judged.role, judged.url, tmp_path, "-k sum")
     running = subprocess.Popen(command, cwd=PROJECT, env=gate_environment(), stdout=subprocess.DEVNULL)
     request.addfinalizer(running.kill)
-    eventually(lambda: any(b"_kombu" in key for key in _without_ttl(judged.servers)), within=30.0)
+    eventually(lambda: any(b"_kombu" in key for key in _without_ttl(judged.servers)), within=TIMEOUT, every=0.2)
     running.send_signal(signal.SIGKILL)
     running.wait()
     assert _without_ttl(judged.servers), "nothing was left"
