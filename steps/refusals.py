@@ -10,8 +10,8 @@ import pytest
 from pytest_bdd import given, parsers, then, when
 
 from fixtures.defects import Builder
+from fixtures.forks import ForkingGroup
 from fixtures.judged import CHOSEN, Judged
-from processes import ProcessGroup
 from server_binary import server_binary
 from steps.vocabulary import rows
 
@@ -19,7 +19,7 @@ from steps.vocabulary import rows
 @pytest.fixture
 def judged(request: pytest.FixtureRequest) -> Iterator[Judged]:
     """Give what builds deployments for one scenario; they end with it."""
-    with ProcessGroup() as group, ExitStack() as ending:
+    with ForkingGroup() as group, ExitStack() as ending:
         yield Judged(Builder(group, ending, server_binary(request.config.option.server_binary)))
 
 
