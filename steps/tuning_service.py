@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import given, parsers, then, when
 
-from steps.tuning import report
+from steps._ratios import report
 from steps.vocabulary import TYPES, bound, duration, rows
 from tuning import eviction, hanging, replication, service, settings
 from tuning.compare import compare

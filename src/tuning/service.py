@@ -23,7 +23,7 @@ SLOW: Config = {"enable-debug-command": "yes"}
 
 REQUESTS = [f"request:{number}" for number in range(20)]
 
-MOVED = ((5461, 9283), (10923, 14745))
+MOVED = (range(5461, 9284), range(10923, 14746))
 """Slots of the second and the third of three primaries that leave each of them a tenth of all."""
 
 
@@ -48,13 +48,13 @@ def on_owners(nodes: Sequence[Any]) -> list[int]:
 def give_most_to_first(nodes: Sequence[Any]) -> None:
     """Leave 80 % of the slots with the first primary, as after a reshard that was forgotten halfway.
 
-    The slots hold no keys, so the nodes are only told (``CLUSTER DELSLOTSRANGE``, the old owner first).
+    The slots hold no keys, so the nodes are only told (``CLUSTER DELSLOTS``, the old owner first).
     """
     clients = [node.client() for node in nodes]
     for old, moved in zip(clients[1:], MOVED, strict=True):
         for client in (old, *(other for other in clients if other is not old)):
-            client.execute_command("CLUSTER DELSLOTSRANGE", *moved)
-        clients[0].execute_command("CLUSTER ADDSLOTSRANGE", *moved)
+            client.execute_command("CLUSTER DELSLOTS", *moved)
+        clients[0].execute_command("CLUSTER ADDSLOTS", *moved)
 
 
 def seconds_of(nodes: Sequence[Any], requests: Sequence[int], each: float) -> float:
