@@ -45,17 +45,18 @@ Feature: A deployment that others use is judged without harm
       And what is left of the gate goes by itself
 
   Rule: The load is bounded
+    Beyond the bound, the rest of a pipeline may come at once: 200 commands at most.
 
     Scenario Outline: a <ROLE> is asked no more than <NUMBER> commands a second, by all processes together
       Given 10 keys of others on a <ROLE>
       When the gate judges it with <OPTIONS> --max-ops <NUMBER> -n 2
       Then its judgement is "accepted"
-      And the servers were asked at most <NUMBER> commands a second
+      And in no second the servers were asked more than <NUMBER> commands
 
       Examples:
-        | ROLE   | OPTIONS              | NUMBER |
-        | cache  | -k acknowledged      | 1000   |
-        | broker | -k sum               | 100    |
+        | ROLE   | OPTIONS                  | NUMBER |
+        | cache  | -k acknowledged          | 1000   |
+        | broker | -k 'sum or acknowledged' | 1000   |
 
   Rule: What a server keeps to itself is asked once, and named by every scenario that needs it
     Some managed services have no `CONFIG` and no `ACL`. A run of several processes asks in the first.
