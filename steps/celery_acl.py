@@ -81,7 +81,9 @@ def check_all_used(broker: EmbeddedBroker) -> None:
     """Require that every command of the user's rights was called (``INFO commandstats``)."""
     with broker.client() as admin:
         used = {name.removeprefix("cmdstat_") for name in admin.info("commandstats")}
-    unused = sorted({command for group in RIGHTS.values() for command in group} - used)
+    rights = {command for group in RIGHTS.values() for command in group}
+    # Before Redis 7.0 a server did not count subcommands apart.
+    unused = sorted(right for right in rights - used if right.partition("|")[0] not in used)
     assert not unused, f"nothing used {unused}"
 
 
