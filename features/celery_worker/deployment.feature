@@ -8,8 +8,9 @@ Feature: Workers come and go, and the broker keeps what it took
       Given a worker of its own with these settings
         | SETTING     | VALUE |
         | WORKER_POOL | solo  |
-      When 80 tasks "stamp" are sent with [0.03]
+      When 40 tasks "stamp" are sent with [0.03]
       And 2 more workers of its queue start
+      And 80 tasks "stamp" are sent with [0.03]
       And the first worker is stopped
       Then all of them are processed within 30 seconds
       And each of them ran exactly once
