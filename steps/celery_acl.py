@@ -71,8 +71,8 @@ def check_none_refused(broker: EmbeddedBroker) -> None:
     """Require that the server denied nothing (``ACL LOG``)."""
     with broker.client() as admin:
         refused = [f"{entry['reason']} {entry['object']}" for entry in admin.acl_log()]
-    # redis-py introduces itself where it may, and newer servers than others know that command.
-    refused = [command for command in refused if command != "command client|setinfo"]
+    # redis-py introduces itself where it may; Redis 6.2 knows no subcommands here.
+    refused = [command for command in refused if command not in ("command client|setinfo", "command client")]
     assert not refused, f"it refused {refused}"
 
 
@@ -81,7 +81,9 @@ def check_all_used(broker: EmbeddedBroker) -> None:
     """Require that every command of the user's rights was called (``INFO commandstats``)."""
     with broker.client() as admin:
         used = {name.removeprefix("cmdstat_") for name in admin.info("commandstats")}
-    unused = sorted({command for group in RIGHTS.values() for command in group} - used)
+    rights = {command for group in RIGHTS.values() for command in group}
+    # Before Redis 7.0 a server did not count subcommands apart.
+    unused = sorted(right for right in rights - used if right.partition("|")[0] not in used)
     assert not unused, f"nothing used {unused}"
 
 

@@ -18,8 +18,8 @@ from pytest_bdd import parsers, then
 from command_line import Failure, UsageError
 from connection import checked_url
 from fixtures.external_stack import ExternalStack
+from fixtures.judged import PROJECT, gate_environment
 from fixtures.options import ROLES, STACKS, checked
-from steps.refusals import PROJECT, gate_environment
 from steps.vocabulary import TYPES
 
 if TYPE_CHECKING:

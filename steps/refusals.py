@@ -2,59 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shlex
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pytest_bdd import given, parsers, then, when
 
-from embedded import Server
 from fixtures.defects import Builder
-from processes import ProcessGroup
+from fixtures.forks import ForkingGroup
+from fixtures.judged import CHOSEN, Judged
 from server_binary import server_binary
 from steps.vocabulary import rows
-
-PROJECT = Path(__file__).parent.parent
-PRACTICES = {"cache": "pure_cache", "broker": "celery_worker", "cluster": "redis_cluster"}
-
-CHOSEN = {True: "(core or audit) and not disruptive and not slow and not waits", False: "audit and not slow"}
-"""What a healthy deployment must pass, and what sees every defect of the catalogue within seconds."""
-
-
-@dataclass
-class Judged:
-    """A deployment under judgement, and the report about it."""
-
-    builder: Builder
-    role: str = ""
-    url: str = ""
-    healthy: bool = False
-    servers: Sequence[Server] = ()
-    """Its servers, where a scenario looks at what they were asked."""
-    report: dict[str, Any] = field(default_factory=dict)
-    said: str = ""
-
-    def failed(self) -> dict[str, str]:
-        """Return the reason of each scenario that failed, by its name."""
-        return {
-            scenario["id"].rpartition("::")[2]: scenario["reason"]
-            for scenario in self.report["scenarios"]
-            if scenario["status"] == "failed"
-        }
 
 
 @pytest.fixture
 def judged(request: pytest.FixtureRequest) -> Iterator[Judged]:
     """Give what builds deployments for one scenario; they end with it."""
-    with ProcessGroup() as group, ExitStack() as ending:
+    with ForkingGroup() as group, ExitStack() as ending:
         yield Judged(Builder(group, ending, server_binary(request.config.option.server_binary)))
 
 
@@ -73,35 +38,13 @@ def have_defect(judged: Judged, role: str, defect: str) -> None:
 @when("the gate judges it")
 def judge(judged: Judged, tmp_path: Path) -> None:
     """Run the audits of its practice on it, and what is core if it is well, in a process of its own."""
-    judge_by(judged, tmp_path, f'-m "{CHOSEN[judged.healthy]}"')
+    judged.judge(tmp_path, f'-m "{CHOSEN[judged.healthy]}"')
 
 
 @when(parsers.parse("the gate judges it with {options}"))
 def judge_by(judged: Judged, tmp_path: Path, options: str) -> None:
     """Run its practice, as far as options of pytest say, on it as on somebody's deployment, in a process of its own."""
-    ended = subprocess.run(
-        gate_command(judged, tmp_path, options),
-        cwd=PROJECT,
-        env=gate_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    judged.said = f"{ended.stdout}\n{ended.stderr}"
-    judged.report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
-
-
-def gate_command(judged: Judged, folder: Path, options: str) -> list[str]:
-    """Return the command line that judges a deployment and reports into a folder."""
-    command = [sys.executable, "-m", "pytest", f"features/{PRACTICES[judged.role]}", "-n", "0", *shlex.split(options)]
-    return [*command, f"--{judged.role}-url", judged.url, "--report", str(folder), "-p", "no:cacheprovider"]
-
-
-def gate_environment() -> dict[str, str]:
-    """Return the environment for it: nothing that pytest tells its own processes."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    judged.judge(tmp_path, options)
 
 
 @then(parsers.parse('its judgement is "{verdict}"'))

@@ -88,7 +88,7 @@ Feature: A deployment with a defect is refused
         | a limit above the machine's memory  | a memory limit is set, and the machine has that much                 | maxmemory of total_system_memory |
         | the log waits while it is rewritten | the log is forced to disk also while it is rewritten                 | no-appendfsync-on-rewrite        |
         | one item in 100 is handed out twice | what is pushed on one side comes out on the other, once and in order | items wrong                      |
-        | transactions are refused            | a transaction is answered as one                                     | unknown command                  |
+        | transactions are refused            | a transaction is answered as one                                     | EXEC without MULTI               |
         | silent connections are cut off      | a wait for a task is not cut off                                     | cut off after                    |
         | values are cut at 64 KiB            | a large payload comes back as it was                                 | 65536 bytes came back            |
         | reads only                          | no acknowledged write is lost                                        | read only replica                |
@@ -100,32 +100,31 @@ Feature: A deployment with a defect is refused
       And "<SCENARIO>" fails and says "<CAUSE>"
 
       Examples:
-        | DEFECT                                       | SCENARIO                                                          | CAUSE                    |
-        | failures are noticed late                    | a failure is noticed within the budget                            | seen 60000               |
-        | replicas never take over                     | replicas may take over                                            | no-failover              |
-        | replicas of any age take over                | replicas may take over                                            | validity-factor          |
-        | a short replication backlog                  | the backlog holds what happens in a short interruption            | repl-backlog-size        |
-        | few connections                              | connections are not refused                                       | seen 32                  |
-        | unbounded buffers for replicas               | the backlog holds what happens in a short interruption            | without bound            |
-        | no replicas                                  | every primary has a replica that is linked and alive              | seen 0                   |
-        | a dead replica                               | every primary has a replica that is linked and alive              | fail                     |
-        | a replica that never finished its first copy | every primary has a replica that is linked and alive              | not linked               |
-        | a slot left on its way                       | no slot is on its way                                             | open slots               |
-        | a slot without owner                         | every node says that the cluster is well                          | 16383                    |
-        | one node has nearly all slots                | no primary has much more than its share                           | even share               |
-        | a name that nobody resolves                  | each announced address is that of the node it is announced for    | no-host.invalid          |
-        | two maps                                     | all nodes give one map in which each slot has exactly one primary | CLUSTER                  |
-        | two primaries                                | one failure leaves a majority to vote                             | seen 2                   |
-        | no memory limit                              | a memory limit is set, and the machine has that much              | maxmemory                |
-        | old values from a minority                   | a minority serves no old values                                   | reads-when-down          |
-        | one node with another memory limit           | nodes differ only in what says which node it is                   | maxmemory                |
-        | one node that knows other users              | nodes differ only in what says which node it is                   | user guest               |
-        | one node of another version                  | one version                                                       | 6.2.0                    |
-        | redirections lead nowhere                    | a wrong node redirects and the client follows                     | MOVED                    |
-        | one write in 200 is lost                     | no acknowledged write is lost                                     | acknowledged writes lost |
-        | reads are stale                              | a read sees the write before it                                   | stale reads              |
-        | deletes are acknowledged and lost            | a deleted key is gone                                             | outlived their deletion  |
-        | one increment in 50 is lost                  | no increment is lost                                              | increments lost          |
-        | a condition is dropped                       | a lock has one holder                                             | holders of one lock      |
-        | values are cut at 64 KiB                     | a large value comes back as it was                                | 65536 bytes came back    |
-        | an address that leads nowhere                | each announced address is that of the node it is announced for    | 127.0.0.1:1              |
+        | DEFECT                                       | SCENARIO                                                       | CAUSE                    |
+        | failures are noticed late                    | a failure is noticed within the budget                         | seen 60000               |
+        | replicas never take over                     | replicas may take over                                         | no-failover              |
+        | replicas of any age take over                | replicas may take over                                         | validity-factor          |
+        | a short replication backlog                  | the backlog holds what happens in a short interruption         | repl-backlog-size        |
+        | few connections                              | connections are not refused                                    | seen 32                  |
+        | unbounded buffers for replicas               | the backlog holds what happens in a short interruption         | without bound            |
+        | no replicas                                  | every primary has a replica that is linked and alive           | seen 0                   |
+        | a dead replica                               | every primary has a replica that is linked and alive           | fail                     |
+        | a replica that never finished its first copy | every primary has a replica that is linked and alive           | not linked               |
+        | a slot left on its way                       | no slot is on its way                                          | open slots               |
+        | a slot without owner                         | every node says that the cluster is well                       | 16383                    |
+        | one node has nearly all slots                | no primary has much more than its share                        | even share               |
+        | a name that nobody resolves                  | each announced address is that of the node it is announced for | no-host.invalid          |
+        | two primaries                                | one failure leaves a majority to vote                          | seen 2                   |
+        | no memory limit                              | a memory limit is set, and the machine has that much           | maxmemory                |
+        | old values from a minority                   | a minority serves no old values                                | reads-when-down          |
+        | one node with another memory limit           | nodes differ only in what says which node it is                | maxmemory                |
+        | one node that knows other users              | nodes differ only in what says which node it is                | user guest               |
+        | one node of another version                  | one version                                                    | 6.2.0                    |
+        | redirections lead nowhere                    | a wrong node redirects and the client follows                  | MOVED                    |
+        | one write in 200 is lost                     | no acknowledged write is lost                                  | acknowledged writes lost |
+        | reads are stale                              | a read sees the write before it                                | stale reads              |
+        | deletes are acknowledged and lost            | a deleted key is gone                                          | outlived their deletion  |
+        | one increment in 50 is lost                  | no increment is lost                                           | increments lost          |
+        | a condition is dropped                       | a lock has one holder                                          | holders of one lock      |
+        | values are cut at 64 KiB                     | a large value comes back as it was                             | 65536 bytes came back    |
+        | an address that leads nowhere                | each announced address is that of the node it is announced for | 127.0.0.1:1              |

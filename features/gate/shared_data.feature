@@ -8,7 +8,7 @@ Feature: A deployment that others use is judged without harm
       Given 2000 keys of others on a <ROLE>
       And a user with the rights of src/gate_user.py alone
       When the gate judges it with <OPTIONS>
-      Then its judgement is "accepted"
+      Then its judgement is "<VERDICT>"
       And every key that a command named begins with "practices:"
       And the keys of others are as they were
       And the servers ran none of these commands
@@ -24,17 +24,17 @@ Feature: A deployment that others use is judged without harm
       And what is left of the gate goes by itself
 
       Examples: what takes seconds
-        | ROLE    | OPTIONS                   |
-        | cache   | -m audit                  |
-        | broker  | -k "sum or acknowledged"        |
-        | cluster | -m audit                  |
+        | ROLE    | OPTIONS                  | VERDICT  |
+        | cache   | -m audit                 | accepted |
+        | broker  | -k "sum or acknowledged" | accepted |
+        | cluster | -m audit                 | accepted |
 
       @slow
-      Examples: all that disrupts nothing
-        | ROLE    | OPTIONS                            |
-        | cache   | -m "not disruptive and not slow"   |
-        | broker  | -m "not disruptive and not slow"   |
-        | cluster | -m "not disruptive and not slow"   |
+      Examples: all that disrupts nothing; the keys of others, whose ttls it may not see, are not judged
+        | ROLE    | OPTIONS                          | VERDICT  |
+        | cache   | -m "not disruptive and not slow" | partial  |
+        | broker  | -m "not disruptive and not slow" | accepted |
+        | cluster | -m "not disruptive and not slow" | accepted |
 
     Scenario: what a killed run leaves is swept by the next
       Given 2000 keys of others on a broker
@@ -45,17 +45,18 @@ Feature: A deployment that others use is judged without harm
       And what is left of the gate goes by itself
 
   Rule: The load is bounded
+    Beyond the bound, the rest of a pipeline may come at once: 200 commands at most.
 
     Scenario Outline: a <ROLE> is asked no more than <NUMBER> commands a second, by all processes together
       Given 10 keys of others on a <ROLE>
       When the gate judges it with <OPTIONS> --max-ops <NUMBER> -n 2
       Then its judgement is "accepted"
-      And the servers were asked at most <NUMBER> commands a second
+      And in no second the servers were asked more than <NUMBER> commands
 
       Examples:
-        | ROLE   | OPTIONS              | NUMBER |
-        | cache  | -k acknowledged      | 1000   |
-        | broker | -k sum               | 100    |
+        | ROLE   | OPTIONS                  | NUMBER |
+        | cache  | -k acknowledged          | 1000   |
+        | broker | -k 'sum or acknowledged' | 1000   |
 
   Rule: What a server keeps to itself is asked once, and named by every scenario that needs it
     Some managed services have no `CONFIG` and no `ACL`. A run of several processes asks in the first.
