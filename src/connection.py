@@ -33,7 +33,7 @@ TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 """Options of a rediss:// URL, as redis-py names them: the authority that is trusted, a client's certificate and key."""
 
 TIMEOUT = 5.0
-"""Seconds that a connection or an answer may take. redis-py's own default is to wait for ever."""
+"""Seconds that a connection or an answer may take. redis-py waited for ever by default before version 8."""
 
 DRIVER = DriverInfo()
 """What clients tell servers of themselves: redis-py reads it from the package's files for each client, 0.5 ms."""

@@ -34,9 +34,12 @@ CHANNELS = {"cache": "&practices:*", "cluster": "&practices:*", "broker": "&*"}
 
 
 def rules(role: str) -> list[str]:
-    """Return the rules of the user, as ``ACL SETUSER`` takes them, for a ``cache``, ``cluster`` or ``broker``."""
+    """Return the rules of the user, as ``ACL SETUSER`` takes them, for a ``cache``, ``cluster`` or ``broker``.
+
+    All channels are taken away first, since Redis 6.2 gives them to every new user.
+    """
     commands = [f"+{name}" for name in WORK] + [f"-{name}" for name in NEVER] + [f"+{name}" for name in LOOK]
-    return ["-@all", *commands, "~practices:*", CHANNELS[role]]
+    return ["-@all", "resetchannels", *commands, "~practices:*", CHANNELS[role]]
 
 
 def main() -> None:

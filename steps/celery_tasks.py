@@ -40,6 +40,7 @@ def options_of(datatable: Sequence[Sequence[str]]) -> dict[str, Any]:
 
 def send(sent: Sent, task: str, given: Sequence[Any], **options: Any) -> None:
     """Send a task with `options` as Celery's ``send_task`` names them."""
+    sent.called = time.time()
     sent.results.append(sent.app.send_task(f"worker.{task}", given, **options))
 
 

@@ -18,7 +18,7 @@ from tuning import connecting, many_keys, one_command, parsing, pipelining, size
 from tuning.asking_at_once import tasks_of
 from tuning.bulk import pipelined
 from tuning.counters import counted
-from tuning.far_away import far_away
+from tuning.far_away import Far, far_away
 
 if TYPE_CHECKING:
     from embedded import Server
@@ -56,6 +56,7 @@ WAYS: dict[str, Callable[[Any, Sequence[str]], object]] = {
 PREPARED = {
     "asyncio, 1 task": partial(tasks_of, tasks=1),
     "asyncio, 20 tasks": tasks_of,
+    "asyncio, 50 tasks": partial(tasks_of, tasks=50),
     "GET of a whole document": sizes.whole_document,
     "HGET of one field": sizes.one_field,
 }
@@ -68,6 +69,8 @@ class Site:
 
     client: Redis
     keys: list[str]
+    far: Far | None = None
+    """The way there, if it takes its time."""
 
 
 def filled(client: Redis, prefix: str, number: int, size: int) -> Site:
@@ -99,9 +102,9 @@ def fill_cache(cache: Cache, key_prefix: str, number: int, size: int) -> Site:
 def move_away(site: Site, delay: Duration) -> Iterator[Site]:
     """Put a round trip between the client and the cache."""
     options = connecting.address(site.client)
-    with far_away(options["host"], options["port"], delay.seconds()) as port:
-        client = Redis(**{**options, "host": "127.0.0.1", "port": port})
-        yield Site(client, site.keys)
+    with far_away(options["host"], options["port"], delay.seconds()) as far:
+        client = Redis(**{**options, "host": "127.0.0.1", "port": far.port})
+        yield Site(client, site.keys, far)
         client.close()
 
 
@@ -121,6 +124,19 @@ def check_counts(server: Server, site: Site, datatable: Table, measure: Callable
         for column in [name for name in columns if row.get(name)]:
             seen = getattr(cost, column.lower())
             measure(f"{row['WAY']}: {column.lower()}", unit="", bound=bound(row[column]), seen=seen)
+
+
+@then("so many reads are on their way at the same time")
+def check_waiting_together(site: Site, datatable: Table, measure: Callable[..., None]) -> None:
+    """Try each way, warmed up, and hold the most connections that waited at the same time against the table."""
+    assert site.far, "nothing is far away here: say how long the way there takes"
+    for row in rows(datatable, ["WAY", "READS"]):
+        with ExitStack() as stack:
+            way = prepared(row["WAY"], site, stack)
+            way(site.keys)
+            site.far.most_waiting = 0
+            way(site.keys)
+        measure(f"{row['WAY']}: at once", unit="", bound=bound(row["READS"]), seen=site.far.most_waiting)
 
 
 @then("these ways pay")

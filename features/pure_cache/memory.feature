@@ -19,10 +19,10 @@ Feature: A full cache makes room, and keeps what is used
 
       Given a server with a memory limit of 8 MB and the policy "allkeys-lru"
       When 100 keys "hot" are written
-      And 1000 keys "cold" are written
+      And 5000 keys "cold" are written
       And the clock of the eviction has moved on
       And 100 keys "hot" are read 1 times
-      And a flood of 6000 keys is written
+      And a flood of 4500 keys is written
       Then of 100 keys "hot" at least 90 are still there
 
     Scenario: what is read often is kept by LFU

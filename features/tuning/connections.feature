@@ -59,9 +59,16 @@ Feature: Connections are kept and shared
 
   Rule: Waiting is shared
 
-    Scenario: twenty asynchronous tasks wait at the same time
-      Given 60 values of 100 bytes in the cache
+    Scenario: fifty asynchronous tasks wait at the same time
+      Only waiting is shared, the client's own work is not: that is 16 times as fast on a quiet machine, and 3 times with
+      twenty busy programs for each processor.
+
+      Given 50 values of 100 bytes in the cache
       And the way there takes 1.5 milliseconds there and back
-      Then these ways pay
+      Then so many reads are on their way at the same time
+        | WAY               | READS       |
+        | asyncio, 1 task   | exactly 1   |
+        | asyncio, 50 tasks | at least 25 |
+      And these ways pay
         | NAIVE           | TUNED             | TIMES FASTER | ROUNDS |
-        | asyncio, 1 task | asyncio, 20 tasks | at least 4   | 3      |
+        | asyncio, 1 task | asyncio, 50 tasks | reported     | 3      |
