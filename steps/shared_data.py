@@ -7,18 +7,17 @@ import subprocess
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then, when
 
 from connection import cluster_client, redis_client
-from embedded import Server
 from fixtures.command_record import CommandRecord
 from fixtures.commands import TIMEOUT
 from fixtures.judged import PROJECT, Judged, gate_command, gate_environment
 from fixtures.measurements import Bound
+from fixtures.shared_deployment import OTHERS, OURS, Shared, contents, without_ttl
 from fixtures.waiting import eventually
 from gate_user import rules
 from steps.vocabulary import TYPES, rows
@@ -29,34 +28,11 @@ if TYPE_CHECKING:
     import pytest
 
 
-OTHERS, OURS = b"others:", b"practices:"
 USER, PASSWORD = "gate", "s3cret"
 BATCH = 200
 """Commands that the suite sends at most in one pipeline: they have waited for their turns, then go together."""
 
 PRIMARIES = 3
-
-
-@dataclass
-class Shared:
-    """A deployment that holds keys of others, and the record of what its servers are asked."""
-
-    servers: Sequence[Server]
-    before: dict[bytes, bytes]
-    records: list[CommandRecord]
-
-
-def _contents(servers: Sequence[Server], family: bytes) -> dict[bytes, bytes]:
-    """Return the keys of a family, each with its value as a server would back it up (``DUMP``)."""
-    found = {}
-    for server in servers:
-        with server.client(decode_responses=False) as client:
-            keys = list(client.scan_iter(family + b"*", count=1000))
-            asked = client.pipeline(transaction=False)
-            for key in keys:
-                asked.dump(key)
-            found |= dict(zip(keys, asked.execute(), strict=True))
-    return found
 
 
 @given(parsers.cfparse("{number:Count} keys of others on a {role:w}", extra_types=TYPES), target_fixture="shared")
@@ -71,7 +47,7 @@ def have_shared(judged: Judged, role: str, number: int) -> Iterator[Shared]:
             [pipe.set, pipe.sadd, pipe.rpush, pipe.append][n % 4](key, "x")
             pipe.expire(key, 86400)
         pipe.execute()
-    before = _contents(servers, OTHERS)
+    before = contents(servers, OTHERS)
     with ExitStack() as ending:
         clients = [ending.enter_context(server.client(decode_responses=False)) for server in servers]
         ports = [server.port for server in servers]
@@ -113,7 +89,7 @@ def check_refusals(
 @then("the keys of others are as they were")
 def check_others(shared: Shared) -> None:
     """Compare all their values."""
-    after = _contents(shared.servers, OTHERS)
+    after = contents(shared.servers, OTHERS)
     assert after == shared.before, f"changed: {sorted(after.items() ^ shared.before.items())[:5]}"
 
 
@@ -140,21 +116,8 @@ def check_commands(shared: Shared, datatable: Sequence[Sequence[str]]) -> None:
 @then("what is left of the gate goes by itself")
 def check_left(shared: Shared) -> None:
     """Require a ttl of every key of ours that is left."""
-    left = _without_ttl(shared.servers)
+    left = without_ttl(shared.servers)
     assert not left, f"{len(left)} keys are left for ever, such as {left[:5]}"
-
-
-def _without_ttl(servers: Sequence[Server]) -> list[bytes]:
-    """Return the keys of ours that have no ttl."""
-    found = []
-    for server in servers:
-        with server.client(decode_responses=False) as client:
-            keys = list(client.scan_iter(OURS + b"*", count=1000))
-            asked = client.pipeline(transaction=False)
-            for key in keys:
-                asked.ttl(key)
-            found += [key for key, ttl in zip(keys, asked.execute(), strict=True) if ttl == -1]
-    return found
 
 
 @then(parsers.cfparse("in no second the servers were asked more than {number:Count} commands", extra_types=TYPES))
@@ -171,7 +134,7 @@ def kill_gate(judged: Judged, tmp_path: Path, request: pytest.FixtureRequest) ->
     command = gate_command(judged.role, judged.url, tmp_path, "-k sum")
     running = subprocess.Popen(command, cwd=PROJECT, env=gate_environment(), stdout=subprocess.DEVNULL)
     request.addfinalizer(running.kill)
-    eventually(lambda: any(b"_kombu" in key for key in _without_ttl(judged.servers)), within=TIMEOUT, every=0.2)
+    eventually(lambda: any(b"_kombu" in key for key in without_ttl(judged.servers)), within=TIMEOUT, every=0.2)
     running.send_signal(signal.SIGKILL)
     running.wait()
-    assert _without_ttl(judged.servers), "nothing was left"
+    assert without_ttl(judged.servers), "nothing was left"
