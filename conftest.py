@@ -16,6 +16,7 @@ pytest_plugins = [
     "fixtures.turns",
     "fixtures.forks",
     "fixtures.stacks",
+    "fixtures.header",
     "fixtures.sample_tree",
     "fixtures.addresses",
     "fixtures.measurements",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from celery_contender import Contender
 from contenders.effect import MARKS, TAIL
+from processor_time import processor_seconds
 from redis import Redis
 
 from embedded import BROKER, start_server
@@ -35,10 +36,16 @@ class Measured:
     """Out of it, after the first quarter."""
     end_to_end: float
     """While workers run: from the beginning of publishing to the end of the last task."""
+    processor: float
+    """Milliseconds of processor time that all workers together took for a task while they drained; no rate.
+
+    What else the machine does hardly changes it: where the cores are busy, it is what decides.
+    """
 
     def __str__(self) -> str:
-        """Show the three."""
-        return f"publish {self.publish:,.0f}/s, drain {self.drain:,.0f}/s, end to end {self.end_to_end:,.0f}/s"
+        """Show all."""
+        rates = f"publish {self.publish:,.0f}/s, drain {self.drain:,.0f}/s, end to end {self.end_to_end:,.0f}/s"
+        return f"{rates}, {self.processor:.2f} ms of a processor"
 
 
 def measured(contender: Contender, tasks: int, folders: Sequence[Path]) -> Measured:
@@ -58,15 +65,21 @@ def measured(contender: Contender, tasks: int, folders: Sequence[Path]) -> Measu
         addresses = {"BROKER_URL": server.url, "RQ_REDIS_URL": server.url}
         environment = {**os.environ, **addresses, "PYTHONPATH": path, **contender.environment}
         _, publishing = _publish(contender, tasks, programs, environment)
+        pids = []
         for number, command in enumerate(contender.workers):
             log = group.folder / f"worker{number}.log"
-            group.start([str(programs / command[0]), *command[1:]], log, cwd=FOLDER, env=environment)
+            child = group.start([str(programs / command[0]), *command[1:]], log, cwd=FOLDER, env=environment)
+            pids.append(child.pid)
+        # The first quarter is that of the workers' start.
+        _marks(client, group, 1, forget=False)
+        before = processor_seconds(pids)
         marks = _marks(client, group)
-        draining = (max(marks) - min(marks)) / 0.75  # the first quarter is that of the workers' start
+        processor = 1000 * (processor_seconds(pids) - before) / tasks / 0.75
+        draining = (max(marks) - min(marks)) / 0.75
         begun, _ = _publish(contender, tasks, programs, environment)
         passing = max(_marks(client, group)) - begun
         client.close()
-    return Measured(tasks / publishing, tasks / draining, tasks / passing)
+    return Measured(tasks / publishing, tasks / draining, tasks / passing, processor)
 
 
 def _publish(contender: Contender, tasks: int, programs: Path, environment: dict[str, str]) -> tuple[float, float]:
@@ -79,19 +92,20 @@ def _publish(contender: Contender, tasks: int, programs: Path, environment: dict
     return float(begun), float(seconds)
 
 
-def _marks(client: Redis, group: ProcessGroup) -> list[float]:
-    """Wait until the quarter and the whole tail have left their marks, and return them.
+def _marks(client: Redis, group: ProcessGroup, number: int = TAIL + 1, *, forget: bool = True) -> list[float]:
+    """Wait until the quarter, and by default the whole tail, have left their marks, and return them.
 
     Raises:
         LeftOutError: they do not come.
     """
     deadline, before = time.monotonic() + PATIENCE, 0
-    while (seen := client.llen(MARKS)) < TAIL + 1:
+    while (seen := client.llen(MARKS)) < number:
         if seen != before:
             deadline, before = time.monotonic() + PATIENCE, seen
         if time.monotonic() > deadline:
             raise LeftOutError(f"its tasks were not done:\n{tail(group.folder / 'worker0.log', 8)}")
         time.sleep(0.01)
     marks = [float(mark) for mark in client.lrange(MARKS, 0, -1)]
-    client.delete(MARKS)
+    if forget:
+        client.delete(MARKS)
     return marks

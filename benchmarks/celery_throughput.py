@@ -17,25 +17,28 @@ an older redis-py, so an environment of its own:
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections import defaultdict
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "src")]
 
 from celery_contender import CONTENDERS  # noqa: E402 - needs the path above
 from celery_measure import LeftOutError, Measured, measured  # noqa: E402 - the same
+from side_by_side import machine  # noqa: E402 - the same
 
 from command_line import UsageError, count, run, say  # noqa: E402 - the same
 
 BASE = CONTENDERS[0].name
+HEADER = "| | publish | drain | end to end | processor, ms a task |"
 
 
 def measure_all(folders: list[Path], options: argparse.Namespace) -> dict[str, list[Measured]]:
     """Measure every contender once a round; one that cannot take part is left out, and said so."""
     seen: dict[str, list[Measured]] = defaultdict(list)
-    contenders = list(CONTENDERS)
+    contenders = [one for one in CONTENDERS if options.only in one.name or one.name == BASE]
     for number in range(1, options.rounds + 1):
         for contender in list(contenders):
             try:
@@ -58,16 +61,36 @@ def table(seen: dict[str, list[Measured]]) -> str:
             continue
         if contender.guarantee != guarantee:
             guarantee = contender.guarantee
-            lines += ["", f"**{guarantee}**", "", "| | publish | drain | end to end |", "|---|---|---|---|"]
+            lines += ["", f"**{guarantee}**", "", HEADER, "|---|---|---|---|---|"]
         cells = [_cell(seen, contender.name, field) for field in ("publish", "drain", "end_to_end")]
+        cells.append(f"{median(one.processor for one in seen[contender.name]):.2f}")
         lines.append(f"| {contender.name} | {' | '.join(cells)} |")
     return "\n".join(lines[1:])
 
 
+def rows(seen: dict[str, list[Measured]]) -> dict[str, list[dict[str, object]]]:
+    """Return the medians, ratios and spreads of all contenders for programs."""
+    found: list[dict[str, object]] = []
+    for name in seen:
+        for field in ("publish", "drain", "end_to_end"):
+            rates, ratios = _rates(seen, name, field)
+            low, _, high = quantiles(rates, n=4, method="inclusive") if len(rates) > 1 else [rates[0]] * 3
+            found.append(
+                {"way": name, "phase": field, "median": median(rates), "ratio": median(ratios)}
+                | {"spread": (high - low) / median(rates)}
+            )
+    return {"rows": found}
+
+
+def _rates(seen: dict[str, list[Measured]], name: str, field: str) -> tuple[list[float], list[float]]:
+    """Return the rates of all rounds, and their ratios to the base in the same round."""
+    rates = [getattr(one, field) for one in seen[name]]
+    return rates, [rate / getattr(base, field) for rate, base in zip(rates, seen[BASE], strict=False)]
+
+
 def _cell(seen: dict[str, list[Measured]], name: str, field: str) -> str:
     """Return a median, and the median of its ratios to the base in the same round."""
-    rates = [getattr(one, field) for one in seen[name]]
-    ratios = [rate / getattr(base, field) for rate, base in zip(rates, seen[BASE], strict=False)]
+    rates, ratios = _rates(seen, name, field)
     return f"{median(rates):,.0f} ({median(ratios):.2f})"
 
 
@@ -76,13 +99,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=count, default=2000, help="tasks for each measurement (default: 2000)")
     parser.add_argument("--rounds", type=count, default=5, help="how often (default: 5)")
+    parser.add_argument("--only", default="", help="contenders with this word in their name, and Celery's defaults")
     parser.add_argument(
         "--programs", type=Path, action="append", default=[], help="a further folder of programs, like .arq/bin"
     )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
     if missing := [folder for folder in options.programs if not (folder / "python").exists()]:
         raise UsageError(f"{missing[0]} holds no python: name the folder of an environment's programs, like .arq/bin")
-    print(table(measure_all([Path(sys.executable).parent, *options.programs], options)))
+    seen = measure_all([Path(sys.executable).parent, *options.programs], options)
+    if options.json:
+        print(
+            json.dumps({"benchmark": "celery throughput", "unit": "tasks a second", "machine": machine(), **rows(seen)})
+        )
+    else:
+        print(table(seen))
+        say(", ".join(f"{name} {value}" for name, value in machine().items()))
 
 
 if __name__ == "__main__":

@@ -21,10 +21,15 @@ FIGURES = (
     ("longest pause of a client while nodes fail over as planned", r"failover.*as planned, under load", "longest gap"),
     ("latest end of a ttl that is read", r"expiry.*ttl set with", "lateness.*"),
     ("1,000 expired keys that nobody reads are freed", r"expiry", "expired keys freed unread"),
+    ("of 3,000 keys with a near ttl, those with room in 8 MB beside 6,000", r"volatile-ttl evicts", "keys soon left.*"),
     ("2,000 slots moved at one stroke, under load", r"scaling.*at one stroke, under load", "moving .*"),
     ("60 slots moved key by key, under load", r"scaling.*key by key, under load", "moving .*"),
 )
 """Title, pattern of the scenario, pattern of the measurement; where several match, the largest counts."""
+
+
+SPEED = "gets_a_second"
+"""A file beside the reports of an engine: what engine_speed.py measured."""
 
 
 def compatibility(root: Path) -> dict[str, Any]:
@@ -57,7 +62,7 @@ def _engine(folder: Path, origin: str) -> dict[str, Any]:
         "engine": ", ".join(sorted(found)),
         "origin": origin,
         "practices": {name: _cell(report) for name, report in reports.items()},
-        "figures": _figures([record for report in reports.values() for record in report["scenarios"]]),
+        "figures": _figures([record for report in reports.values() for record in report["scenarios"]]) | _speed(folder),
     }
 
 
@@ -91,3 +96,10 @@ def _figures(records: list[dict[str, Any]]) -> dict[str, str]:
             most = max(seen, key=lambda one: float(one["seen"]))
             found[title] = f"{short(most['seen'])} {most['unit']}".strip()
     return found
+
+
+def _speed(folder: Path) -> dict[str, str]:
+    """Return the figure that is no measurement of a scenario, if it is there."""
+    file = folder / SPEED
+    title = "GETs a second, in pipelines of 32, engines in turns"
+    return {title: short(float(file.read_text(encoding="utf-8")))} if file.exists() else {}

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 
 from whole_run import PROJECT, progress, run_once  # isort: skip - makes src importable
 
-from engine_results import compatibility
+from engine_results import SPEED, compatibility
 from engine_sources import SOURCES, NotHadError, fetched
+from engine_speed import speeds
 from engine_table import markdown
 
 import command_line
@@ -38,6 +40,18 @@ def choice(known: tuple[str, ...]) -> object:
     return chosen
 
 
+def had(name: str) -> Path | None:
+    """Return the server program of an engine, fetched if it was missing; None, and say why, if it cannot be had."""
+    progress(f"fetching {name}")
+    try:
+        return fetched(name)
+    except NotHadError as error:
+        print(f"\r{error}", flush=True)
+        return None
+    finally:
+        progress()
+
+
 def main() -> None:
     """Fetch, run, and write the table."""
     parser = command_line.Parser(__doc__ or "", EXAMPLES)
@@ -45,15 +59,10 @@ def main() -> None:
     for name, known in (("engines", tuple(SOURCES)), ("practices", PRACTICES)):
         parser.add_argument(f"--{name}", type=choice(known), default=known, help=f"default: {','.join(known)}")
     parser.add_argument("--folder", type=Path, default=PROJECT / "results" / "engines", help="default: results/engines")
+    parser.add_argument("--rounds", type=int, default=5, help="of redis-benchmark, if it is there (default: 5)")
     options, arguments = parser.parse_known_args()
-    for name in options.engines if options.practices else ():
-        try:
-            progress(f"fetching {name}")
-            binary = fetched(name)
-        except NotHadError as error:
-            progress()
-            print(error, flush=True)
-            continue
+    binaries = {name: binary for name in options.engines if (binary := had(name))}
+    for name, binary in binaries.items():
         for practice in options.practices:
             progress(f"{name}: {practice}")
             done = run_once(
@@ -61,6 +70,11 @@ def main() -> None:
             )
             progress()
             print(f"{name}: {practice} {done.report['verdict']}, {done.report['seconds']:.0f} s", flush=True)
+    program = shutil.which("redis-benchmark") or shutil.which("valkey-benchmark")
+    if program and options.rounds > 0:
+        for name, speed in speeds(binaries, options.rounds, program).items():
+            (options.folder / name).mkdir(parents=True, exist_ok=True)
+            (options.folder / name / SPEED).write_text(str(speed), encoding="utf-8")
     found = compatibility(options.folder)
     (PROJECT / "docs" / "compatibility.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     (PROJECT / "docs" / "compatibility.md").write_text(markdown(found), encoding="utf-8")

@@ -29,7 +29,8 @@ RIGHTS: dict[str, tuple[str, ...]] = {
 def rules(prefix: str) -> list[str]:
     """Return the rules of the user, as ``ACL SETUSER`` takes them, for the keys and channels that begin with `prefix`.
 
-    A pattern must be granted literally as a worker subscribes to it: the last rule is that of its mailbox.
+    A pattern must be granted literally as a worker subscribes to it: the last rule is that of its mailbox. All channels
+    are taken away first, since Redis 6.2 gives them to every new user.
 
     Raises:
         UsageError: `prefix` is empty or no plain text, so it would reach keys of others.
@@ -37,7 +38,7 @@ def rules(prefix: str) -> list[str]:
     if not prefix or any(sign in prefix for sign in " *?[]\\"):
         raise UsageError("give the prefix of the application's keys, like app1: (without * ? [ ])")
     commands = [f"+{command}" for group in RIGHTS.values() for command in group]
-    return ["-@all", *commands, f"~{prefix}*", f"&{prefix}*", f"&{prefix}/0.celery.pidbox"]
+    return ["-@all", "resetchannels", *commands, f"~{prefix}*", f"&{prefix}*", f"&{prefix}/0.celery.pidbox"]
 
 
 def main() -> None:

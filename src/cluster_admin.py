@@ -26,7 +26,7 @@ def even_ranges(primaries: int) -> list[tuple[int, int]]:
 def form(nodes: Sequence[Redis], primaries: int, timeout: float = 30.0) -> None:
     """Make a cluster of empty `nodes`: the first `primaries` share the slots, the rest become replicas in turn.
 
-    Commands: ``CLUSTER ADDSLOTSRANGE``, ``CLUSTER MEET`` of every node with every other (gossip alone takes seconds to
+    Commands: ``CLUSTER ADDSLOTS``, ``CLUSTER MEET`` of every node with every other (gossip alone takes seconds to
     introduce them), ``CLUSTER REPLICATE``. `timeout` in seconds bounds the whole.
 
     Raises:
@@ -34,8 +34,8 @@ def form(nodes: Sequence[Redis], primaries: int, timeout: float = 30.0) -> None:
         redis.exceptions.RedisError: a node refuses a command, as it does when it is not empty.
     """
     for node, (first, last) in zip(nodes, even_ranges(primaries), strict=False):
-        node.execute_command("CLUSTER ADDSLOTSRANGE", first, last)
-    buses = [_bus_port(node) for node in nodes]
+        node.execute_command("CLUSTER ADDSLOTS", *range(first, last + 1))
+    buses = [bus_port(node) for node in nodes]
     for node in nodes:
         for other, bus in zip(nodes, buses, strict=True):
             if other is not node:
@@ -59,7 +59,7 @@ def address(node: Redis) -> str:
     return f"{host}:{port}"
 
 
-def _bus_port(node: Redis) -> int:
+def bus_port(node: Redis) -> int:
     """Return the port on which `node` talks to other nodes (``CONFIG GET cluster-port``, or its port + 10000)."""
     return int(node.config_get("cluster-port").get("cluster-port") or 0) or endpoint(node)[1] + 10000
 

@@ -22,7 +22,7 @@ from cluster_admin import ClusterError, form, wait_until_ready
 from embedded import START_TIMEOUT, Config, Server
 from nodes_conf import NodesConf
 from processes import ProcessGroup
-from server_binary import EmbeddedError, engine_of, free_ports
+from server_binary import EmbeddedError, engine_of, free_ports, knows
 
 OWN_USERS = {"requirepass", "aclfile", "user"}
 """Directives with which a cluster is formed the ordinary way, since the quick one has a list of users of its own."""
@@ -47,7 +47,9 @@ class Plan:
         """Give every node a bus port; `timeout` is ``cluster-node-timeout`` in milliseconds."""
         self.group, self.ports, self.primaries, self.timeout, self.binary = group, ports, primaries, timeout, binary
         self.config = config
-        self.bus = [port for port in free_ports(2 * len(ports)) if port not in ports][: len(ports)]
+        self.bus = [port + 10000 for port in ports]
+        if knows(binary, "cluster-port 0"):
+            self.bus = [port for port in free_ports(2 * len(ports)) if port not in ports][: len(ports)]
         self.book = NodesConf(ports, self.bus, primaries, engine_of(binary))
         self.started: list[Server] = []
 
@@ -61,6 +63,7 @@ class Plan:
         return {
             "save": "",
             "appendonly": "no",
+            "maxmemory": "256mb",
             "cluster-enabled": "yes",
             "cluster-config-file": "nodes.conf",
             "cluster-node-timeout": self.timeout,

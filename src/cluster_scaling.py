@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from cluster_admin import ClusterError, address
+from cluster_admin import ClusterError, address, bus_port
 from cluster_members import by_identity, itself, known_to, members
 from node_equipment import copy_functions, copy_users
 from slot_balance import share_out
@@ -31,9 +31,8 @@ def add_node(newcomer: Redis, nodes: Sequence[Redis], *, replica_of: Redis | Non
     if len(members(newcomer)) > 1 or newcomer.dbsize():
         raise ClusterError(f"{address(newcomer)} is not empty: FLUSHALL and CLUSTER RESET make it so")
     host, _, port = address(newcomer).rpartition(":")
-    bus = int(newcomer.config_get("cluster-port").get("cluster-port") or 0) or int(port) + 10000
     for node in nodes:
-        node.execute_command("CLUSTER MEET", host, int(port), bus)
+        node.execute_command("CLUSTER MEET", host, int(port), bus_port(newcomer))
     everyone = {*by_identity([newcomer, *nodes])}
     for node in (newcomer, *nodes):
         _await(lambda node=node: _met(node, everyone), f"{address(newcomer)} and {address(node)} do not meet")  # type: ignore[misc]

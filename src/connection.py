@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff
@@ -27,8 +29,11 @@ from redis.retry import Retry
 
 from command_line import Failure, UsageError
 
+TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+"""Options of a rediss:// URL, as redis-py names them: the authority that is trusted, a client's certificate and key."""
+
 TIMEOUT = 5.0
-"""Seconds that a connection or an answer may take. redis-py's own default is to wait for ever."""
+"""Seconds that a connection or an answer may take. redis-py waited for ever by default before version 8."""
 
 DRIVER = DriverInfo()
 """What clients tell servers of themselves: redis-py reads it from the package's files for each client, 0.5 ms."""
@@ -69,9 +74,16 @@ def checked_url(url: str, variable: str) -> str:
             raise UsageError(f"{variable} is a unix socket, and a host and port are needed: {form}")
         usable = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
         usable = usable and (parts.path.strip("/") == "" or parts.path.strip("/").isdigit())
+        (parts.hostname or "").encode("idna")  # as the system's resolver will, with an error that redis-py passes on
+        for name in TLS_FILES:
+            for path in parse_qs(parts.query).get(name, []):
+                if not Path(path).is_file():
+                    raise UsageError(f"{variable}: {name} names no file that is there: {path}")
         # Makes the connection object, which refuses unknown options, without connecting.
         ConnectionPool.from_url(url).make_connection()
-    except (ValueError, TypeError, RedisError):
+    except TypeError:
+        raise UsageError(f"{variable} has an option that redis-py does not know: see its Connection") from None
+    except (ValueError, RedisError):
         usable = False
     if not usable:
         raise UsageError(f"{variable} is not a Redis URL: {form}")
@@ -153,6 +165,11 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
         "refuses the user or password: check the URL (special characters percent-encoded)",
     ),
     ((NoPermissionError,), ("NOPERM",), "refuses a command to this user: {error}"),
+    (
+        (ssl.SSLCertVerificationError,),
+        ("CERTIFICATE_VERIFY_FAILED",),
+        "shows a certificate that is not trusted: name its authority in the URL (?ssl_ca_certs=FILE)",
+    ),
     ((socket.gaierror,), (), "does not resolve: check the host's name"),
     (
         (RedisTimeoutError, TimeoutError),

@@ -6,6 +6,7 @@ PATH, or any other that ``SERVER_BINARY`` names.
 
 from __future__ import annotations
 
+import shutil
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from redis import Redis
 
 from connection import node_client
 from processes import Child, ProcessGroup, tail
-from server_binary import EmbeddedError, PortTakenError, answers, free_ports, server_binary
+from server_binary import EmbeddedError, PortTakenError, answers, free_ports, knows, server_binary
 
 Config = Mapping[str, str | int | Sequence[str]]
 """Directives of ``redis.conf``; a sequence is a directive with several arguments."""
@@ -23,11 +24,23 @@ Config = Mapping[str, str | int | Sequence[str]]
 CACHE: Config = {"maxmemory": "64mb", "maxmemory-policy": "allkeys-lru", "save": "", "appendonly": "no"}
 """A pure cache: bounded, evicting, nothing on disk."""
 
-BROKER: Config = {"maxmemory-policy": "noeviction", "save": "", "appendonly": "yes", "appendfsync": "everysec"}
+BROKER: Config = {
+    "maxmemory": "256mb",
+    "maxmemory-policy": "noeviction",
+    "save": "",
+    "appendonly": "yes",
+    "appendfsync": "everysec",
+}
 """A broker: never evicts a task, and keeps what it acknowledged through a restart."""
 
 START_TIMEOUT = 10.0
 """Seconds until a server that does not answer counts as failed; one answers in 0.05 s when the machine is quiet."""
+
+LATER = ("cluster-port", "enable-debug-command")
+"""Directives of Redis 7.0; before, the bus had a node's port + 10000 and DEBUG was always allowed."""
+
+ROOM = 2**20
+"""Bytes that must be left where scratch folders go: a server that cannot write its log ends without a word."""
 
 READY = "Ready to accept connections"
 """What a server logs when it has loaded its data and has its port."""
@@ -54,8 +67,10 @@ class Server:
         """Start a server with `config` in `group`; `wait_ready` or `start_server` make sure that it answers.
 
         Raises:
-            EmbeddedError: there is no server program.
+            EmbeddedError: there is no server program, no free port, or no room for its files.
         """
+        if shutil.disk_usage(group.folder).free < ROOM:
+            raise EmbeddedError(f"less than 1 MiB is left in {group.folder.parent}")
         self.port = port or free_ports(1)[0]
         self.address = f"127.0.0.1:{self.port}"
         self.folder = group.folder / str(self.port)
@@ -73,7 +88,10 @@ class Server:
 
     def configure(self, config: Config) -> None:
         """Write the directives that the process reads when it starts; one that runs already does not see them."""
-        lines = {"bind": "127.0.0.1", "port": self.port, "dir": str(self.folder), **config}
+        asked = {name: config[name] for name in LATER if name in config}
+        unknown = {name for name, value in asked.items() if not knows(self._binary, f"{name} {value}")}
+        usual: Config = {"bind": "127.0.0.1", "port": self.port, "dir": str(self.folder)}
+        lines = {name: value for name, value in {**usual, **config}.items() if name not in unknown}
         self._config.write_text("".join(f"{name} {_quoted(value)}\n" for name, value in lines.items()))
 
     def _start(self) -> Child:

@@ -58,6 +58,18 @@ def engine_of(binary: str) -> str:
         raise EmbeddedError(f"{binary} does not run, or is no Redis or Valkey server") from None
 
 
+@cache
+def knows(binary: str, directive: str) -> bool:
+    """Tell whether a server program knows a directive of ``redis.conf``, given with a value: ``cluster-port 0``.
+
+    It is asked itself, with another that none knows, so that it ends before it would listen: it names what it cannot
+    read, the first of them or all.
+    """
+    lines = f"port 0\n{directive}\nno-such yes\n"
+    asked = subprocess.run([binary, "-"], input=lines, capture_output=True, text=True, timeout=10, check=False)
+    return f">>> '{directive}" not in asked.stdout + asked.stderr
+
+
 def free_ports(count: int) -> list[int]:
     """Return `count` different TCP ports of 127.0.0.1 on which nothing listens.
 
@@ -78,7 +90,7 @@ def free_ports(count: int) -> list[int]:
         found.append(port)
         if len(found) == count:
             return found
-    raise EmbeddedError(f"no {count} free ports between 10000 and 32000 on 127.0.0.1")
+    raise EmbeddedError(f"no free port: {count} between 10000 and 32000 of 127.0.0.1 are needed")
 
 
 def answers(host: str, port: int, timeout: float = 0.5) -> bool:

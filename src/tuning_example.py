@@ -20,6 +20,7 @@ from typing import Any
 from command_line import Failure, Parser, UsageError, run, say, seconds
 from connection import checked_url, cluster_client, one_line_errors, redis_client
 from deployment import Kind, deployment
+from server_binary import EmbeddedError, server_binary
 from tuning.bulk import write_bulk
 from tuning.effects import EFFECTS, SETTINGS, Effect, Setting
 from tuning.lab import lab
@@ -27,6 +28,7 @@ from tuning.many_keys import write_together
 from tuning.pairs import PAIRS, Pair
 from tuning.plot import bars
 from tuning.rows import counted, markdown, table, timed
+from tuning.vanishing import NoNamespaceError
 
 EXAMPLES = """\
   python src/tuning_example.py
@@ -77,7 +79,12 @@ def on_deployments(pairs: Sequence[Pair], options: Any, budget: float) -> Iterat
 
 
 def on_own_servers(practices: Sequence[Setting | Effect], budget: float) -> Iterator[dict[str, Any]]:
-    """Yield a row for each setting and effect, each on fresh servers."""
+    """Yield a row for each setting and effect, each on fresh servers; none where there is no program for them."""
+    try:
+        server_binary()
+    except EmbeddedError as error:
+        say(f"left out {len(practices)} practices that need servers of their own: {error}")
+        return
     for practice in practices:
         say(f"measuring {practice.name}, on servers of its own …")
         with lab() as servers:
@@ -85,7 +92,11 @@ def on_own_servers(practices: Sequence[Setting | Effect], budget: float) -> Iter
                 ways = practice.naive(servers), practice.tuned(servers)
                 seen = timed(*ways, budget, practice.clock)
             else:
-                seen = counted(practice, servers)
+                try:
+                    seen = counted(practice, servers)
+                except NoNamespaceError as error:
+                    say(f"left out: {error}")
+                    continue
         yield {"practice": practice.name, **seen, "not_when": practice.not_when}
 
 

@@ -17,7 +17,7 @@ import queue_age  # noqa: F401 - makes every task carry the time of its sending
 from message_signing import sign_messages
 
 DEFAULT_BROKER_URL = "redis://127.0.0.1:6379/0"
-SOCKET_TIMEOUT = 5.0
+SOCKET_TIMEOUT = float(os.environ.get("SOCKET_TIMEOUT", "5"))
 """Seconds after which a broker that hangs is an error; without it a publisher waits for ever."""
 
 

@@ -36,6 +36,13 @@ def check_failed(cluster: Cluster) -> None:
     assert not bad, f"marked in CLUSTER NODES: {bad}"
 
 
+@then(parsers.cfparse("there are {bound:Bound} primaries", extra_types=TYPES))
+def check_majority(cluster: Cluster, audited: Audited, bound: Bound, measure: Callable[..., None]) -> None:
+    """Count the nodes that own slots."""
+    seen = sum(bool(member.slots) for member in _members(cluster))
+    measure("primaries", unit="", bound=audited.bound("primaries", bound), seen=seen)
+
+
 @then(parsers.cfparse("every primary has {bound:Bound} live replica", extra_types=TYPES))
 def check_replicas(cluster: Cluster, audited: Audited, bound: Bound, measure: Callable[..., None]) -> None:
     """Count the replicas of each primary that are not marked as failed."""

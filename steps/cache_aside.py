@@ -12,7 +12,7 @@ from pytest_bdd import given, parsers, then, when
 from cache_aside import CacheAside
 from cache_entry import new_lease
 from fixtures.measurements import Bound
-from fixtures.origin import Origin, at_once, processes_at_once, tasks_at_once
+from fixtures.origin import Origin
 from steps.vocabulary import TYPES, Duration
 
 if TYPE_CHECKING:
@@ -95,20 +95,6 @@ def break_origin(origin: Origin) -> None:
 def mend_origin(origin: Origin) -> None:
     """Let the origin answer again."""
     origin.failing = False
-
-
-@when(parsers.cfparse('{number:Count} readers in {where} ask for "{key}" at once', extra_types=TYPES))
-def ask_at_once(front: Front, number: int, where: str, key: str) -> None:
-    """Ask in real threads, tasks or processes, none of which begins before all are there."""
-    if where == "threads":
-        front.got = at_once(number, lambda: front.read(key))
-    elif where == "tasks":
-        front.got = tasks_at_once(front.cache.url, number, front.origin, front.prefix + key, key)
-    else:
-        processes = int(where.removesuffix(" processes"))
-        each = number // processes
-        front.got = processes_at_once(front.cache.url, processes, each, front.origin, front.prefix + key, key)
-    assert len(front.got) == number, f"{len(front.got)} of {number} readers came back"
 
 
 @then(parsers.parse('they all got "{value}"'))

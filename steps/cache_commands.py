@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_bdd import given, parsers, then
 from redis.exceptions import ResponseError
 
-from fixtures.engine_needs import need_command
+from fixtures.engine_needs import need_command, need_options
 from steps.vocabulary import rows
 
 if TYPE_CHECKING:
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 def have_command(cache: Cache, command: str, since: str) -> None:
     """Ask the server whether it has a command."""
     need_command(cache, command, f"{since}: {command}")
+
+
+@given(parsers.parse('an engine with options of "{command}", which came with {since}'))
+def have_options(cache: Cache, command: str, since: str) -> None:
+    """Ask the server whether a command takes more than it must."""
+    need_options(cache, command, f"{since}: options of {command}")
 
 
 @then("these commands answer, one after another")

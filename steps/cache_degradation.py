@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
-from pytest_bdd import given, parsers, then, when
+from pytest_bdd import given, parsers, then
 from redis import BlockingConnectionPool, Redis
 
 from breaker import Breaker
@@ -57,17 +56,6 @@ def bound_connections(front: Front, number: int) -> None:
 def bound_clients(front: Front, number: int) -> None:
     """Limit the server."""
     front.cache.client().config_set("maxclients", number)
-
-
-@when(parsers.parse('a reader asks for "{key}" {times:d} times, one after another'), target_fixture="waits")
-def ask_in_turn(front: Front, key: str, times: int) -> list[float]:
-    """Read again and again, and return how long each read took in seconds."""
-    front.got, waits = [], []
-    for _ in range(times):
-        begun = time.monotonic()
-        front.got.append(front.read(key))
-        waits.append(time.monotonic() - begun)
-    return waits
 
 
 @then(parsers.cfparse("half of the last {number:Count} of them waited {bound:Bound}", extra_types=TYPES))

@@ -109,5 +109,7 @@ def check_harmless(server: Server) -> None:
         idle = client.object("idletime", "user:1")
         there = client.dbsize()
     assert seen == there, f"{seen} of {there} keys were looked at"
-    assert used - {"config|resetstat", "info"} == {"scan", "ttl", "memory|usage"}, f"the look used {used}"
+    # Before Redis 7.0 a server did not count subcommands apart.
+    memory = "memory" if "memory" in used else "memory|usage"
+    assert used - {"config", "config|resetstat", "info"} == {"scan", "ttl", memory}, f"the look used {used}"
     assert idle >= 1, "the look made a key more recent"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import socket
-from contextlib import ExitStack
+import threading
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 from pytest_bdd import when
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +51,24 @@ def block(front: Front, blocked: ExitStack) -> None:
         waiting = blocked.enter_context(socket.socket())
         waiting.settimeout(0)
         waiting.connect_ex((host, int(port)))
+
+
+@when("the cache's server answers after 2 seconds")
+def slow_down(front: Front, blocked: ExitStack) -> None:
+    """Hold up all its clients again and again, and let it serve those who wait in between (``CLIENT PAUSE``)."""
+    over = threading.Event()
+    blocked.callback(over.set)
+    # Without retries: they would hold up the server that is started in the end.
+    client = front.cache.node.client(retry=Retry(NoBackoff(), 0))
+
+    def hold() -> None:
+        """Go on until it is over, or the server is gone."""
+        with suppress(RedisError):
+            while not over.wait(0.01):
+                client.client_pause(2000)
+
+    client.client_pause(2000)
+    threading.Thread(target=hold, daemon=True).start()
 
 
 @when("the cache's server is full and evicts nothing")

@@ -34,6 +34,8 @@ class Application:
     workers: list[Worker] = field(default_factory=list)
     ended: float = 0.0
     """When its worker was ended or cut off, as a `time.monotonic` reading."""
+    kills: int = 0
+    """How many of its workers were killed in turn."""
 
     def start_worker(self) -> None:
         """Start one more worker."""
@@ -43,6 +45,7 @@ class Application:
         """Kill the first worker."""
         self.ended = time.monotonic()
         self.workers.pop(0).kill()
+        self.kills += 1
 
 
 @pytest.fixture

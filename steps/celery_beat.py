@@ -13,6 +13,7 @@ from pytest_bdd import given, parsers, then, when
 
 from embedded_beat import Beat
 from fixtures.forks import ForkingGroup
+from fixtures.housekeeping import on_server
 from fixtures.waiting import eventually
 from queue_age import SENT_AT
 from steps.vocabulary import TYPES
@@ -50,7 +51,9 @@ class Beats:
         def enough() -> list[float]:
             """Require them now."""
             with self.broker.client() as client:
-                moments = sorted(json.loads(task)["headers"][SENT_AT] for task in client.lrange(self.queue, 0, -1))
+                moments = sorted(
+                    json.loads(task)["headers"][SENT_AT] for task in client.lrange(on_server(self.queue), 0, -1)
+                )
             assert len(moments) >= number, f"{len(moments)} tasks were sent:\n{self.running[0].log_tail(10)}"
             return moments
 
@@ -64,7 +67,7 @@ def beats(broker: Broker) -> Iterator[Beats]:
         held = Beats(group, broker, f"practices-{secrets.token_hex(6)}")
         yield held
     with broker.client() as client:
-        client.delete(held.queue)
+        client.delete(on_server(held.queue))
 
 
 @given(parsers.cfparse("a beat that sends a task every {period:Count} seconds", extra_types=TYPES))

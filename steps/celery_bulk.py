@@ -10,6 +10,7 @@ import pytest
 from pytest_bdd import given, parsers, then, when
 
 from bulk_send import send_many
+from fixtures.housekeeping import on_server
 from steps.celery_tasks import TASK_TYPES
 from steps.vocabulary import TYPES
 
@@ -30,7 +31,7 @@ def have_queue(broker: Broker, sent: Sent, request: pytest.FixtureRequest) -> No
     def clear() -> None:
         """Delete the queue."""
         with broker.client() as client:
-            client.delete(queue)
+            client.delete(on_server(queue))
 
     request.addfinalizer(clear)
 
@@ -68,5 +69,5 @@ def check_costs(costs: tuple[float, float], bound: Bound, measure: Callable[...,
 def check_length(broker: Broker, sent: Sent, number: int) -> None:
     """Require the length of the queue."""
     with broker.client() as client:
-        seen = client.llen(sent.app.conf.task_default_queue)
+        seen = client.llen(on_server(sent.app.conf.task_default_queue))
     assert seen == number, f"{seen} tasks wait"

@@ -83,7 +83,7 @@ def check_waiting(application: Application, number: int, duration: Duration) -> 
     def wait() -> None:
         """Require it now."""
         with application.broker.client() as client:
-            seen = client.llen(f"{application.prefix}celery")
+            seen = client.llen(f"{application.prefix}{application.broker.queue}")
         assert seen == number, f"{seen} tasks wait"
 
     eventually(wait, within=duration.seconds())

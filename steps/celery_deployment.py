@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_bdd import given, parsers, then, when
 
+from fixtures.housekeeping import on_server
 from queue_age import queue_state
 from steps.celery_failing import runs_of
 from steps.vocabulary import TYPES
@@ -52,7 +53,7 @@ def check_parts(sent: Sent, bound: Bound, measure: Callable[..., None]) -> None:
 def check_queue(broker: Broker, waiting: Waiting, number: int, bound: Bound, measure: Callable[..., None]) -> None:
     """Hold what can be read of a queue against what was sent."""
     with broker.client() as client:
-        state = queue_state(client, waiting.queue)
+        state = queue_state(client, on_server(waiting.queue))
     assert state.length == number, f"{state.length} tasks wait"
     assert state.oldest is not None, "the tasks do not say when they were sent"
     measure("age of the oldest", unit="s", bound=bound, seen=round(state.oldest, 3))
@@ -62,7 +63,7 @@ def check_queue(broker: Broker, waiting: Waiting, number: int, bound: Bound, mea
 def check_queue_empty(broker: Broker, waiting: Waiting) -> None:
     """Require that an empty queue reads as such."""
     with broker.client() as client:
-        state = queue_state(client, waiting.queue)
+        state = queue_state(client, on_server(waiting.queue))
     assert (state.length, state.oldest) == (0, None), f"it reads {state}"
 
 

@@ -86,8 +86,9 @@ def check_waits(broker: Broker, sent: Sent, measure: Callable[..., None], datata
 @then(parsers.cfparse("{bound:Bound} of their retries ran in the busiest {window:Duration}", extra_types=TYPES))
 def check_spread(broker: Broker, sent: Sent, bound: Bound, window: Duration, measure: Callable[..., None]) -> None:
     """Hold the largest share of retries that ran within any such time against its bound."""
-    moments = sorted(moment for result in sent.results for moment in runs_of(broker, result)[1:])
-    assert len(moments) == len(sent.results), f"{len(moments)} retries of {len(sent.results)} tasks"
+    runs = [runs_of(broker, result) for result in sent.results]
+    # As if all had failed at one moment: on a busy machine their first runs are a while apart.
+    moments = [again - first for first, again in runs]
     busiest = max(sum(1 for other in moments if 0 <= other - one <= window.seconds()) for one in moments)
     measure("retries at once", unit="%", bound=bound, seen=round(100 * busiest / len(moments)))
 

@@ -68,6 +68,7 @@ def send_under_kills(application: Application, sent: Sent, outbox: Outbox, publi
             kills += 1
     for one in sending:
         one.result()
+    sent.seconds = time.monotonic() - begun
 
 
 @then(parsers.cfparse("the broker holds no task any more {bound:Bound}", extra_types=TYPES))
@@ -106,13 +107,16 @@ def sweep(sent: Sent, outbox: Outbox, measure: Callable[..., None]) -> None:
 
 
 @then(parsers.cfparse("each of the {number:Count} orders was done exactly once", extra_types=TYPES))
-def check_orders(application: Application, number: int, measure: Callable[..., None]) -> None:
-    """Count the effects of every order, and report how many runs it took."""
+def check_orders(application: Application, sent: Sent, number: int, measure: Callable[..., None]) -> None:
+    """Count the effects of every order, and report how many runs it took, and workers, and how fast it was."""
     with application.broker.client() as client:
         effects = client.hgetall(f"{application.prefix}orders")
         runs = int(client.get(f"{application.prefix}order-runs") or 0)
     measure("orders done", unit="", seen=len(effects), bound=TYPES["Bound"](f"exactly {number}"))
     measure("runs beyond one an order", unit="", seen=runs - number)
+    measure("workers killed", unit="", seen=application.kills)
+    if sent.seconds:
+        measure("taken a second", unit="orders", seen=round(number / sent.seconds))
     twice = [order for order, times in effects.items() if times != "1"]
     assert not twice, f"done more than once: {twice[:10]}"
 

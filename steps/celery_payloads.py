@@ -24,14 +24,15 @@ if TYPE_CHECKING:
 @then(parsers.cfparse("each of {number:Count} values of JSON comes back as it was sent", extra_types=TYPES))
 def check_round_trip(sent: Sent, number: int, measure: Callable[..., None]) -> None:
     """Let Hypothesis look for a value that is another one after it went to a task and came back as its result."""
-    from hypothesis import given, settings  # noqa: PLC0415 - see above
+    from hypothesis import given as for_all  # noqa: PLC0415 - see above
+    from hypothesis import settings  # noqa: PLC0415 - see above
 
     from fixtures.json_values import JSON, spelled  # noqa: PLC0415 - see above
 
     longest = 0
 
     @settings(max_examples=number, deadline=None, database=None)
-    @given(JSON)
+    @for_all(JSON)
     def round_trip(value: object) -> None:
         """Send one value and compare what comes back."""
         nonlocal longest
@@ -51,7 +52,8 @@ def check_round_trip(sent: Sent, number: int, measure: Callable[..., None]) -> N
 )
 def check_unserialisable(private: Private, number: int) -> None:
     """Let Hypothesis look for a value unknown to JSON that is sent, or refused with an error that does not say why."""
-    from hypothesis import given, settings  # noqa: PLC0415 - see above
+    from hypothesis import given as for_all  # noqa: PLC0415 - see above
+    from hypothesis import settings  # noqa: PLC0415 - see above
 
     from fixtures.json_values import NOT_JSON  # noqa: PLC0415 - see above
 
@@ -59,7 +61,7 @@ def check_unserialisable(private: Private, number: int) -> None:
     app = publisher(server.url)
 
     @settings(max_examples=number, deadline=None, database=None)
-    @given(NOT_JSON)
+    @for_all(NOT_JSON)
     def refuse(value: object) -> None:
         """Publish one value."""
         with pytest.raises(TypeError, match=r"worker\.echo cannot be sent: .*not JSON serializable"):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_bdd import given, parsers, then, when
 
+from fixtures.housekeeping import on_server
 from fixtures.waiting import eventually
 from steps.vocabulary import TYPES, rows
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 def key_of(result: AsyncResult) -> str:
     """Return the key of a result."""
-    return f"celery-task-meta-{result.id}"
+    return on_server(f"celery-task-meta-{result.id}")
 
 
 @given("a broker of its own with a worker whose results expire after 1 second", target_fixture="broker")

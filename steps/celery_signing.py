@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +13,7 @@ from celery.result import AsyncResult
 from pytest_bdd import given, parsers, when
 
 import message_signing
+from fixtures.forks import ForkingGroup
 from steps.celery_tasks import TASK_TYPES
 
 if TYPE_CHECKING:
@@ -44,14 +43,10 @@ def send_signed(broker: Broker, sent: Sent, signing_folder: Path, task: str, giv
     # The command takes "json" as its own default, whatever the settings say.
     call = ("call", f"worker.{task}", "--args", json.dumps(given), "--serializer", "auth")
     settings = {"BROKER_URL": broker.url, "SIGNING_FOLDER": str(signing_folder)}
-    source = Path(message_signing.__file__).parent
-    done = subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "worker", *call],
-        cwd=source,
-        env={**os.environ, **settings},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=30,
-    )
-    sent.results.append(AsyncResult(done.stdout.split()[-1], app=sent.app))
+    with ForkingGroup() as group:
+        log, source = group.folder / "said", Path(message_signing.__file__).parent
+        arguments = ["-A", "worker", *call]
+        code = group.start_python("celery", arguments, log, cwd=source, env={**os.environ, **settings}).wait(30.0)
+        said = log.read_text()
+    assert code == 0, f"it ends with exit code {code}: {said}"
+    sent.results.append(AsyncResult(said.split()[-1], app=sent.app))

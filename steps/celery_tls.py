@@ -74,8 +74,8 @@ def connect(proxy: TlsProxy, scheme: str, options: str) -> tuple[str, float]:
 
 def _send(url: str) -> None:
     """Ask the broker, then send a task."""
-    check_broker(url, timeout=2.0)
-    sender(url, timeout=2.0).send_task("worker.add", [4, 8])
+    check_broker(url, timeout=4.0)
+    sender(url, timeout=4.0).send_task("worker.add", [4, 8])
 
 
 @then(parsers.cfparse('it is told "{reason}" {bound:Bound}', extra_types=TYPES))

@@ -34,6 +34,8 @@ def sent(broker: Broker) -> Iterator[Sent]:
     yield tasks
     for result in tasks.results:
         result.forget()
+    # Afterwards: a chord lets go of its members too, and these may be among the others.
+    for result in tasks.results:
         let_go(result)
     app.close()
 

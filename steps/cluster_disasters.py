@@ -10,7 +10,7 @@ from parse import with_pattern
 from pytest_bdd import given, parsers, then, when
 from redis.exceptions import RedisError
 
-from cluster_admin import address, wait_until_ready
+from cluster_admin import address, bus_port, wait_until_ready
 from cluster_members import itself
 from fixtures.answers import answer, in_words
 from fixtures.cast import Cast
@@ -110,7 +110,7 @@ def have_empty_replica(private: Private, cluster: Cluster, key_prefix: str, key:
     with owner_of(cluster, key_prefix + key).client() as primary, node.client() as replica:
         primary.execute_command("ACL SETUSER", "default", "-psync", "-sync")
         host, port = node.address.split(":")
-        primary.execute_command("CLUSTER MEET", host, port, replica.config_get("cluster-port")["cluster-port"])
+        primary.execute_command("CLUSTER MEET", host, port, bus_port(replica))
         identity = itself(primary).identity
         eventually(lambda: bool(replica.execute_command("CLUSTER REPLICATE", identity)), within=5.0, also=(RedisError,))
     welcome(cluster, node)

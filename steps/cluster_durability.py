@@ -24,8 +24,9 @@ def set_everywhere(cast: Cast, setting: str, value: str) -> None:
     """Change a setting at all nodes that answer, until the scenario ends."""
     for node in cast.present():
         with node.client() as client:
-            cast.undo(node, "CONFIG", "SET", setting, client.config_get(setting)[setting] or "")
+            before = client.config_get(setting)[setting] or ""
             client.config_set(setting, value)
+            cast.undo(node, "CONFIG", "SET", setting, before)
 
 
 @when(parsers.cfparse('the primary of "{key}" is cut off from its replicas'))

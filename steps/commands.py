@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, parsers, then, when
 
 from fixtures.commands import Running, run, run_at_terminal
+from fixtures.surroundings import command_where
 from fixtures.waiting import eventually
 from steps.vocabulary import TYPES, rows
 
@@ -32,6 +33,12 @@ def name_addresses(datatable: Table) -> Names:
 def run_command(addresses: Addresses, names: Names, command: str) -> Ended:
     """Run a command line to its end."""
     return run(command, addresses.environment(command, names))
+
+
+@when(parsers.parse('somebody runs "{command}" where {surroundings}'), target_fixture="outcome")
+def run_command_where(addresses: Addresses, names: Names, command: str, surroundings: str) -> Ended:
+    """Run a command line to its end on a machine that lacks something."""
+    return run(command_where(surroundings, command), addresses.environment(command, names))
 
 
 @when(parsers.parse('somebody runs "{command}" at a terminal'), target_fixture="outcome")

@@ -6,7 +6,7 @@ import hashlib
 import secrets
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,6 @@ from fixtures.waiting import seconds_until
 from steps.vocabulary import TYPES, Duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fixtures.deployments import Broker, Cache, Cluster
 
 KEEP = 60
@@ -36,6 +34,14 @@ class Way:
     writer: Any
     reader: Any
     prefix: str
+    connect: Callable[..., Any]
+    """Opens one more client, options as redis-py names them."""
+
+    def raw(self, request: pytest.FixtureRequest) -> Any:
+        """Return a client that decodes nothing; it ends with the scenario."""
+        client = self.connect(decode_responses=False)
+        request.addfinalizer(client.close)
+        return client
 
     def keys(self, count: int) -> list[str]:
         """Return `count` keys of this scenario."""
@@ -54,7 +60,7 @@ class Way:
 def have_way(role: str, key_prefix: str, request: pytest.FixtureRequest) -> Way:
     """Have two clients of a role: cache, broker or cluster; what they write is gone when the scenario ends."""
     deployment: Cache | Broker | Cluster = request.getfixturevalue(role)
-    way = Way(deployment.client(), deployment.client(), key_prefix)
+    way = Way(deployment.client(), deployment.client(), key_prefix, deployment.client)
     request.addfinalizer(way.writer.close)
     request.addfinalizer(way.reader.close)
     return way

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pytest_bdd import parsers, then, when
+from pytest_bdd import given, parsers, then, when
 
 from fixtures.gherkin_files import read
 from fixtures.page_reader import PageReader
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 Table = list[list[str]]
 OWN = set(re.findall(r"<([a-z][a-z0-9]*)", "".join(path.read_text() for path in PROJECT.glob("fixtures/page/*.py"))))
 """The elements that the page's own code writes."""
+
+
+@given("these engines were measured")
+def write_engines(sample_tree: SampleTree, docstring: str) -> None:
+    """Write what benchmarks/engines.py leaves in a project."""
+    sample_tree.write("docs/compatibility.json", docstring)
 
 
 @then(parsers.parse('"{name}" shows'))
@@ -88,7 +94,7 @@ def _seconds_to_make(sample_tree: SampleTree, name: str, files: int) -> float:
     document |= {"suite": "1", "verdict": "accepted", "troubles": [], "scenarios": records}
     begun = time.process_time()
     features, strangers = told(records, sample_tree.root)
-    page = render(document, features, strangers, {"pure_cache": "what is measured"})
+    page = render(document, features, strangers, {"pure_cache": "what is measured"}, sample_tree.root)
     took = time.process_time() - begun
     assert page.count('<details class="scenario"') == files * 10
     return took

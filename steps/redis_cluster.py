@@ -9,6 +9,7 @@ from pytest_bdd import given, parsers, then
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from engine import version_of
 from fixtures.cluster_nodes import node_at
 from fixtures.deployments import Unsupported
 from fixtures.measurements import Bound
@@ -80,6 +81,15 @@ def have_configured_cluster(
     if unknown:
         raise Unsupported(f"needs a server that has the setting {', '.join(unknown)}")
     return private.cluster(primaries, replicas, config=settings)
+
+
+@given(parsers.parse("nodes as of Redis {version}"))
+def have_version(stack: Stack, version: str) -> None:
+    """Look at the version that a node claims to be compatible with, for what it cannot be asked."""
+    with stack.cluster().nodes[0].client() as client:
+        claimed = version_of(f"redis {client.info('server')['redis_version']}")
+    if claimed < version_of(f"redis {version}"):
+        raise Unsupported(f"needs Redis {version} or Valkey")
 
 
 @then("every node says of the cluster")

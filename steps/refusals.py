@@ -2,54 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pytest_bdd import given, parsers, then, when
 
 from fixtures.defects import Builder
-from processes import ProcessGroup
+from fixtures.forks import ForkingGroup
+from fixtures.judged import CHOSEN, Judged
 from server_binary import server_binary
-
-PROJECT = Path(__file__).parent.parent
-PRACTICES = {"cache": "pure_cache", "broker": "celery_worker", "cluster": "redis_cluster"}
-
-CHOSEN = {True: "(core or audit) and not disruptive and not slow and not waits", False: "audit and not slow"}
-"""What a healthy deployment must pass, and what sees every defect of the catalogue within seconds."""
-
-
-@dataclass
-class Judged:
-    """A deployment under judgement, and the report about it."""
-
-    builder: Builder
-    role: str = ""
-    url: str = ""
-    healthy: bool = False
-    report: dict[str, Any] = field(default_factory=dict)
-    said: str = ""
-
-    def failed(self) -> dict[str, str]:
-        """Return the reason of each scenario that failed, by its name."""
-        return {
-            scenario["id"].rpartition("::")[2]: scenario["reason"]
-            for scenario in self.report["scenarios"]
-            if scenario["status"] == "failed"
-        }
+from steps.vocabulary import rows
 
 
 @pytest.fixture
 def judged(request: pytest.FixtureRequest) -> Iterator[Judged]:
     """Give what builds deployments for one scenario; they end with it."""
-    with ProcessGroup() as group, ExitStack() as ending:
+    with ForkingGroup() as group, ExitStack() as ending:
         yield Judged(Builder(group, ending, server_binary(request.config.option.server_binary)))
 
 
@@ -67,15 +37,14 @@ def have_defect(judged: Judged, role: str, defect: str) -> None:
 
 @when("the gate judges it")
 def judge(judged: Judged, tmp_path: Path) -> None:
-    """Run the audits of its practice on it as on somebody's deployment, in a process of its own."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    command = [sys.executable, "-m", "pytest", f"features/{PRACTICES[judged.role]}", "-m", CHOSEN[judged.healthy]]
-    options = [f"--{judged.role}-url", judged.url, "--report", str(tmp_path), "-n", "0", "-p", "no:cacheprovider"]
-    ended = subprocess.run(
-        command + options, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
-    judged.said = f"{ended.stdout}\n{ended.stderr}"
-    judged.report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    """Run the audits of its practice on it, and what is core if it is well, in a process of its own."""
+    judged.judge(tmp_path, f'-m "{CHOSEN[judged.healthy]}"')
+
+
+@when(parsers.parse("the gate judges it with {options}"))
+def judge_by(judged: Judged, tmp_path: Path, options: str) -> None:
+    """Run its practice, as far as options of pytest say, on it as on somebody's deployment, in a process of its own."""
+    judged.judge(tmp_path, options)
 
 
 @then(parsers.parse('its judgement is "{verdict}"'))
@@ -90,3 +59,36 @@ def check_reason(judged: Judged, scenario: str, cause: str) -> None:
     failed = judged.failed()
     assert scenario in failed, f"it is refused by {', '.join(failed) or 'nothing'}"
     assert cause in failed[scenario], f'"{scenario}" says: {failed[scenario]}'
+
+
+@then(parsers.parse('every scenario is skipped because "{reason}"'))
+def check_skipped(judged: Judged, reason: str) -> None:
+    """Require that there were scenarios, and that none ran."""
+    ran = [record["id"] for record in judged.report["scenarios"] if record["status"] != "skipped"]
+    reasons = {record["reason"] for record in judged.report["scenarios"]}
+    assert reasons, "there were none"
+    assert not ran, f"these ran: {ran}"
+    assert all(reason in told for told in reasons), f"the reasons: {reasons}"
+
+
+@then("these scenarios passed")
+def check_passed(judged: Judged, datatable: Sequence[Sequence[str]]) -> None:
+    """Look for scenarios among those that passed."""
+    status = {record["id"].rpartition("::")[2]: record["status"] for record in judged.report["scenarios"]}
+    wanted = [row["SCENARIO"] for row in rows(datatable, ("SCENARIO",))]
+    assert {name: status.get(name) for name in wanted} == dict.fromkeys(wanted, "passed"), judged.said[-2000:]
+
+
+@then(parsers.parse('it tells "{words}"'))
+def check_told(judged: Judged, words: str) -> None:
+    """Find words in what the run has said."""
+    assert words in judged.said, judged.said
+
+
+@then("these scenarios are skipped")
+def check_skips(judged: Judged, datatable: Sequence[Sequence[str]]) -> None:
+    """Compare the reasons of skips."""
+    told = {record["id"].rpartition("::")[2]: record for record in judged.report["scenarios"]}
+    for row in rows(datatable, ("SCENARIO", "REASON")):
+        record = told[row["SCENARIO"]]
+        assert (record["status"], row["REASON"] in (record["reason"] or "")) == ("skipped", True), record["reason"]

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from pytest_bdd import given, parsers, then
 from redis import Redis
 
+from fixtures.engine_needs import need_command
+from steps._ratios import hold
 from steps.vocabulary import TYPES, bound, rows
 from tuning import connecting, many_keys, one_command, parsing, pipelining, sizes
 from tuning.asking_at_once import tasks_of
-from tuning.compare import Comparison, compare
+from tuning.bulk import pipelined
 from tuning.counters import counted
-from tuning.far_away import far_away
+from tuning.far_away import Far, far_away
 
 if TYPE_CHECKING:
     from embedded import Server
@@ -25,10 +27,17 @@ if TYPE_CHECKING:
 
 Table = Sequence[Sequence[str]]
 
+
+def packed_pipelines(server: Redis, keys: Sequence[str]) -> list[Any]:
+    """Read keys by 100 commands in flight, as `tuning.bulk` packs them."""
+    return pipelined(server, [("GET", key) for key in keys], batch=100)
+
+
 WAYS: dict[str, Callable[[Any, Sequence[str]], object]] = {
     "GET one at a time": pipelining.one_at_a_time,
     **{f"GET by pipelines of {depth}": partial(pipelining.in_pipelines, depth=depth) for depth in (1, 10, 50, 1000)},
     "GET by pipelines of 100": pipelining.in_pipelines,
+    "packed pipelines of 100": packed_pipelines,
     "MGET of 50": partial(many_keys.read_together, size=50),
     "MGET of 100": many_keys.read_together,
     "SET one at a time": many_keys.write_each,
@@ -47,6 +56,7 @@ WAYS: dict[str, Callable[[Any, Sequence[str]], object]] = {
 PREPARED = {
     "asyncio, 1 task": partial(tasks_of, tasks=1),
     "asyncio, 20 tasks": tasks_of,
+    "asyncio, 50 tasks": partial(tasks_of, tasks=50),
     "GET of a whole document": sizes.whole_document,
     "HGET of one field": sizes.one_field,
 }
@@ -59,6 +69,8 @@ class Site:
 
     client: Redis
     keys: list[str]
+    far: Far | None = None
+    """The way there, if it takes its time."""
 
 
 def filled(client: Redis, prefix: str, number: int, size: int) -> Site:
@@ -90,9 +102,9 @@ def fill_cache(cache: Cache, key_prefix: str, number: int, size: int) -> Site:
 def move_away(site: Site, delay: Duration) -> Iterator[Site]:
     """Put a round trip between the client and the cache."""
     options = connecting.address(site.client)
-    with far_away(options["host"], options["port"], delay.seconds()) as port:
-        client = Redis(**{**options, "host": "127.0.0.1", "port": port})
-        yield Site(client, site.keys)
+    with far_away(options["host"], options["port"], delay.seconds()) as far:
+        client = Redis(**{**options, "host": "127.0.0.1", "port": far.port})
+        yield Site(client, site.keys, far)
         client.close()
 
 
@@ -102,6 +114,8 @@ def check_counts(server: Server, site: Site, datatable: Table, measure: Callable
     observer = server.client()
     columns = ("COMMANDS", "READS", "CONNECTIONS", "SENT")
     for row in rows(datatable, ["WAY"], columns):
+        if row["WAY"] == "a function":
+            need_command(server, "FCALL", "functions, as servers have from version 7.0 on")
         with ExitStack() as stack:
             way = prepared(row["WAY"], site, stack)
             way(site.keys[:2])
@@ -112,21 +126,26 @@ def check_counts(server: Server, site: Site, datatable: Table, measure: Callable
             measure(f"{row['WAY']}: {column.lower()}", unit="", bound=bound(row[column]), seen=seen)
 
 
+@then("so many reads are on their way at the same time")
+def check_waiting_together(site: Site, datatable: Table, measure: Callable[..., None]) -> None:
+    """Try each way, warmed up, and hold the most connections that waited at the same time against the table."""
+    assert site.far, "nothing is far away here: say how long the way there takes"
+    for row in rows(datatable, ["WAY", "READS"]):
+        with ExitStack() as stack:
+            way = prepared(row["WAY"], site, stack)
+            way(site.keys)
+            site.far.most_waiting = 0
+            way(site.keys)
+        measure(f"{row['WAY']}: at once", unit="", bound=bound(row["READS"]), seen=site.far.most_waiting)
+
+
 @then("these ways pay")
 def check_ratios(site: Site, datatable: Table, measure: Callable[..., None]) -> None:
     """Time two ways a row in turn and hold the ratio of their medians against the table; "reported" claims nothing."""
-    for row in rows(datatable, ["NAIVE", "TUNED", "TIMES FASTER"], ["ROUNDS"]):
+    for row in rows(datatable, ["NAIVE", "TUNED", "TIMES FASTER"], ["LESS PROCESSOR TIME", "ROUNDS"]):
         with ExitStack() as stack:
             naive, tuned = (partial(prepared(row[name], site, stack), site.keys) for name in ("NAIVE", "TUNED"))
-            report(measure, row, compare(naive, tuned, rounds=int(row.get("ROUNDS", "5"))))
-
-
-def report(measure: Callable[..., None], row: dict[str, str], seen: Comparison) -> None:
-    """Show spread and verdict, and hold the ratio against the row, if it claims one."""
-    name = f"{row['TUNED']} against {row['NAIVE']}"
-    measure(f"{name}: spread", unit="%", seen=round(seen.spread, 1))
-    claimed = None if row["TIMES FASTER"] == "reported" else bound(row["TIMES FASTER"])
-    measure(f"{name}: {seen.verdict}", unit="times", bound=claimed, seen=round(seen.ratio, 2))
+            hold(measure, row, naive, tuned)
 
 
 def prepared(name: str, site: Site, stack: ExitStack) -> Callable[[Sequence[str]], object]:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import given, parsers, then, when
 
-from steps.tuning import Site, report
+from steps._ratios import hold
+from steps.tuning import Site
 from steps.vocabulary import TYPES, bound, rows
 from tuning import connecting, sharing
 from tuning.bulk import bulk, write_bulk
-from tuning.compare import compare
+from tuning.counters import reads_by_node
 
 if TYPE_CHECKING:
     from fixtures.deployments import Cluster, Private
@@ -55,16 +56,6 @@ def fill_cluster(cluster: Cluster, key_prefix: str, number: int, size: int) -> S
     return Site(client, keys)
 
 
-def calls(cluster: Cluster) -> dict[str, int]:
-    """Return how many reads of keys each node has answered (``INFO commandstats``), by address."""
-    counts = {}
-    for node in cluster.nodes:
-        with node.client() as client:
-            stats: Any = client.info("commandstats")
-        counts[node.address] = sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("get", "mget"))
-    return counts
-
-
 def replicas(cluster: Cluster) -> set[str]:
     """Return the addresses of the nodes that are replicas now."""
     found = set()
@@ -80,9 +71,9 @@ def check_shares(cluster: Cluster, site: Site, datatable: Table, measure: Callab
     """Try each way once and hold the reads that the nodes counted against the table."""
     followers = replicas(cluster)
     for row in rows(datatable, ["WAY"], ["CALLS", "BUSIEST NODE", "ON REPLICAS"]):
-        before = calls(cluster)
+        before = reads_by_node(cluster.nodes)
         WAYS[row["WAY"]](site.client, site.keys)
-        counts = Counter({address: count - before[address] for address, count in calls(cluster).items()})
+        counts = Counter({address: count - before[address] for address, count in reads_by_node(cluster.nodes).items()})
         total = counts.total()
         seen = {
             "CALLS": (total, ""),
@@ -97,10 +88,10 @@ def check_shares(cluster: Cluster, site: Site, datatable: Table, measure: Callab
 @then("these ways to use the cluster pay")
 def check_cluster_ratios(site: Site, datatable: Table, measure: Callable[..., None]) -> None:
     """Time two ways a row in turn and hold the ratio of their medians against the table; "reported" claims nothing."""
-    for row in rows(datatable, ["NAIVE", "TUNED", "TIMES FASTER"]):
+    for row in rows(datatable, ["NAIVE", "TUNED", "TIMES FASTER"], ["LESS PROCESSOR TIME"]):
         naive, tuned = (partial(WAYS[row[name]], site.client, site.keys) for name in ("NAIVE", "TUNED"))
         assert len(naive()) == len(tuned()), f"{row['NAIVE']} and {row['TUNED']} give different numbers of answers"
-        report(measure, row, compare(naive, tuned, rounds=5))
+        hold(measure, row, naive, tuned)
 
 
 @when(

@@ -8,12 +8,16 @@ from functools import partial
 from threading import Timer
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from pytest_bdd import parsers, then
 
-from steps.vocabulary import TYPES, bound, rows
+from fixtures.deployments import Unsupported
+from fixtures.options import OPTIONS
+from steps.vocabulary import TYPES, assert_table, bound, rows
 from tuning import open_loop, scale
-from tuning.compare import compare
+from tuning.compare import Comparison, compare
 from tuning.parsing import parse_compiled, parse_in_python, raw_answer
+from tuning.vanishing import NoNamespaceError, vanished
 
 if TYPE_CHECKING:
     from embedded import Server
@@ -53,6 +57,30 @@ def check_loops(  # noqa: PLR0913, PLR0917 - what is asked, of whom, and how
         measure(f"{name}: 99 % took at most", unit="ms", seen=round(1000 * open_loop.percentile(times, 99), 2))
         slow = sum(seconds > 0.1 for seconds in times)  # noqa: PLR2004 - the table's header has it
         measure(f"{name}: waited 0.1 s", unit="requests", bound=bound(row["WAITED 0.1 SECONDS"]), seen=slow)
+
+
+@then("slices that took so many milliseconds are judged like this")
+def check_verdicts(datatable: Table) -> None:
+    """Hold the verdict about given slices against the table."""
+    seen = []
+    for row in rows(datatable, ["NAIVE", "TUNED", "VERDICT"]):
+        naive, tuned = (tuple(float(part) / 1000 for part in row[name].split()) for name in ("NAIVE", "TUNED"))
+        seen.append({**row, "VERDICT": Comparison(naive, tuned).verdict})
+    assert_table(datatable, seen)
+
+
+@then("a client that vanishes is listed like this after a while")
+def check_vanished(pytestconfig: pytest.Config, datatable: Table, measure: Measure) -> None:
+    """Cut a client off from a server without and one with keepalive, and count whom they still list."""
+    options = pytestconfig.stash[OPTIONS]
+    if options.stack != "embedded":
+        raise Unsupported(f"{options.stack}: a network that is turned off must be the server's own")
+    try:
+        seen = vanished(options.server_binary)
+    except NoNamespaceError as error:
+        raise Unsupported(str(error)) from None
+    for row, count in zip(rows(datatable, ["KEEPALIVE", "CLIENTS"]), seen, strict=True):
+        measure(f"clients, keepalive {row['KEEPALIVE']}", unit="", bound=bound(row["CLIENTS"]), seen=int(count))
 
 
 @then("answers take so long by load")

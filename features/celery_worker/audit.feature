@@ -29,7 +29,20 @@ Feature: The broker is set up as a broker
       Then the field "aof_last_write_status" is one of "ok"
       And the field "rdb_last_bgsave_status" is one of "ok"
 
+    Scenario: the log is forced to disk also while it is rewritten
+      With this set, a power cut during a rewrite costs up to 30 seconds of tasks instead of one.
+
+      Given the servers of the broker
+      Then the setting "no-appendfsync-on-rewrite" is one of "no"
+
   Rule: There is room for tasks and workers
+
+    Scenario: a memory limit is set, and the machine has that much
+      Without one the machine runs out first, and the kernel ends the server with every task that it holds.
+
+      Given the servers of the broker
+      Then the setting "maxmemory" is at least 1
+      And the field "maxmemory" is at most 80 % of the field "total_system_memory"
 
     Scenario: the memory is not nearly full
       A full broker refuses tasks and cannot even be drained (celery#5716).

@@ -14,6 +14,25 @@ Feature: What goes to the broker comes out of it
       Given a writer and a reader of the broker
       Then a value of 1048576 bytes comes back as it was
 
+    Scenario: what is pushed on one side comes out on the other, once and in order
+      Given a writer and a reader of the broker
+      Then of 500 items in a list exactly 0 are lost, doubled or out of order
+
+    Scenario: a transaction is answered as one
+      Celery notes what it took in transactions. Some proxies refuse them, or answer each command alone.
+
+      Given a writer and a reader of the broker
+      Then a transaction is answered as one
+
+  @core
+  Rule: A worker can wait
+
+    Scenario: a wait for a task is not cut off
+      A balancer that cuts connections when nothing is said makes workers start again and again.
+
+      Given a writer and a reader of the broker
+      Then waiting for an item lasts 3 seconds if none comes
+
   @core
   Rule: Results reach those who wait for them
 

@@ -48,7 +48,9 @@ Feature: A task that fails does so within bounds
         | tidied up  |
 
     Scenario: a hard time limit ends a task that does not heed the soft one, and frees its process
-      Given a broker with its worker
+      Given a worker of its own with these settings
+        | SETTING            | VALUE |
+        | WORKER_CONCURRENCY | 1     |
       When the task "tidy" is sent with [30, 30] and these options
         | OPTION          | VALUE |
         | soft_time_limit | 0.2   |

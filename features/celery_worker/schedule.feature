@@ -6,11 +6,12 @@ Feature: What is due is sent once
 
     @waits
     Scenario Outline: a beat that is <ended> goes on where it was
-      Given a beat that sends a task every 2 seconds
+      Given a beat that sends a task every 3 seconds
       When the beat is <ended> after the first task and started again
-      Then the next task is sent at least 1.9 seconds after the first
+      Then the next task is sent at least 2 seconds after the first
 
-      # One that had forgotten sends as soon as it is back, which takes 0.6 s on a quiet machine.
+      # One that had forgotten sends as soon as it is back, 0.6 s later on a quiet machine. On a busy one the first task
+      # is late by the time that connecting takes, and the next is not.
       Examples:
         | ended   |
         | stopped |
@@ -20,9 +21,9 @@ Feature: What is due is sent once
     Scenario: a beat that writes its file every 3 minutes sends again when it was killed
       That is Celery's default. `beat_sync_every=1` writes the file after each task that was sent: see src/worker.py.
 
-      Given a beat that sends a task every 4 seconds with the setting BEAT_SYNC_EVERY=0
+      Given a beat that sends a task every 6 seconds with the setting BEAT_SYNC_EVERY=0
       When the beat is killed after the first task and started again
-      Then the next task is sent within 2 seconds of the beat's return
+      Then the next task is sent within 4 seconds of the beat's return
 
   Rule: There is one beat
 

@@ -82,8 +82,12 @@ Feature: The broker fails, and work goes on when it is back
     Scenario: a worker goes on when the broker hung for longer than it waits for an answer
       Without `socket_timeout` it would wait for ever for what was asked meanwhile.
 
-      Given a broker of its own with 1 worker
-      When the broker hangs for 6 seconds
+      Given a broker of its own with 0 workers
+      And a worker whose visibility timeout is 60 seconds, with these settings
+        | SETTING        | VALUE |
+        | WORKER_POOL    | solo  |
+        | SOCKET_TIMEOUT | 2     |
+      When the broker hangs for 3 seconds
       Then a task that is sent until it succeeds is done within 15 seconds
       And the worker is still the same process
 

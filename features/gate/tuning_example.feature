@@ -17,6 +17,8 @@ Feature: The pairs are measured on anybody's server
         | options                                                     | code |
         | --url redis://$CACHE --only MGET --seconds 0.5 --json       | 0    |
         | --url redis://$CACHE --only pipeline-of-none                | 2    |
+        | --only "queue of" --markdown                                | 0    |
+        | --markdown --json                                           | 2    |
         | --url localhost                                             | 2    |
         | --url redis://$NOTHING --only MGET                          | 1    |
         | --url redis://$CACHE --only MSET --seconds 0.5 --plot /no/x | 1    |

@@ -17,7 +17,7 @@ Feature: What does not exist is asked for once, too
 
     Scenario: what is created is seen at once
       Given it remembers for 30 seconds what does not exist
-      When 1 readers in threads ask for "user:1" at once
+      When a reader asks for "user:1"
       Then they all got nothing
       When the origin gets "qiross" as "user:1"
       And "user:1" is invalidated
@@ -26,12 +26,11 @@ Feature: What does not exist is asked for once, too
 
     Scenario: without a word from the creator it is seen when the time is over
       Given it remembers for 200 milliseconds what does not exist
-      When 1 readers in threads ask for "user:1" at once
+      When a reader asks for "user:1"
       And the origin gets "qiross" as "user:1"
       Then a reader of "user:1" gets "qiross" within 1 second
 
     Scenario: it is not remembered unless that was asked for
-      When 1 readers in threads ask for "user:1" at once
-      And 1 readers in threads ask for "user:1" at once
+      When a reader asks for "user:1" 2 times, one after another
       Then they all got nothing
       And the origin was asked exactly 2 times

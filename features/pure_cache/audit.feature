@@ -12,6 +12,12 @@ Feature: The cache is set up as a cache
       Given the servers of the cache
       Then the setting "maxmemory" is at least 1
 
+    Scenario: the machine has as much memory as the limit allows
+      A limit above it is none. A fifth is for what the limit does not count: buffers, fragmentation, the system.
+
+      Given the servers of the cache
+      Then the field "maxmemory" is at most 80 % of the field "total_system_memory"
+
     Scenario: any entry may be evicted
       With noeviction a full cache refuses every write. The volatile policies do the same as soon as
       enough keys have no ttl.

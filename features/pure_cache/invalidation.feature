@@ -26,7 +26,7 @@ Feature: After a change nobody reads what was true before
         | a script            |
 
     Scenario: nor does one that refreshes a value before its end
-      When 1 readers in threads ask for "user:1" at once
+      When a reader asks for "user:1"
       Given the value of "user:1" is due
       And a reader of "user:1" has asked the origin and not stored the answer yet
       When the origin gets "new" as "user:1"

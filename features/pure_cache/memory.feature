@@ -19,10 +19,10 @@ Feature: A full cache makes room, and keeps what is used
 
       Given a server with a memory limit of 8 MB and the policy "allkeys-lru"
       When 100 keys "hot" are written
-      And 1000 keys "cold" are written
+      And 5000 keys "cold" are written
       And the clock of the eviction has moved on
       And 100 keys "hot" are read 1 times
-      And a flood of 6000 keys is written
+      And a flood of 4500 keys is written
       Then of 100 keys "hot" at least 90 are still there
 
     Scenario: what is read often is kept by LFU
@@ -51,12 +51,14 @@ Feature: A full cache makes room, and keeps what is used
         | volatile-random |
 
     Scenario: volatile-ttl evicts first what would expire first
+      How many keys there is room for differs from engine to engine: 6,600 of these in Redict 7.3, 7,000 in Redis 8.2.
+
       Given a server with a memory limit of 8 MB and the policy "volatile-ttl"
       When 1000 keys "late" are written to live 100000 seconds and more
-      And 1000 keys "soon" are written to live 1000 seconds and more
+      And 3000 keys "soon" are written to live 1000 seconds and more
       And a flood of 5000 keys is written
       Then of 1000 keys "late" at least 990 are still there
-      And of 1000 keys "soon" at most 800 are still there
+      And of 3000 keys "soon" at most 2500 are still there
 
     Scenario: without a key that has a ttl they refuse like noeviction
       Given a server with a memory limit of 8 MB and the policy "volatile-lru"

@@ -29,6 +29,7 @@ Feature: A ttl is set, kept, lost and changed as each command says
         | TTL KEY        | -1     |
 
     Scenario: the moment at which a key expires can be read
+      Given an engine with "EXPIRETIME", which came with Redis 7.0
       Then these commands answer, one after another
         | COMMAND                       | ANSWER     |
         | SET KEY a EXAT 9999999999     | OK         |
@@ -105,6 +106,7 @@ Feature: A ttl is set, kept, lost and changed as each command says
         | TTL KEY           | -2     |
 
     Scenario: a ttl is set only where there is none, or one, or a shorter, or a longer one
+      Given an engine with options of "EXPIRE", which came with Redis 7.0
       Then these commands answer, one after another
         | COMMAND           | ANSWER |
         | SET KEY a         | OK     |

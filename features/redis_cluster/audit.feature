@@ -26,6 +26,23 @@ Feature: The cluster is set up to survive
       And every primary has at least 1 live replica
       And every replica heard from its primary at most 10 seconds ago
 
+    Scenario: one failure leaves a majority to vote
+      Of two primaries one is no majority: when the other dies, nobody replaces it.
+
+      Given the servers of the cluster
+      Then there are at least 3 primaries
+
+    Scenario: a memory limit is set, and the machine has that much
+      Without one the machine runs out first, and the kernel ends the node; its replica has the same data, and ends next.
+
+      Given the servers of the cluster
+      Then the setting "maxmemory" is at least 1
+      And the field "maxmemory" is at most 80 % of the field "total_system_memory"
+
+    Scenario: a minority serves no old values
+      Given the servers of the cluster
+      Then the setting "cluster-allow-reads-when-down" is one of "no"
+
   @core
   Rule: The slots lie where they should
 

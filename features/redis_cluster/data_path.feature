@@ -17,3 +17,18 @@ Feature: What goes into the cluster comes out of it
     Scenario: a read sees the write before it
       Given a writer and a reader of the cluster
       Then exactly 0 of 200 reads right after a write is stale
+
+    Scenario: a deleted key is gone
+      Given a writer and a reader of the cluster
+      Then exactly 0 of 100 keys are there right after they were deleted
+
+  @core
+  Rule: What one client alone may do, one alone does
+
+    Scenario: a lock has one holder
+      Given a writer and a reader of the cluster
+      Then of 20 clients that want a lock exactly 1 gets it
+
+    Scenario: no increment is lost
+      Given a writer and a reader of the cluster
+      Then of 200 increments by two clients exactly 0 are lost

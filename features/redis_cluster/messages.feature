@@ -11,6 +11,7 @@ Feature: Messages travel as far as they have to
       Then every subscriber hears "paid" within 5 seconds
 
     Scenario: a node of another shard sends subscribers and publishers on
+      Given nodes as of Redis 7.0
       Then a primary that does not own "orders:1" answers
         | COMMANDS               | ANSWER |
         | SSUBSCRIBE orders:1    | MOVED  |

@@ -4,6 +4,7 @@ Feature: What goes wrong quietly is found by asking
 
   Rule: All nodes have the same settings and the same users
 
+    @audit
     Scenario: nodes differ only in what says which node it is
       Then no setting of the nodes differs
       And no user of the nodes differs

@@ -3,6 +3,8 @@ Feature: A parted network leaves one primary a slot
   would be thrown away when the network heals.
 
   Rule: Only the side with most primaries goes on
+    Redis 7.0 replaced a primary that was cut off after up to 2.9 seconds on an idle machine, with a node timeout of
+    half a second, and one that was killed after 2: so here it has a second more.
 
     @core @disruptive
     Scenario: a primary that hears nobody stops, is replaced, and follows when the network heals
@@ -12,7 +14,7 @@ Feature: A parted network leaves one primary a slot
       And two writers and a reader of the cluster
       When the primary of "user:1" is parted from all other nodes
       Then that primary answers "PERSIST user:1" with CLUSTERDOWN within 2 node timeouts and 1 second
-      And a write to "user:1" is accepted again within 2 node timeouts and 2 seconds
+      And a write to "user:1" is accepted again within 2 node timeouts and 3 seconds
       And that primary answers
         | COMMANDS   | ANSWER      |
         | GET user:1 | CLUSTERDOWN |
@@ -24,7 +26,7 @@ Feature: A parted network leaves one primary a slot
         | acknowledged writes                  | at least 200 |
         | keys that lost an acknowledged write | exactly 0    |
 
-    @disruptive
+    @disruptive @waits
     Scenario: a primary that hears nobody serves old values, if it is allowed to
       Given a cluster of 3 primaries with 1 replica each
       And "cluster-allow-reads-when-down" is set to "yes" at every node
@@ -32,7 +34,7 @@ Feature: A parted network leaves one primary a slot
       And the cluster holds "user:1" as "Ann"
       When the primary of "user:1" is parted from all other nodes
       Then that primary answers "PERSIST user:1" with CLUSTERDOWN within 2 node timeouts and 1 second
-      And a write to "user:1" is accepted again within 2 node timeouts and 2 seconds
+      And a write to "user:1" is accepted again within 2 node timeouts and 3 seconds
       And that primary answers
         | COMMANDS   | ANSWER |
         | GET user:1 | Ann    |

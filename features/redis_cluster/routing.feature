@@ -5,6 +5,7 @@ Feature: A key is found at the node that owns its slot
   @core
   Rule: A node that does not own a key's slot names the one that does
 
+    @audit
     Scenario: a wrong node redirects and the client follows
       Given the cluster holds "user:1" as "Ann"
       Then every primary that does not own "user:1" answers MOVED with its slot and its owner
@@ -20,11 +21,10 @@ Feature: A key is found at the node that owns its slot
       And the cluster holds "{cart}:2" as "ahead"
       When the slot of "{cart}" is on its way to another node and "{cart}:2" has gone ahead
       Then the owner of "{cart}:1" answers
-        | COMMANDS               | ANSWER   |
-        | GET {cart}:1           | here     |
-        | GET {cart}:2           | ASK      |
-        | GET {cart}:none        | ASK      |
-        | MGET {cart}:1 {cart}:2 | TRYAGAIN |
+        | COMMANDS        | ANSWER |
+        | GET {cart}:1    | here   |
+        | GET {cart}:2    | ASK    |
+        | GET {cart}:none | ASK    |
       And the new node answers
         | COMMANDS                       | ANSWER   |
         | GET {cart}:2                   | MOVED    |
@@ -32,6 +32,19 @@ Feature: A key is found at the node that owns its slot
         | ASKING; MGET {cart}:1 {cart}:2 | TRYAGAIN |
       And "{cart}:1" reads "here" through a client of the cluster
       And "{cart}:2" reads "ahead" through a client of the cluster
+
+    @disruptive
+    Scenario: who asks for both, the one here and the one ahead, has to try again
+      Redis 6.2 sends such a client on to the new node, which lets it try again: one more round trip each time.
+
+      Given nodes as of Redis 7.0
+      And a cluster of 3 primaries with 1 replica each
+      And the cluster holds "{cart}:1" as "here"
+      And the cluster holds "{cart}:2" as "ahead"
+      When the slot of "{cart}" is on its way to another node and "{cart}:2" has gone ahead
+      Then the owner of "{cart}:1" answers
+        | COMMANDS               | ANSWER   |
+        | MGET {cart}:1 {cart}:2 | TRYAGAIN |
 
   Rule: One command takes keys of one slot; a hash tag puts them there
 

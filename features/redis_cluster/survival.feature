@@ -4,7 +4,7 @@ Feature: What a cluster does when there is nobody to take over
 
   Rule: Whether a lost shard stops the others is a choice
 
-    @disruptive
+    @disruptive @waits
     Scenario: a lost shard stops all writes, or its own alone
       Given a cluster of 3 primaries without replicas
       When the primary of "user:1" is killed

@@ -17,11 +17,14 @@ Feature: The nodes of a cluster share the work
   Rule: Each node gets its keys in one piece, and all work at the same time
 
     Scenario: one pipeline a node beats key after key, and the client's own pipeline too
+      Both pipelines wait for the same nodes, side by side. What differs is the work of the client, which is the limit
+      of nearly every program in Python, so that is what is held against a bound.
+
       Given 300 values of 100 bytes in the cluster
       Then these ways to use the cluster pay
-        | NAIVE                 | TUNED                 | TIMES FASTER |
-        | GET key after key     | the client's pipeline | at least 1.5 |
-        | the client's pipeline | one pipeline a node   | at least 2   |
+        | NAIVE                 | TUNED                 | TIMES FASTER | LESS PROCESSOR TIME |
+        | GET key after key     | the client's pipeline | reported     | at least 1.5        |
+        | the client's pipeline | one pipeline a node   | reported     | at least 2.5        |
 
     Scenario: answers come in order, and an error stays with its command
       When one pipeline a node writes and reads 300 keys and increments a text in between

@@ -24,13 +24,13 @@ Feature: Connections are kept and shared
       Given 30 values of 100 bytes in the cache
       Then these ways pay
         | NAIVE                     | TUNED             | TIMES FASTER | ROUNDS |
-        | GET, connecting each time | GET one at a time | at least 5   | 9      |
+        | GET, connecting each time | GET one at a time | at least 5   | 15     |
 
     Scenario: a client of a cluster learns its slots once
-      Given 10 values of 100 bytes in the cluster
+      Given 5 values of 100 bytes in the cluster
       Then these ways to use the cluster pay
-        | NAIVE                       | TUNED             | TIMES FASTER |
-        | GET, a new client each time | GET key after key | at least 15  |
+        | NAIVE                       | TUNED             | TIMES FASTER | LESS PROCESSOR TIME |
+        | GET, a new client each time | GET key after key | reported     | at least 15         |
 
   Rule: Nobody waits for ever, and nobody is turned away
     Servers hang for a moment: a slow disk, a long command, a machine that is moved. A client without time-outs hangs
@@ -42,6 +42,15 @@ Feature: Connections are kept and shared
       Then while it hangs for 1 second a client with time-outs is free at least 2 times sooner than without
 
     @disruptive
+    Scenario: keepalive finds out that a client is gone
+      It vanishes without a word, as with a cut cable: a network of its own is turned off.
+
+      Then a client that vanishes is listed like this after a while
+        | KEEPALIVE | CLIENTS   |
+        | none      | exactly 1 |
+        | 1 second  | exactly 0 |
+
+    @disruptive
     Scenario: the queue of connections has room for those who come while the server hangs
       Then of 60 clients that come while a server hangs so many are connected at once
         | QUEUE | CLIENTS    |
@@ -50,9 +59,16 @@ Feature: Connections are kept and shared
 
   Rule: Waiting is shared
 
-    Scenario: twenty asynchronous tasks wait at the same time
-      Given 60 values of 100 bytes in the cache
+    Scenario: fifty asynchronous tasks wait at the same time
+      Only waiting is shared, the client's own work is not: that is 16 times as fast on a quiet machine, and 3 times with
+      twenty busy programs for each processor.
+
+      Given 50 values of 100 bytes in the cache
       And the way there takes 1.5 milliseconds there and back
-      Then these ways pay
+      Then so many reads are on their way at the same time
+        | WAY               | READS       |
+        | asyncio, 1 task   | exactly 1   |
+        | asyncio, 50 tasks | at least 25 |
+      And these ways pay
         | NAIVE           | TUNED             | TIMES FASTER | ROUNDS |
-        | asyncio, 1 task | asyncio, 20 tasks | at least 4   | 3      |
+        | asyncio, 1 task | asyncio, 50 tasks | reported     | 3      |

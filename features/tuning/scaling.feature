@@ -30,7 +30,7 @@ Feature: Shards work side by side
     @disruptive
     Scenario: a slow command on one shard leaves the others alone
       Given a cluster of its own whose work can be made to take its time
-      Then while one primary is busy for 1 second the others answer at least 5 times sooner
+      Then while one primary is busy for 1 second each of the others answers at least 20 times
 
   Rule: The backlog is longer than what is written while a replica is away
 

@@ -5,7 +5,7 @@ Source: ``INFO stats`` and ``INFO commandstats``. They count everybody's work, s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,3 +51,13 @@ def _snapshot(server: Redis) -> tuple[Mapping[str, Any], dict[str, int]]:
     calls: Mapping[str, Any] = server.info("commandstats")
     stats: Mapping[str, Any] = server.info("stats")
     return stats, {name.removeprefix("cmdstat_"): entry["calls"] for name, entry in calls.items()}
+
+
+def reads_by_node(nodes: Iterable[Any]) -> dict[str, int]:
+    """Return how many reads of keys each node has answered since its start (``INFO commandstats``), by address."""
+    counts = {}
+    for node in nodes:
+        with node.client() as client:
+            stats: Any = client.info("commandstats")
+        counts[node.address] = sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("get", "mget"))
+    return counts

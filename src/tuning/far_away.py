@@ -7,18 +7,34 @@ worth only there.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from threading import Thread
+
+
+@dataclass
+class Far:
+    """The port behind which a server is far away, and the most connections that waited for it at the same time."""
+
+    port: int = 0
+    most_waiting: int = 0
+    waiting: set[object] = field(default_factory=set)
+
+    def asked(self, side: object) -> None:
+        """Note that a connection waits."""
+        self.waiting.add(side)
+        self.most_waiting = max(self.most_waiting, len(self.waiting))
 
 
 class _HeldBack(asyncio.Protocol):
     """One side of a connection; what it receives goes to `other` later, in order."""
 
-    def __init__(self, delay: float, opened: Callable[[_HeldBack], None] | None = None) -> None:
-        """Hold back for `delay` seconds; `opened` is called with this side when it is connected."""
-        self.delay, self.opened = delay, opened
+    def __init__(self, delay: float, far: Far, opened: Callable[[_HeldBack], None] | None = None) -> None:
+        """Hold back for `delay` seconds; `opened` is called with this side, a client's, when it is connected."""
+        self.delay, self.far, self.opened = delay, far, opened
         self.transport: asyncio.Transport | None = None
         self.other: _HeldBack | None = None
         self.waiting: deque[bytes | None] = deque()
@@ -32,6 +48,8 @@ class _HeldBack(asyncio.Protocol):
 
     def data_received(self, data: bytes | None) -> None:
         """Pass `data` on later; None ends the connection."""
+        if self.opened:
+            self.far.asked(self)
         self.waiting.append(data)
         asyncio.get_running_loop().call_later(self.delay, self._pass_on)
 
@@ -45,6 +63,7 @@ class _HeldBack(asyncio.Protocol):
             asyncio.get_running_loop().call_later(self.delay, self._pass_on)
             return
         data = self.waiting.popleft()
+        self.far.waiting.discard(self.other)
         if data is None:
             self.other.transport.close()
         else:
@@ -52,22 +71,28 @@ class _HeldBack(asyncio.Protocol):
 
 
 @contextmanager
-def far_away(host: str, port: int, round_trip: float) -> Iterator[int]:
-    """Yield a port on 127.0.0.1 behind which the server at `host`:`port` is `round_trip` seconds farther away."""
+def far_away(host: str, port: int, round_trip: float) -> Iterator[Far]:
+    """Yield the port on 127.0.0.1 behind which the server at `host`:`port` is `round_trip` seconds farther away."""
     loop = asyncio.new_event_loop()
-    half = round_trip / 2
+    half, far = round_trip / 2, Far()
 
     def joined(near: _HeldBack) -> None:
         """Connect to the server for a client that has connected to us."""
-        task = loop.create_task(loop.create_connection(lambda: _HeldBack(half), host, port))
+        task = loop.create_task(loop.create_connection(lambda: _HeldBack(half, far), host, port))
         task.add_done_callback(lambda done: _join(near, done))
 
-    listening = loop.run_until_complete(loop.create_server(lambda: _HeldBack(half, joined), "127.0.0.1", 0))
+    listening = loop.run_until_complete(loop.create_server(lambda: _HeldBack(half, far, joined), "127.0.0.1", 0))
     thread = Thread(target=loop.run_forever, name="far away", daemon=True)
+    # This thread and the client's share the interpreter: one that computes holds the other up for 5 ms by default,
+    # which is more than the way there.
+    switching = sys.getswitchinterval()
+    sys.setswitchinterval(0.0002)
     thread.start()
     try:
-        yield listening.sockets[0].getsockname()[1]
+        far.port = listening.sockets[0].getsockname()[1]
+        yield far
     finally:
+        sys.setswitchinterval(switching)
         loop.call_soon_threadsafe(listening.close)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

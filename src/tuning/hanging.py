@@ -30,7 +30,7 @@ LONG_QUEUE = {**PLAIN, "tcp-backlog": 511}
 
 
 def patient_client(server: Server) -> Redis:
-    """Naive: no time-outs at all, which was redis-py's default up to version 7."""
+    """Naive: no time-outs at all, as redis-py had by default before version 8."""
     return Redis(port=server.port, socket_timeout=None, socket_connect_timeout=None)
 
 

@@ -43,7 +43,7 @@ NEAR = 45
 
 
 def lines(title: str, across: str, unit: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    """Return a line for each named series of (position, value); values on a logarithmic scale, in `unit`."""
+    """Return a line for each named series, the lowest first, of (position, value) on a logarithmic scale in `unit`."""
     values = [value for points in series.values() for _, value in points]
     low, high = 10 ** math.floor(math.log10(min(values))), 10 ** math.ceil(math.log10(max(values)))
     most = max(place for points in series.values() for place, _ in points)
@@ -66,11 +66,14 @@ def lines(title: str, across: str, unit: str, series: Mapping[str, Sequence[tupl
             last = x(place)
             drawn.append(text(last, HEIGHT - BOTTOM + 18, f"{place / 1000:.3g}k", "middle"))
     drawn.append(text((SIDE + WIDTH) / 2, HEIGHT - 8, across, "middle"))
+    taken = math.inf
     for colour, (name, points) in zip(COLOURS, series.items(), strict=False):
         path = " ".join(f"{x(place):.1f},{y(value):.1f}" for place, value in points)
         drawn.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         drawn += [f'<circle cx="{x(place):.1f}" cy="{y(value):.1f}" r="3" fill="{colour}"/>' for place, value in points]
-        drawn.append(text(x(points[-1][0]) + 8, y(points[-1][1]) + 4, name, colour=colour))
+        # From the lowest line up: a name that would lie upon the one below it moves up.
+        taken = min(y(points[-1][1]) + 4, taken - 14)
+        drawn.append(text(x(points[-1][0]) + 8, taken, name, colour=colour))
     return picture(title, HEIGHT, drawn)
 
 

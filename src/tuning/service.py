@@ -23,7 +23,7 @@ SLOW: Config = {"enable-debug-command": "yes"}
 
 REQUESTS = [f"request:{number}" for number in range(20)]
 
-MOVED = ((5461, 9283), (10923, 14745))
+MOVED = (range(5461, 9284), range(10923, 14746))
 """Slots of the second and the third of three primaries that leave each of them a tenth of all."""
 
 
@@ -48,13 +48,13 @@ def on_owners(nodes: Sequence[Any]) -> list[int]:
 def give_most_to_first(nodes: Sequence[Any]) -> None:
     """Leave 80 % of the slots with the first primary, as after a reshard that was forgotten halfway.
 
-    The slots hold no keys, so the nodes are only told (``CLUSTER DELSLOTSRANGE``, the old owner first).
+    The slots hold no keys, so the nodes are only told (``CLUSTER DELSLOTS``, the old owner first).
     """
     clients = [node.client() for node in nodes]
     for old, moved in zip(clients[1:], MOVED, strict=True):
         for client in (old, *(other for other in clients if other is not old)):
-            client.execute_command("CLUSTER DELSLOTSRANGE", *moved)
-        clients[0].execute_command("CLUSTER ADDSLOTSRANGE", *moved)
+            client.execute_command("CLUSTER DELSLOTS", *moved)
+        clients[0].execute_command("CLUSTER ADDSLOTS", *moved)
 
 
 def seconds_of(nodes: Sequence[Any], requests: Sequence[int], each: float) -> float:
@@ -82,25 +82,24 @@ def times_faster(nodes: Sequence[Any], each: float = 0.02, rounds: int = 3) -> f
     return float(one / owners)
 
 
-def busy_and_bystanders(nodes: Sequence[Any], busy: float) -> tuple[float, float]:
-    """Keep the first node busy for `busy` seconds, and return how long it and the others take to answer meanwhile.
+def busy_and_bystanders(nodes: Sequence[Any], busy: float) -> tuple[float, list[list[float]]]:
+    """Keep the first node busy for `busy` seconds, and ask the others meanwhile, some hundred times a second.
 
-    The second is the median of 20 answers of each other node, in seconds.
+    Returns how long the busy one let its own client wait, and the waits of each other node's client, in seconds.
     """
     clients = [node.client() for node in nodes]
     for client in clients:
         client.ping()
-    answers = []
+    waits: list[list[float]] = [[] for _ in clients[1:]]
     with ThreadPoolExecutor(1) as thread:
         begun = time.monotonic()
         working = thread.submit(serve, nodes[0], 1, busy)
-        time.sleep(0.05)  # the busy one has begun; how long it keeps its own client waiting shows that it had
-        for client in clients[1:]:
-            for _ in range(20):
+        while not working.done():
+            for client, seen in zip(clients[1:], waits, strict=True):
                 asked = time.monotonic()
                 client.ping()
-                answers.append(time.monotonic() - asked)
-        clients[0].ping()
-        waited = time.monotonic() - begun
+                if not working.done():
+                    seen.append(time.monotonic() - asked)
+            time.sleep(0.01)
         working.result()
-    return waited, statistics.median(answers)
+    return time.monotonic() - begun, waits

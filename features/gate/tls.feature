@@ -1,0 +1,37 @@
+Feature: A deployment behind TLS is judged like any other
+  Managed services speak nothing else. A gate that needs encryption turned off, or that trusts anybody, would judge
+  another deployment than the one that applications use.
+
+  Background:
+    Given these addresses
+      | NAME  | OF                                           |
+      | TLS   | a broker behind TLS that wants a certificate |
+      | CERTS | the folder of its certificates               |
+
+  Rule: Authority and client's certificate stand in the URL, under the names that redis-py has for them
+
+    Scenario: client and worker of ours show a certificate, and trust one authority
+      When somebody runs "pytest features/celery_worker -k 'sum or payload' -n 0 --broker-url rediss://$TLS/0?ssl_ca_certs=$CERTS/ca.pem\&ssl_certfile=$CERTS/client.pem\&ssl_keyfile=$CERTS/client.key"
+      Then it exits with 0
+      And it says
+        """
+        broker: $TLS
+        verdict: accepted (2 scenarios)
+        """
+
+    Scenario Outline: rediss and the options <OPTIONS>
+      When somebody runs "pytest features --broker-url rediss://:s3cret@$TLS/0?<OPTIONS>"
+      Then it exits with 4
+      And it says nothing but "ERROR: <REASON>"
+
+      Examples:
+        | OPTIONS                                                 | REASON                                                                                           |
+        | db=0                                                    | $TLS shows a certificate that is not trusted: name its authority in the URL (?ssl_ca_certs=FILE) |
+        | ssl_ca_certs=/no/ca.pem                                 | --broker-url: ssl_ca_certs names no file that is there: /no/ca.pem                               |
+
+      @slow
+      Examples: more
+        | OPTIONS                                                 | REASON                                                                                           |
+        | ssl_ca_certs=$CERTS/ca.pem                              | $TLS cannot be reached: Connection closed by server.                                             |
+        | ssl_ca_certs=$CERTS/ca.pem\&ssl_certfile=/no/client.pem | --broker-url: ssl_certfile names no file that is there: /no/client.pem                           |
+        | ssl_ca_cert=$CERTS/ca.pem                               | --broker-url has an option that redis-py does not know: see its Connection                       |
