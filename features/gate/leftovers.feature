@@ -55,10 +55,11 @@ Feature: Whatever ends a command, nothing of it is left behind
       And nothing of it is left within 5 seconds
 
   Rule: A run of pytest takes those of all its processes along
+    One is the process from which workers are forked.
 
     Scenario: a run that comes to its end
       Given somebody started "exec pytest features/pure_cache/data_path.feature -k lives -n 1"
-      And 1 of its servers and workers run
+      And 2 of its servers and workers run
       Then it ends
       And it exits with 0
       And nothing of it is left within 5 seconds
@@ -66,7 +67,7 @@ Feature: Whatever ends a command, nothing of it is left behind
     @waits
     Scenario Outline: a run that gets <end> in the middle
       Given somebody started "exec pytest features/pure_cache/username.feature <processes>"
-      And 1 of its servers and workers run
+      And 2 of its servers and workers run
       When it gets <end>
       Then it ends
       And it exits with <code>
@@ -86,7 +87,7 @@ Feature: Whatever ends a command, nothing of it is left behind
 
     Scenario: a process of xdist that gets SIGKILL is a failure, and takes its servers along
       Given somebody started "exec pytest features/pure_cache/username.feature -n 1"
-      And 1 of its servers and workers run
+      And 2 of its servers and workers run
       When its xdist process gets SIGKILL
       Then it ends
       And it exits with 1
