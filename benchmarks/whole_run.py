@@ -67,7 +67,7 @@ def run_once(folder: Path, arguments: Sequence[str], *, limit: float = MOST_SECO
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pytest", "--report", str(folder.absolute()), "--color=no", *arguments]
+    command = [sys.executable, "-m", "pytest", f"--report={folder.absolute()}", "--color=no", *arguments]
     with (folder / "output.txt").open("wb") as output:
         run = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         try:
