@@ -172,5 +172,5 @@ Feature: A run says where it runs, or why it cannot
 
       Examples:
         | arguments                                                                                              |
-        | features/gate/report.feature -m slow                                                                   |
-        | 'features/gate/report.feature::a process that is lost after its last scenario is no success'           |
+        | features/gate/verdict.feature -m slow                                                                   |
+        | 'features/gate/verdict.feature::a process that is lost after its last scenario is no success'           |
