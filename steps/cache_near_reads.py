@@ -15,6 +15,9 @@ from steps.vocabulary import TYPES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+ROUNDS = 50
+"""Of reads, in which others may read as well."""
+
 
 @then(parsers.cfparse("it holds {bound:Bound} values", extra_types=TYPES))
 def check_size(near: Near, bound: Bound, measure: Callable[..., None]) -> None:
@@ -24,12 +27,22 @@ def check_size(near: Near, bound: Bound, measure: Callable[..., None]) -> None:
 
 @then(parsers.parse('{number:d} reads of "{key}" through it cost the server nothing'))
 def check_free(near: Near, number: int, key: str, measure: Callable[..., None]) -> None:
-    """Count the GETs that the server has seen of all its clients; nobody else uses it while a scenario runs."""
-    before = near.other.info("commandstats")["cmdstat_get"]["calls"]
-    got = {near.cache.get(near.prefix + key) for _ in range(number)}
-    after = near.other.info("commandstats")["cmdstat_get"]["calls"]
-    assert len(got) == 1, f"the reads gave {got}"
-    measure("commands of the reads", unit="commands", bound=Bound.at_most(0, "commands"), seen=after - before)
+    """Count the GETs that the server has seen of all its clients meanwhile.
+
+    Others may use it too: reads that each cost one would cost as much in every round, and so one round without is proof.
+    """
+
+    def cost() -> int:
+        """Return what a round of reads cost."""
+        before = near.other.info("commandstats")["cmdstat_get"]["calls"]
+        got = {near.cache.get(near.prefix + key) for _ in range(number)}
+        assert len(got) == 1, f"the reads gave {got}"
+        return int(near.other.info("commandstats")["cmdstat_get"]["calls"] - before)
+
+    costs = [cost()]
+    while costs[-1] and len(costs) < ROUNDS:
+        costs.append(cost())
+    measure("commands of the reads", unit="commands", bound=Bound.at_most(0, "commands"), seen=min(costs))
 
 
 @then(parsers.cfparse('the near cache reads "{value}" as "{key}" {bound:Bound}', extra_types=TYPES))

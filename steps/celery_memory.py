@@ -58,6 +58,10 @@ def fill(sent: Sent, queue: str) -> int:
             sent.app.send_task("worker.add", [PAYLOAD], queue=queue, ignore_result=True)
         except OperationalError:
             return number
+        except AttributeError:
+            # What a queue is bound to is a key too, and may be evicted: kombu 5.7 then gives up its channel in the
+            # middle of sending, and stumbles over that.
+            return number
     return ENOUGH
 
 
