@@ -29,7 +29,7 @@ def check_size(near: Near, bound: Bound, measure: Callable[..., None]) -> None:
 def check_free(near: Near, number: int, key: str, measure: Callable[..., None]) -> None:
     """Count the GETs that the server has seen of all its clients meanwhile.
 
-    Others may use it too: reads that each cost one would cost as much in every round, and so one round without is proof.
+    Others may use it too: reads that each cost one would do so in every round, so one round without is proof.
     """
 
     def cost() -> int:

@@ -145,7 +145,7 @@ Feature: A run says where it runs, or why it cannot
 
       Examples:
         | arguments                                    | processes   |
-        | features/gate/report.feature -k 'bound'      | 5/5 workers |
+        | features/gate/report.feature -k 'bound'      | 6/6 workers |
         | features/gate/report.feature -k 'bound' -n 2 | 2/2 workers |
 
   Rule: Slow scenarios run when they are asked for, and those that wait begin first
