@@ -132,7 +132,7 @@ Feature: A run says where it runs, or why it cannot
         verdict: error (1 scenario, 1 error)
         """
 
-  Rule: Most scenarios wait, so they are spread over five processes
+  Rule: Most scenarios wait, so they are spread over six processes
 
     @slow
     Scenario Outline: pytest <arguments>
