@@ -41,11 +41,12 @@ def user_differences(nodes: Mapping[str, Redis]) -> list[str]:
     """
     with asking("ACL LIST"):
         told = {name: map(str, node.execute_command("ACL LIST")) for name, node in nodes.items()}
-    rules = {name: {rule.split()[1]: rule for rule in lines} for name, lines in told.items()}
+    # Redis 7.0 lists a user's commands in an order of each process' own.
+    rules = {name: {rule.split()[1]: sorted(rule.split()) for rule in lines} for name, lines in told.items()}
     users = sorted({user for known in rules.values() for user in known})
     differing = {}
     for user in users:
-        known = {node: users_there.get(user) for node, users_there in rules.items()}
+        known = {node: " ".join(users_there.get(user, ())) for node, users_there in rules.items()}
         usual, _ = Counter(known.values()).most_common(1)[0]
         differing[user] = [node for node, rule in known.items() if rule != usual]
     return [f"user {user} is another on {', '.join(others)}" for user, others in differing.items() if others]
