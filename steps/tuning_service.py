@@ -54,7 +54,7 @@ def unbalance(cluster: Cluster) -> None:
     )
 )
 def check_shards(cluster: Cluster, bound: Bound, measure: Measure) -> None:
-    """Serve the same requests by the owners of their keys and by one server, in turn, and compare the medians."""
+    """Serve the same requests by the owners of their keys and by one server, in turn; compare the shortest times."""
     shares = service.on_owners(cluster.nodes)
     name = f"shares {' : '.join(map(str, shares))}"
     measure(name, unit="times", bound=bound, seen=round(service.times_faster(cluster.nodes), 2))
