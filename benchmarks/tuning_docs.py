@@ -26,7 +26,7 @@ DOC = """\
 # What tuning bought on one machine
 
 All numbers are of one machine and one run: {processors} processors, load {load:.1f}, Python {python}, the loopback,
-embedded servers. Read the spread beside each ratio; "too noisy" means that nothing is concluded. On a network what
+embedded servers, whose files are in memory: what a disk costs is not seen. Read the spread beside each ratio; "too noisy" means that nothing is concluded. On a network what
 saves round trips gains more. Run it on your own server before you believe any of it.
 
 ## Naive against tuned
@@ -75,9 +75,14 @@ commands in flight, {cores} processors, load {load}; a spread of more than 40 % 
 
 {ceiling}
 
-[docs/scale.md](docs/scale.md) says what a cluster of 1,000 nodes costs. The other programs in `benchmarks/` print
-ratios measured side by side too, such as an embedded cluster of six nodes that is ready 11 times sooner than
-`redis-cli --cluster create` makes one (`benchmarks/cluster_start.py`).
+[docs/cache.md](docs/cache.md) says what a cache in front of a function costs, [docs/scale.md](docs/scale.md) what a
+cluster of 1,000 nodes does, [docs/celery_throughput.md](docs/celery_throughput.md) what the worker's settings buy, and
+[docs/compatibility.md](docs/compatibility.md) which engines keep which promises, from Redis 6.2 to 8.6, Redict and Valkey.
+
+The programs in `benchmarks/` print ratios measured side by side, such as an embedded cluster of six nodes that is ready
+12 times sooner than `redis-cli --cluster create` makes one (`cluster_start.py`). `soak.py` runs the specification many
+times and lists what was ever not green, `leftovers.py` ends runs at random moments and looks for what they leave,
+`engines.py` fetches other engines and runs it on each, and `gate_time.py` says where the time of a run goes.
 
 """
 
