@@ -26,8 +26,9 @@ DOC = """\
 # What tuning bought on one machine
 
 All numbers are of one machine and one run: {processors} processors, load {load:.1f}, Python {python}, the loopback,
-embedded servers, whose files are in memory: what a disk costs is not seen. Read the spread beside each ratio; "too noisy" means that nothing is concluded. On a network what
-saves round trips gains more. Run it on your own server before you believe any of it.
+embedded servers, whose files are in memory: what a disk costs is not seen. Read the spread beside each ratio; "too
+noisy" means that nothing is concluded. On a network what saves round trips gains more. Run it on your own server before
+you believe any of it.
 
 ## Naive against tuned
 
@@ -77,7 +78,8 @@ commands in flight, {cores} processors, load {load}; a spread of more than 40 % 
 
 [docs/cache.md](docs/cache.md) says what a cache in front of a function costs, [docs/scale.md](docs/scale.md) what a
 cluster of 1,000 nodes does, [docs/celery_throughput.md](docs/celery_throughput.md) what the worker's settings buy, and
-[docs/compatibility.md](docs/compatibility.md) which engines keep which promises, from Redis 6.2 to 8.6, Redict and Valkey.
+[docs/compatibility.md](docs/compatibility.md) which engines keep which promises, from Redis 6.2 to 8.6, Redict and
+Valkey.
 
 The programs in `benchmarks/` print ratios measured side by side, such as an embedded cluster of six nodes that is ready
 12 times sooner than `redis-cli --cluster create` makes one (`cluster_start.py`). `soak.py` runs the specification many
