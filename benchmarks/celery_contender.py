@@ -29,6 +29,7 @@ def _celery(module: str, *options: str) -> list[str]:
 DEFAULTS = [_celery("celery_defaults", "-c", "2")]
 # Acknowledging is most of a worker's time, and a prefork worker does it in one process for all of its pool.
 SOLO = [_celery("celery_recommended", "-P", "solo", "-n", f"solo{number}@%h") for number in (1, 2)]
+ONE_TRIP = {"BROKER_TRANSPORT": "one_trip:Transport"}
 
 CONTENDERS = (
     Contender("celery, defaults", AT_MOST_ONCE, "celery_defaults", DEFAULTS),
@@ -36,7 +37,8 @@ CONTENDERS = (
         "huey", AT_MOST_ONCE, "huey_contender", [["huey_consumer", "huey_contender.huey", "-k", "process", "-w2"]]
     ),
     Contender("celery, defaults and task_acks_late", ACKNOWLEDGED, "celery_defaults", DEFAULTS, {"ACKS_LATE": "1"}),
-    Contender("celery, recommended", ACKNOWLEDGED, "celery_recommended", SOLO),
+    Contender("celery, recommended", ACKNOWLEDGED, "celery_recommended", SOLO, ONE_TRIP),
+    Contender("celery, recommended without one_trip", ACKNOWLEDGED, "celery_recommended", SOLO),
     Contender("dramatiq", ACKNOWLEDGED, "dramatiq_contender", [["dramatiq", "dramatiq_contender", "-p2"]]),
     Contender(
         "taskiq, streams", ACKNOWLEDGED, "taskiq_contender", [["taskiq", "worker", "taskiq_contender:broker", "-w2"]]
@@ -48,7 +50,9 @@ CONTENDERS = (
         DEFAULTS,
         {"ACKS_LATE": "1", "RESULTS": "1"},
     ),
-    Contender("celery, recommended with results", WITH_RESULT, "celery_recommended", SOLO, {"RESULTS": "1"}),
+    Contender(
+        "celery, recommended with results", WITH_RESULT, "celery_recommended", SOLO, {"RESULTS": "1", **ONE_TRIP}
+    ),
     Contender("rq, without forks", WITH_RESULT, "rq_contender", [["rq", "worker", "-q", "-w", "rq.SimpleWorker"]] * 2),
     Contender("arq", WITH_RESULT, "arq_contender", [["arq", "arq_contender.WorkerSettings"]] * 2),
 )
