@@ -74,14 +74,20 @@ class WorkerProcess:
         try:
             self._process.wait(timeout)
         except TimeoutExpired:
-            raise EmbeddedError(f"{self.name} still runs {timeout:g} s after SIGTERM:\n{self.log_tail(15)}") from None
+            raise EmbeddedError(f"{self.name} still runs {timeout:g} s after SIGTERM:\n{self._where_it_is()}") from None
 
     def wait_end(self, timeout: float) -> int:
         """Return the exit code of a worker that ends by itself within `timeout` seconds (else EmbeddedError)."""
         try:
             return self._process.wait(timeout)
         except TimeoutExpired:
-            raise EmbeddedError(f"{self.name} still runs after {timeout:g} s:\n{self.log_tail(15)}") from None
+            raise EmbeddedError(f"{self.name} still runs after {timeout:g} s:\n{self._where_it_is()}") from None
+
+    def _where_it_is(self) -> str:
+        """Have a worker that hangs write down where each of its threads is (SIGUSR1), and return the end of its log."""
+        self._process.send_signal(signal.SIGUSR1)
+        time.sleep(0.5)
+        return self.log_tail(120)
 
     def quit(self) -> None:
         """Ask for a cold shutdown (SIGQUIT): running tasks get SOFT_SHUTDOWN seconds, then go back to the queue."""
