@@ -29,23 +29,29 @@ def plain_broker(private: Private) -> Broker:
 
 
 @pytest.fixture
-def proxy(plain_broker: Broker, tmp_path: Path) -> Iterator[TlsProxy]:
+def proxy(tmp_path: Path) -> Iterator[TlsProxy]:
     """Give the proxy that ends TLS before the broker."""
-    with closing(TlsProxy(int(plain_broker.node.address.rpartition(":")[2]), tmp_path)) as running:
+    with closing(TlsProxy(tmp_path)) as running:
         yield running
 
 
+@pytest.fixture
+def address(plain_broker: Broker, proxy: TlsProxy) -> str:
+    """Give the broker's address for those who speak TLS."""
+    return proxy.before(int(plain_broker.node.address.rpartition(":")[2]))
+
+
 @given("a server of its own behind TLS")
-def have_proxy(proxy: TlsProxy) -> None:
+def have_proxy(address: str) -> None:
     """Have a server that is reached through TLS."""
-    assert proxy.address
+    assert address
 
 
 @given("a broker of its own behind TLS", target_fixture="broker")
-def have_tls_broker(plain_broker: Any, proxy: TlsProxy) -> Broker:
+def have_tls_broker(plain_broker: Any, proxy: TlsProxy, address: str) -> Broker:
     """Have a worker and senders that reach their broker through TLS only."""
     # The URL is the same for tasks and results; Celery's results insist on ssl_cert_reqs.
-    plain_broker.url = f"rediss://{proxy.address}/0?ssl_cert_reqs=required&ssl_ca_certs={proxy.ca_file}"
+    plain_broker.url = f"rediss://{address}/0?ssl_cert_reqs=required&ssl_ca_certs={proxy.ca_file}"
     plain_broker.start_worker()
     broker: Broker = plain_broker
     return broker
@@ -62,10 +68,10 @@ def check_clients(broker: Broker, proxy: TlsProxy) -> None:
 
 
 @when(parsers.cfparse('a sender connects with {scheme} and "{options}"'), target_fixture="told")
-def connect(proxy: TlsProxy, scheme: str, options: str) -> tuple[str, float]:
+def connect(proxy: TlsProxy, address: str, scheme: str, options: str) -> tuple[str, float]:
     """Send as ``send_task.py`` does, and return what the sender is told, and after how many seconds."""
     options = options.removeprefix("none").replace("CA", str(proxy.ca_file))
-    url = f"{scheme}://{proxy.address}/0{options}"
+    url = f"{scheme}://{address}/0{options}"
     begun = time.monotonic()
     with pytest.raises((Failure, ValueError)) as caught:
         _send(url)

@@ -4,9 +4,10 @@ Feature: A deployment behind TLS is judged like any other
 
   Background:
     Given these addresses
-      | NAME  | OF                                           |
-      | TLS   | a broker behind TLS that wants a certificate |
-      | CERTS | the folder of its certificates               |
+      | NAME    | OF                                            |
+      | TLS     | a broker behind TLS that wants a certificate  |
+      | CLUSTER | a cluster behind TLS that wants a certificate |
+      | CERTS   | the folder of their certificates              |
 
   Rule: Authority and client's certificate stand in the URL, under the names that redis-py has for them
 
@@ -17,6 +18,15 @@ Feature: A deployment behind TLS is judged like any other
         """
         broker: $TLS
         verdict: accepted (2 scenarios)
+        """
+
+    Scenario: every node of a cluster is reached by what the URL of one says
+      When somebody runs "pytest features/redis_cluster/formation.feature features/redis_cluster/replica_reads.feature -m core -n 0 --cluster-url rediss://$CLUSTER?ssl_ca_certs=$CERTS/ca.pem\&ssl_certfile=$CERTS/client.pem\&ssl_keyfile=$CERTS/client.key"
+      Then it exits with 0
+      And it says
+        """
+        cluster: $CLUSTER
+        verdict: accepted (4 scenarios)
         """
 
     Scenario Outline: rediss and the options <OPTIONS>
