@@ -3,7 +3,8 @@
 Each defect of features/gate/refusals.feature is built on embedded servers, and each tool looks at it as at somebody's
 deployment. The gate must name the defect in the scenario that should see it. ``redis-cli`` counts when it ends with an
 error or a warning. The doctors (``MEMORY DOCTOR``, ``LATENCY DOCTOR``) count when they say anything else than of a
-healthy twin. A tool that does not apply to one server alone, or is not installed, has a "-".
+healthy twin. A tool that does not apply to one server alone, or is not installed, has a "-". Then the gate judges
+healthy deployments by all that is core or audit, and counts its false alarms.
 """
 
 from __future__ import annotations
@@ -15,25 +16,33 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from side_by_side import machine  # isort: skip - makes src importable
 
+from command_line import count, say
+from connection import redis_client
 from processes import ProcessGroup
 from server_binary import engine_of, server_binary
 
 PROJECT = Path(__file__).parent.parent
 sys.path.insert(0, str(PROJECT))
+from fixtures.defects import Builder  # noqa: E402 - needs the path above
+from fixtures.forks import ForkingGroup  # noqa: E402 - the same
+from fixtures.judged import CHOSEN, PRACTICES, Judged  # noqa: E402 - the same
+
 FEATURE = PROJECT / "features/gate/refusals.feature"
-PRACTICES = {"cache": "pure_cache", "broker": "celery_worker", "cluster": "redis_cluster"}
 EXAMPLES = """\
 examples:
   python benchmarks/refusals.py
-  python benchmarks/refusals.py --only "slot" --json"""
+  python benchmarks/refusals.py --only "slot" --json
+  python benchmarks/refusals.py --only none --healthy 100"""
 
 
 class Row(NamedTuple):
@@ -56,21 +65,20 @@ def catalogue() -> Iterator[Row]:
             yield Row(role, *cells)
 
 
-def gate(row: Row, url: str) -> bool:
-    """Tell whether the gate refuses a deployment by the scenario that should, with the cause."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pytest", f"features/{PRACTICES[row.role]}", "-m", "audit and not slow"]
-        options = ["-n", "0", f"--{row.role}-url", url, "--report", folder, "-p", "no:cacheprovider"]
-        subprocess.run(command + options, cwd=PROJECT, capture_output=True, timeout=120, check=False)
-        report: dict[str, Any] = json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))
-    failed = {one["id"].rpartition("::")[2]: one["reason"] for one in report["scenarios"] if one["status"] == "failed"}
-    return report["verdict"] == "refused" and row.cause in failed.get(row.scenario, "")
+def judged(role: str, defect: str | None, binary: str) -> tuple[Judged, bool | None, str]:
+    """Build a deployment, and return what the gate, ``redis-cli`` and the doctors say to it."""
+    with ForkingGroup() as group, ExitStack() as ending, tempfile.TemporaryDirectory() as folder:
+        gate = Judged(Builder(group, ending, binary), role)
+        gate.url = gate.builder.url(role, defect)
+        others = cluster_check(role, gate.url), doctors(gate.url)
+        gate.judge(Path(folder), f'-m "{CHOSEN[defect is None]}"')
+    return gate, *others
 
 
-def cluster_check(row: Row, url: str) -> bool | None:
+def cluster_check(role: str, url: str) -> bool | None:
     """Tell whether ``redis-cli --cluster check`` notices anything; None where it does not apply."""
     redis_cli = shutil.which("redis-cli") or shutil.which("valkey-cli")
-    if row.role != "cluster" or redis_cli is None:
+    if role != "cluster" or redis_cli is None:
         return None
     ended = subprocess.run(
         [redis_cli, "--cluster", "check", urlsplit(url).netloc], capture_output=True, text=True, timeout=60, check=False
@@ -80,8 +88,6 @@ def cluster_check(row: Row, url: str) -> bool | None:
 
 def doctors(url: str) -> str:
     """Return what the server's own doctors say, without figures."""
-    from connection import redis_client  # noqa: PLC0415 - after the path is set
-
     said = []
     with redis_client(url) as client:
         for doctor in ("MEMORY DOCTOR", "LATENCY DOCTOR"):
@@ -92,29 +98,46 @@ def doctors(url: str) -> str:
     return re.sub(r"[\d.]+", "#", " ".join(said))
 
 
+def look(row: Row, binary: str, well: dict[str, str]) -> dict[str, Any]:
+    """Tell who noticed a defect; `well` is what the doctors say to a deployment that has none."""
+    gate, checked, said = judged(row.role, row.defect, binary)
+    refused = gate.report["verdict"] == "refused" and row.cause in (gate.failed().get(row.scenario) or "")
+    return {**row._asdict(), "gate": refused, "cluster check": checked, "doctors": said != well[row.role]}
+
+
+def false_alarm(role: str, binary: str) -> str:
+    """Judge a healthy deployment; return by what it was not accepted, or nothing."""
+    gate, *_ = judged(role, None, binary)
+    accepted = gate.report["verdict"] == "accepted"
+    return "" if accepted else f"{role}: {gate.report['verdict']}: {gate.failed() or gate.report['troubles']}"
+
+
 def main() -> None:
     """Build every defect and print who noticed it."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--only", default="", metavar="TEXT", help="defects that contain this text")
+    parser.add_argument("--healthy", type=int, default=10, help="deployments a practice without a defect (default: 10)")
+    parser.add_argument("--jobs", type=count, default=3, help="deployments that are judged at once (default: 3)")
     parser.add_argument("--server-binary", metavar="PATH", help="the engine")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
-    from fixtures.defects import Builder  # noqa: PLC0415 - after the path is set
-
     binary, rows = server_binary(options.server_binary), []
     with ProcessGroup() as group, ExitStack() as ending:
-        healthy = {role: doctors(Builder(group, ending, binary).url(role, None)) for role in PRACTICES}
-    for row in (row for row in catalogue() if options.only in row.defect):
-        with ProcessGroup() as group, ExitStack() as ending:
-            url = Builder(group, ending, binary).url(row.role, row.defect)
-            checked, sick = cluster_check(row, url), doctors(url) != healthy[row.role]
-            rows.append({"role": row.role, "defect": row.defect, "gate": gate(row, url)})
-            rows[-1] |= {"cluster check": checked, "doctors": sick}
+        well = {role: doctors(Builder(group, ending, binary).url(role, None)) for role in PRACTICES}
+    with ThreadPoolExecutor(options.jobs) as pool:
+        chosen = [row for row in catalogue() if options.only in row.defect]
+        for row in pool.map(partial(look, binary=binary, well=well), chosen):
+            rows.append(row)
             if not options.json:
-                print(_line(rows[-1]), flush=True)
-    _sum_up(rows, engine_of(binary), as_json=options.json)
+                print(_line(row), flush=True)
+        roles = [role for role in PRACTICES for _ in range(options.healthy)]
+        alarms = []
+        for number, alarm in enumerate(pool.map(partial(false_alarm, binary=binary), roles), 1):
+            say(f"healthy deployment {number} of {len(roles)}: {alarm or 'accepted'}")
+            alarms.append(alarm)
+    _sum_up(rows, alarms, engine_of(binary), as_json=options.json)
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -124,14 +147,17 @@ def _line(row: dict[str, Any]) -> str:
     return f"{row['role']:8} {row['defect']:46} {told}"
 
 
-def _sum_up(rows: list[dict[str, Any]], engine: str, *, as_json: bool) -> None:
-    """Print how many each noticed."""
+def _sum_up(rows: Sequence[dict[str, Any]], alarms: Sequence[str], engine: str, *, as_json: bool) -> None:
+    """Print how many each noticed, and how often the gate was wrong."""
+    wrong = sum(map(bool, alarms))
     if as_json:
-        print(json.dumps({"benchmark": "refusals", "engine": engine, "machine": machine(), "rows": rows}))
+        found = {"rows": rows, "healthy": len(alarms), "false alarms": wrong}
+        print(json.dumps({"benchmark": "refusals", "engine": engine, "machine": machine(), **found}))
         return
     for name in ("gate", "cluster check", "doctors"):
         applied = [row[name] for row in rows if row[name] is not None]
         print(f"{name} noticed {sum(applied)} of {len(applied)} defects it applies to ({engine})")
+    print(f"gate: {wrong} false alarms at {len(alarms)} healthy deployments")
 
 
 if __name__ == "__main__":
