@@ -1,0 +1,158 @@
+"""Carry many orders through Celery while a worker is killed each second, and count what each safeguard was needed for.
+
+Publishers write every order into an outbox and send it; four workers do them, each order once by the module of
+src/once.py. When all that was sent is done, the orders that a kill has swallowed are still in the outbox, and are sent
+again. kombu's transport and the one of src/one_trip.py do it one after the other.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import sys
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import NamedTuple
+
+from side_by_side import machine  # isort: skip - makes src importable
+
+from bulk_send import send_many
+from command_line import Failure, Parser, count, run, say
+from embedded import BROKER, Server, start_server
+from embedded_worker import WorkerProcess, start_worker
+from outbox import Outbox
+from processes import ProcessGroup
+from send_task import sender
+
+EXAMPLES = """\
+  python benchmarks/celery_kills.py
+  python benchmarks/celery_kills.py --orders 5000 --workers 2 --json"""
+
+TRANSPORTS = {"kombu's": "redis", "one_trip's": "one_trip:Transport"}
+PATIENCE = 120.0
+"""Seconds without a further order done after which it counts as stuck."""
+
+
+class Carried(NamedTuple):
+    """What became of the orders."""
+
+    orders: int
+    kills: int
+    seconds: float
+    """From the first order that was sent to the last that was done, without those that were sent again."""
+    lost: int
+    """Orders that a kill had swallowed: without the outbox they would never have been done."""
+    repeated: int
+    """Runs beyond one an order: without src/once.py each would have been done once more."""
+    wrong: int
+    """Orders that were not done exactly once in the end."""
+
+    def __str__(self) -> str:
+        """Show all in one line."""
+        return (
+            f"{self.orders:,} orders, {self.kills} workers killed, {self.orders / self.seconds:,.0f} orders a second, "
+            f"{self.lost} lost without the outbox, {self.repeated} done again without once.py, {self.wrong} wrong"
+        )
+
+
+class Load:
+    """One broker, its workers, and the orders that go through them."""
+
+    def __init__(self, group: ProcessGroup, transport: str) -> None:
+        """Start the broker; workers come with `replace`."""
+        self.group, self.kills, self.workers = group, 0, list[WorkerProcess]()
+        self.broker: Server = start_server(group, BROKER)
+        self.client = self.broker.client()
+        self.outbox = Outbox(self.client, "outbox", deadline=1.0)
+        self.app = sender(self.broker.url)
+        # Delivered again after a second, and looked for twice a second: kills shall not leave all of it to the end.
+        often = {"VISIBILITY_TIMEOUT": "1", "RESTORE_INTERVAL": "0.5", "RESTORE_LOCK": "1"}
+        self._settings = {"WORKER_POOL": "solo", "BROKER_TRANSPORT": transport, **often}
+        self._names = itertools.count(1)
+
+    def add_worker(self) -> None:
+        """Start one more worker."""
+        name = f"worker{next(self._names)}"
+        self.workers.append(start_worker(self.group, self.broker.url, name, self._settings))
+
+    def kill_one(self) -> None:
+        """Kill the oldest worker, and start another in its place."""
+        self.workers.pop(0).kill()
+        self.kills += 1
+        self.add_worker()
+
+    def publish(self, orders: range) -> None:
+        """Write down orders and send them, a hundred at a time."""
+        for begin in range(0, len(orders), 100):
+            numbers = [str(order) for order in orders[begin : begin + 100]]
+            self.outbox.add((number, "worker.order", [number]) for number in numbers)
+            send_many(self.app, "worker.order", [[number] for number in numbers])
+
+    def idle(self) -> bool:
+        """Say whether nothing waits and nothing is noted as taken."""
+        return not self.client.exists("celery", "unacked")
+
+    def await_done(self, publishing: list[Future[None]], total: int, *, kills: bool) -> None:
+        """Wait until all that was sent is done, and kill a worker each second meanwhile."""
+        open_before, changed = -1, time.monotonic()
+        while not (all(one.done() for one in publishing) and self.idle()):
+            begun = time.monotonic()
+            if kills:
+                self.kill_one()
+            if (still_open := self.outbox.open()) != open_before:
+                open_before, changed = still_open, begun
+            if begun > changed + PATIENCE:
+                raise Failure(f"{still_open} orders do not get done:\n{self.workers[0].log_tail(10)}")
+            if sys.stderr.isatty():
+                print(f"\r\033[K{still_open:,} of {total:,} open", end="", file=sys.stderr, flush=True)
+            time.sleep(max(0.0, begun + 1.0 - time.monotonic()))
+        for one in publishing:
+            one.result()
+
+
+def carried(transport: str, orders: int, publishers: int, workers: int) -> Carried:
+    """Carry orders through a broker of their own, and return what became of them."""
+    with ProcessGroup("redis-practices-kills") as group, ExitStack() as ending:
+        load = Load(group, transport)
+        with ThreadPoolExecutor(workers) as starting:
+            list(starting.map(lambda _: load.add_worker(), range(workers)))
+        pool = ending.enter_context(ThreadPoolExecutor(publishers))
+        begun = time.monotonic()
+        publishing = [pool.submit(load.publish, range(mine, orders, publishers)) for mine in range(publishers)]
+        load.await_done(publishing, orders, kills=True)
+        seconds, lost, kills = time.monotonic() - begun, load.outbox.open(), load.kills
+        while load.outbox.open():
+            load.outbox.sweep(lambda task, arguments: send_many(load.app, task, [arguments]))
+            load.await_done([], orders, kills=False)
+        effects = load.client.hvals("orders")
+        repeated = int(load.client.get("order-runs") or 0) - orders
+        load.client.close()
+        wrong = orders - sum(times == "1" for times in effects)
+        return Carried(orders, kills, seconds, lost, repeated, wrong)
+
+
+def main() -> None:
+    """Carry the orders with both transports, and print what became of them."""
+    parser = Parser(__doc__ or "", EXAMPLES)
+    parser.add_argument("--orders", type=count, default=100_000, help="default: 100000, which takes minutes")
+    parser.add_argument("--publishers", type=count, default=8, help="default: 8")
+    parser.add_argument("--workers", type=count, default=4, help="default: 4")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args()
+    os.environ.pop("KEY_PREFIX", None)  # the broker is ours alone
+    found = {}
+    for name, transport in TRANSPORTS.items():
+        found[name] = carried(transport, options.orders, options.publishers, options.workers)
+        if not options.json:
+            say(f"{name} transport: {found[name]}")
+    if options.json:
+        rows = {name: one._asdict() for name, one in found.items()}
+        print(json.dumps({"benchmark": "celery kills", "machine": machine(), "rows": rows}))
+    if wrong := sum(one.wrong for one in found.values()):
+        raise Failure(f"{wrong} orders were not done exactly once")
+
+
+if __name__ == "__main__":
+    run(main)
