@@ -20,7 +20,7 @@ from cluster_scaling import add_node, drain_node
 from embedded import start_server
 from embedded_cluster import start_cluster
 from processes import ProcessGroup
-from server_binary import engine_of, free_ports, server_binary
+from server_binary import engine_of, server_binary
 from slot_balance import even_moves, rebalance
 
 EXAMPLES = """\
@@ -42,7 +42,7 @@ class Grown:
                 pipe.set(f"key:{number}", "x" * 100)
             pipe.execute()
         self.nodes = [stack.enter_context(node.client()) for node in cluster.nodes]
-        config = {"cluster-enabled": "yes", "cluster-node-timeout": 500, "cluster-port": free_ports(1)[0], "save": ""}
+        config = {"cluster-enabled": "yes", "cluster-node-timeout": 500, "save": ""}
         server = start_server(group, config, binary=binary)
         self.new = stack.enter_context(server.client())
         self.address, self.new_address = cluster.nodes[0].address, server.address

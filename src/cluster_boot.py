@@ -49,7 +49,7 @@ class Plan:
         self.config = config
         self.bus = [port + 10000 for port in ports]
         if knows(binary, "cluster-port 0"):
-            self.bus = [port for port in free_ports(2 * len(ports)) if port not in ports][: len(ports)]
+            self.bus = free_ports(len(ports), group.held)
         self.book = NodesConf(ports, self.bus, primaries, engine_of(binary))
         self.started: list[Server] = []
 

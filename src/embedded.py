@@ -71,7 +71,7 @@ class Server:
         """
         if shutil.disk_usage(group.folder).free < ROOM:
             raise EmbeddedError(f"less than 1 MiB is left in {group.folder.parent}")
-        self.port = port or free_ports(1)[0]
+        self.port = port or free_ports(1, group.held)[0]
         self.address = f"127.0.0.1:{self.port}"
         self.folder = group.folder / str(self.port)
         self.folder.mkdir(exist_ok=True)
@@ -81,6 +81,9 @@ class Server:
         self._password = str(config.get("requirepass", ""))
         # A file, not arguments: a password in there is not for everybody who can list processes.
         self._config = self.folder / "server.conf"
+        if config.get("cluster-enabled") == "yes" and "cluster-port" not in config:
+            # Not port + 10000, which falls among the ports of outgoing connections.
+            config = {**config, "cluster-port": free_ports(1, group.held)[0]}
         self.configure(config)
         self.ready_at = float("inf")
         """When it was seen to answer, as `time.monotonic` says."""

@@ -62,7 +62,7 @@ def start_cluster(  # noqa: PLR0913 - each describes the cluster to be made
     """
     count = primaries * (1 + replicas)
     for _ in range(5):
-        ports = list(range(first_port, first_port + count)) if first_port else free_ports(count)
+        ports = list(range(first_port, first_port + count)) if first_port else free_ports(count, group.held)
         plan = Plan(group, ports, primaries, node_timeout_ms, config or {}, server_binary(binary))
         quick = quick and plan.can_be_quick
         try:

@@ -8,6 +8,7 @@ this process is gone, the shell removes the folder and kills the group. No pid i
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -75,6 +76,8 @@ class ProcessGroup:
             process_group=0,
         )
         self._children: list[Child] = []
+        self.held: list[socket.socket] = []
+        """Keep the ports of servers that may come back; see `server_binary.free_ports`."""
 
     def start(self, command: Sequence[str], log: Path, *, cwd: Path, env: Mapping[str, str] | None = None) -> Child:
         """Start `command` in the group, in `cwd`, with its output appended to the file `log`.
@@ -124,6 +127,9 @@ class ProcessGroup:
         for child in self._children:
             child.wait()
         self._children.clear()
+        for kept in self.held:
+            kept.close()
+        self.held.clear()
 
     def __enter__(self) -> Self:
         """Return itself; leaving the block closes it."""

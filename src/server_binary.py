@@ -8,6 +8,8 @@ import random
 import shutil
 import socket
 import subprocess
+import sys
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
@@ -70,23 +72,31 @@ def knows(binary: str, directive: str) -> bool:
     return f">>> '{directive}" not in asked.stdout + asked.stderr
 
 
-def free_ports(count: int) -> list[int]:
-    """Return `count` different TCP ports of 127.0.0.1 on which nothing listens.
+def free_ports(count: int, held: list[socket.socket] | None = None) -> list[int]:
+    """Return `count` different TCP ports of 127.0.0.1 which nobody has.
 
     They lie below the range that systems hand to outgoing connections, so that no client takes the port of a server
-    between its end and its restart.
+    between its end and its restart. On Linux another server of ours does not take it either, whichever process starts
+    it: a socket in `held` keeps each port, and lets listen who asks for that very one, until it is closed.
 
     Raises:
         EmbeddedError: no such ports are to be had.
     """
     found: list[int] = []
     for port in random.sample(range(10000, 32000), 2000):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with ExitStack() as closing:
+            probe = closing.enter_context(socket.socket())
+            if held is None or sys.platform != "linux":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            if held is not None and sys.platform == "linux":
+                # Set after it was bound, it does not share a port that is kept, and shares its own with a server.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                held.append(probe)
+                closing.pop_all()
         found.append(port)
         if len(found) == count:
             return found
