@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from importlib import import_module
 from typing import Any
 
 from celery import Celery, Task
@@ -50,7 +51,7 @@ def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]
         "worker_state_db": os.environ.get("STATE_DB"),
         "broker_connection_retry_on_startup": True,
         # `one_trip:Transport` for many short tasks: a task costs the worker less than half as much. See one_trip.py.
-        "broker_transport": os.environ.get("BROKER_TRANSPORT"),
+        "broker_transport": transport(),
         "broker_transport_options": {
             **redelivery_settings(),
             # Priorities that have a list of their own: four by default. Senders and workers must agree.
@@ -63,6 +64,15 @@ def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]
         "redis_socket_timeout": timeout,
         "redis_socket_connect_timeout": timeout,
     }
+
+
+def transport() -> str | None:
+    """Return the transport that BROKER_TRANSPORT names, like ``one_trip:Transport``; None leaves it to the URL."""
+    name = os.environ.get("BROKER_TRANSPORT") or None
+    if name and ":" in name:
+        # Now: `celery` takes this folder off the path again when it has found the app.
+        import_module(name.partition(":")[0])
+    return name
 
 
 def delivery_settings() -> dict[str, Any]:

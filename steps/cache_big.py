@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 FILL = "for i = 1, tonumber(ARGV[1]) do redis.call('SADD', KEYS[1], 'member:' .. i) end"
 """Makes a big set in one round trip."""
 
+FILLING = 30.0
+"""Seconds that the server may take to fill its memory: a tenth of one, where nothing else goes on."""
+
 SLACK = 1_000_000
 """Bytes by which the memory of an empty server may differ: buffers of clients, pages kept by the allocator."""
 
@@ -75,7 +78,7 @@ def check_del(
 )
 def check_later(server: Server, members: int, bound: Bound, command: str, measure: Callable[..., None]) -> int:
     """Flush, and wait until the memory in use is what it was when the server was empty."""
-    with server.client() as client:
+    with server.client(socket_timeout=FILLING) as client:
         empty = client.info("memory")["used_memory"]
         client.eval(FILL, 1, "big", members)
         assert client.info("memory")["used_memory"] > empty + SLACK, "the set takes no memory: nothing can be measured"
@@ -88,7 +91,7 @@ def check_later(server: Server, members: int, bound: Bound, command: str, measur
 @then(parsers.parse('it is free at once after "{command}"'))
 def check_at_once(server: Server, members: int, command: str) -> None:
     """Flush, and look once."""
-    with server.client() as client:
+    with server.client(socket_timeout=FILLING) as client:
         empty = client.info("memory")["used_memory"]
         client.eval(FILL, 1, "big", members)
         client.execute_command(*command.split())
