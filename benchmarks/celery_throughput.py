@@ -7,8 +7,8 @@ their ratio to Celery's defaults.
     python benchmarks/celery_throughput.py
     python benchmarks/celery_throughput.py --tasks 100000 --rounds 1
 
-The peers rq, dramatiq, huey and taskiq take part where they are installed (pip install --group benchmarks). arq needs
-an older redis-py, so an environment of its own:
+The peers rq, dramatiq, huey and taskiq take part where they are installed (pip install --group benchmarks, with pip
+25.1 or newer). arq needs an older redis-py, so an environment of its own:
 
     python3 -m venv .arq && .arq/bin/pip install --group benchmarks-arq
     python benchmarks/celery_throughput.py --programs .arq/bin
