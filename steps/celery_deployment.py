@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,6 +36,22 @@ def start_more(broker: Broker, sent: Sent, workers: list[Worker], number: int, r
 def stop_first(workers: list[Worker]) -> None:
     """Take the first worker away as a deployment does (SIGTERM), and wait for its end."""
     workers.pop(0).stop()
+
+
+@when(parsers.parse('a worker starts with the flags "{flags}"'))
+def start_with_flags(broker: Broker, flags: str) -> None:
+    """Start the first worker of a broker that has none, by ``celery worker`` with these flags."""
+    broker.start_worker(WORKER_POOL="solo", WORKER_FLAGS=flags)
+
+
+@then(parsers.cfparse("it has waited {bound:Bound} for others to answer", extra_types=TYPES))
+def check_mingling(broker: Broker, bound: Bound, measure: Callable[..., None]) -> None:
+    """Read from the worker's log when it began to look for neighbours, and when it had found none, if it did."""
+    times = [
+        datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S,%f").astimezone()
+        for found in re.finditer(r"\[(.+?): INFO/MainProcess\] mingle: ", broker.workers[0].log_tail(400))
+    ]
+    measure("asking others", unit="s", bound=bound, seen=(times[-1] - times[0]).total_seconds() if times else 0)
 
 
 @then("each of them ran exactly once")

@@ -16,6 +16,19 @@ Feature: Workers come and go, and the broker keeps what it took
       And each of them ran exactly once
       And at least 2 workers did a part of them
 
+    Scenario Outline: a worker that starts with <FLAGS> waits <BOUND> for others to answer
+      By default it asks its neighbours what was revoked, and gives them a second. One that has none, or remembers what
+      was revoked, need not: it does its first task after 0.4 s instead of 1.4, which is what a scale-up is about.
+
+      Given a broker of its own with 0 workers
+      When a worker starts with the flags "<FLAGS>"
+      Then it has waited <BOUND> for others to answer
+
+      Examples:
+        | FLAGS                                                 | BOUND                     |
+        | --without-heartbeat                                   | between 0.9 and 5 seconds |
+        | --without-mingle --without-gossip --without-heartbeat | exactly 0 seconds         |
+
   Rule: What waits can be seen
 
     Scenario: the length of a queue and the age of its oldest task are readable
