@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_bdd import given, parsers, then, when
 
+from fixtures.remote_control import wait_until_it_hears
 from steps.celery_tasks import send
 from steps.vocabulary import TYPES, assert_table, rows
 
@@ -41,6 +42,7 @@ class Waiting:
     def begin(self, worker: Worker | None = None) -> None:
         """Let it, or another `worker`, serve the queue."""
         name = (worker or self.worker).name
+        wait_until_it_hears(self.sent.app, name)
         answers = self.sent.app.control.add_consumer(self.queue, destination=[name], reply=True, limit=1, timeout=10)
         assert answers, f"{name} does not say that it serves {self.queue}"
 

@@ -55,6 +55,9 @@ Feature: What was sent can be called back
   Rule: Workers can be asked whether they live
 
     Scenario: a worker that is asked by its name answers every time, at once
+      From a moment after it says that it is ready: what is sent before it has subscribed to commands reaches nobody, and
+      nobody is told. Ask until it has answered once.
+
       Given a broker with its worker
       When a worker is pinged 40 times by its name
       Then exactly 40 answers came

@@ -44,7 +44,8 @@ Feature: The order of tasks is the one you chose
   Rule: A task goes to the queue that it is routed to
 
     Scenario: each worker does the tasks of its queue
-      Given a worker that does one task at a time
+      Given a broker with its worker
+      And a worker that does one task at a time
       And the task "stamp" is routed to its queue
       When the task "stamp" is sent with []
       And the task "whoami" is sent with []
