@@ -61,7 +61,7 @@ class Load:
     """One broker, its workers, and the orders that go through them."""
 
     def __init__(self, group: ProcessGroup, transport: str) -> None:
-        """Start the broker; workers come with `replace`."""
+        """Start the broker; workers come with `add_worker`."""
         self.group, self.kills, self.workers = group, 0, list[WorkerProcess]()
         self.broker: Server = start_server(group, BROKER)
         self.client = self.broker.client()

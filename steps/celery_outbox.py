@@ -18,6 +18,8 @@ from steps.vocabulary import TYPES
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from redis import Redis
+
     from fixtures.measurements import Bound
     from fixtures.sent import Sent
     from steps.celery_application import Application
@@ -74,14 +76,14 @@ def send_under_kills(application: Application, sent: Sent, outbox: Outbox, publi
 @then(parsers.cfparse("the broker holds no task any more {bound:Bound}", extra_types=TYPES))
 def await_idle(application: Application, bound: Bound, measure: Callable[..., None]) -> None:
     """Wait until no task waits, and none is noted as taken."""
-    seconds = seconds_until(lambda: idle(application), give_up=PATIENCE)
+    with application.broker.client() as client:
+        seconds = seconds_until(lambda: idle(client, application), give_up=PATIENCE)
     measure("delivered again and done", unit="s", bound=bound, seen=round(seconds, 2))
 
 
-def idle(application: Application) -> bool:
-    """Say whether no task waits, and none is noted as taken."""
-    with application.broker.client() as client:
-        return not client.exists(f"{application.prefix}celery", f"{application.prefix}unacked")
+def idle(client: Redis, application: Application) -> bool:
+    """Say whether no task waits, and none is noted as taken; it asks once."""
+    return not client.exists(f"{application.prefix}celery", f"{application.prefix}unacked")
 
 
 @then(parsers.cfparse("{number:Count} orders are still open", extra_types=TYPES))
