@@ -7,7 +7,7 @@ import pytest
 # Helpers assert too, and their failures should show values.
 pytest.register_assert_rewrite("fixtures", "steps")
 
-pytest_plugins = [
+PLUGINS = [
     "fixtures.options",
     "fixtures.audit_bounds",
     "fixtures.spread",
@@ -27,3 +27,12 @@ pytest_plugins = [
     # Every module of sentences: a new one is part of the suite by being there.
     *(f"steps.{module.stem}" for module in sorted(Path(__file__).parent.glob("steps/[!_]*.py"))),
 ]
+
+
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Load them by the names of their modules.
+
+    What stands in ``pytest_plugins`` is looked for in every installed package first: half a second a process.
+    """
+    for name in PLUGINS:
+        pluginmanager.import_plugin(name)

@@ -72,5 +72,5 @@ Feature: It is known which writes a failure may cost
       When the primary of "user:1" is killed
       And that replica goes on
       Then a write to "user:1" is accepted again within 10 seconds
-      And exactly 0 of the acknowledged keys are lost
       And that replica follows the owner of "user:1" within 10 seconds
+      And exactly 0 of the acknowledged keys are lost
