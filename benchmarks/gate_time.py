@@ -73,6 +73,8 @@ def main() -> None:
         progress(f"{number} processes")
         costs[number] = cost_of(["-n", str(number), *arguments])
         progress()
+        for line in costs[number].red:
+            print(f"{number} processes: {line}", file=sys.stderr)
     first = costs[options.processes[0]]
     if not first.scenarios:
         raise command_line.Failure("no scenario ran")
