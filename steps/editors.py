@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pytest_bdd import parsers, then
 
-from fixtures.bdd_internals import definitions_seen
+from fixtures.bdd_definitions import definitions_seen
 from fixtures.editor_settings import settings
 from fixtures.sample_tree import PROJECT
 
