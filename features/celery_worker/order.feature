@@ -106,7 +106,7 @@ Feature: The order of tasks is the one you chose
 
       Given a worker that does one task at a time
       And the shared worker serves its queue too
-      When 21 tasks "limited" are sent with []
-      And the worker begins with its queue
+      When the worker begins with its queue
+      And 21 tasks "limited" are sent with []
       Then all of them are processed within 10 seconds
       And they began at a rate of between 12 and 21 a second
