@@ -121,11 +121,12 @@ class Debian:
         """Write the script ``server``: a program that was linked for a newer C library runs with that one's loader."""
         root = folder / "root"
         loader = min(root.glob("**/ld-linux*.so*")).relative_to(folder)
+        program = min(root.glob(f"**/bin/{self.package}")).relative_to(folder)
         places = sorted({f"$here/{library.parent.relative_to(folder)}" for library in root.glob("usr/lib/**/*.so*")})
         starter = folder / "server"
         starter.write_text(
             "#!/bin/sh\nhere=${0%/*}\n"
-            f'exec "$here/{loader}" --library-path "{":".join(places)}" "$here/root/usr/bin/{self.package}" "$@"\n',
+            f'exec "$here/{loader}" --library-path "{":".join(places)}" "$here/{program}" "$@"\n',
             encoding="utf-8",
         )
         starter.chmod(0o755)

@@ -92,7 +92,13 @@ def check_open(outbox: Outbox, number: int) -> None:
 
     A broker holds no task either while a worker has taken one and not noted it yet: give that one its moment.
     """
-    eventually(lambda: outbox.open() == number, within=5.0)
+
+    def settled() -> None:
+        """Count once."""
+        seen = outbox.open()
+        assert seen == number, f"{seen} orders are open, not {number}"
+
+    eventually(settled, within=5.0)
 
 
 @when("the outbox is swept until no order is open")
