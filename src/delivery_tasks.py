@@ -64,6 +64,12 @@ def crash_guarded(self: Task, times: int = 10**6) -> int:
     return int(crash.run.__func__(self, times))
 
 
+@shared_task(bind=True, name="worker.crash_retried", max_retries=2, default_retry_delay=0, retry_on_worker_lost=True)
+def crash_retried(self: Task) -> int:
+    """Do as `crash` does, as a task that Celery runs again as a retry: from 5.7 on, which knows the option."""
+    return int(crash.run.__func__(self))
+
+
 @shared_task(bind=True, name="worker.end_worker", base=Guarded)
 def end_worker(self: Task) -> None:
     """Kill the whole worker, not only the process that runs it."""

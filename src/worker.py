@@ -86,6 +86,9 @@ def delivery_settings() -> dict[str, Any]:
         # Cancel what runs when the broker is lost, since it will be delivered again? It saves work done twice, but a
         # worker (5.6.3) ends when Redis is away at that moment: it cannot write that the task is revoked.
         "worker_cancel_long_running_tasks_on_connection_loss": os.environ.get("CANCEL_ON_LOSS", "0") == "1",
+        # Look for the result of a task that is delivered again, and leave it out if it has ended well? One read for
+        # each such task, and none for others. Two runs at once it does not prevent, as once.py does.
+        "worker_deduplicate_successful_tasks": os.environ.get("DEDUPLICATE", "0") == "1",
         # Seconds that running tasks get on SIGQUIT before they go back to the queue. Keep it below the grace period
         # of whoever stops the worker (stop_grace_period in docker-compose.yml).
         "worker_soft_shutdown_timeout": float(os.environ.get("SOFT_SHUTDOWN", "10")),

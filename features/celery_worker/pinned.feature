@@ -16,3 +16,16 @@ Feature: The release of Celery is pinned for a reason
       And the broker is killed and started again
       Then the worker ends with exit code 1 within 20 seconds
       And the worker's log says "object has no attribute 'hostname'"
+
+  Rule: What newer workers would bring is known
+
+    @slow @disruptive @waits
+    Scenario: from Celery 5.7 on, a task that kills its process is run again as a retry, and no more often than it may
+      `task_retry_on_worker_lost` bounds what `task_reject_on_worker_lost` does without end. It does not see a task that
+      kills its whole worker; the guard in src/dead_letter.py sees both, with any release: see outbox.feature.
+
+      Given a broker of its own with 0 workers
+      And a worker of Celery 5.7.0
+      When the task "crash_retried" is sent with []
+      Then it fails with "WorkerLostError: Worker exited prematurely: signal 9 (SIGKILL) Job: 2." within 24 seconds
+      And it ran 3 times within 1 second

@@ -28,6 +28,26 @@ Feature: A task bears being run twice
       Then its result comes back within 20 seconds
       And it ran at least twice
 
+    Scenario Outline: a task that has ended when it is delivered again runs <times> times
+      A worker can look for its result first (`worker_deduplicate_successful_tasks`). It costs one read for each task that
+      is delivered again, needs results that are kept, and does not prevent two runs at once: that takes src/once.py.
+
+      Given a worker whose visibility timeout is 1 second, with these settings
+        | SETTING            | VALUE    |
+        | WORKER_CONCURRENCY | 1        |
+        | DEDUPLICATE        | <looked> |
+      When the task "linger" is sent with [3.0]
+      Then 1 of its tasks wait in the queue within 2.5 seconds
+      And its result comes back within 20 seconds
+      And the broker holds no task any more within 10 seconds
+      And it ran <times> times within 1 second
+
+      # The worker has no room for it while the first run goes on, so that it waits in the queue.
+      Examples:
+        | looked | times |
+        | 0      | 2     |
+        | 1      | 1     |
+
     @disruptive
     Scenario Outline: when connections drop, an order whose task is <treated> is paid <times> times
       Given a broker of its own with 0 workers
