@@ -40,7 +40,7 @@ Feature: What others put into the queue does no harm
 
     kombu reads the envelope before anything of Celery can catch an error (celery#7975, celery#4308). So nothing but
     Celery may write to a broker: give other writers a server of their own, or a user without rights on the queues
-    (see deployment.feature), and let a supervisor start workers again.
+    (see security.feature), and let a supervisor start workers again.
 
     @disruptive @known_limit
     Scenario: an element that is not JSON ends the worker
