@@ -1,13 +1,15 @@
 """Run the specification many times, and list every scenario that was ever not green.
 
 The order of each run is random, and so is its Hypothesis seed, from which the order is drawn too; in every second run
-all cores are busy. Whatever is no option of this command goes to pytest: a folder, -k, -m, -n. A folder of results that
-is there is continued, and the list covers all of it; of a run that was not green, page, output and evidence are kept.
+all cores are busy. A run that leaves a process or a folder is not green either. Whatever is no option of this command
+goes to pytest: a folder, -k, -m, -n. A folder of results that is there is continued, and the list covers all of it; of
+a run that was not green, page, output and evidence are kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
 import shutil
 import time
@@ -15,6 +17,7 @@ from pathlib import Path
 
 from whole_run import PROJECT, all_cores_busy, first_line, progress, run_once  # isort: skip - makes src importable
 
+from remains import MARK, remains
 from soak_list import folders_of, keep_evidence, list_of
 
 import command_line
@@ -29,12 +32,16 @@ EXAMPLES = """\
 
 def soak_once(folder: Path, arguments: list[str]) -> None:
     """Run once, say in a line how it went, and keep what is worth it."""
-    begun = time.monotonic()
+    begun, since = time.monotonic(), time.time()
+    os.environ[MARK] = str(folder.absolute())
     progress(f"{folder.name} since {time.strftime('%H:%M:%S')}")
     with all_cores_busy(wanted=folder.name.endswith("busy")):
         done = run_once(folder, ["-p", "benchmarks.shuffled", *arguments])
+    took = time.monotonic() - begun
+    if left := remains(os.environ[MARK], since):
+        done.note(left)
     progress()
-    took, found = time.monotonic() - begun, len(done.report["scenarios"])
+    found = len(done.report["scenarios"])
     print(f"{folder.name}: {done.report['verdict']}, {found} scenarios, {took:.0f} s", flush=True)
     for record in done.red:
         print(f"    {record['id']}: {first_line(record['reason'])}", flush=True)

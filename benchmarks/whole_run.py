@@ -45,10 +45,20 @@ class WholeRun:
 
     @property
     def troubles(self) -> list[str]:
-        """What broke beside the scenarios, such as a lost process, in one line each."""
+        """What broke beside the scenarios, such as a lost process, and what was noted, in one line each."""
         broken = {record["id"] for record in self.red}
         lines = [first_line(trouble) for trouble in self.report["troubles"]]
-        return [line for line in lines if not any(line.startswith(f"{name}: ") for name in broken)]
+        noted = self._notes.read_text(encoding="utf-8").splitlines() if self._notes.exists() else []
+        return [line for line in lines if not any(line.startswith(f"{name}: ") for name in broken)] + noted
+
+    def note(self, lines: Sequence[str]) -> None:
+        """Write down what was seen after its end (OSError)."""
+        self._notes.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    @property
+    def _notes(self) -> Path:
+        """Where that stands."""
+        return self.folder / "afterwards.txt"
 
     @property
     def red(self) -> list[dict[str, Any]]:
