@@ -189,8 +189,10 @@ Feature: The page of a run is for people
         | redis://h:1/0                      | redis://h:1/0             |
 
     Scenario: the page of 300 scenarios is made at once
+      What writing its records as JSON and reading them again takes is the measure: a few milliseconds.
+
       When the page of 300 scenarios is made
-      Then that took within 50 milliseconds of computing
+      Then that took at most 6 times the computing that JSON takes
 
   Rule: It needs nothing but a browser
 
