@@ -42,6 +42,8 @@ def soak_once(folder: Path, arguments: list[str]) -> None:
         done.note(left)
     progress()
     found = len(done.report["scenarios"])
+    if not found and done.report["verdict"] == "error":
+        raise command_line.Failure(f"nothing ran: {'; '.join(done.troubles)}")
     print(f"{folder.name}: {done.report['verdict']}, {found} scenarios, {took:.0f} s", flush=True)
     for record in done.red:
         print(f"    {record['id']}: {first_line(record['reason'])}", flush=True)

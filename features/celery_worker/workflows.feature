@@ -25,8 +25,8 @@ Feature: Tasks that belong together finish together
 
     @waits
     Scenario: a chord of 1,000 members
-      A member costs its worker several round trips, one after another: 5 milliseconds in all where the broker is near,
-      and up to 100 where it is far away, or where ten others wait for each processor.
+      A member costs its worker several round trips, one after another. All of them take 5 milliseconds where the broker
+      is near, up to 100 where it is far away or where ten others wait for each processor.
 
       Given a broker with its worker
       When a chord of 1000 members is sent
