@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whole_run import first_line, run_once  # isort: skip - makes src importable
+from whole_run import run_once  # isort: skip - makes src importable
 
 from process_tree import memory_bytes
 
@@ -90,8 +90,9 @@ def cost_of(arguments: Sequence[str]) -> Cost:
             watcher.join()
         wall, cpu = time.time() - begun, _children() - used
         noted = meter.read_text(encoding="utf-8").splitlines() if meter.exists() else []
-        red = [f"{record['id']}: {first_line(record['reason'])}" for record in done.red]
-        return Cost(done.report["verdict"], wall, cpu, peak[0], begun, [json.loads(line) for line in noted], red)
+        return Cost(
+            done.report["verdict"], wall, cpu, peak[0], begun, [json.loads(line) for line in noted], done.red_lines
+        )
 
 
 def _children() -> float:

@@ -15,7 +15,7 @@ import shutil
 import time
 from pathlib import Path
 
-from whole_run import PROJECT, all_cores_busy, first_line, progress, run_once  # isort: skip - makes src importable
+from whole_run import PROJECT, all_cores_busy, progress, run_once  # isort: skip - makes src importable
 
 from remains import MARK, remains
 from soak_list import folders_of, keep_evidence, list_of
@@ -45,11 +45,10 @@ def soak_once(folder: Path, arguments: list[str]) -> None:
     if not found and done.report["verdict"] == "error":
         raise command_line.Failure(f"nothing ran: {'; '.join(done.troubles)}")
     print(f"{folder.name}: {done.report['verdict']}, {found} scenarios, {took:.0f} s", flush=True)
+    for line in [*done.red_lines, *done.troubles]:
+        print(f"    {line}", flush=True)
     for record in done.red:
-        print(f"    {record['id']}: {first_line(record['reason'])}", flush=True)
         keep_evidence(folder, record)
-    for trouble in done.troubles:
-        print(f"    {trouble}", flush=True)
     if not done.red and not done.troubles:
         for file in folder.iterdir():
             if file.name != "report.json":

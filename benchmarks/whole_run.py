@@ -61,6 +61,11 @@ class WholeRun:
         return self.folder / "afterwards.txt"
 
     @property
+    def red_lines(self) -> list[str]:
+        """A line for each scenario that was not green, with its reason."""
+        return [f"{record['id']}: {first_line(record['reason'])}" for record in self.red]
+
+    @property
     def red(self) -> list[dict[str, Any]]:
         """The records of the scenarios that failed or broke."""
         return [one for one in self.report["scenarios"] if one["status"] in ("failed", "error")]

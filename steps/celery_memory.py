@@ -52,20 +52,6 @@ def have_small_broker(private: Private, size: int) -> Broker:
     return private.broker({**BROKER, "maxmemory": f"{size}mb"}, workers=1, WORKER_POOL="solo")
 
 
-def fill(sent: Sent, queue: str) -> int:
-    """Send tasks to a queue that nobody serves, until the broker refuses one; return how many it took."""
-    for number in range(ENOUGH):
-        try:
-            sent.app.send_task("worker.add", [PAYLOAD], queue=queue, ignore_result=True)
-        except OperationalError:
-            return number
-        except AttributeError:
-            # What a queue is bound to is a key too, and may be evicted: kombu 5.7 then gives up its channel in the
-            # middle of sending, and stumbles over that.
-            return number
-    return ENOUGH
-
-
 @when("others fill the broker")
 def fill_broker(broker: Broker) -> None:
     """Fill what is left of the broker's memory, in moments: the worker is to have tasks left when it is full."""
@@ -85,10 +71,24 @@ def resize(broker: Broker, size: int) -> None:
         client.config_set("maxmemory", f"{size}mb")
 
 
+def fill(broker: Broker, sent: Sent) -> int:
+    """Send tasks that nobody does, until the broker refuses one; return how many it took."""
+    for number in range(ENOUGH):
+        try:
+            sent.app.send_task("worker.add", [PAYLOAD], queue=broker.queue, ignore_result=True)
+        except OperationalError:
+            return number
+        except AttributeError:
+            # What a queue is bound to is a key too, and may be evicted: kombu 5.7 then gives up its channel in the
+            # middle of sending, and stumbles over that.
+            return number
+    return ENOUGH
+
+
 @then(parsers.cfparse("{bound:Bound} of the tasks that it took are gone", extra_types=TYPES))
 def check_gone(broker: Broker, sent: Sent, bound: Bound, measure: Callable[..., None]) -> None:
     """Send until it is full, count what is there, and hold the share that is not against a bound."""
-    taken = fill(sent, broker.queue)
+    taken = fill(broker, sent)
     with broker.client() as client:
         there = client.llen(broker.queue)
     measure("tasks gone", unit="%", bound=bound, seen=round(100 * (taken - there) / taken, 1))

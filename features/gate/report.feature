@@ -5,6 +5,7 @@ Feature: A run ends with numbers
   Background:
     Given these sentences
       """
+      import time
       import pytest
       from fixtures.deployments import StackError
       from fixtures.measurements import Bound
@@ -13,15 +14,18 @@ Feature: A run ends with numbers
 
       @then(parsers.parse("a read took {seen:g} of at most {limit:g} seconds"))
       def check_read(measure, chart, seen, limit):
+          time.sleep(0.01)
           chart("keys per node", unit="keys", kind="bars", points=[("a", 331), ("b", 4)])
           measure("a read", unit="s", seen=seen, bound=Bound.at_most(limit, "s"))
 
       @given("what this stack cannot do")
       def skip():
+          time.sleep(0.01)
           pytest.skip("one node only")
 
       @given("a stack that broke")
       def break_stack():
+          time.sleep(0.01)
           raise StackError("the server did not start")
 
       """
