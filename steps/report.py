@@ -110,7 +110,7 @@ def _written(sample_tree: SampleTree, name: str) -> datetime:
 
 
 def _timed(sample_tree: SampleTree, name: str, record: Record) -> Record:
-    """Return a record with "within the run" for a duration and "during the run" for a moment, where they can be true."""
+    """Return a record with "within the run" for a duration and "during the run" for a moment that can be true."""
     before, after = (_written(sample_tree, file) for file in ("conftest.py", name))
     started = record.get("started", "")
     if started.endswith("+00:00") and before.replace(microsecond=0) <= datetime.fromisoformat(started) <= after:
