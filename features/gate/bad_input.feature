@@ -163,10 +163,10 @@ Feature: The scripts say in one line what is wrong
       Examples:
         | setting                  | script           | options                      | kind   | reason                                                                   |
         |                          | serve.py         | cache --port $PORT_OF_CACHE  | cache  | port $PORT_OF_CACHE is taken: choose another, or end what listens there  |
-        | SERVER_BINARY=/bin/sh        | cache_example.py |                              | cache  | /bin/sh does not run, or is no Redis or Valkey server                        |
+        | SERVER_BINARY=/bin/sh    | cache_example.py |                              | cache  | '/bin/sh' does not run, or is no Redis or Valkey server                  |
 
       @slow
       Examples: more
         | setting                  | script           | options                      | kind   | reason                                                                   |
         |                          | serve.py         | cache --port $PORT_OF_PAUSED | cache  | port $PORT_OF_PAUSED is taken: choose another, or end what listens there |
-        | SERVER_BINARY=/no/server | send_task.py     |                              | broker | /no/server is not a program: name a redis-server or valkey-server        |
+        | SERVER_BINARY=/no/server | send_task.py     |                              | broker | '/no/server' is not a program: name a redis-server or valkey-server      |

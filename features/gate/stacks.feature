@@ -84,7 +84,7 @@ Feature: A run says where it runs, or why it cannot
       Examples: a choice of what a run needs, more
         | settings                   | options                              | reason                                                            |
         | CLUSTER_URL=redis://$CACHE |                                      | --cluster-url: $CACHE is a plain server, not a cluster node       |
-        | SERVER_BINARY=/no/server   |                                      | /no/server is not a program: name a redis-server or valkey-server |
+        | SERVER_BINARY=/no/server   |                                      | '/no/server' is not a program: name a redis-server or valkey-server |
 
       @slow
       Examples: and the rest
@@ -92,8 +92,8 @@ Feature: A run says where it runs, or why it cannot
         |                 | --stack=external                            | --stack=external needs --cache-url, --cluster-url or --broker-url                                                                       |
         | STACK=elsewhere |                                             | STACK is none of embedded, docker, external                                                                                             |
         |                 | --stack=embedded --cache-url redis://$CACHE | --stack=embedded starts its own servers: leave the URLs out, or --stack                                                                 |
-        |                 | --server-binary /bin/sh                     | /bin/sh does not run, or is no Redis or Valkey server                                                                                   |
-        |                 | --require cores                             | --require: cores is no tag; see pytest --markers                                                                                        |
+        |                 | --server-binary /bin/sh                     | '/bin/sh' does not run, or is no Redis or Valkey server                                                                                 |
+        |                 | --require cores                             | --require: 'cores' is no tag; see pytest --markers                                                                                      |
         |                 | --cache-url redis://h:s3cret                | --cache-url is not a Redis URL: write redis://[[user]:password@]host[:port][/db], rediss:// for TLS, special characters percent-encoded |
         |                 | --cache-url redis://:wr0ng@$LOCKED          | $LOCKED refuses the user or password: check the URL (special characters percent-encoded)                                                |
         |                 | --cache-url redis://:s3cret@$SILENT         | $SILENT did not answer within 5 s: it hangs, or a firewall swallows the traffic                                                         |
