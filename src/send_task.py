@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from command_line import Failure, Parser, run
 from connection import TIMEOUT, explained, is_cluster_node, one_line_errors, redis_client, shown
 from deployment import deployment
+from result_wait import value_of
 from worker import settings
 
 EXAMPLES = """\
@@ -60,7 +61,7 @@ def call(app: Celery, task: str, *arguments: object, timeout: float = TIMEOUT) -
     result = app.send_task(task, arguments, expires=timeout)
     backend = result.backend
     try:
-        value: object = result.get(timeout=timeout)
+        value: object = value_of(result, timeout)
     finally:
         # By itself a result unsubscribes when it is collected: from a broker that may be gone by then, for 5 s.
         result.backend = None

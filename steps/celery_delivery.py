@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_bdd import parsers, then, when
 
 from fixtures.waiting import eventually, seconds_until
+from result_wait import value_of
 from steps.celery_failing import runs_of
 from steps.vocabulary import TYPES
 
@@ -71,7 +72,7 @@ def check_redelivery(application: Application, sent: Sent, bound: Bound, measure
 @then("its result says that another worker did it, in a second delivery")
 def check_other_worker(application: Application, sent: Sent) -> None:
     """Require that the worker that is left returned the result, of a message marked as delivered again."""
-    value = sent.results[-1].get(timeout=10.0)
+    value = value_of(sent.results[-1], 10.0)
     assert value == {"worker": application.workers[0].name, "run": 2, "redelivered": True}
 
 

@@ -11,6 +11,7 @@ import pytest
 from pytest_bdd import parsers, then, when
 
 from fixtures.waiting import eventually
+from result_wait import value_of
 from steps.vocabulary import TYPES, rows
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def check_error(sent: Sent, error: str, bound: Bound, measure: Callable[..., Non
     """Require that waiting for the last task raises an error, as ``Kind: message``."""
     begun = time.monotonic()
     with pytest.raises(Exception) as caught:  # noqa: PT011 - kind and message are compared below
-        sent.results[-1].get(timeout=30.0)
+        value_of(sent.results[-1], 30.0)
     seen = f"{type(caught.value).__name__}: {caught.value}"
     assert seen == error, f"it failed with {seen!r}, not {error!r}"
     measure("error back", unit="s", bound=bound, seen=round(time.monotonic() - begun, 3))

@@ -9,6 +9,7 @@ from pytest_bdd import parsers, then, when
 
 from fixtures.housekeeping import on_server
 from fixtures.waiting import eventually
+from result_wait import value_of
 from steps.vocabulary import TYPES
 
 if TYPE_CHECKING:
@@ -54,14 +55,14 @@ def check_last(sent: Sent, waiting: Waiting, number: int, bound: Bound, measure:
     begun = time.monotonic()
     for result in sent.results[-number:]:
         result.ready()
-        result.get(timeout=30.0)
+        value_of(result, 30.0)
     measure("the last tasks done", unit="s", bound=bound, seen=round(time.monotonic() - begun, 3))
 
 
 @then(parsers.cfparse("it begins {bound:Bound} after it was sent", extra_types=TYPES))
 def check_begin(sent: Sent, bound: Bound, measure: Callable[..., None]) -> None:
     """Hold the time between sending the last task and its begin against a bound."""
-    value = sent.results[-1].get(timeout=30.0)
+    value = value_of(sent.results[-1], 30.0)
     measure("began after", unit="s", bound=bound, seen=round(value["begun"] - sent.called, 3))
 
 

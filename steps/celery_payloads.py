@@ -9,6 +9,7 @@ from pytest_bdd import parsers, then
 
 from embedded import BROKER
 from publish import publish, publisher
+from result_wait import value_of
 from steps.celery_tasks import send
 from steps.vocabulary import TYPES
 
@@ -38,7 +39,7 @@ def check_round_trip(sent: Sent, number: int, measure: Callable[..., None]) -> N
         nonlocal longest
         longest = max(longest, len(spelled(value)))
         send(sent, "echo", [value])
-        seen = sent.results[-1].get(timeout=10.0)
+        seen = value_of(sent.results[-1], 10.0)
         assert spelled(seen) == spelled(value)
 
     round_trip()

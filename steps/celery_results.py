@@ -13,6 +13,7 @@ from pytest_bdd import given, parsers, then, when
 
 from fixtures.housekeeping import on_server
 from fixtures.waiting import eventually
+from result_wait import value_of
 from steps.vocabulary import TYPES, rows
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def have_expiring_broker(private: Private) -> Broker:
 @when(parsers.cfparse("its result comes back within {duration:Duration} and is forgotten", extra_types=TYPES))
 def forget(sent: Sent, duration: Duration) -> None:
     """Wait for the last result and delete it."""
-    sent.results[-1].get(timeout=duration.seconds())
+    value_of(sent.results[-1], duration.seconds())
     sent.results[-1].forget()
 
 
@@ -120,7 +121,7 @@ def check_commands(
 @then(parsers.cfparse("the result of the last comes back within {duration:Duration}", extra_types=TYPES))
 def await_last(sent: Sent, duration: Duration) -> None:
     """Wait for the last result before the others."""
-    sent.results[-1].get(timeout=duration.seconds())
+    value_of(sent.results[-1], duration.seconds())
 
 
 @then(parsers.cfparse("taking the others, {how}, takes {bound:Bound}", extra_types=TYPES))

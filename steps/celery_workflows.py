@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from celery import chain, chord, group
 from pytest_bdd import parsers, then, when
 
+from result_wait import value_of
 from steps.vocabulary import TYPES
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def check_group(sent: Sent, number: int, bound: Bound, measure: Callable[..., No
 def check_chord(sent: Sent, number: int, bound: Bound, measure: Callable[..., None]) -> None:
     """Wait for the task that gets the results of all members, and forget those of the members too."""
     begun = time.monotonic()
-    seen = sent.results[-1].get(timeout=120.0)
+    seen = value_of(sent.results[-1], 120.0)
     assert seen == total(number), f"the sum is {seen}, not {total(number)}"
     measure("end of the chord", unit="s", bound=bound, seen=round(time.monotonic() - begun, 3))
     sent.results.extend(sent.results[-1].parent.results)
