@@ -16,7 +16,7 @@ def value_of(result: AsyncResult, within: float) -> Any:
     """Return what a task returned, once it has; wait `within` seconds at most.
 
     ``AsyncResult.get`` looks once and then waits for a message. Of a few thousand results one was there, on a busy
-    machine, and who waited was never told (celery 5.6.3, redis-py 8.1): so look again now and then.
+    machine, and who waited was never told (celery 5.6.3, redis-py 8.1; celery#4039): so look again now and then.
 
     Raises:
         celery.exceptions.TimeoutError: there is none in time.

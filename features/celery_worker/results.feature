@@ -53,8 +53,8 @@ Feature: Results come at once and go away again
       And each of their results takes at most 500 bytes
 
   Rule: Waiting for a result costs the broker nothing
-    A message says that it is there. Of a few thousand, one is missed by who waits, on a busy machine (celery 5.6.3,
-    redis-py 8.1): src/result_wait.py looks again every 5 s.
+    A message says that it is there. Of a few thousand, one is missed by who waits, on a busy machine (celery#4039, with
+    celery 5.6.3 and redis-py 8.1 too): src/result_wait.py looks again every 5 s.
 
     Scenario: who waits is told, and does not ask again and again
       Given a broker with its worker
