@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 
-import whole_run  # noqa: F401 - makes src importable
+import whole_run  # noqa: F401 - makes src and fixtures importable
 
+from fixtures.docker_project import alive
 from processes import scratch_root
 
 MARK = "REDIS_PRACTICES_RUN"
@@ -45,14 +45,6 @@ def _folders(since: float) -> list[str]:
     for path in [path for root in {scratch_root(), tempfile.gettempdir()} for path in Path(root).glob("redis-pract*")]:
         owner = re.search(r"-(\d+)-", path.name)
         with suppress(FileNotFoundError):
-            if path.stat().st_ctime > since and not (owner and _lives(int(owner[1]))):
+            if path.stat().st_ctime > since and not (owner and alive(int(owner[1]))):
                 found.append(f"left: {path}")
     return found
-
-
-def _lives(pid: int) -> bool:
-    """Tell whether there is a process with this id."""
-    with suppress(ProcessLookupError):
-        os.kill(pid, 0)
-        return True
-    return False
