@@ -9,7 +9,7 @@ from celery.exceptions import TimeoutError as NoAnswerError
 from celery.result import AsyncResult
 
 LOOK_EVERY = 5.0
-"""Seconds after which the stored result is looked at again; a look is one GET."""
+"""Seconds after which the stored result is looked at again; that is two GETs."""
 
 
 def value_of(result: AsyncResult, within: float) -> Any:
