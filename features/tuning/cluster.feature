@@ -6,12 +6,15 @@ Feature: The nodes of a cluster share the work
 
     @disruptive
     Scenario: a hash tag makes one call of many
+      Keys share a call only where they share a slot. Fifty numbered keys lie in 50 slots after 255 of 256 prefixes;
+      after any other they still lie in 40 or more, which was computed for all 65,536 states of CRC16.
+
       Given a cluster of its own with a replica for each of its 3 primaries
       And 50 values of 100 bytes in the cluster
       Then the nodes count for these ways
         | WAY                            | CALLS       |
         | GET key after key              | exactly 50  |
-        | MGET of keys apart             | at least 45 |
+        | MGET of keys apart             | at least 40 |
         | MGET of keys with one hash tag | exactly 1   |
 
   Rule: Each node gets its keys in one piece, and all work at the same time
