@@ -16,7 +16,15 @@ from redis import Redis
 
 from connection import node_client
 from processes import Child, ProcessGroup, tail
-from server_binary import EmbeddedError, PortTakenError, answers, free_ports, knows, server_binary
+from server_binary import (
+    EmbeddedError,
+    PortTakenError,
+    answers,
+    free_ports,
+    is_listened_on,
+    knows,
+    server_binary,
+)
 
 Config = Mapping[str, str | int | Sequence[str]]
 """Directives of ``redis.conf``; a sequence is a directive with several arguments."""
@@ -164,10 +172,19 @@ class Server:
         self._process.send_signal(signal.SIGCONT)
 
     def restart(self) -> None:
-        """End the process if it still runs, start it again on its port with its data folder, wait until it answers."""
+        """End the process if it still runs, start it again on its port with its data folder, wait until it answers.
+
+        Raises:
+            EmbeddedError: it ended, or did not answer in time.
+        """
         if self._process.poll() is None:
             self.resume()
             self.stop()
+        # A child that a killed server had just forked, to rewrite its AOF, has its ports until it first gets the
+        # processor: 0.15 s later where all cores are busy.
+        deadline = time.monotonic() + START_TIMEOUT
+        while is_listened_on(self.port) and time.monotonic() < deadline:
+            time.sleep(0.001)
         self._process = self._start()
         self.wait_ready()
 

@@ -103,6 +103,17 @@ def free_ports(count: int, held: list[socket.socket] | None = None) -> list[int]
     raise EmbeddedError(f"no free port: {count} between 10000 and 32000 of 127.0.0.1 are needed")
 
 
+def is_listened_on(port: int) -> bool:
+    """Tell whether any process listens on a port of 127.0.0.1; one that `free_ports` keeps is not listened on."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
 def answers(host: str, port: int, timeout: float = 0.5) -> bool:
     """Tell whether a server that speaks the Redis protocol answers ``PING`` at `host` and `port` within `timeout` s.
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
+import time
 from contextlib import ExitStack
+from threading import Timer
 from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then, when
@@ -13,10 +18,14 @@ from fixtures.commands import Running
 from fixtures.waiting import eventually
 from processes import ProcessGroup
 from steps.commands import Names, expanded
+from steps.vocabulary import TYPES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fixtures.addresses import Addresses
     from fixtures.commands import Ended
+    from fixtures.measurements import Bound
 
 
 @when(parsers.parse('somebody runs "{command}", and $SERVER {fate} when it holds a key'), target_fixture="outcome")
@@ -30,6 +39,33 @@ def run_with_fate(addresses: Addresses, names: Names, command: str, fate: str) -
             eventually(lambda: client.dbsize() > 0, within=20.0)
         {"ends": server.kill, "hangs": server.pause}[fate]()
         return running.ended()
+
+
+@when(
+    parsers.parse("a server is killed, and something listens on its port for {seconds:g} seconds more"),
+    target_fixture="absence",
+)
+def hold_port(addresses: Addresses, seconds: float) -> float:
+    """Start a killed server again while its port is taken, and return after how many seconds it answers."""
+    with ProcessGroup() as group, socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server = start_server(group, BROKER, binary=addresses.binary)
+        os.kill(server.pid, signal.SIGKILL)
+        eventually(lambda: not server.runs, within=5.0)
+        listener.bind(("127.0.0.1", server.port))
+        listener.listen()
+        closing = Timer(seconds, listener.close)
+        closing.start()
+        begun = time.monotonic()
+        server.restart()
+        closing.join()
+        return time.monotonic() - begun
+
+
+@then(parsers.cfparse("it came back {bound:Bound}", extra_types=TYPES))
+def check_absence(absence: float, bound: Bound, measure: Callable[..., None]) -> None:
+    """Measure how long the server was away."""
+    measure("back", unit="s", bound=bound, seen=round(absence, 3))
 
 
 @then(parsers.parse('the server at "{address}" holds "{value}" under "{key}"'))

@@ -34,6 +34,14 @@ Feature: A poor machine is named as the reason, or makes no difference
         | the disk is full | less than 1 MiB is left in /dev/shm                            |
         | no port is free  | no free port: 1 between 10000 and 32000 of 127.0.0.1 are needed |
 
+  Rule: A server comes back to its port
+    A server forks itself to copy or to rewrite its data. Killed then, it leaves a child that listens as well, until it
+    first gets the processor: 0.15 s later where all cores are busy.
+
+    Scenario: something listens on the port of a killed server for a moment longer
+      When a server is killed, and something listens on its port for 0.5 seconds more
+      Then it came back within 10 seconds
+
   Rule: A report that cannot be written is no success
 
     Scenario: the disk gets full in the middle

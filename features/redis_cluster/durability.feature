@@ -37,7 +37,7 @@ Feature: It is known which writes a failure may cost
       Then that primary follows the owner of "user:1" within 5 seconds
       And they saw
         | SEEN                                 | BOUND        |
-        | acknowledged writes                  | at least 200 |
+        | acknowledged writes                  | at least 100 |
         | keys that lost an acknowledged write | exactly 0    |
         | stale reads                          | exactly 0    |
 

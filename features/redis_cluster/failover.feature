@@ -14,7 +14,7 @@ Feature: A dead primary is replaced
       And all of them are readable
       And they saw
         | SEEN                | BOUND                                    |
-        | acknowledged writes | at least 200                             |
+        | acknowledged writes | at least 100                             |
         | longest gap         | within 2 node timeouts and 2.5 seconds   |
       When that primary is started again
       Then that primary follows the owner of "user:1" within 5 seconds
@@ -31,7 +31,7 @@ Feature: A dead primary is replaced
       Then a write to "user:1" is accepted again within 2 node timeouts and 2 seconds
       And they saw
         | SEEN                | BOUND                                    |
-        | acknowledged writes | at least 200                             |
+        | acknowledged writes | at least 100                             |
         | longest gap         | within 2 node timeouts and 3.5 seconds   |
       When that primary goes on
       Then that primary follows the owner of "user:1" within 5 seconds

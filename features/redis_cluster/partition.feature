@@ -23,7 +23,7 @@ Feature: A parted network leaves one primary a slot
       And "user:1" reads "written again" through a client of the cluster
       And they saw
         | SEEN                                 | BOUND        |
-        | acknowledged writes                  | at least 200 |
+        | acknowledged writes                  | at least 100 |
         | keys that lost an acknowledged write | exactly 0    |
 
     @disruptive @waits
