@@ -53,8 +53,11 @@ class Waiting:
 
 
 def _solo(broker: Broker, workers: dict[str, Worker], steps: str) -> Worker:
-    """Return the worker of this process that knows `steps` priorities, started at its first use."""
-    if steps not in workers:
+    """Return the worker of this process that knows `steps` priorities, started at its first use.
+
+    It may have ended since: on a stack that is shared, a scenario that has the broker for itself removes all workers.
+    """
+    if steps not in workers or not workers[steps].runs:
         queue = f"practices-{secrets.token_hex(6)}"
         workers[steps] = broker.start_worker(TASK_QUEUE=queue, WORKER_POOL="solo", PRIORITY_STEPS=steps)
     return workers[steps]
