@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import time
 from contextlib import ExitStack
@@ -50,8 +48,7 @@ def hold_port(addresses: Addresses, seconds: float) -> float:
     with ProcessGroup() as group, socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server = start_server(group, BROKER, binary=addresses.binary)
-        os.kill(server.pid, signal.SIGKILL)
-        eventually(lambda: not server.runs, within=5.0)
+        server.kill()
         listener.bind(("127.0.0.1", server.port))
         listener.listen()
         closing = Timer(seconds, listener.close)
