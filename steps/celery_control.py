@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from pytest_bdd import given, parsers, then, when
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from fixtures.remote_control import wait_until_it_hears
 from fixtures.waiting import eventually
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from fixtures.deployments import Broker, Private
     from fixtures.measurements import Bound
     from fixtures.sent import Sent
+    from steps.vocabulary import Duration
 
 
 @given(
@@ -85,3 +88,16 @@ def _answers(sent: Sent, worker: str, number: int, **options: Any) -> int:
 def check_answers(answers: int, bound: Bound, measure: Callable[..., None]) -> None:
     """Hold the number of answers against a bound."""
     measure("answers", unit="", bound=bound, seen=answers)
+
+
+@then("pinging the worker raises ConnectionError")
+def check_ping_raises(broker: Broker, sent: Sent) -> None:
+    """Require that the command fails once over the connection that the process has kept."""
+    with pytest.raises(RedisConnectionError):
+        sent.app.control.ping([broker.workers[0].name], timeout=5.0)
+
+
+@then(parsers.cfparse("the worker answers a ping within {duration:Duration}", extra_types=TYPES))
+def check_ping(broker: Broker, sent: Sent, duration: Duration) -> None:
+    """Require an answer of the shared worker, which connects again in its own time."""
+    wait_until_it_hears(sent.app, broker.workers[0].name, duration.seconds())

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 @pytest.fixture
 def sent(broker: Broker) -> Iterator[Sent]:
     """Give what sends this scenario's tasks; their results are forgotten in the end."""
-    from send_task import sender  # noqa: PLC0415 - Celery takes 0.2 s to import: not in processes that send nothing
+    # Celery takes 0.2 s to import: not in processes that send nothing.
+    from kombu import pools  # noqa: PLC0415
+
+    from send_task import sender  # noqa: PLC0415
 
     app = sender(broker.url)
     app.conf.task_default_queue = broker.queue
@@ -37,6 +40,9 @@ def sent(broker: Broker) -> Iterator[Sent]:
     # Afterwards: a chord lets go of its members too, and these may be among the others.
     for result in tasks.results:
         let_go(result)
+    # The process keeps connections for every application to come; another process' scenario may restart the broker
+    # until then, and Celery asks workers only once.
+    pools.reset()
     app.close()
 
 

@@ -70,3 +70,14 @@ Feature: What was sent can be called back
       Given a broker with its worker
       When all workers are pinged 20 times
       Then between 1 and 19 answers came
+
+    @disruptive @known_limit
+    Scenario: the first question after a restart of the broker raises an error
+      A task is sent again over a new connection, a command is not, and its connection was kept from the question before.
+      A monitor that lives long asks twice before it raises an alarm.
+
+      Given a broker of its own with 1 worker
+      When a worker is pinged 1 times by its name
+      And the broker is killed and started again
+      Then pinging the worker raises ConnectionError
+      And the worker answers a ping within 10 seconds

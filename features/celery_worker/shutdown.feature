@@ -24,9 +24,10 @@ Feature: Workers are stopped without losing work
       When the task "stamp" is sent with [<seconds>]
       And it has begun within 10 seconds
       And the first worker is told to quit
-      Then the worker is gone within 6 seconds
+      Then the worker is gone within 10 seconds
       And <waiting> of its tasks wait in the queue within 1 second
 
+      # Celery needs up to 5 s besides, more on a busy machine; the bound is far from the 30 s of the task.
       Examples:
         | seconds | grace | waiting | ending                                   |
         | 0.6     | 2     | 0       | finishes within the time that it is given |
