@@ -7,7 +7,11 @@ Feature: A task that fails does so within bounds
 
     @waits
     Scenario: each retry waits longer than the one before
-      Given a broker with its worker
+      A worker that has nothing else to do runs it when it is due; a busy one when it gets to it.
+
+      Given a worker of its own with these settings
+        | SETTING     | VALUE |
+        | WORKER_POOL | solo  |
       When the task "flaky" is sent with [2, 1.0]
       Then its result comes back within 20 seconds
       And it ran again after these waits
@@ -23,7 +27,9 @@ Feature: A task that fails does so within bounds
 
     @waits
     Scenario Outline: many retries <how>
-      Given a broker with its worker
+      Given a worker of its own with these settings
+        | SETTING     | VALUE |
+        | WORKER_POOL | solo  |
       When 20 tasks "flaky" are sent with <arguments>
       Then all of them are processed within 20 seconds
       And <bound> of their retries ran in the busiest 0.75 seconds
