@@ -32,13 +32,14 @@ Feature: A task that fails does so within bounds
         | WORKER_POOL | solo  |
       When 20 tasks "flaky" are sent with <arguments>
       Then all of them are processed within 20 seconds
-      And <bound> of their retries ran in the busiest 0.75 seconds
+      And <bound> of their retries ran in the busiest 1.5 seconds
 
       # Without jitter, what failed together comes back together, and fails together again. Celery's own
       # `retry_backoff` counts its jitter in whole seconds, which makes clumps: see src/retry_backoff.py.
+      # A worker of one process does 20 in up to 1 s where the machine is busy; the window is longer than that.
       Examples:
         | how                             | arguments      | bound         |
-        | are spread by jitter            | [1, 3.0, true] | at most 75 %  |
+        | are spread by jitter            | [1, 6.0, true] | at most 75 %  |
         | come all at once without jitter | [1, 1.0]       | at least 80 % |
 
   Rule: A task that takes too long is ended
