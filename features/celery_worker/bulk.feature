@@ -5,7 +5,9 @@ Feature: Many tasks are sent at once
   Rule: Tasks that are sent in batches are tasks like others
 
     Scenario: each of 500 tasks that were sent in batches runs once
-      Given a broker with its worker
+      Given a worker of its own with these settings
+        | SETTING     | VALUE |
+        | WORKER_POOL | solo  |
       When 500 tasks "stamp" are sent in batches with []
       Then all of them are processed within 30 seconds
       And each of them ran exactly once

@@ -26,9 +26,12 @@ Feature: Tasks that belong together finish together
     @waits
     Scenario: a chord of 1,000 members
       A member costs its worker several round trips, one after another. All of them take 5 milliseconds where the broker
-      is near, up to 100 where it is far away or where ten others wait for each processor.
+      is near, up to 100 where it is far away or where ten others wait for each processor. It has a worker to
+      itself, so that nobody's task waits behind all of these.
 
-      Given a broker with its worker
+      Given a worker of its own with these settings
+        | SETTING     | VALUE |
+        | WORKER_POOL | solo  |
       When a chord of 1000 members is sent
       Then the sum of its 1000 members comes back within 100 seconds
 
