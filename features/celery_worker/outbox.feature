@@ -28,6 +28,8 @@ Feature: Every order has its effect exactly once
 
     @waits
     Scenario: 2,000 orders are done exactly once while workers are killed each second
+      Of 100,000 in 570 such seconds, kills swallowed 46 and repeated 413: docs/celery_throughput.md.
+
       Given a worker whose visibility timeout is 1 second
       And 3 workers beside it
       When 8 publishers write down and send 2000 orders, while a worker is killed each second
