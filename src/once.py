@@ -49,13 +49,13 @@ def once(client: Redis, key: str, *, lease: float, keep: float) -> Iterator[bool
         redis.exceptions.RedisError: Redis does not answer.
     """
     token = secrets.token_hex(8)
-    # NX and GET in one command (since 7.0): nobody comes between the question and the answer.
-    held = client.set(key, token, nx=True, get=True, px=_milliseconds(lease))
-    if held == DONE:
+    if not client.set(key, token, nx=True, px=_milliseconds(lease)):
+        # NX and GET in one command would need Redis 7.0. Between these two the key may be given back: then it is Busy
+        # too, and who tries again later finds it free.
+        if client.get(key) != DONE:
+            raise Busy(f"{key} is being done by another")
         yield False
         return
-    if held is not None:
-        raise Busy(f"{key} is being done by another")
     try:
         yield True
     except BaseException:
