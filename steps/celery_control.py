@@ -99,5 +99,5 @@ def check_ping_raises(broker: Broker, sent: Sent) -> None:
 
 @then(parsers.cfparse("the worker answers a ping within {duration:Duration}", extra_types=TYPES))
 def check_ping(broker: Broker, sent: Sent, duration: Duration) -> None:
-    """Require an answer of the shared worker, which connects again in its own time."""
+    """Require an answer of the first worker, which connects again in its own time."""
     wait_until_it_hears(sent.app, broker.workers[0].name, duration.seconds())
