@@ -27,7 +27,7 @@ Feature: Workers are stopped without losing work
       Then the worker is gone within 10 seconds
       And <waiting> of its tasks wait in the queue within 1 second
 
-      # Celery needs up to 5 s besides, more on a busy machine; the bound is far from the 30 s of the task.
+      # The first takes 4 to 5 s, 6 where the machine is busy: more than its grace, and far from the 30 s of the others.
       Examples:
         | seconds | grace | waiting | ending                                   |
         | 0.6     | 2     | 0       | finishes within the time that it is given |

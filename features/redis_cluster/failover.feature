@@ -4,8 +4,8 @@ Feature: A dead primary is replaced
 
   Rule: Writes come back without anyone touching the cluster
     When the others have agreed that a primary is gone, its replica still waits 0.5 to 1 second before it asks for
-    their votes. From Valkey 9.0 on it waits a thirtieth of the node timeout (valkey#2449): writes come back in half
-    the time, see docs/compatibility.md.
+    their votes. From Valkey 9.0 on it waits less where the node timeout is shorter than 15 seconds (valkey#2449): here
+    writes come back in half the time, see docs/compatibility.md.
 
     @core @disruptive
     Scenario: a replica takes over a killed primary, which comes back as a replica
