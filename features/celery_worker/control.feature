@@ -73,8 +73,8 @@ Feature: What was sent can be called back
 
     @disruptive @known_limit
     Scenario: the first question after a restart of the broker raises an error
-      A task is sent again over a new connection, a command is not, and its connection was kept from the question before.
-      A monitor that lives long asks twice before it raises an alarm.
+      A task is sent again over a new connection, a command is not, and its connection was kept from the question
+      before. A monitor that lives long asks twice before it raises an alarm.
 
       Given a broker of its own with 1 worker
       When a worker is pinged 1 times by its name
