@@ -18,7 +18,7 @@ from pathlib import Path
 from whole_run import PROJECT, all_cores_busy, progress, run_once  # isort: skip - makes src importable
 
 from remains import MARK, remains
-from soak_list import folders_of, keep_evidence, list_of
+from soak_list import keep_evidence, last_number, list_of
 
 import command_line
 
@@ -68,7 +68,7 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
 def main() -> None:
     """Run, and list what came of it, also when it is stopped early."""
     options, arguments = parse()
-    done = len(folders_of(options.folder))
+    done = last_number(options.folder)
     try:
         for number in range(done + 1, done + 1 + options.runs):
             folder = options.folder / f"run-{number:04}{'' if number % 2 else '-busy'}"

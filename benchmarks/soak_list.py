@@ -89,6 +89,11 @@ def folders_of(root: Path) -> list[Path]:
     return sorted(root.glob("run-[0-9]*"))
 
 
+def last_number(root: Path) -> int:
+    """Return the number of the last run in `root`, 0 where there is none: a run that was taken out leaves a gap."""
+    return max((int(folder.name.split("-")[1]) for folder in folders_of(root)), default=0)
+
+
 def list_of(root: Path) -> SoakList:
     """Read all runs of a folder."""
     found = SoakList()
