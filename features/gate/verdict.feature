@@ -34,6 +34,8 @@ Feature: A run ends with a verdict
     And the feature "pure_cache/sample.feature"
       """
       Feature: A sample
+        Scenario: dies
+          Given somebody who sends SIGKILL to this process
         @core
         Scenario: keeps
           Given what holds
@@ -50,8 +52,6 @@ Feature: A run ends with a verdict
           Given somebody who sends SIGINT to this process
         Scenario: ended
           Given somebody who sends SIGTERM to this process
-        Scenario: dies
-          Given somebody who sends SIGKILL to this process
         Scenario: parent
           Given somebody who sends SIGTERM to the parent process
       """
@@ -76,6 +76,10 @@ Feature: A run ends with a verdict
         | keeps or ended   | -q      | 2    | error   | keeps  | stopped by SIGTERM              |
         | keeps or dies    | -q      | -9   | error   | none   | the run did not come to its end |
 
+      Examples: a process of xdist that is lost is replaced, and the next one does the rest
+        | chosen        | options              | code | verdict | listed      | trouble               |
+        | keeps or dies | -p xdist.plugin -n 1 | 1    | error   | dies, keeps | crashed while running |
+
       Examples: a run that did not begin
         | chosen | options   | code | verdict | listed | trouble                                                       |
         | keeps  | --bogus   | 4    | error   | none   | pytest did not begin: unrecognized arguments: --bogus         |
@@ -89,7 +93,6 @@ Feature: A run ends with a verdict
         | breaks or stopped | -q                   | 2    | refused  | breaks         | interrupted                                    |
         | lacks             | -q                   | 0    | error    | lacks          | no scenario ran                                |
         | nobody            | -q                   | 5    | error    | none           | no scenario ran                                |
-        | keeps or dies     | -p xdist.plugin -n 1 | 1    | error    | dies, keeps    | crashed while running                          |
         | parent            | -p xdist.plugin -n 1 | 2    | error    | none           | stopped by SIGTERM                             |
         | keeps             | features/missing     | 4    | error    | none           | pytest ended with exit code 4                  |
 
