@@ -50,7 +50,7 @@ def costly(cost: Cost, most: int) -> str:
 
 def imports(most: int) -> str:
     """Return which packages a collection spends its imports on, by their own time."""
-    command = [sys.executable, "-X", "importtime", "-m", "pytest", "-n", "0", "--collect-only", "-q"]
+    command = [sys.executable, "-X", "importtime", "-m", "pytest", "-n", "0", "--collect-only", "-q", "-s"]
     ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     spent: Counter[str] = Counter()
     for own, module in re.findall(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)", ended.stderr):

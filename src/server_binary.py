@@ -83,7 +83,8 @@ def free_ports(count: int, held: list[socket.socket] | None = None) -> list[int]
         EmbeddedError: no such ports are to be had.
     """
     found: list[int] = []
-    for port in random.sample(range(10000, 32000), 2000):
+    for _ in range(2000):
+        port = random.randrange(10000, 32000)
         with ExitStack() as closing:
             probe = closing.enter_context(socket.socket())
             if held is None or sys.platform != "linux":
@@ -91,6 +92,8 @@ def free_ports(count: int, held: list[socket.socket] | None = None) -> list[int]
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
+                continue
+            if port in found:
                 continue
             if held is not None and sys.platform == "linux":
                 # Set after it was bound, it does not share a port that is kept, and shares its own with a server.

@@ -36,6 +36,7 @@ def check_literals() -> None:
 def _unreadable(path: Path) -> list[str]:
     """Return the places of sentences that are not one literal."""
     source = path.read_text(encoding="utf-8")
+    lines = source.encode().splitlines()
     decorators = [
         one
         for function in ast.walk(ast.parse(source))
@@ -43,15 +44,17 @@ def _unreadable(path: Path) -> list[str]:
         for one in function.decorator_list
         if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id in FOUND
     ]
-    return [f"{path.name}:{one.lineno}" for one in decorators if not _readable(one.args[0], source)]
+    return [f"{path.name}:{one.lineno}" for one in decorators if not _readable(one.args[0], lines)]
 
 
-def _readable(sentence: ast.expr, source: str) -> bool:
+def _readable(sentence: ast.expr, lines: list[bytes]) -> bool:
     """Tell whether a sentence is one literal, alone or in parsers.parse or parsers.cfparse."""
     if isinstance(sentence, ast.Call):
         if not (isinstance(sentence.func, ast.Attribute) and sentence.func.attr in ("parse", "cfparse")):
             return False
         sentence = sentence.args[0]
-    text = (ast.get_source_segment(source, sentence) or "").strip()
+    if not isinstance(sentence, ast.Constant) or sentence.lineno != sentence.end_lineno:
+        return False
+    text = lines[sentence.lineno - 1][sentence.col_offset : sentence.end_col_offset].decode()
     # Two literals side by side are one constant to Python, and none to an editor.
-    return isinstance(sentence, ast.Constant) and "\n" not in text and text[0] == text[-1] and text[0] in "\"'"
+    return text[0] == text[-1] and text[0] in "\"'"
