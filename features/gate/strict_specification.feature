@@ -139,7 +139,7 @@ Feature: A specification cannot be green by accident
         | \| 50    \| 2 MB \|     | \| ten \| 2 MB \|                          | 12         | no definition for "when ten keys are written"          |
         | Given a cache           | And a cache                                | 4          | must start with 'Given', 'When' or 'Then'              |
         | Given a cache           | Given two caches                           | 4          | "two caches" fits @given("two caches")                 |
-        | Given a cache           | Given three caches                         | 4          | and @given("three {things}") at conftest.py:           |
+        | Given a cache           | Given three caches                         | 4          | and @given("three caches") at conftest.py:             |
         | When 1 keys are written | When it waits                              | 5          | is async and never awaited                             |
         | When 1 keys are written | When it waits and cleans up                | 5          | is async and never awaited                             |
         | When 1 keys are written | When 1 keys are lost                       | 5          | ignores {count} of its sentence                        |
