@@ -55,7 +55,7 @@ Feature: Whatever ends a command, nothing of it is left behind
       And nothing of it is left within 5 seconds
 
   Rule: A run of pytest takes those of all its processes along
-    One is the process from which workers are forked, and one that from which xdist's processes are.
+    Workers are forked from a process of their own, and so are the processes of xdist: both count.
 
     Scenario: a run that comes to its end
       Given somebody started "exec pytest features/pure_cache/data_path.feature -k lives -n 1"
