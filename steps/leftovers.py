@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then, when
 
-from fixtures.traces import Traces
+from fixtures.deployments import Unsupported
+from fixtures.forks import ForkingGroup, ask_and_go
+from fixtures.traces import Traces, members
 from fixtures.waiting import eventually, seconds_until
 from steps.vocabulary import TYPES
 
@@ -74,3 +76,25 @@ def check_nothing_left(traces: Traces, bound: Bound, measure: Callable[..., None
         assert not left, f"left: {left}"
 
     measure("all gone", unit="s", seen=round(seconds_until(look, give_up=30.0), 2), bound=bound)
+
+
+@when("a process is asked for by somebody who goes at once", target_fixture="asked")
+def ask_for_process() -> Iterator[ForkingGroup]:
+    """Ask the process that forks for one that would run for ever, and for another to know that it has been forked."""
+    with ForkingGroup() as group:
+        if not ask_and_go(group, "http.server", ["0", "--bind", "127.0.0.1"]):
+            raise Unsupported("needs Linux: elsewhere no process is forked by another")
+        assert group.start_python("this", [], group.folder / "log", cwd=group.folder).wait(30.0) == 0
+        yield group
+
+
+@then(parsers.parse("it ends by itself {bound:Bound}", extra_types=TYPES))
+def check_ended(asked: ForkingGroup, bound: Bound, measure: Callable[..., None]) -> None:
+    """Look for processes of its group until there is none but the one that ends the others."""
+
+    def look() -> None:
+        """Look who is there."""
+        there = [str(one) for one in members(asked.number) if one.pid != asked.number]
+        assert not there, f"these run: {there}"
+
+    measure("gone", unit="s", seen=round(seconds_until(look, give_up=30.0), 2), bound=bound)

@@ -96,3 +96,7 @@ Feature: Whatever ends a command, nothing of it is left behind
         worker 'gw0' crashed while running
         """
       And nothing of it is left within 5 seconds
+
+    Scenario: who asks for a process is gone before it is there
+      When a process is asked for by somebody who goes at once
+      Then it ends by itself within 5 seconds
