@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then, when
 
 from fixtures.deployments import Unsupported
-from fixtures.forks import ForkingGroup, ask_and_go
+from fixtures.forks import ADDRESS, ForkingGroup, ask
 from fixtures.traces import Traces, members
 from fixtures.waiting import eventually, seconds_until
 from steps.vocabulary import TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import pytest
 
     from fixtures.commands import Ended, Running
     from fixtures.measurements import Bound
@@ -79,11 +82,14 @@ def check_nothing_left(traces: Traces, bound: Bound, measure: Callable[..., None
 
 
 @when("a process is asked for by somebody who goes at once", target_fixture="asked")
-def ask_for_process() -> Iterator[ForkingGroup]:
+def ask_for_process(pytestconfig: pytest.Config) -> Iterator[ForkingGroup]:
     """Ask the process that forks for one that would run for ever, and for another to know that it has been forked."""
-    with ForkingGroup() as group:
-        if not ask_and_go(group, "http.server", ["0", "--bind", "127.0.0.1"]):
-            raise Unsupported("needs Linux: elsewhere no process is forked by another")
+    if not (address := pytestconfig.stash[ADDRESS]):
+        raise Unsupported("needs Linux: elsewhere no process is forked by another")
+    with ForkingGroup() as group, Path(os.devnull).open("r+b") as nothing:
+        place = {"cwd": str(group.folder), "env": dict(os.environ), "group": group.number}
+        request = {"module": "http.server", "arguments": ["0", "--bind", "127.0.0.1"], **place}
+        ask(address, [nothing.fileno()] * 3, request).close()
         assert group.start_python("this", [], group.folder / "log", cwd=group.folder).wait(30.0) == 0
         yield group
 
