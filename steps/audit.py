@@ -11,9 +11,9 @@ from pytest_bdd import given, parsers, then
 from audit import Refused, facts, may_run, settings, user_of
 from engine import engine_name, version_of
 from fixtures.audit_bounds import FILE, AuditBounds
-from fixtures.deployments import Unsupported
+from fixtures.errors import Unsupported
+from fixtures.keys import LACKS
 from fixtures.measurements import Bound
-from fixtures.rights import LACKS
 from steps.vocabulary import TYPES, rows
 from steps.vocabulary import bound as read_bound
 

@@ -9,7 +9,7 @@ from pytest_bdd import given, parsers, then
 from redis.exceptions import NoPermissionError
 
 from fixtures.audit_bounds import FILE
-from fixtures.deployments import Unsupported
+from fixtures.errors import Unsupported
 from fixtures.waiting import eventually
 from key_hygiene import Hygiene, Key, judge, look_at, sample
 from steps.vocabulary import assert_table, rows

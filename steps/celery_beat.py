@@ -13,7 +13,7 @@ import pytest
 from pytest_bdd import given, parsers, then, when
 
 from embedded_beat import Beat
-from fixtures.deployments import Unsupported
+from fixtures.errors import Unsupported
 from fixtures.forks import ForkingGroup
 from fixtures.housekeeping import on_server
 from fixtures.waiting import eventually

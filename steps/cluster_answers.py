@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 
 from fixtures.answers import answer, answers, commands, in_words
 from fixtures.cluster_nodes import holder, owner_of, replicas_of, strangers
-from fixtures.deployments import Unsupported
+from fixtures.errors import Unsupported
 from key_slots import slot_of
 from steps.cluster_routing import TTL
 from steps.vocabulary import assert_table, rows

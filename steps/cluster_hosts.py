@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from cluster_members import members
 from fixtures.cluster_nodes import primaries, replicas_of
-from fixtures.deployments import Unsupported
+from fixtures.errors import Unsupported
 from fixtures.waiting import eventually
 from placement import beside_their_primary
 from steps.cluster_operation import by_address

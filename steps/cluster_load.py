@@ -9,7 +9,7 @@ from pytest_bdd import given, parsers, then, when
 from redis.exceptions import ResponseError
 
 from fixtures.cluster_nodes import owner_of, pipelined, primaries
-from fixtures.deployments import Unsupported
+from fixtures.errors import Unsupported
 from hot_spots import biggest_keys, hottest_slots
 from key_slots import slot_of
 from steps.cluster_routing import TTL

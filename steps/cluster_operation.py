@@ -9,7 +9,7 @@ from pytest_bdd import parsers, then, when
 
 from audit import Refused
 from fixtures.cluster_nodes import replicas_of
-from fixtures.deployments import Unsupported
+from fixtures.errors import Unsupported
 from node_differences import setting_differences, user_differences
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pytest_bdd import given, parsers, then, when
 from fixtures.answers import answers, commands, in_words
 from fixtures.bus_proxy import BusProxy
 from fixtures.cast import Cast
-from fixtures.deployments import Unsupported
+from fixtures.errors import Unsupported
 from fixtures.measurements import Bound
 from fixtures.waiting import seconds_until
 from steps.cluster_availability import TYPES

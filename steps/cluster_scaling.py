@@ -13,7 +13,7 @@ from cluster_admin import ClusterError
 from cluster_members import itself, members
 from fixtures.cast import Cast
 from fixtures.cluster_nodes import owner_of, strangers
-from fixtures.deployments import Unsupported
+from fixtures.errors import Unsupported
 from fixtures.newcomers import clients_of
 from fixtures.waiting import eventually
 from key_slots import owner, slot_of, slot_ranges

@@ -10,7 +10,7 @@ from pytest_bdd import parsers, then, when
 
 from cluster_walk import every_key
 from fixtures.cluster_nodes import primaries, ranges
-from fixtures.deployments import Unsupported
+from fixtures.errors import Unsupported
 from fixtures.measurements import Bound
 from key_slots import owner, slot_of
 from slot_migration import move_slots

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then, when
 
-from fixtures.deployments import StackError, Unsupported
 from fixtures.docker_engine import check_engine, containers, remove
 from fixtures.docker_project import guard_of, run_project
+from fixtures.errors import StackError, Unsupported
 from fixtures.waiting import eventually, seconds_until
 from steps.vocabulary import TYPES
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then, when
 
-from fixtures.deployments import Unsupported
+from fixtures.errors import Unsupported
 from fixtures.forks import ADDRESS, ForkingGroup, ask
 from fixtures.traces import Traces, members
 from fixtures.waiting import eventually, seconds_until

@@ -11,7 +11,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from engine import version_of
 from fixtures.cluster_nodes import node_at
-from fixtures.deployments import Unsupported
+from fixtures.errors import Unsupported
 from fixtures.measurements import Bound
 from fixtures.slot_maps import SOURCES, differences, slot_map
 from steps.vocabulary import TYPES, rows

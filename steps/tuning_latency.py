@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pytest_bdd import parsers, then
 
-from fixtures.deployments import Unsupported
+from fixtures.errors import Unsupported
 from fixtures.options import OPTIONS
 from steps.vocabulary import TYPES, assert_table, bound, rows
 from tuning import open_loop, scale
