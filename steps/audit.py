@@ -67,7 +67,8 @@ class Audited:
         if not text:
             return default
         assert re.fullmatch(read_bound.pattern, text), f'{FILE}: {name} = "{text}" is no bound like "at least 500"'
-        return read_bound(text)
+        changed: Bound = read_bound(text)
+        return changed
 
 
 @given(parsers.parse("the servers of the {role:w}"), target_fixture="audited")

@@ -32,7 +32,7 @@ SLACK = 1_000_000
 
 def _fastest(client: Any, command: str, members: int, rounds: int = 5) -> float:
     """Return the seconds of the fastest of some rounds, as the server counts them; each frees that many members."""
-    took = []
+    took: list[float] = []
     client.eval(FILL, 1, "source", members)
     for _ in range(rounds):
         client.sunionstore("big", "source")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from fixtures.deployments import Private
     from fixtures.measurements import Bound
 
-BREAKER = {"failures": 3, "pause": 0.4}
+BREAKER = partial(Breaker, failures=3, pause=0.4)
 """A pause short enough for a try that fails while the server is still down."""
 
 
@@ -37,7 +38,7 @@ def have_own_front(private: Private, origin: Origin, timeout: Duration) -> Front
     """Start a server for this scenario, and give its client a short timeout."""
     server = private.server(CACHE)
     client = server.client(**_timeouts(timeout.seconds()))
-    return Front(EmbeddedCache(server), "", origin, CacheAside(client, ttl=60, beta=0, breaker=Breaker(**BREAKER)))
+    return Front(EmbeddedCache(server), "", origin, CacheAside(client, ttl=60, beta=0, breaker=BREAKER()))
 
 
 def _timeouts(seconds: float) -> dict[str, float]:
@@ -49,7 +50,7 @@ def _timeouts(seconds: float) -> dict[str, float]:
 def bound_connections(front: Front, number: int) -> None:
     """Give the cache a pool that makes its users wait (``BlockingConnectionPool``)."""
     pool = BlockingConnectionPool.from_url(front.cache.url, max_connections=number, timeout=5, **client_options(2))
-    front.aside = CacheAside(Redis(connection_pool=pool), ttl=60, beta=0, breaker=Breaker(**BREAKER))
+    front.aside = CacheAside(Redis(connection_pool=pool), ttl=60, beta=0, breaker=BREAKER())
 
 
 @given(parsers.parse("its server takes at most {number:d} clients"))

@@ -15,7 +15,7 @@ from steps.vocabulary import TYPES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from embedded import Server
+    from embedded import Config, Server
     from fixtures.deployments import Private
 
 VALUE = "x" * 1000
@@ -26,7 +26,7 @@ VALUE = "x" * 1000
 )
 def have_limited_server(private: Private, megabytes: int, policy: str) -> Server:
     """Start a small server; it samples 10 keys an eviction, which comes near to the true order."""
-    limit = {"maxmemory": f"{megabytes}mb", "maxmemory-policy": policy, "maxmemory-samples": 10}
+    limit: Config = {"maxmemory": f"{megabytes}mb", "maxmemory-policy": policy, "maxmemory-samples": 10}
     return private.server({**CACHE, **limit})
 
 

@@ -44,7 +44,10 @@ def have_absent_ttl(front: Front, ttl: Duration) -> None:
 def make_due(front: Front, key: str) -> None:
     """Let the next reader be the one that refreshes: the value is as it was, and its end is near."""
     client, name = front.cache.client(), front.prefix + key
-    entry = decoded(client.get(name).encode())
+    cached = client.get(name)
+    assert isinstance(cached, str), f"{name} is not cached"
+    entry = decoded(cached.encode())
+    assert entry, f"{name} holds no entry"
     client.set(name, entry.fresh_until(time.time() - 0.001).encoded(), keepttl=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from celery.exceptions import CeleryError
@@ -23,6 +23,8 @@ from steps.vocabulary import rows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from celery.result import AsyncResult
+
     from fixtures.deployments import Private
     from fixtures.embedded_stack import EmbeddedBroker
     from fixtures.sent import Sent
@@ -33,7 +35,7 @@ USER, PASSWORD = "celery", "secret"
 def broker_with_user(private: Private, prefix: str, without: str = "") -> EmbeddedBroker:
     """Return a broker that workers and senders reach as that user only; it may lack one of its rights."""
     settings = {"KEY_PREFIX": prefix, "WORKER_CONCURRENCY": "1", "VISIBILITY_TIMEOUT": "1", **SWEEP}
-    broker: Any = private.broker(workers=0, **settings)
+    broker = cast("EmbeddedBroker", private.broker(None, workers=0, **settings))
     with broker.client() as admin:
         granted = [rule for rule in rules(prefix) if rule not in (without, f"+{without}")]
         admin.execute_command("ACL SETUSER", USER, "reset", "on", f">{PASSWORD}", *granted)
@@ -119,7 +121,8 @@ def missing(private: Private, prefix: str, right: str, work: str) -> str:
 
 def attempt(broker: EmbeddedBroker, work: str) -> Exception | None:
     """Do some work, with a worker where it needs one, and return how it fails."""
-    app, results = publisher(broker.url, 2.0), []
+    app = publisher(broker.url, 2.0)
+    results: list[AsyncResult] = []
     try:
         if work != "sending a task":
             broker.start_worker()

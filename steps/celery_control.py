@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def have_broker_with_state(private: Private, tmp_path: Path, place: str) -> Broker:
     """Have a worker that remembers what was revoked in a file, or only in memory."""
     state = {"STATE_DB": str(tmp_path / "state")} if place == "a file" else {}
-    return private.broker(workers=1, WORKER_POOL="solo", **state)
+    return private.broker(None, workers=1, WORKER_POOL="solo", **state)
 
 
 @when("it is revoked")

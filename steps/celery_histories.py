@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def have_remembering_broker(private: Private, tmp_path: Path) -> Broker:
     """Have a worker that does one task at a time and keeps what was revoked in a file."""
     settings = {"STATE_DB": str(tmp_path / "state"), "VISIBILITY_TIMEOUT": "1", "WORKER_POOL": "solo", **SWEEP}
-    return private.broker(workers=1, **settings)
+    return private.broker(None, workers=1, **settings)
 
 
 @then(

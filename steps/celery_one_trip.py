@@ -79,7 +79,8 @@ def check_moments(
     application: Application, sent: Sent, moments: int, number: int, measure: Callable[..., None]
 ) -> None:
     """Send tasks and count them again and again until all are done; a killed worker leaves what one moment shows."""
-    prefix, seen = application.prefix, []
+    prefix = application.prefix
+    seen: list[int] = []
     with application.broker.client() as client:
         count = client.register_script(COUNT)
         send_many(sent.app, "worker.stamp", [[]] * number)

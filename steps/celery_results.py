@@ -93,8 +93,14 @@ def check_weight(broker: Broker, sent: Sent, bound: Bound, measure: Callable[...
 def watch_commands(broker: Broker, request: pytest.FixtureRequest) -> Monitor:
     """Watch every command from now on (``MONITOR``)."""
     client = broker.client()
-    monitor = client.monitor().__enter__()
-    request.addfinalizer(lambda: (monitor.__exit__(), client.close()))
+    monitor: Monitor = client.monitor().__enter__()
+
+    def end() -> None:
+        """Watch no longer."""
+        monitor.__exit__()
+        client.close()
+
+    request.addfinalizer(end)
     return monitor
 
 

@@ -34,9 +34,11 @@ def have_bad_broker(private: Private, trouble: str) -> str:
     """Have the address of a broker that takes no tasks."""
     if trouble == "is down":
         return f"redis://127.0.0.1:{free_ports(1)[0]}/0"
-    config: dict[str, Any] = {"is full": {"maxmemory": 1}, "wants another password": {"requirepass": "other"}}.get(
-        trouble, {}
-    )
+    troubles: dict[str, dict[str, Any]] = {
+        "is full": {"maxmemory": 1},
+        "wants another password": {"requirepass": "other"},
+    }
+    config = troubles.get(trouble, {})
     if trouble == "is a replica":
         config["replicaof"] = private.server(BROKER).address.split(":")
     server = private.server({**BROKER, **config})

@@ -54,8 +54,13 @@ def start_own_worker(
     queue = f"practices-{secrets.token_hex(6)}"
     sent.app.conf.task_default_queue = queue
     workers = [broker.start_worker(TASK_QUEUE=queue, **settings)]
-    # Their tasks are done by then, and a warm shutdown would take 3 s.
-    request.addfinalizer(lambda: [worker.kill() for worker in workers])
+
+    def end() -> None:
+        """Kill them: their tasks are done by then, and a warm shutdown would take 3 s."""
+        for worker in workers:
+            worker.kill()
+
+    request.addfinalizer(end)
     return workers
 
 

@@ -140,6 +140,6 @@ def select_databases(cluster: Cluster) -> None:
 def _setting(client: Redis, name: str, default: str) -> str:
     """Return a setting of a server, `default` if it does not know it; Unsupported if it does not tell."""
     try:
-        return client.config_get(name).get(name, default)
+        return client.config_get(name).get(name) or default
     except ResponseError as error:
         raise Unsupported(f"needs to know the setting {name}: {error}") from None

@@ -60,8 +60,8 @@ def check_received(cluster: Cluster, published: Published, limit: Duration, data
         """Compare now: sharded messages went first, so where the classic ones are, they are."""
         seen: dict[str, set[Counts]] = {}
         for node in cluster.nodes:
-            gained = zip(_received(node), published.before[node.address], strict=True)
-            seen.setdefault(kinds[node.address], set()).add(tuple(now - before for now, before in gained))
+            now, before = _received(node), published.before[node.address]
+            seen.setdefault(kinds[node.address], set()).add((now[0] - before[0], now[1] - before[1]))
         for kind, counts in seen.items():
             assert len(counts) == 1, f"nodes of the kind {kind!r} differ: {counts}"
         lines = [(row[0], *next(iter(seen[row[0]]))) for row in datatable[1:]]

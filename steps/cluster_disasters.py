@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from parse import with_pattern
@@ -24,6 +25,8 @@ from steps.vocabulary import Duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from redis import Redis
 
     from fixtures.deployments import Cluster, Private
 
@@ -97,7 +100,11 @@ def kill_other_replica(cast: Cast, key_prefix: str, key: str) -> None:
 def find_spare(cast: Cast, limit: Duration, measure: Callable[..., None]) -> None:
     """Measure the time until a spare replica has come."""
     with cast.named["primary"].client() as client:
-        linked = lambda: client.info("replication").get("slave0", {}).get("state") == "online"  # noqa: E731 - short
+
+        def linked() -> bool:
+            """Tell whether the primary has a replica that is linked."""
+            return bool(client.info("replication").get("slave0", {}).get("state") == "online")
+
         eventually(lambda: not linked(), within=5.0)
         seconds = seconds_until(linked, give_up=3 * limit.seconds(), since=cast.since)
     measure("a spare replica has come", unit="s", bound=Bound.at_most(limit.seconds()), seen=round(seconds, 3))
@@ -116,7 +123,10 @@ def have_empty_replica(private: Private, cluster: Cluster, key_prefix: str, key:
     welcome(cluster, node)
     with clients_of(cluster.nodes) as clients:
         wanted = {"cluster_known_nodes": str(len(clients)), "cluster_slots_assigned": "16384", "cluster_state": "ok"}
+
+        def known(client: Redis) -> bool:
+            """Tell whether a node knows all others."""
+            return bool(wanted.items() <= client.execute_command("CLUSTER INFO").items())
+
         for client in clients:
-            eventually(
-                lambda client=client: wanted.items() <= client.execute_command("CLUSTER INFO").items(), within=10.0
-            )
+            eventually(partial(known, client), within=10.0)

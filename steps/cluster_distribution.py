@@ -89,7 +89,7 @@ def find_strays(cluster: Cluster, written: dict[str, str]) -> None:
         own = [held for held in slots if node.address in (held.primary, *held.replicas)]
         foreign = sorted({slot for key in written if not owner(slot := slot_of(key), own)})
         assert foreign, f"{node.address} has every slot: there is no other node"
-        seen = pipelined(node, "CLUSTER COUNTKEYSINSLOT", foreign)
+        seen = pipelined(node, "CLUSTER COUNTKEYSINSLOT", [str(slot) for slot in foreign])
         strays = {slot: count for slot, count in zip(foreign, seen, strict=True) if count != 0}
         assert not strays, f"{node.address} holds keys of slots that are not its own, by slot: {strays}"
 

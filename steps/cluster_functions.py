@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, when
@@ -38,7 +39,7 @@ def _load(cluster: Cluster, nodes: list[Node], name: str, request: pytest.Fixtur
         with node.client() as client:
             client.execute_command("FUNCTION LOAD", "REPLACE", CODE.format(name=name))
             client.wait(1, 5000)
-        request.addfinalizer(lambda node=node: _unload(node, name))
+        request.addfinalizer(partial(_unload, node, name))
 
 
 def _unload(node: Node, name: str) -> None:

@@ -56,11 +56,11 @@ def announce_host(cluster: Cluster, key_prefix: str, key: str, host: str, reques
 def _announce(node: Node, host: str, request: pytest.FixtureRequest) -> None:
     """Let a node name a host, until the scenario ends."""
     client = node.client()
-    before = client.config_get("cluster-announce-hostname")
-    if not before:
+    before = client.config_get("cluster-announce-hostname").get("cluster-announce-hostname")
+    if before is None:
         raise Unsupported("needs Redis 7.0 or Valkey: names of hosts")
     client.config_set("cluster-announce-hostname", host)
-    request.addfinalizer(lambda: _announce_again(client, *before.values()))
+    request.addfinalizer(lambda: _announce_again(client, before))
 
 
 def _announce_again(client: Redis, host: str) -> None:

@@ -62,5 +62,5 @@ def name_biggest(cluster: Cluster, key_prefix: str, key: str, bound: Bound, meas
             [(size, name), *_] = biggest_keys(clients, 2, f"{key_prefix}*")
         except ResponseError as error:
             raise Unsupported(f"needs MEMORY USAGE: {error}") from None
-    assert name == key_prefix + key, f"the biggest key is {name}, of {size} bytes"
+    assert name == key_prefix + key, f"the biggest key is {name!r}, of {size} bytes"
     measure("size of the biggest key", unit="bytes", bound=bound, seen=size)

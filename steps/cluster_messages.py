@@ -75,7 +75,9 @@ def hear_of_keys(cluster: Cluster, listeners: Listeners, written: dict[str, str]
     expected: dict[str, set[str]] = {address: set() for address in listeners}
     slots = ranges(cluster)
     for key in written:
-        expected[owner(slot_of(key), slots).primary].add(key)
+        held = owner(slot_of(key), slots)
+        assert held, f"no node owns the slot of {key}"
+        expected[held.primary].add(key)
 
     def compare() -> None:
         """Take in what has come, and compare."""

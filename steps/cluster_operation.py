@@ -55,7 +55,7 @@ def change_setting(  # noqa: PLR0913, PLR0917 - the words of the sentence
     """Reconfigure one node, until the scenario ends."""
     node = replicas_of(cluster, key_prefix + key)[0]
     client = node.client()
-    before = client.config_get(setting)[setting]
+    before = client.config_get(setting)[setting] or ""
     client.config_set(setting, value)
     request.addfinalizer(lambda: client.config_set(setting, before))
     return node

@@ -70,7 +70,9 @@ def walk_during_move(
     before = ranges(cluster)
     with cluster.client() as client:
         for key in every_key(client, f"{key_prefix}*", count=10):
-            if walk.moved is None and owner(slot_of(key), before).primary != before[0].primary:
+            held = owner(slot_of(key), before)
+            assert held, f"no node owns the slot of {key}"
+            if walk.moved is None and held.primary != before[0].primary:
                 walk.moved = move_slot_of_last(cluster, written, request)
             walk.met[key] += 1
     return walk
@@ -81,7 +83,7 @@ def move_slot_of_last(cluster: Cluster, written: dict[str, str], request: pytest
     nodes = [node.client() for node in primaries(cluster)]
     slots = ranges(cluster)
     last = primaries(cluster)[-1].address
-    slot = next(slot for slot in map(slot_of, written) if owner(slot, slots).primary == last)
+    slot = next(slot for slot in map(slot_of, written) if (held := owner(slot, slots)) and held.primary == last)
     move_slots([slot], nodes[-1], nodes[0], nodes)
     request.addfinalizer(lambda: move_slots([slot], nodes[0], nodes[-1], nodes))
     return slot

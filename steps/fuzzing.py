@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from steps.vocabulary import Duration
 
 PASSWORD = "s3cr3t"  # noqa: S105 - of nobody
-QUIET = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
+QUIET: dict[str, Any] = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
 
-_WORDS = st.text(st.characters(blacklist_categories=("Cs",)), max_size=12)
+_WORDS = st.text(st.characters(blacklist_categories=["Cs"]), max_size=12)
 _HOSTS = st.sampled_from(
     ("127.0.0.1", "localhost", "[::1]", "", "[::1", "a..b", "x" * 70, "ü.invalid", "%00", "a b", "*")
 )

@@ -117,7 +117,14 @@ def _record(file: str, number: int) -> dict[str, Any]:
     """Return what a scenario of such a feature has shown."""
     line = 2 + number * 5
     measured = {"name": "a read", "unit": "s", "bound": "<= 2.5", "seen": 0.1 + number / 100}
-    ended = {"status": "passed", "reason": None, "seconds": 0.1, "row": {}, "tags": ["pure_cache"], "rule": None}
+    ended: dict[str, Any] = {
+        "status": "passed",
+        "reason": None,
+        "seconds": 0.1,
+        "row": {},
+        "tags": ["pure_cache"],
+        "rule": None,
+    }
     steps = [{"line": line + step, "seconds": 0.1} for step in range(1, 5)]
     shown = {"steps": steps, "measurements": [measured] * 2, "charts": [], "evidence": []}
     return {"id": f"{file}::number {number}", "practice": "pure_cache", "line": line, **ended, **shown}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from steps.vocabulary import Duration
 
 Table = Sequence[Sequence[str]]
+Way = Callable[[Sequence[str]], object]
+"""Works on keys."""
 
 
 def packed_pipelines(server: Redis, keys: Sequence[str]) -> list[Any]:
@@ -53,7 +55,7 @@ WAYS: dict[str, Callable[[Any, Sequence[str]], object]] = {
 }
 """The ways that features name; naive and tuned ones stand side by side in src/tuning/."""
 
-PREPARED = {
+PREPARED: dict[str, Callable[[Redis], AbstractContextManager[Way]]] = {
     "asyncio, 1 task": partial(tasks_of, tasks=1),
     "asyncio, 20 tasks": tasks_of,
     "asyncio, 50 tasks": partial(tasks_of, tasks=50),
@@ -148,7 +150,7 @@ def check_ratios(site: Site, datatable: Table, measure: Callable[..., None]) -> 
             hold(measure, row, naive, tuned)
 
 
-def prepared(name: str, site: Site, stack: ExitStack) -> Callable[[Sequence[str]], object]:
+def prepared(name: str, site: Site, stack: ExitStack) -> Way:
     """Return a way as a function of keys; what it holds open is closed with `stack`."""
     if name in PREPARED:
         return stack.enter_context(PREPARED[name](site.client))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import given, parsers, then, when
+from redis import RedisCluster
 
 from steps._ratios import hold
-from steps.tuning import Site
 from steps.vocabulary import TYPES, bound, rows
 from tuning import connecting, sharing
 from tuning.bulk import bulk, write_bulk
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 Table = Sequence[Sequence[str]]
 
-WAYS: dict[str, Callable[[Any, Sequence[str]], object]] = {
+WAYS: dict[str, Callable[[RedisCluster, Sequence[str]], list[Any]]] = {
     "GET key after key": sharing.read_each,
     "GET, a new client each time": connecting.cluster_each_time,
     "the client's pipeline": sharing.read_by_pipeline,
@@ -35,6 +36,14 @@ WAYS: dict[str, Callable[[Any, Sequence[str]], object]] = {
     "GET of a hot key's copies": sharing.read_hot_copies,
 }
 """The ways that features name; they stand side by side in src/tuning/sharing.py."""
+
+
+@dataclass
+class Site:
+    """Where ways are tried: a client of the cluster, and the keys to work on."""
+
+    client: RedisCluster
+    keys: list[str]
 
 
 @given("a cluster of its own with a replica for each of its 3 primaries", target_fixture="cluster")
