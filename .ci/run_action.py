@@ -47,7 +47,7 @@ def main(workspace: str, *inputs: str) -> int:
         known |= {f"inputs.{name}": given.get(name, said["default"]) for name, said in action["inputs"].items()}
         output = Path(folder, "output")
         output.touch()
-        codes = []
+        codes: list[int] = []
         for step in action["runs"]["steps"]:
             if not any(codes) or step.get("if") == "always()":
                 codes.append(run_step(step, known, Path(workspace), output))

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import statistics
 import sys
+from collections.abc import Callable
 from functools import partial
 
 from side_by_side import rounds_of, show, summary  # isort: skip - makes src importable
@@ -36,11 +37,16 @@ def stampedes(found: dict[str, Way], readers: int, delay: float, rounds: int) ->
         print(f"  {name:16} {took * 1000:7.0f} ms   at most {calls} calls of the origin")
 
 
+def microseconds(once: Callable[[], float]) -> float:
+    """Return what `once` returns, seconds, in microseconds."""
+    return once() * 1e6
+
+
 def measure(kind: str, found: dict[str, Way], options: argparse.Namespace) -> None:
     """Measure one kind of ways, and print."""
     for title, number in (("hits", 25), ("misses", 10)):
         timed = {name: partial(getattr(way, title), number) for name, way in found.items()}
-        seen = rounds_of({name: lambda once=once: once() * 1e6 for name, once in timed.items()}, options.rounds)
+        seen = rounds_of({name: partial(microseconds, once) for name, once in timed.items()}, options.rounds)
         rows = summary(seen, BASELINE)
         show(f"{kind}, {title}", rows, "us", as_json=options.json)
         if title == "hits" and not options.json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,8 @@ async def cashews(server: Server, counter: Counter, *, lock: bool = True) -> Rea
         """Compute."""
         return await counter.compute_async(delay)
 
-    return read
+    decorated: Read = read
+    return decorated
 
 
 async def aiocache(server: Server, counter: Counter) -> Read:
@@ -106,17 +108,27 @@ async def aiocache(server: Server, counter: Counter) -> Read:
         """Compute."""
         return await counter.compute_async(delay)
 
-    return read
+    decorated: Read = read
+    return decorated
 
 
 def ways(server: Server, runner: asyncio.Runner) -> dict[str, dict[str, Way]]:
     """Return every way, those for threads and those for asyncio, each after its bare GET."""
-    threads = {"bare GET": bare, "cache_aside": ours, "dogpile.cache": dogpile}
-    tasks = {"bare GET": bare_async, "cache_aside": ours_async, "cashews": cashews, "aiocache": aiocache}
-    tasks["cashews, no lock"] = partial(cashews, lock=False)
+    threads: dict[str, Callable[[Server, Counter], Read]] = {
+        "bare GET": bare,
+        "cache_aside": ours,
+        "dogpile.cache": dogpile,
+    }
+    tasks: dict[str, Callable[[Server, Counter], Coroutine[Any, Any, Read]]] = {
+        "bare GET": bare_async,
+        "cache_aside": ours_async,
+        "cashews": cashews,
+        "aiocache": aiocache,
+        "cashews, no lock": partial(cashews, lock=False),
+    }
     found: dict[str, dict[str, Way]] = {"threads": {}, "asyncio": {}}
     for name, make in threads.items():
-        found["threads"][name] = ThreadWay(lambda counter, make=make: make(server, counter))
-    for name, make in tasks.items():
-        found["asyncio"][name] = TaskWay(runner, lambda counter, make=make: make(server, counter))
+        found["threads"][name] = ThreadWay(partial(make, server))
+    for name, start in tasks.items():
+        found["asyncio"][name] = TaskWay(runner, partial(start, server))
     return found

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from celery_contender import Contender
-from contenders.effect import MARKS, TAIL
+from effect import MARKS, TAIL
 from processor_time import processor_seconds
 from redis import Redis
 
@@ -84,7 +84,7 @@ def measured(contender: Contender, tasks: int, folders: Sequence[Path]) -> Measu
 
 def _publish(contender: Contender, tasks: int, programs: Path, environment: dict[str, str]) -> tuple[float, float]:
     """Publish in a process of its own; return when it began (seconds since 1970) and how many seconds it took."""
-    command = [str(programs / "python"), "publish.py", contender.module, str(tasks)]
+    command = [str(programs / "python"), "publish_tasks.py", contender.module, str(tasks)]
     done = subprocess.run(command, cwd=FOLDER, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LeftOutError(f"it cannot publish: {done.stderr.strip().splitlines()[-1]}")

@@ -23,7 +23,8 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import median, quantiles
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "src")]
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE / "contenders"), str(HERE.parent / "src")]
 
 from celery_contender import CONTENDERS  # noqa: E402 - needs the path above
 from celery_measure import LeftOutError, Measured, measured  # noqa: E402 - the same
@@ -75,9 +76,9 @@ def rows(seen: dict[str, list[Measured]]) -> dict[str, list[dict[str, object]]]:
         for field in ("publish", "drain", "end_to_end"):
             rates, ratios = _rates(seen, name, field)
             low, _, high = quantiles(rates, n=4, method="inclusive") if len(rates) > 1 else [rates[0]] * 3
+            spread = (high - low) / median(rates)
             found.append(
-                {"way": name, "phase": field, "median": median(rates), "ratio": median(ratios)}
-                | {"spread": (high - low) / median(rates)}
+                {"way": name, "phase": field, "median": median(rates), "ratio": median(ratios), "spread": spread}
             )
     return {"rows": found}
 

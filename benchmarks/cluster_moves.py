@@ -17,7 +17,7 @@ from side_by_side import rounds_of, show, summary  # isort: skip - makes src imp
 from cluster_admin import wait_until_ready
 from cluster_members import itself
 from cluster_scaling import add_node, drain_node
-from embedded import start_server
+from embedded import Config, start_server
 from embedded_cluster import start_cluster
 from processes import ProcessGroup
 from server_binary import engine_of, server_binary
@@ -42,7 +42,7 @@ class Grown:
                 pipe.set(f"key:{number}", "x" * 100)
             pipe.execute()
         self.nodes = [stack.enter_context(node.client()) for node in cluster.nodes]
-        config = {"cluster-enabled": "yes", "cluster-node-timeout": 500, "save": ""}
+        config: Config = {"cluster-enabled": "yes", "cluster-node-timeout": 500, "save": ""}
         server = start_server(group, config, binary=binary)
         self.new = stack.enter_context(server.client())
         self.address, self.new_address = cluster.nodes[0].address, server.address

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -18,7 +19,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.process_tree import cpu_seconds
+sys.path.append(str(Path(__file__).parent))
+
+from process_tree import cpu_seconds
 
 BEGUN = time.time()
 

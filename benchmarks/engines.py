@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from whole_run import PROJECT, progress, run_once  # isort: skip - makes src importable
@@ -27,7 +28,7 @@ EXAMPLES = """\
 PRACTICES = ("pure_cache", "redis_cluster", "celery_worker", "tuning")
 
 
-def choice(known: tuple[str, ...]) -> object:
+def choice(known: tuple[str, ...]) -> Callable[[str], list[str]]:
     """Return what reads a list of some of the `known` names."""
 
     def chosen(text: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Publish a number of tasks with a contender, and print when that began and how many seconds it took.
 
-python publish.py celery_defaults 2000
+python publish_tasks.py celery_defaults 2000
 """
 
 from __future__ import annotations
