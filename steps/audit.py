@@ -12,7 +12,7 @@ from audit import Refused, facts, may_run, settings, user_of
 from engine import engine_name, version_of
 from fixtures.audit_bounds import FILE, AuditBounds
 from fixtures.errors import Unsupported
-from fixtures.keys import LACKS
+from fixtures.keys import LACKS, Lacks
 from fixtures.measurements import Bound
 from steps.vocabulary import TYPES, rows
 from steps.vocabulary import bound as read_bound
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import pytest
 
     from fixtures.deployments import Node, Stack
-    from fixtures.rights import Lacks
 
 
 @dataclass

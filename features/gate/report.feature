@@ -7,7 +7,7 @@ Feature: A run ends with numbers
       """
       import time
       import pytest
-      from fixtures.deployments import StackError
+      from fixtures.errors import StackError
       from fixtures.measurements import Bound
 
       pytest_plugins = ["fixtures.measurements", "fixtures.charts", "fixtures.report"]

@@ -6,7 +6,7 @@ Feature: A run ends with a verdict
     Given these sentences
       """
       import os, pytest, signal, time
-      from fixtures.deployments import StackError
+      from fixtures.errors import StackError
 
       pytest_plugins = ["fixtures.report"]
 
