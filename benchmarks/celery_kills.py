@@ -24,7 +24,8 @@ from embedded import BROKER, Server, start_server
 from embedded_worker import WorkerProcess, start_worker
 from outbox import Outbox
 from processes import ProcessGroup
-from send_task import sender
+from publish import sender
+from worker import settings
 
 EXAMPLES = """\
   python benchmarks/celery_kills.py
@@ -66,7 +67,7 @@ class Load:
         self.broker: Server = start_server(group, BROKER)
         self.client = self.broker.client()
         self.outbox = Outbox(self.client, "outbox", deadline=1.0)
-        self.app = sender(self.broker.url)
+        self.app = sender(settings(self.broker.url))
         # Delivered again after a second, and looked for twice a second: kills shall not leave all of it to the end.
         often = {"VISIBILITY_TIMEOUT": "1", "RESTORE_INTERVAL": "0.5", "RESTORE_LOCK": "1"}
         self._settings = {"WORKER_POOL": "solo", "BROKER_TRANSPORT": transport, **often}

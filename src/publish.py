@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from celery import Celery
@@ -18,20 +18,46 @@ from kombu.exceptions import EncodeError, OperationalError
 from redis.exceptions import RedisError
 
 from command_line import Failure, Parser, run
-from connection import TIMEOUT, explained, shown
+from connection import TIMEOUT, explained, is_cluster_node, one_line_errors, redis_client, shown
 from deployment import deployment
-from send_task import sender
 
 EXAMPLES = """\
   python src/publish.py worker.add 4 8
   python src/publish.py worker.fail '"no such order"'"""
 
 
-def publisher(broker_url: str, timeout: float = TIMEOUT) -> Celery:
-    """Return a Celery app that sends and gives up on a broker that does not answer after `timeout` seconds."""
+def sender(settings: Mapping[str, Any]) -> Celery:
+    """Return a Celery app that only sends: tasks go by name, so a sender needs no worker code.
+
+    `settings` are those of the worker, such as ``worker.settings(broker_url, timeout)``.
+    """
+    app = Celery("sender", set_as_current=False)
+    app.conf.update(settings)
+    return app
+
+
+def check_broker(url: str, timeout: float = TIMEOUT) -> None:
+    """Return if the server at `url` can carry tasks: it answers, and is no cluster node.
+
+    Celery itself retries for a long time before it says that a broker is down, so a command asks first.
+
+    Raises:
+        Failure: it does not answer, refuses the user, or is a cluster node.
+    """
+    with one_line_errors(url, timeout), redis_client(url, timeout) as broker:
+        broker.ping()
+        if is_cluster_node(broker):
+            raise Failure(f"{shown(url)} is a cluster node, and Celery does not run on a Redis Cluster: use one server")
+
+
+def publisher(settings: Callable[[str, float], Mapping[str, Any]], broker_url: str, timeout: float = TIMEOUT) -> Celery:
+    """Return a Celery app that sends and gives up on a broker that does not answer after `timeout` seconds.
+
+    `settings` makes the settings of the worker for a broker's URL and a time-out, as ``worker.settings`` does.
+    """
     # Celery subscribes to the result first, and tries that twice whatever it is told.
     once = timeout / 2
-    app = sender(broker_url, once)
+    app = sender(settings(broker_url, once))
     app.conf.broker_transport_options["max_retries"] = 0
     app.conf.result_backend_transport_options["retry_policy"] = {"timeout": once, "max_retries": 0}
     return app
@@ -77,8 +103,10 @@ def main() -> None:
     parser.add_argument("arguments", type=argument, nargs="*", metavar="JSON", help="its arguments")
     parser.add_timeout()
     options = parser.parse_args()
+    from worker import settings  # noqa: PLC0415 - the command alone sends with the settings of the worker beside it
+
     with deployment("broker") as url:
-        print(publish(publisher(url, options.timeout), options.task, options.arguments))
+        print(publish(publisher(settings, url, options.timeout), options.task, options.arguments))
 
 
 if __name__ == "__main__":

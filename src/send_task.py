@@ -14,8 +14,9 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from command_line import Failure, Parser, run
-from connection import TIMEOUT, explained, is_cluster_node, one_line_errors, redis_client, shown
+from connection import TIMEOUT, explained, shown
 from deployment import deployment
+from publish import check_broker, sender
 from result_wait import value_of
 from worker import settings
 
@@ -23,30 +24,6 @@ EXAMPLES = """\
   python src/send_task.py
   python src/send_task.py 20 22 --timeout 10
   BROKER_URL=redis://broker.example:6379/0 python src/send_task.py"""
-
-
-def sender(broker_url: str, timeout: float = TIMEOUT) -> Celery:
-    """Return a Celery app that only sends: tasks go by name, so a sender needs no worker code.
-
-    `timeout` in seconds bounds every answer of the broker.
-    """
-    app = Celery("sender", set_as_current=False)
-    app.conf.update(settings(broker_url, timeout))
-    return app
-
-
-def check_broker(url: str, timeout: float = TIMEOUT) -> None:
-    """Return if the server at `url` can carry tasks: it answers, and is no cluster node.
-
-    Celery itself retries for a long time before it says that a broker is down, so a command asks first.
-
-    Raises:
-        Failure: it does not answer, refuses the user, or is a cluster node.
-    """
-    with one_line_errors(url, timeout), redis_client(url, timeout) as broker:
-        broker.ping()
-        if is_cluster_node(broker):
-            raise Failure(f"{shown(url)} is a cluster node, and Celery does not run on a Redis Cluster: use one server")
 
 
 def call(app: Celery, task: str, *arguments: object, timeout: float = TIMEOUT) -> object:
@@ -92,7 +69,9 @@ def main() -> None:
     with deployment("broker") as url:
         check_broker(url, options.timeout)
         try:
-            result = call(sender(url, options.timeout), "worker.add", options.x, options.y, timeout=options.timeout)
+            result = call(
+                sender(settings(url, options.timeout)), "worker.add", options.x, options.y, timeout=options.timeout
+            )
         except NoAnswer:
             raise Failure(
                 f"no worker of {shown(url)} answered within {options.timeout:g} s: start one in src/ with"

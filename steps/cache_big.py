@@ -8,7 +8,6 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from pytest_bdd import parsers, then, when
 
 from fixtures.measurements import Bound
@@ -16,7 +15,7 @@ from fixtures.waiting import eventually, seconds_until
 from steps.vocabulary import TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from embedded import Server
 
@@ -99,15 +98,8 @@ def check_at_once(server: Server, members: int, command: str) -> None:
     assert left < SLACK, f"{left} bytes are still in use right after {command}"
 
 
-@pytest.fixture
-def background() -> Iterator[ExitStack]:
-    """Give a stack of what goes on beside the steps until the scenario ends."""
-    with ExitStack() as stack:
-        yield stack
-
-
 @when(parsers.parse("{readers:d} readers read a value of {megabytes:d} MB all the time"))
-def read_big(server: Server, readers: int, megabytes: int, background: ExitStack) -> None:
+def read_big(server: Server, readers: int, megabytes: int, ending: ExitStack) -> None:
     """Read a big value in threads until the scenario ends."""
     ended, reading = threading.Event(), threading.Semaphore(0)
 
@@ -124,9 +116,9 @@ def read_big(server: Server, readers: int, megabytes: int, background: ExitStack
         client.set("small", "x")
     threads = [threading.Thread(target=read) for _ in range(readers)]
     for thread in threads:
-        background.callback(thread.join)
+        ending.callback(thread.join)
         thread.start()
-    background.callback(ended.set)
+    ending.callback(ended.set)
     for _ in threads:
         assert reading.acquire(timeout=10), "a reader of the big value got no answer"
 

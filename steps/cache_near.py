@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from pytest_bdd import given, parsers, when
 from redis.exceptions import RedisError
 
@@ -16,8 +15,6 @@ from near_cache import NearCache
 from steps.vocabulary import TYPES, Duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from embedded import Server
     from fixtures.deployments import Cache, Private
 
@@ -32,13 +29,6 @@ class Near:
     cache: NearCache
     other: Any
     prefix: str
-
-
-@pytest.fixture
-def ending() -> Iterator[ExitStack]:
-    """Give a stack of what ends with the scenario."""
-    with ExitStack() as stack:
-        yield stack
 
 
 def _near(client: Any, other: Any, prefix: str, ending: ExitStack, limit: int = 50) -> Near:

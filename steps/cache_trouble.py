@@ -7,23 +7,13 @@ import threading
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-import pytest
 from pytest_bdd import when
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from steps.cache_aside import Front
-
-
-@pytest.fixture
-def blocked() -> Iterator[ExitStack]:
-    """Give a stack for sockets that stand in a server's place."""
-    with ExitStack() as sockets:
-        yield sockets
 
 
 @when("the cache's server is dead")
@@ -39,25 +29,25 @@ def hang(front: Front) -> None:
 
 
 @when("the cache's server accepts no connection")
-def block(front: Front, blocked: ExitStack) -> None:
+def block(front: Front, ending: ExitStack) -> None:
     """Listen in the server's place with a queue that is full: a connection is neither made nor refused."""
     front.cache.node.kill()
     host, port = front.cache.node.address.split(":")
-    listener = blocked.enter_context(socket.socket())
+    listener = ending.enter_context(socket.socket())
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((host, int(port)))
     listener.listen(0)
     for _ in range(3):
-        waiting = blocked.enter_context(socket.socket())
+        waiting = ending.enter_context(socket.socket())
         waiting.settimeout(0)
         waiting.connect_ex((host, int(port)))
 
 
 @when("the cache's server answers after 2 seconds")
-def slow_down(front: Front, blocked: ExitStack) -> None:
+def slow_down(front: Front, ending: ExitStack) -> None:
     """Hold up all its clients again and again, and let it serve those who wait in between (``CLIENT PAUSE``)."""
     over = threading.Event()
-    blocked.callback(over.set)
+    ending.callback(over.set)
     # Without retries: they would hold up the server that is started in the end.
     client = front.cache.node.client(retry=Retry(NoBackoff(), 0))
 
@@ -80,7 +70,7 @@ def fill(front: Front) -> None:
 
 
 @when("the cache's server is well again")
-def heal(front: Front, blocked: ExitStack) -> None:
+def heal(front: Front, ending: ExitStack) -> None:
     """Undo whatever was done to it."""
-    blocked.close()
+    ending.close()
     front.cache.node.restart()

@@ -19,6 +19,7 @@ from publish import publisher
 from server_binary import EmbeddedError
 from steps.celery_application import SWEEP
 from steps.vocabulary import rows
+from worker import settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +122,7 @@ def missing(private: Private, prefix: str, right: str, work: str) -> str:
 
 def attempt(broker: EmbeddedBroker, work: str) -> Exception | None:
     """Do some work, with a worker where it needs one, and return how it fails."""
-    app = publisher(broker.url, 2.0)
+    app = publisher(settings, broker.url, 2.0)
     results: list[AsyncResult] = []
     try:
         if work != "sending a task":

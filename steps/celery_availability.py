@@ -14,10 +14,11 @@ from command_line import Failure
 from embedded import BROKER
 from embedded_sentinel import NAME, sentinel_url
 from fixtures.waiting import seconds_until
-from send_task import check_broker, sender
+from publish import check_broker, sender
 from server_binary import EmbeddedError
 from steps.celery_tasks import send
 from steps.vocabulary import TYPES, rows
+from worker import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -96,7 +97,7 @@ def check_worker_ends(private: Private, cluster: Cluster, datatable: Sequence[Se
 @then(parsers.cfparse("a sender that is pointed at it fails {bound:Bound}", extra_types=TYPES))
 def check_sender_fails(cluster: Cluster, bound: Bound, measure: Callable[..., None]) -> None:
     """Require that Celery's own sender fails in time."""
-    app = sender(cluster.url, timeout=2.0)
+    app = sender(settings(cluster.url, 2.0))
     begun = time.monotonic()
     with pytest.raises(OperationalError):
         app.send_task("worker.add", [4, 8])

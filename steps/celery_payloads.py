@@ -12,6 +12,7 @@ from publish import publish, publisher
 from result_wait import value_of
 from steps.celery_tasks import send
 from steps.vocabulary import TYPES
+from worker import settings as worker_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
 def check_round_trip(sent: Sent, number: int, measure: Callable[..., None]) -> None:
     """Let Hypothesis look for a value that is another one after it went to a task and came back as its result."""
     from hypothesis import given as for_all  # noqa: PLC0415 - see above
-    from hypothesis import settings  # noqa: PLC0415 - see above
+    from hypothesis import settings as examples  # noqa: PLC0415 - see above
 
     from fixtures.json_values import JSON, spelled  # noqa: PLC0415 - see above
 
     longest = 0
 
-    @settings(max_examples=number, deadline=None, database=None)
+    @examples(max_examples=number, deadline=None, database=None)
     @for_all(JSON)
     def round_trip(value: object) -> None:
         """Send one value and compare what comes back."""
@@ -54,14 +55,14 @@ def check_round_trip(sent: Sent, number: int, measure: Callable[..., None]) -> N
 def check_unserialisable(private: Private, number: int) -> None:
     """Let Hypothesis look for a value unknown to JSON that is sent, or refused with an error that does not say why."""
     from hypothesis import given as for_all  # noqa: PLC0415 - see above
-    from hypothesis import settings  # noqa: PLC0415 - see above
+    from hypothesis import settings as examples  # noqa: PLC0415 - see above
 
     from fixtures.json_values import NOT_JSON  # noqa: PLC0415 - see above
 
     server = private.server(BROKER)
-    app = publisher(server.url)
+    app = publisher(worker_settings, server.url)
 
-    @settings(max_examples=number, deadline=None, database=None)
+    @examples(max_examples=number, deadline=None, database=None)
     @for_all(NOT_JSON)
     def refuse(value: object) -> None:
         """Publish one value."""

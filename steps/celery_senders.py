@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,10 +11,12 @@ from pytest_bdd import given, parsers, then
 
 from command_line import Failure
 from embedded import BROKER
+from fixtures import PROJECT
 from fixtures.forks import ForkingGroup
 from publish import publish, publisher
 from server_binary import free_ports
 from steps.vocabulary import TYPES
+from worker import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 TIMEOUT = 2.0
 """Seconds that senders are given here."""
 
-SOURCES = Path(__file__).parent.parent / "src"
+SOURCES = PROJECT / "src"
 
 
 @given(parsers.cfparse("a broker that {trouble}"), target_fixture="broker_url")
@@ -52,7 +53,7 @@ def check_publish(broker_url: str, words: str, bound: Bound, measure: Callable[.
     """Require one line that says why, in time."""
     begun = time.monotonic()
     with pytest.raises(Failure) as caught:
-        publish(publisher(broker_url, TIMEOUT), "worker.add", [4, 8])
+        publish(publisher(settings, broker_url, TIMEOUT), "worker.add", [4, 8])
     measure("publish fails after", unit="s", bound=bound, seen=round(time.monotonic() - begun, 3))
     check_line(str(caught.value), words)
 

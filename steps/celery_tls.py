@@ -11,8 +11,9 @@ from pytest_bdd import given, parsers, then, when
 
 from command_line import Failure
 from fixtures.tls_proxy import TlsProxy
-from send_task import check_broker, sender
+from publish import check_broker, sender
 from steps.vocabulary import TYPES
+from worker import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,7 +82,7 @@ def connect(proxy: TlsProxy, address: str, scheme: str, options: str) -> tuple[s
 def _send(url: str) -> None:
     """Ask the broker, then send a task."""
     check_broker(url, timeout=4.0)
-    sender(url, timeout=4.0).send_task("worker.add", [4, 8])
+    sender(settings(url, 4.0)).send_task("worker.add", [4, 8])
 
 
 @then(parsers.cfparse('it is told "{reason}" {bound:Bound}', extra_types=TYPES))

@@ -29,9 +29,10 @@ def sent(broker: Broker) -> Iterator[Sent]:
     # Celery takes 0.2 s to import: not in processes that send nothing.
     from kombu import pools  # noqa: PLC0415
 
-    from send_task import sender  # noqa: PLC0415
+    from publish import sender  # noqa: PLC0415
+    from worker import settings  # noqa: PLC0415
 
-    app = sender(broker.url)
+    app = sender(settings(broker.url))
     app.conf.task_default_queue = broker.queue
     tasks = Sent(app)
     yield tasks

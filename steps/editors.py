@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pytest_bdd import parsers, then
 
+from fixtures import PROJECT
 from fixtures.bdd_definitions import definitions_seen
 from fixtures.editor_settings import settings
-from fixtures.sample_tree import PROJECT
 
 FOUND = ("given", "when", "then", "step")
 

@@ -17,8 +17,9 @@ from pytest_bdd import parsers, then
 
 from command_line import Failure, UsageError
 from connection import checked_url
+from fixtures import PROJECT
 from fixtures.external_stack import ExternalStack
-from fixtures.judged import PROJECT, gate_environment
+from fixtures.judged import gate_environment
 from fixtures.options import ROLES, STACKS, checked
 from steps.vocabulary import TYPES
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import given, parsers, then, when
 
+from fixtures import PROJECT
 from fixtures.gherkin_files import read
 from fixtures.page_reader import PageReader
-from fixtures.sample_tree import PROJECT
 from fixtures.secrecy import Secrets
 from steps.vocabulary import TYPES, assert_table, rows
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then, when
 
+from fixtures import PROJECT
 from steps.vocabulary import rows
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fixtures.sample_tree import SampleTree
 
 Table = list[list[str]]
-CONTRAST = Path(__file__).parents[1] / "fixtures" / "page" / "contrast.js"
+CONTRAST = PROJECT / "fixtures" / "page" / "contrast.js"
 
 
 @when(parsers.parse('"{name}" is opened in a browser'), target_fixture="opened")

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from typing import TYPE_CHECKING
 
-import pytest
 from pytest_bdd import given, parsers, then, when
 
 from cache_example import recall, remember
-from fixtures.housekeeping import prefix_of_run
 from steps.vocabulary import TYPES
 
 if TYPE_CHECKING:
     from fixtures.deployments import Cache
     from steps.vocabulary import Duration
-
-
-@pytest.fixture
-def key_prefix() -> str:
-    """Give a prefix that keeps this scenario's keys apart from all others."""
-    return f"{prefix_of_run()}{secrets.token_hex(6)}:"
 
 
 @given(parsers.cfparse('"{key}" is cached as "{value}" for {ttl:Duration}', extra_types=TYPES))

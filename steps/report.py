@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 from pytest_bdd import given, parsers, then
 
-from fixtures.sample_tree import PROJECT
+from fixtures import PROJECT
 from steps.vocabulary import assert_table, rows
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, parsers, then, when
 
 from connection import cluster_client, redis_client
+from fixtures import PROJECT
 from fixtures.command_record import CommandRecord
 from fixtures.commands import TIMEOUT
-from fixtures.judged import PROJECT, Judged, gate_command, gate_environment
+from fixtures.judged import Judged, gate_command, gate_environment
 from fixtures.measurements import Bound
 from fixtures.shared_deployment import OTHERS, OURS, Shared, contents, without_ttl
 from fixtures.waiting import eventually
