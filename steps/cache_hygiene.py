@@ -77,7 +77,7 @@ def _changed(bounds: AuditBounds, name: str, default: int) -> int:
 
 
 @given(parsers.parse("{number:d} proper keys and these ones"))
-def write_keys(server: Server, number: int, datatable: Sequence[Sequence[str]]) -> None:
+def write_proper_keys(server: Server, number: int, datatable: Sequence[Sequence[str]]) -> None:
     """Write keys that keep to everything, and those of the table."""
     with server.client() as client, client.pipeline(transaction=False) as pipeline:
         for index in range(number):

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 
 @when(parsers.cfparse("{number:Count} more workers of its queue start", extra_types=TYPES))
-def start_more(broker: Broker, sent: Sent, workers: list[Worker], number: int, request: pytest.FixtureRequest) -> None:
+def start_more_of_queue(
+    broker: Broker, sent: Sent, workers: list[Worker], number: int, request: pytest.FixtureRequest
+) -> None:
     """Start workers beside the one that has a queue of its own."""
     for _ in range(number):
         worker = broker.start_worker(TASK_QUEUE=sent.app.conf.task_default_queue, WORKER_POOL="solo")

@@ -12,8 +12,9 @@ import trustme
 from celery.result import AsyncResult
 from pytest_bdd import given, parsers, when
 
-import message_signing
+from fixtures import PROJECT
 from fixtures.forks import ForkingGroup
+from message_signing import CERTIFICATE, KEY
 from steps.celery_tasks import TASK_TYPES
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ def signing_folder(tmp_path: Path) -> Path:
     """Give a folder with a key and its certificate, as `sign_messages` reads it."""
     # Celery signs with RSA keys only.
     identity = trustme.CA().issue_cert("sender.example", key_type=trustme.KeyType.RSA)
-    identity.private_key_pem.write_to_path(tmp_path / message_signing.KEY)
-    identity.cert_chain_pems[0].write_to_path(tmp_path / message_signing.CERTIFICATE)
+    identity.private_key_pem.write_to_path(tmp_path / KEY)
+    identity.cert_chain_pems[0].write_to_path(tmp_path / CERTIFICATE)
     return tmp_path
 
 
@@ -44,7 +45,7 @@ def send_signed(broker: Broker, sent: Sent, signing_folder: Path, task: str, giv
     call = ("call", f"worker.{task}", "--args", json.dumps(given), "--serializer", "auth")
     settings = {"BROKER_URL": broker.url, "SIGNING_FOLDER": str(signing_folder)}
     with ForkingGroup() as group:
-        log, source = group.folder / "said", Path(message_signing.__file__).parent
+        log, source = group.folder / "said", PROJECT / "src"
         arguments = ["-A", "worker", *call]
         code = group.start_python("celery", arguments, log, cwd=source, env={**os.environ, **settings}).wait(30.0)
         said = log.read_text()

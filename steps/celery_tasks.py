@@ -84,7 +84,7 @@ def send_with_options(sent: Sent, task: str, given: list[Any], datatable: Sequen
 
 
 @when(parsers.cfparse('{number:Count} tasks "{task}" are sent with {given:Arguments}', extra_types=TASK_TYPES))
-def send_many(sent: Sent, number: int, task: str, given: list[Any]) -> None:
+def send_several(sent: Sent, number: int, task: str, given: list[Any]) -> None:
     """Send the same task several times."""
     for _ in range(number):
         send(sent, task, given)

@@ -13,8 +13,7 @@ from redis import RedisCluster
 
 from steps._ratios import hold
 from steps.vocabulary import TYPES, bound, rows
-from tuning import connecting, sharing
-from tuning.bulk import bulk, write_bulk
+from tuning import bulk, connecting, sharing
 from tuning.counters import reads_by_node
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def fill_cluster(cluster: Cluster, key_prefix: str, number: int, size: int) -> S
     """Write values that are gone after ten minutes, and wait until the replicas have them."""
     client = cluster.client()
     keys = [f"{key_prefix}{index}" for index in range(number)]
-    answers = write_bulk(client, [(key, "1" * size) for key in keys], ttl=600)
+    answers = bulk.write_bulk(client, [(key, "1" * size) for key in keys], ttl=600)
     assert all(answer in {b"OK", "OK", True} for answer in answers), f"not written: {answers[:3]}"
     return Site(client, keys)
 
@@ -118,7 +117,7 @@ def run_bulk(cluster: Cluster, key_prefix: str, keys: int) -> list[object]:
         if number == keys // 2:
             commands.append(("INCR", key))
     with cluster.client() as client:
-        return [answer == "OK" or answer for answer in bulk(client, commands, batch=100)]
+        return [answer == "OK" or answer for answer in bulk.bulk(client, commands, batch=100)]
 
 
 @when("the client believes that one primary owns all slots")
@@ -133,6 +132,6 @@ def spoil_map(site: Site) -> None:
 @then("one pipeline a node still reads all of them")
 def check_moved(site: Site) -> None:
     """Require every value, though most of the nodes asked first answer MOVED."""
-    seen = bulk(site.client, [("GET", key) for key in site.keys])
+    seen = bulk.bulk(site.client, [("GET", key) for key in site.keys])
     wrong = [value for value in seen if value != "1" * 100]
     assert not wrong, f"{len(wrong)} of {len(seen)} values are wrong, the first is {wrong[0]!r}"

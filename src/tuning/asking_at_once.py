@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from redis import Redis
-from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import BlockingConnectionPool as AsyncPool
 from redis.asyncio import Redis as AsyncRedis
 
 from tuning.connecting import address
@@ -21,7 +21,7 @@ from tuning.connecting import address
 @contextmanager
 def tasks_of(server: Redis, tasks: int = 20) -> Iterator[Callable[[Sequence[str]], list[Any]]]:
     """Yield a function that reads keys by `tasks` that share as many connections, which are kept between its calls."""
-    pool = BlockingConnectionPool(max_connections=tasks, timeout=10, **address(server))
+    pool = AsyncPool(max_connections=tasks, timeout=10, **address(server))
     client = AsyncRedis(connection_pool=pool)
     with asyncio.Runner() as runner:
         yield lambda keys: runner.run(_read(client, keys, tasks))

@@ -19,9 +19,6 @@ import sys
 import time
 from pathlib import Path
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from redis import Redis
 
 from embedded import Config, Server
@@ -33,6 +30,9 @@ KEPT: Config = {**PLAIN, "tcp-keepalive": 0}
 
 ASKED: Config = {**PLAIN, "tcp-keepalive": 1}
 """Tuned, and extreme for the sake of the measurement: asked after 1 s of silence, given up after 3 more."""
+
+SOURCES = Path(__file__).parents[1]
+"""The folder that this package is imported from."""
 
 SOCKET = "server.sock"
 LIMIT = 15.0
@@ -52,9 +52,11 @@ def vanished(binary: str | None = None) -> tuple[float, float]:
     unshare = shutil.which("unshare")
     if not unshare or subprocess.run([unshare, "-Urn", "true"], check=False, capture_output=True).returncode:
         raise NoNamespaceError("a network of one's own needs Linux, unshare, and user namespaces")
-    command = [unshare, "-Urn", sys.executable, __file__]
+    command = [unshare, "-Urn", sys.executable, "-m", __name__]
     environment = {**os.environ, "SERVER_BINARY": server_binary(binary)}
-    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=60, env=environment).stdout
+    said = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True, timeout=60, env=environment, cwd=SOURCES
+    ).stdout
     kept, asked = map(float, said.split())
     return kept, asked
 
