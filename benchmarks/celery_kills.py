@@ -16,12 +16,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from side_by_side import machine  # isort: skip - makes src importable
+from side_by_side import machine  # isort: skip - makes src and fixtures importable
 
 from bulk_send import send_many
 from command_line import Failure, Parser, count, run, say
 from embedded import BROKER, Server, start_server
 from embedded_worker import WorkerProcess, start_worker
+from fixtures.worker_environment import worker_environment
 from outbox import Outbox
 from processes import ProcessGroup
 from publish import sender
@@ -70,7 +71,7 @@ class Load:
         self.app = sender(settings(self.broker.url))
         # Delivered again after a second, and looked for twice a second: kills shall not leave all of it to the end.
         often = {"VISIBILITY_TIMEOUT": "1", "RESTORE_INTERVAL": "0.5", "RESTORE_LOCK": "1"}
-        self._settings = {"WORKER_POOL": "solo", "BROKER_TRANSPORT": transport, **often}
+        self._settings = worker_environment({"WORKER_POOL": "solo", "BROKER_TRANSPORT": transport, **often})
         self._names = itertools.count(1)
 
     def add_worker(self) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
+PROJECT = Path(__file__).parent.parent
+sys.path[:0] = [str(PROJECT / "src"), str(PROJECT)]
 
 TOO_WIDE = 0.4
 """A spread (interquartile range over median) beyond which a ratio is no result."""

@@ -123,7 +123,7 @@ def priority_steps(number: int) -> list[int]:
 app = Celery("worker")
 app.conf.update(settings(os.environ.get("BROKER_URL", DEFAULT_BROKER_URL)))
 # Modules that a worker imports besides.
-app.conf.include = ["example_tasks", "delivery_tasks", *os.environ.get("WORKER_INCLUDES", "").split()]
+app.conf.include = os.environ.get("WORKER_INCLUDES", "").split()
 app.conf.worker_pool = os.environ.get("WORKER_POOL", "prefork")
 app.conf.worker_concurrency = int(os.environ.get("WORKER_CONCURRENCY", "0")) or None
 if beat_every := os.environ.get("BEAT_EVERY"):

@@ -17,6 +17,7 @@ from fixtures.errors import Unsupported
 from fixtures.forks import ForkingGroup
 from fixtures.housekeeping import on_server
 from fixtures.waiting import eventually
+from fixtures.worker_environment import worker_environment
 from queue_age import SENT_AT
 from steps.vocabulary import TYPES
 
@@ -45,7 +46,7 @@ class Beats:
 
     def start(self) -> None:
         """Start one more beat."""
-        settings = {"BROKER_URL": self.broker.url, "TASK_QUEUE": self.queue, **self.settings}
+        settings = worker_environment({"BROKER_URL": self.broker.url, "TASK_QUEUE": self.queue, **self.settings})
         self.running.append(Beat(self.group, f"beat{len(self.running) + 1}", settings))
 
     def sent(self, number: int = 0) -> list[float]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def runs_of(broker: Broker, result: AsyncResult) -> list[float]:
-    """Return when a task ran, in seconds since 1970; see ``note_run`` in ``src/example_tasks.py``."""
+    """Return when a task ran, in seconds since 1970; see ``note_run`` in ``fixtures/celery_worker/tasks.py``."""
     key = f"{os.environ.get('KEY_PREFIX', '')}runs:{result.id}"
     with broker.client() as client:
         return [float(moment) for moment in client.lrange(key, 0, -1)]
