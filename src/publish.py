@@ -23,7 +23,7 @@ from deployment import deployment
 
 EXAMPLES = """\
   python src/publish.py worker.add 4 8
-  python src/publish.py worker.fail '"no such order"'"""
+  python src/publish.py worker.add 20.5 21.5 --timeout 2"""
 
 
 def sender(settings: Mapping[str, Any]) -> Celery:
