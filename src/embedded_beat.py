@@ -17,7 +17,7 @@ class Beat:
     """One beat with a schedule file of its own, which it finds again when it is started again."""
 
     def __init__(self, group: ProcessGroup, name: str, environment: Mapping[str, str]) -> None:
-        """Start it in `group`; `environment` holds settings of ``worker.py``, such as ``BEAT_EVERY``."""
+        """Start it in `group`; `environment` holds settings of ``worker.py``, such as ``BROKER_URL``."""
         self._group, self._environment = group, {**os.environ, **environment}
         self._schedule, self._log = group.folder / name, group.folder / f"{name}.log"
         self._process = self._start()
