@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import forbidden_task
@@ -28,18 +28,6 @@ FORBIDDEN = {
 """Commands that a broker obeys at once, by their names, in the ways in which redis-py is told them."""
 
 KEY = "a key of others"
-
-Make = Callable[[ForkingGroup, Server], EmbeddedBroker]
-
-
-def external(group: ForkingGroup, server: Server) -> EmbeddedBroker:
-    """Return the broker that a run with ``--broker-url`` works with."""
-    return ExternalBroker(server.url, group)
-
-
-def embedded(group: ForkingGroup, server: Server) -> EmbeddedBroker:
-    """Return the broker that a run on servers of its own works with, which has no guard."""
-    return EmbeddedBroker(server, group)
 
 
 @pytest.fixture
@@ -83,7 +71,7 @@ def test_refused(group: ForkingGroup, server: Server, bound: str, monkeypatch: p
     """Require that a worker refuses them, with and without ``--max-ops``, and still does what is allowed."""
     if bound:
         monkeypatch.setenv(VARIABLE, f"{bound}:{group.folder / 'turns'}")
-    broker = external(group, server)
+    broker = ExternalBroker(server.url, group)  # as a run with --broker-url has it
     broker.start_worker()
     for name, command in FORBIDDEN.items():
         refused = answer(broker, command)
@@ -96,7 +84,7 @@ def test_refused(group: ForkingGroup, server: Server, bound: str, monkeypatch: p
 
 def test_obeyed_without_guard(group: ForkingGroup, server: Server) -> None:
     """Require that the same commands go through where there is no guard, so that the tests above can fail."""
-    broker = embedded(group, server)
+    broker = EmbeddedBroker(server, group)
     broker.start_worker()
     assert answer(broker, ["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]) == "OK"
     with server.client() as client:
