@@ -1,4 +1,4 @@
-"""A task that sends any command to the broker of its worker, for the test of the guard."""  # noqa: INP001 - no package
+"""A task that sends any command to the broker of its worker, for the test of the guard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test that the workers of a run on an external deployment refuse the commands that are never sent to one."""  # noqa: INP001 - no package
+"""Test that the workers of a run on an external deployment refuse the commands that are never sent to one."""
 
 from __future__ import annotations
 
