@@ -33,4 +33,4 @@ ENV READY_FILE=/tmp/worker.ready
 COPY src/ ./
 # A task is code that others trigger: it does not run as root, but as a user that owns nothing.
 USER 10001:10001
-CMD ["celery", "-A", "worker", "worker", "--include", "worker_health", "--loglevel", "INFO"]
+CMD ["celery", "-A", "worker", "worker", "--include", "redis_practices.celery_worker.health", "--loglevel", "INFO"]

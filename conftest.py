@@ -8,24 +8,24 @@ import pytest
 pytest.register_assert_rewrite("fixtures", "steps")
 
 PLUGINS = [
-    "fixtures.options",
-    "fixtures.audit_bounds",
-    "fixtures.spread",
-    "fixtures.spec_check",
-    "fixtures.feature_files",
-    "fixtures.turns",
-    "fixtures.forks",
-    "fixtures.stacks",
-    "fixtures.header",
-    "fixtures.sample_tree",
-    "fixtures.addresses",
-    "fixtures.measurements",
-    "fixtures.charts",
-    "fixtures.browser",
-    "fixtures.report",
-    "fixtures.masking",
+    "fixtures.run.options",
+    "fixtures.run.audit_bounds",
+    "fixtures.run.spread",
+    "fixtures.bdd.spec_check",
+    "fixtures.bdd.feature_files",
+    "fixtures.run.turns",
+    "fixtures.run.forks",
+    "fixtures.stacks.stack",
+    "fixtures.run.header",
+    "fixtures.gate.sample_tree",
+    "fixtures.gate.endpoints",
+    "fixtures.reporting.measurements",
+    "fixtures.reporting.charts",
+    "fixtures.gate.browser",
+    "fixtures.reporting.report",
+    "fixtures.reporting.masking",
     # Every module of sentences: a new one is part of the suite by being there.
-    *(f"steps.{module.stem}" for module in sorted(Path(__file__).parent.glob("steps/[!_]*.py"))),
+    *(f"steps.{module.parent.name}.{module.stem}" for module in sorted(Path(__file__).parent.glob("steps/*/[!_]*.py"))),
 ]
 
 

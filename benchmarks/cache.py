@@ -13,13 +13,12 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from side_by_side import rounds_of, show, summary  # isort: skip - makes src importable
+from lib.side_by_side import rounds_of, show, summary
 
 from cache_peers import INSTALL, ways
 from cache_ways import Way
-
-from embedded import CACHE, start_server
-from processes import ProcessGroup
+from redis_practices.servers.embedded import CACHE, start_server
+from redis_practices.servers.process_group import ProcessGroup
 
 EXAMPLES = """\
 examples:

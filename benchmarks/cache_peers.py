@@ -9,14 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import redis.asyncio
-from cache_ways import TTL, Counter, Read, TaskWay, ThreadWay, Way
 
-from cache_aside import CacheAside
-from cache_aside_async import AsyncCacheAside
-from connection import redis_client
+from cache_ways import TTL, Counter, Read, TaskWay, ThreadWay, Way
+from redis_practices.clients import redis_client
+from redis_practices.pure_cache.cache_aside import CacheAside
+from redis_practices.pure_cache.cache_aside_async import AsyncCacheAside
 
 if TYPE_CHECKING:
-    from embedded import Server
+    from redis_practices.servers.embedded import Server
 
 INSTALL = "pip install cashews aiocache dogpile.cache   (or: pip install --group benchmarks)"
 

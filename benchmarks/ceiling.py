@@ -15,15 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from side_by_side import machine, rounds_of, show, summary  # isort: skip - makes src importable
+from lib.side_by_side import machine, rounds_of, show, summary
 
 from ceiling_ways import CEILING, Way, ceiling, coredis, glide, redis_py
-
-from command_line import Failure, Parser, count, run, say
-from connection import cluster_client, one_line_errors, redis_client
-from deployment import deployment
-from tuning import bulk, pipelining
-from tuning.parsing import parse_compiled
+from redis_practices.cli import Failure, Parser, count, run, say
+from redis_practices.clients import cluster_client, one_line_errors, redis_client
+from redis_practices.servers.locate import deployment
+from redis_practices.tuning import bulk, pipelining
+from redis_practices.tuning.parsing import parse_compiled
 
 EXAMPLES = """\
   python benchmarks/ceiling.py
@@ -82,7 +81,7 @@ def parts_of(server: Any, depth: int, size: int) -> list[dict[str, Any]]:
     rows = []
     ways: dict[str, Callable[[], Any]] = {
         "redis-py, pipeline": lambda: pipelining.in_pipelines(server, keys, depth),
-        "tuning.bulk, one server": lambda: bulk.pipelined(server, commands, depth),
+        "redis_practices.tuning.bulk, one server": lambda: bulk.pipelined(server, commands, depth),
     }
     for name, way in ways.items():
         used, took = median_of(way, time.thread_time), median_of(way, time.perf_counter)

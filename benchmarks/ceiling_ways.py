@@ -15,8 +15,8 @@ from typing import Any
 from redis import ConnectionPool, Redis
 from redis._parsers import _RESP2Parser
 
-from tuning import bulk, many_keys, pipelining, sharing
-from tuning.connecting import address
+from redis_practices.tuning import bulk, many_keys, pipelining, sharing
+from redis_practices.tuning.connecting import address
 
 Way = Callable[[], float]
 """Reads keys and returns how many microseconds each took."""
@@ -66,9 +66,9 @@ def redis_py(server: Redis, cluster: Any, keys: Sequence[str], depth: int, stack
         "redis-py without hiredis, pipeline": lambda: pipelining.in_pipelines(python, keys, depth),
         "redis-py, pipeline": lambda: pipelining.in_pipelines(server, keys, depth),
         "redis-py, MGET": lambda: many_keys.read_together(server, keys, depth),
-        "tuning.bulk, one server": lambda: bulk.pipelined(server, commands, depth),
+        "redis_practices.tuning.bulk, one server": lambda: bulk.pipelined(server, commands, depth),
         "redis-py, cluster pipeline": lambda: sharing.read_by_pipeline(cluster, keys),
-        "tuning.bulk, cluster": lambda: bulk.bulk(cluster, commands, depth),
+        "redis_practices.tuning.bulk, cluster": lambda: bulk.bulk(cluster, commands, depth),
     }
     return {name: timed(read, keys) for name, read in found.items()}
 

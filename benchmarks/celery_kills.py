@@ -1,8 +1,8 @@
 """Carry many orders through Celery while a worker is killed each second, and count what each safeguard was needed for.
 
-Publishers write every order into an outbox and send it; four workers do them, each order once by the module of
-src/once.py. When all that was sent is done, the orders that a kill has swallowed are still in the outbox, and are sent
-again. kombu's transport and the one of src/one_trip.py do it one after the other.
+Publishers write every order into an outbox and send it; four workers do them, each order once by ``once``.
+When all that was sent is done, the orders that a kill has swallowed are still in the outbox, and are sent again.
+kombu's transport and the batch transport do it one after the other.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from side_by_side import machine  # isort: skip - makes src and fixtures importable
+from lib.side_by_side import machine
 
-from bulk_send import send_many
-from command_line import Failure, Parser, count, run, say
-from embedded import BROKER, Server, start_server
-from embedded_worker import WorkerProcess, start_worker
-from fixtures.worker_environment import worker_environment
-from outbox import Outbox
-from processes import ProcessGroup
-from publish import sender
+from fixtures.stacks.worker_environment import worker_environment
+from redis_practices.celery_worker.bulk_send import send_many
+from redis_practices.celery_worker.outbox import Outbox
+from redis_practices.celery_worker.publish import sender
+from redis_practices.cli import Failure, Parser, count, run, say
+from redis_practices.servers.embedded import BROKER, Server, start_server
+from redis_practices.servers.embedded_worker import WorkerProcess, start_worker
+from redis_practices.servers.process_group import ProcessGroup
 from worker import settings
 
 EXAMPLES = """\
   python benchmarks/celery_kills.py
   python benchmarks/celery_kills.py --orders 5000 --workers 2 --json"""
 
-TRANSPORTS = {"kombu's": "redis", "one_trip's": "one_trip:Transport"}
+TRANSPORTS = {"kombu's": "redis", "one_trip's": "redis_practices.celery_worker.one_trip:Transport"}
 PATIENCE = 120.0
 """Seconds without a further order done after which it counts as stuck."""
 
@@ -47,7 +47,7 @@ class Carried(NamedTuple):
     lost: int
     """Orders that a kill had swallowed: without the outbox they would never have been done."""
     repeated: int
-    """Runs beyond one an order: without src/once.py each would have been done once more."""
+    """Runs beyond one an order: without ``once`` each would have been done once more."""
     wrong: int
     """Orders that were not done exactly once in the end."""
 

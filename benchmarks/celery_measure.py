@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from celery_contender import Contender
-from effect import MARKS, TAIL
-from processor_time import processor_seconds
 from redis import Redis
 
-from embedded import BROKER, start_server
-from processes import ProcessGroup, tail
+from lib.processor_time import processor_seconds
+
+from celery_contender import Contender
+from effect import MARKS, TAIL
+from redis_practices.servers.embedded import BROKER, start_server
+from redis_practices.servers.process_group import ProcessGroup, tail
 
 FOLDER = Path(__file__).parent / "contenders"
 PATIENCE = 60.0

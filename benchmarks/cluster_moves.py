@@ -12,16 +12,16 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from side_by_side import rounds_of, show, summary  # isort: skip - makes src importable
+from lib.side_by_side import rounds_of, show, summary
 
-from cluster_admin import wait_until_ready
-from cluster_members import itself
-from cluster_scaling import add_node, drain_node
-from embedded import Config, start_server
-from embedded_cluster import start_cluster
-from processes import ProcessGroup
-from server_binary import engine_of, server_binary
-from slot_balance import even_moves, rebalance
+from redis_practices.redis_cluster.cluster_members import itself
+from redis_practices.redis_cluster.cluster_scaling import add_node, drain_node
+from redis_practices.redis_cluster.formation import wait_until_ready
+from redis_practices.redis_cluster.slot_balance import even_moves, rebalance
+from redis_practices.servers.binary import engine_of, server_binary
+from redis_practices.servers.embedded import Config, start_server
+from redis_practices.servers.embedded_cluster import start_cluster
+from redis_practices.servers.process_group import ProcessGroup
 
 EXAMPLES = """\
 examples:

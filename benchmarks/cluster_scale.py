@@ -11,13 +11,13 @@ import statistics
 import time
 from dataclasses import asdict, dataclass
 
-from side_by_side import machine  # isort: skip - makes src importable
-
 from redis import Redis
 
-from embedded_cluster import start_cluster
-from processes import ProcessGroup
-from server_binary import engine_of, server_binary
+from lib.side_by_side import machine
+
+from redis_practices.servers.binary import engine_of, server_binary
+from redis_practices.servers.embedded_cluster import start_cluster
+from redis_practices.servers.process_group import ProcessGroup
 
 EXAMPLES = """\
 examples:

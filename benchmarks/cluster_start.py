@@ -10,13 +10,13 @@ import shutil
 import subprocess
 import time
 
-from side_by_side import rounds_of, show, summary  # isort: skip - makes src importable
+from lib.side_by_side import rounds_of, show, summary
 
-from cluster_admin import wait_until_ready
-from cluster_boot import Plan
-from embedded_cluster import NODE_TIMEOUT, start_cluster
-from processes import ProcessGroup
-from server_binary import engine_of, free_ports, server_binary
+from redis_practices.redis_cluster.formation import wait_until_ready
+from redis_practices.servers.binary import engine_of, free_ports, server_binary
+from redis_practices.servers.cluster_boot import Plan
+from redis_practices.servers.embedded_cluster import NODE_TIMEOUT, start_cluster
+from redis_practices.servers.process_group import ProcessGroup
 
 EXAMPLES = """\
 examples:

@@ -8,12 +8,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from whole_run import WholeRun, first_line  # isort: skip - makes src importable
+from lib.whole_run import WholeRun, first_line
 
 from engine_sources import SOURCES
-
-from engine import version_of
-from fixtures.page.markup import short
+from fixtures.reporting.page.markup import short
+from redis_practices.engine import version_of
 
 FIGURES = (
     ("writes again after a primary was killed", r"failover.*killed primary, which", "writes accepted again"),

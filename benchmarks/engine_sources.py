@@ -15,9 +15,9 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from whole_run import first_line  # isort: skip - makes src importable
+from lib.whole_run import first_line
 
-from server_binary import server_binary
+from redis_practices.servers.binary import server_binary
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 

@@ -7,10 +7,10 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from side_by_side import rounds_of  # isort: skip - makes src importable
+from lib.side_by_side import rounds_of
 
-from embedded import CACHE, Server, start_server
-from processes import ProcessGroup
+from redis_practices.servers.embedded import CACHE, Server, start_server
+from redis_practices.servers.process_group import ProcessGroup
 
 REQUESTS = 100_000
 

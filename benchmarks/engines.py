@@ -12,14 +12,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from whole_run import PROJECT, progress, run_once  # isort: skip - makes src importable
+from lib import PROJECT
+from lib.whole_run import progress, run_once
 
 from engine_results import SPEED, compatibility
 from engine_sources import SOURCES, NotHadError, fetched
 from engine_speed import speeds
 from engine_table import markdown
-
-import command_line
+from redis_practices import cli
 
 EXAMPLES = """\
   python benchmarks/engines.py
@@ -55,7 +55,7 @@ def had(name: str) -> Path | None:
 
 def main() -> None:
     """Fetch, run, and write the table."""
-    parser = command_line.Parser(__doc__ or "", EXAMPLES)
+    parser = cli.Parser(__doc__ or "", EXAMPLES)
     parser.usage = "%(prog)s [options] [arguments of pytest]"
     for name, known in (("engines", tuple(SOURCES)), ("practices", PRACTICES)):
         parser.add_argument(f"--{name}", type=choice(known), default=known, help=f"default: {','.join(known)}")
@@ -83,4 +83,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

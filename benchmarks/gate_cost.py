@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whole_run import run_once  # isort: skip - makes src importable
-
-from process_tree import memory_bytes
+from lib.process_tree import memory_bytes
+from lib.whole_run import run_once
 
 CONTROLLER = "alone"
 """The name that cpu_meter.py gives to a process that xdist did not start."""
@@ -84,7 +83,7 @@ def cost_of(arguments: Sequence[str]) -> Cost:
         watcher.start()
         used, begun = _children(), time.time()
         try:
-            done = run_once(Path(folder) / "report", ["-p", "benchmarks.cpu_meter", *arguments])
+            done = run_once(Path(folder) / "report", ["-p", "benchmarks.lib.cpu_meter", *arguments])
         finally:
             over.set()
             watcher.join()

@@ -11,11 +11,11 @@ import subprocess
 import sys
 from collections import Counter
 
-from whole_run import PROJECT, progress  # isort: skip - makes src importable
+from lib import PROJECT
+from lib.whole_run import progress
 
 from gate_cost import Cost, cost_of
-
-import command_line
+from redis_practices import cli
 
 EXAMPLES = """\
   python benchmarks/gate_time.py
@@ -25,7 +25,7 @@ EXAMPLES = """\
 
 def numbers(text: str) -> list[int]:
     """Read numbers of processes."""
-    return [command_line.count(part) for part in text.split(",")]
+    return [cli.count(part) for part in text.split(",")]
 
 
 def table(costs: dict[int, Cost]) -> str:
@@ -63,10 +63,10 @@ def imports(most: int) -> str:
 
 def main() -> None:
     """Run, and show what it cost."""
-    parser = command_line.Parser(__doc__ or "", EXAMPLES)
+    parser = cli.Parser(__doc__ or "", EXAMPLES)
     parser.usage = "%(prog)s [options] [arguments of pytest]"
     parser.add_argument("--processes", type=numbers, default=[4, 2, 1], metavar="N,N", help="default: 4,2,1")
-    parser.add_argument("--costly", type=command_line.count, default=20, metavar="N", help="list so many (default: 20)")
+    parser.add_argument("--costly", type=cli.count, default=20, metavar="N", help="list so many (default: 20)")
     options, arguments = parser.parse_known_args()
     costs: dict[int, Cost] = {}
     for number in options.processes:
@@ -77,9 +77,9 @@ def main() -> None:
             print(f"{number} processes: {line}", file=sys.stderr)
     first = costs[options.processes[0]]
     if not first.scenarios:
-        raise command_line.Failure("no scenario ran")
+        raise cli.Failure("no scenario ran")
     print(table(costs), costly(first, options.costly), imports(15), sep="\n\n")
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

@@ -13,15 +13,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from side_by_side import TOO_WIDE, machine  # isort: skip - makes src importable
+from lib.side_by_side import TOO_WIDE, machine
 
-from command_line import Failure, Parser, count, run, say, seconds
-from connection import one_line_errors, redis_client
-from deployment import deployment
-from tuning.many_keys import write_together
-from tuning.open_loop import by_load
-from tuning.pipelining import one_at_a_time
-from tuning.plot import lines
+from redis_practices.cli import Failure, Parser, count, run, say, seconds
+from redis_practices.clients import one_line_errors, redis_client
+from redis_practices.servers.locate import deployment
+from redis_practices.svg import lines
+from redis_practices.tuning.many_keys import write_together
+from redis_practices.tuning.open_loop import by_load
+from redis_practices.tuning.pipelining import one_at_a_time
 
 EXAMPLES = """\
   python benchmarks/latency.py

@@ -18,12 +18,12 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from whole_run import PROJECT, progress  # isort: skip - makes src importable
+from lib import PROJECT
+from lib.left_behind import SHARED_MEMORY, clear, left
+from lib.process_tree import tree
+from lib.whole_run import progress
 
-from left_behind import SHARED_MEMORY, clear, left
-from process_tree import tree
-
-import command_line
+from redis_practices import cli
 
 EXAMPLES = """\
   python benchmarks/leftovers.py
@@ -107,14 +107,14 @@ def measure(stack: str, temporary: Path) -> dict[str, float]:
         lengths[arguments] = time.monotonic() - begun
         time.sleep(1)
         if found := left(temporary, run.pid, stack):
-            raise command_line.Failure(f"a run that came to its end has left {'; '.join(found)}")
+            raise cli.Failure(f"a run that came to its end has left {'; '.join(found)}")
     return lengths
 
 
 def parse() -> argparse.Namespace:
     """Return the options."""
-    parser = command_line.Parser(__doc__ or "", EXAMPLES)
-    parser.add_argument("--kills", type=command_line.count, default=50, help="default: 50")
+    parser = cli.Parser(__doc__ or "", EXAMPLES)
+    parser.add_argument("--kills", type=cli.count, default=50, help="default: 50")
     parser.add_argument("--stack", choices=tuple(RUNS), default="embedded", help="default: embedded")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**32), help="of moments and signals")
     return parser.parse_args()
@@ -139,8 +139,8 @@ def main() -> None:
         bad += bool(found)
         clear(temporary)
     if bad:
-        raise command_line.Failure(f"{bad} of {options.kills} runs left something (seed {options.seed})")
+        raise cli.Failure(f"{bad} of {options.kills} runs left something (seed {options.seed})")
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

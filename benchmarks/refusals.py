@@ -24,18 +24,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from side_by_side import machine  # isort: skip - makes src importable
+from lib import PROJECT
+from lib.side_by_side import machine
 
-from command_line import count, say
-from connection import redis_client
-from processes import ProcessGroup
-from server_binary import engine_of, server_binary
+from redis_practices.cli import count, say
+from redis_practices.clients import redis_client
+from redis_practices.servers.binary import engine_of, server_binary
+from redis_practices.servers.process_group import ProcessGroup
 
-PROJECT = Path(__file__).parent.parent
 sys.path.insert(0, str(PROJECT))
-from fixtures.defects import Builder  # noqa: E402 - needs the path above
-from fixtures.forks import ForkingGroup  # noqa: E402 - the same
-from fixtures.judged import CHOSEN, PRACTICES, Judged  # noqa: E402 - the same
+from fixtures.gate.defects import Builder
+from fixtures.gate.judged import CHOSEN, PRACTICES, Judged
+from fixtures.run.forks import ForkingGroup
 
 FEATURE = PROJECT / "features/gate/refusals.feature"
 EXAMPLES = """\

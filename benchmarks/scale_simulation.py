@@ -14,14 +14,14 @@ import statistics
 import time
 from typing import Any
 
-from side_by_side import machine  # isort: skip - makes src importable
+from lib.side_by_side import machine
 
-from audit import settings
-from cluster_admin import even_ranges
-from embedded_cluster import start_cluster
-from key_slots import SLOTS
-from processes import ProcessGroup
-from server_binary import engine_of, server_binary
+from redis_practices.audit import settings
+from redis_practices.redis_cluster.formation import even_ranges
+from redis_practices.redis_cluster.key_slots import SLOTS
+from redis_practices.servers.binary import engine_of, server_binary
+from redis_practices.servers.embedded_cluster import start_cluster
+from redis_practices.servers.process_group import ProcessGroup
 
 EXAMPLES = """\
 examples:

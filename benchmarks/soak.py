@@ -15,19 +15,19 @@ import shutil
 import time
 from pathlib import Path
 
-from whole_run import PROJECT, all_cores_busy, progress, run_once  # isort: skip - makes src importable
+from lib import PROJECT
+from lib.remains import MARK, remains
+from lib.whole_run import all_cores_busy, progress, run_once
 
-from remains import MARK, remains
+from redis_practices import cli
 from soak_list import keep_evidence, last_number, list_of
-
-import command_line
 
 EXAMPLES = """\
   python benchmarks/soak.py
   python benchmarks/soak.py --runs 10 features/tuning
   python benchmarks/soak.py --runs 4 --server-binary /usr/bin/redis-server features/redis_cluster -k failover -n 2
   python benchmarks/soak.py --runs 0                                                the list of the runs so far
-  python -m pytest -p benchmarks.shuffled --hypothesis-seed 7 features/tuning       one run again, by its seed"""
+  python -m pytest -p benchmarks.lib.shuffled --hypothesis-seed 7 features/tuning       one run again, by its seed"""
 
 
 def soak_once(folder: Path, arguments: list[str]) -> None:
@@ -36,14 +36,14 @@ def soak_once(folder: Path, arguments: list[str]) -> None:
     os.environ[MARK] = str(folder.absolute())
     progress(f"{folder.name} since {time.strftime('%H:%M:%S')}")
     with all_cores_busy(wanted=folder.name.endswith("busy")):
-        done = run_once(folder, ["-p", "benchmarks.shuffled", *arguments])
+        done = run_once(folder, ["-p", "benchmarks.lib.shuffled", *arguments])
     took = time.monotonic() - begun
     if left := remains(os.environ[MARK], since):
         done.note(left)
     progress()
     found = len(done.report["scenarios"])
     if not found and done.report["verdict"] == "error":
-        raise command_line.Failure(f"nothing ran: {'; '.join(done.troubles)}")
+        raise cli.Failure(f"nothing ran: {'; '.join(done.troubles)}")
     print(f"{folder.name}: {done.report['verdict']}, {found} scenarios, {took:.0f} s", flush=True)
     for line in [*done.red_lines, *done.troubles]:
         print(f"    {line}", flush=True)
@@ -57,11 +57,11 @@ def soak_once(folder: Path, arguments: list[str]) -> None:
 
 def parse() -> tuple[argparse.Namespace, list[str]]:
     """Return the options of this command, and what goes to pytest."""
-    parser = command_line.Parser(__doc__ or "", EXAMPLES)
+    parser = cli.Parser(__doc__ or "", EXAMPLES)
     parser.usage = "%(prog)s [options] [arguments of pytest]"
     parser.add_argument("--runs", type=int, default=50, help="how many runs (default: 50)")
     parser.add_argument("--folder", type=Path, default=PROJECT / "results" / "soak", help="default: results/soak")
-    parser.add_argument("--timings", type=command_line.count, default=20, help="how many timings to list (default: 20)")
+    parser.add_argument("--timings", type=cli.count, default=20, help="how many timings to list (default: 20)")
     return parser.parse_known_args()
 
 
@@ -78,13 +78,13 @@ def main() -> None:
                 shutil.rmtree(folder, ignore_errors=True)  # half a run shows nothing
                 raise
     except OSError as error:
-        raise command_line.Failure(f"{options.folder}: {error.strerror}") from None
+        raise cli.Failure(f"{options.folder}: {error.strerror}") from None
     finally:
         seen = list_of(options.folder)
         print(seen.text(options.timings))
     if seen.red or seen.troubles:
-        raise command_line.Failure(f"not all runs were green: see {options.folder}")
+        raise cli.Failure(f"not all runs were green: see {options.folder}")
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from whole_run import WholeRun, first_line  # isort: skip - makes src and fixtures importable
+from lib.whole_run import WholeRun, first_line
 
-from fixtures.bounds import used
-from fixtures.measurements import plain
+from fixtures.reporting.bounds import used
+from fixtures.reporting.measurements import plain
 
 
 @dataclass

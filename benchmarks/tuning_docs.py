@@ -11,12 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from side_by_side import TOO_WIDE  # isort: skip - makes src importable
+from lib.side_by_side import TOO_WIDE
 
 from ceiling import markdown as ceilings
-
-from command_line import Failure, Parser, run, say
-from tuning.rows import markdown
+from redis_practices.cli import Failure, Parser, run, say
+from redis_practices.tuning.rows import markdown
 
 EXAMPLES = "  python benchmarks/tuning_docs.py"
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,7 +56,7 @@ From `python benchmarks/ceiling.py`: one process, 1000 commands in flight, value
 {ceiling}
 
 What a key of such a batch costs, in microseconds. Packing and parsing are done in C; what is left to gain are
-redis-py's own objects and checks, which [src/tuning/bulk.py](../src/tuning/bulk.py) leaves out.
+redis-py's own objects and checks, which [`tuning.bulk`](../src/redis_practices/tuning/bulk.py) leaves out.
 
 {parts}
 """
@@ -72,7 +71,7 @@ one does not pay; [docs/tuning.md](docs/tuning.md) has a run, with latency by lo
 
 How close reads of many keys come to the benchmark in C, from `python benchmarks/ceiling.py`: one process, 1000
 commands in flight, {cores} processors, load {load}; a spread of more than 40 % makes a number no result.
-`tuning.bulk` is [src/tuning/bulk.py](src/tuning/bulk.py).
+`redis_practices.tuning.bulk` is [src/redis_practices/tuning/bulk.py](src/redis_practices/tuning/bulk.py).
 
 {ceiling}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 
-from command_line import UsageError, run
+from redis_practices.cli import UsageError, run
 
 RIGHTS: dict[str, tuple[str, ...]] = {
     "connect": ("ping",),

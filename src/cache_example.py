@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from redis import Redis
 
-from command_line import Parser, run, seconds, wait
-from connection import one_line_errors, redis_client
-from deployment import deployment
+from redis_practices.cli import Parser, run, seconds, wait
+from redis_practices.clients import one_line_errors, redis_client
+from redis_practices.servers.locate import deployment
 
 EXAMPLES = """\
   python src/cache_example.py

@@ -16,12 +16,12 @@ from contextlib import suppress
 from redis.cluster import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError
 
-from cluster_keys import answer_of, read, remove, slot_map, write
-from command_line import Failure, Parser, count, run, say, seconds
-from connection import cluster_client, explained, one_line_errors, shown
-from deployment import deployment
-from key_slots import owner, slot_of
-from key_spread import deviation, spread, table
+from redis_practices.cli import Failure, Parser, count, run, say, seconds
+from redis_practices.clients import cluster_client, explained, one_line_errors, shown
+from redis_practices.redis_cluster.cluster_keys import answer_of, read, remove, slot_map, write
+from redis_practices.redis_cluster.key_slots import owner, slot_of
+from redis_practices.redis_cluster.key_spread import deviation, spread, table
+from redis_practices.servers.locate import deployment
 
 EXAMPLES = """\
   python src/cluster_example.py

@@ -12,8 +12,8 @@ from __future__ import annotations
 import sys
 from typing import get_args
 
-from command_line import UsageError, run
-from deployment import Kind
+from redis_practices.cli import UsageError, run
+from redis_practices.servers.locate import Kind
 
 WORK = ("@read", "@write", "@pubsub", "@transaction", "@scripting", "@connection")
 """What the scenarios do with keys of ours: every command on data, since they hold a server to each of them."""

@@ -13,11 +13,11 @@ from celery.exceptions import TimeoutError as NoAnswer
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from command_line import Failure, Parser, run
-from connection import TIMEOUT, explained, shown
-from deployment import deployment
-from publish import check_broker, sender
-from result_wait import value_of
+from redis_practices.celery_worker.publish import check_broker, sender
+from redis_practices.celery_worker.result_wait import value_of
+from redis_practices.cli import Failure, Parser, run
+from redis_practices.clients import TIMEOUT, explained, shown
+from redis_practices.servers.locate import deployment
 from worker import settings
 
 EXAMPLES = """\

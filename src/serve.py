@@ -10,8 +10,8 @@ import time
 from contextlib import suppress
 from typing import get_args
 
-from command_line import Parser, port_number, run, say
-from deployment import Kind, embedded
+from redis_practices.cli import Parser, port_number, run, say
+from redis_practices.servers.locate import Kind, embedded
 
 EXAMPLES = """\
   python src/serve.py cache

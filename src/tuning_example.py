@@ -17,18 +17,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from command_line import Failure, Parser, UsageError, run, say, seconds
-from connection import checked_url, cluster_client, one_line_errors, redis_client
-from deployment import Kind, deployment
-from server_binary import EmbeddedError, server_binary
-from tuning.bulk import write_bulk
-from tuning.effects import EFFECTS, SETTINGS, Effect, Setting
-from tuning.lab import lab
-from tuning.many_keys import write_together
-from tuning.pairs import PAIRS, Pair
-from tuning.plot import bars
-from tuning.rows import counted, markdown, table, timed
-from tuning.vanishing import NoNamespaceError
+from redis_practices.cli import Failure, Parser, UsageError, run, say, seconds
+from redis_practices.clients import checked_url, cluster_client, one_line_errors, redis_client
+from redis_practices.servers.binary import EmbeddedError, server_binary
+from redis_practices.servers.locate import Kind, deployment
+from redis_practices.svg import bars
+from redis_practices.tuning.bulk import write_bulk
+from redis_practices.tuning.effects import EFFECTS, SETTINGS, Effect, Setting
+from redis_practices.tuning.lab import lab
+from redis_practices.tuning.many_keys import write_together
+from redis_practices.tuning.pairs import PAIRS, Pair
+from redis_practices.tuning.rows import counted, markdown, table, timed
+from redis_practices.tuning.vanishing import NoNamespaceError
 
 EXAMPLES = """\
   python src/tuning_example.py

@@ -11,8 +11,8 @@ from typing import Any
 
 from celery import Celery
 
-import queue_age  # noqa: F401 - makes every task carry the time of its sending
-from message_signing import sign_messages
+from redis_practices.celery_worker import queue_age  # noqa: F401 - makes every task carry the time of its sending
+from redis_practices.celery_worker.security import sign_messages
 
 SOCKET_TIMEOUT = float(os.environ.get("SOCKET_TIMEOUT", "5"))
 """Seconds after which a broker that hangs is an error; without it a publisher waits for ever."""
@@ -64,7 +64,7 @@ def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]
 def transport() -> str | None:
     """Return the transport that BROKER_TRANSPORT names; None leaves it to the URL.
 
-    For many short tasks take ``one_trip:Transport``, which halves what a task costs the worker: see one_trip.py.
+    ``redis_practices.celery_worker.batch_transport:Transport`` halves what a short task costs the worker.
     """
     name = os.environ.get("BROKER_TRANSPORT") or None
     if name and ":" in name:

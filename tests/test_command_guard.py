@@ -9,14 +9,15 @@ import forbidden_task
 import pytest
 from redis import Redis
 
-from embedded import BROKER, Server, start_server
-from fixtures.budget import VARIABLE
-from fixtures.deployments import Unsupported
-from fixtures.embedded_stack import EmbeddedBroker
-from fixtures.external_deployments import ExternalBroker
-from fixtures.forks import ForkingGroup
-from result_wait import value_of
-from send_task import sender
+from fixtures.run.errors import Unsupported
+from fixtures.run.forks import ForkingGroup
+from fixtures.stacks.embedded import EmbeddedBroker
+from fixtures.stacks.external.budget import VARIABLE
+from fixtures.stacks.external.external_deployments import ExternalBroker
+from redis_practices.celery_worker.publish import sender
+from redis_practices.celery_worker.result_wait import value_of
+from redis_practices.servers.embedded import BROKER, Server, start_server
+from worker import settings
 
 FORBIDDEN = {
     "FLUSHALL": ["FLUSHALL"],
@@ -50,7 +51,7 @@ def server(group: ForkingGroup) -> Server:
 
 def answer(broker: EmbeddedBroker, command: list[str]) -> object:
     """Let a worker send a command, and return its answer or the exception of the task."""
-    app = sender(broker.url)
+    app = sender(settings(broker.url))
     result = app.send_task("test.send_command", command, queue=broker.queue)
     try:
         return value_of(result, 20.0)

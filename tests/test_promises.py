@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from fixtures.gherkin_files import Node, read
+from fixtures.bdd.gherkin import Node, read
 
 PROJECT = Path(__file__).parent.parent
 LIST = PROJECT / "docs" / "promises.csv"

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from arq import create_pool
 from arq.connections import RedisSettings
+
 from effect import URL, effect
 
 SETTINGS = RedisSettings.from_dsn(URL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from celery import Celery
+
 from effect import URL, effect
 
 RESULTS = bool(os.environ.get("RESULTS"))

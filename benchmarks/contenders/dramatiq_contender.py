@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
+
 from effect import URL, effect
 
 dramatiq.set_broker(RedisBroker(url=URL))

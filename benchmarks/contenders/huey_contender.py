@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from effect import URL, effect
 from huey import RedisHuey
+
+from effect import URL, effect
 
 huey = RedisHuey("benchmark", url=URL, results=False)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from effect import URL, effect
 from redis import Redis
 from rq import Queue
+
+from effect import URL, effect
 
 BATCH = 100
 

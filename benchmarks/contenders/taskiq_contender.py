@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from effect import URL, effect
 from taskiq_redis import RedisStreamBroker
+
+from effect import URL, effect
 
 broker = RedisStreamBroker(url=URL)
 

@@ -6,9 +6,9 @@ Feature: A run is compared with an earlier one
     Given these sentences
       """
       import pytest
-      from fixtures.measurements import Bound
+      from fixtures.reporting.measurements import Bound
 
-      pytest_plugins = ["fixtures.measurements", "fixtures.report"]
+      pytest_plugins = ["fixtures.reporting.measurements", "fixtures.reporting.report"]
 
       @given(parsers.parse("room for {size:d} keys"), target_fixture="size")
       def room(size, measure):

@@ -6,11 +6,11 @@ Feature: A failure keeps what the servers showed
     Given these sentences
       """
       import pytest
-      from embedded import CACHE, start_server
-      from embedded_cluster import start_cluster
-      from processes import ProcessGroup
+      from redis_practices.servers.embedded import CACHE, start_server
+      from redis_practices.servers.embedded_cluster import start_cluster
+      from redis_practices.servers.process_group import ProcessGroup
 
-      pytest_plugins = ["fixtures.report"]
+      pytest_plugins = ["fixtures.reporting.report"]
 
       @pytest.fixture
       def group():

@@ -6,13 +6,13 @@ Feature: The page of a run is for people
     Given these sentences
       """
       import pytest, sys
-      from fixtures.measurements import Bound
+      from fixtures.reporting.measurements import Bound
 
-      pytest_plugins = ["fixtures.measurements", "fixtures.charts", "fixtures.report"]
+      pytest_plugins = ["fixtures.reporting.measurements", "fixtures.reporting.charts", "fixtures.reporting.report"]
 
       @given("these nodes")
       def nodes(chart, datatable):
-          assert "fixtures.page" not in sys.modules, "a run without --report would pay for it too"
+          assert "fixtures.reporting.page.page" not in sys.modules, "a run without --report would pay for it too"
           chart("keys per node", unit="keys", kind="bars", points=[(name, int(keys)) for name, keys in datatable[1:]])
 
       @given("a cluster that fails over")

@@ -6,9 +6,9 @@ Feature: Other tools read the results of a run
     Given these sentences
       """
       import pytest
-      from fixtures.measurements import Bound
+      from fixtures.reporting.measurements import Bound
 
-      pytest_plugins = ["fixtures.measurements", "fixtures.report"]
+      pytest_plugins = ["fixtures.reporting.measurements", "fixtures.reporting.report"]
 
       @given(parsers.parse("a cache of {size:d} keys"), target_fixture="size")
       def cache(size, measure):

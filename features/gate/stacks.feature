@@ -135,7 +135,7 @@ Feature: A run says where it runs, or why it cannot
   Rule: What is drawn by chance is drawn from the seed that the header names, in every process
 
     Scenario: two processes shuffle the scenarios alike
-      When somebody runs "pytest -p benchmarks.shuffled features/gate/report.feature -k bound -n 2"
+      When somebody runs "pytest -p benchmarks.lib.shuffled features/gate/report.feature -k bound -n 2"
       Then it exits with 0
 
   Rule: Most scenarios wait, so they are spread over six processes

@@ -6,9 +6,9 @@ Feature: A run ends with a verdict
     Given these sentences
       """
       import os, pytest, signal, time
-      from fixtures.errors import StackError
+      from fixtures.run.errors import StackError
 
-      pytest_plugins = ["fixtures.report"]
+      pytest_plugins = ["fixtures.reporting.report"]
 
       @given("what holds")
       def hold():

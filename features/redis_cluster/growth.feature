@@ -26,16 +26,16 @@ Feature: Nodes come and go while clients are served
   Rule: A client that does not know the new node follows to it
     The first slot that moves to a new node is answered with ASK and its address while the node, without a slot, is in
     no map that a client could ask for. redis-py 8.1 ends in an AttributeError then, see
-    https://github.com/redis/redis-py/issues/4015; the client of src/connection.py adds what is missing.
+    https://github.com/redis/redis-py/issues/4015; the client of src/redis_practices/clients.py adds what is missing.
 
     @disruptive @known_limit
-    Scenario: a client of src/connection.py reads what has gone ahead, and redis-py's own fails
+    Scenario: a client of src/redis_practices/clients.py reads what has gone ahead, and redis-py's own fails
       Given a cluster of 3 primaries without replicas
       And an empty node
       And the cluster holds "user:1" as "Ann"
       And a client of the cluster, and redis-py's own, that know its nodes
       When the empty node joins, and "user:1" has gone ahead to it
-      Then the client of src/connection.py that reads "user:1" gets "Ann"
+      Then the client of src/redis_practices/clients.py that reads "user:1" gets "Ann"
       And the client of redis-py that reads "user:1" gets "AttributeError"
 
   Rule: A new node serves what the others serve

@@ -1,0 +1,59 @@
+"""A pytest plugin: what each scenario costs, written as JSON lines into the file that CPU_METER names.
+
+    CPU_METER=/tmp/cpu.jsonl python -m pytest -p benchmarks.lib.cpu_meter features/
+
+A scenario's processor time, user and system, is that of the pytest process that runs it and of all its descendants,
+read from /proc before it is set up and after it is torn down. What a scenario shares with later ones, such as the
+first start of a server, counts as its own; what orphans used up before they were killed is lost. Needs Linux.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from lib.process_tree import cpu_seconds
+
+BEGUN = time.time()
+
+
+class Meter:
+    """Notes what each scenario of this process costs."""
+
+    def __init__(self, file: Path) -> None:
+        """Write to the end of `file`; lines of several processes do not mix."""
+        self._file = file
+        self._name = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+
+    def note(self, **what: Any) -> None:
+        """Write a line."""
+        with self._file.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps({"process": self._name, **what}) + "\n")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """Note what was used up before the first scenario."""
+        self.note(id=None, begun=BEGUN, ended=time.time(), cpu=cpu_seconds(os.getpid()))
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Note what a scenario used up, from before its first fixture to after its last."""
+        begun, before = time.time(), cpu_seconds(os.getpid())
+        result = yield
+        self.note(id=item.nodeid, begun=begun, ended=time.time(), cpu=round(cpu_seconds(os.getpid()) - before, 2))
+        return result
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin to note."""
+    config.pluginmanager.register(Meter(Path(os.environ["CPU_METER"])))

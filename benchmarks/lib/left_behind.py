@@ -1,0 +1,57 @@
+"""What runs of the specification leave, seen from a program that has a mount namespace and ``/dev/shm`` of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+from fixtures.stacks.docker.docker_project import MACHINE
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - it is the namespace's own
+
+
+def processes() -> dict[int, str]:
+    """Return the other processes of this namespace, zombies left out, by process id with what they run."""
+    own, found = Path("/proc/self/ns/mnt").readlink(), {}
+    for name in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208 - names alone
+        with suppress(OSError):
+            command = Path(f"/proc/{name}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if int(name) != os.getpid() and command and Path(f"/proc/{name}/ns/mnt").readlink() == own:
+                found[int(name)] = command[:100]
+    return found
+
+
+def files(temporary: Path) -> list[str]:
+    """Return what lies in shared memory and in a run's folder for temporary files; pytest keeps three runs' folders."""
+    there = [*SHARED_MEMORY.iterdir(), *temporary.iterdir()]
+    return [str(path) for path in there if path != temporary and not path.name.startswith("pytest-of-")]
+
+
+def in_docker(pid: int) -> list[str]:
+    """Return the containers, networks and volumes of the run with this process id."""
+    project = f"label=com.docker.compose.project=redis-practices-{MACHINE}-{pid}"
+    found = []
+    for kind in (("container", "ls", "-a"), ("network", "ls"), ("volume", "ls")):
+        asked = subprocess.run(["docker", *kind, "-q", "--filter", project], capture_output=True, text=True, check=True)  # noqa: S607
+        found += [f"{kind[0]} {name}" for name in asked.stdout.split()]
+    return found
+
+
+def left(temporary: Path, pid: int, stack: str) -> list[str]:
+    """Return what is left of a run."""
+    running = [f"process {number} {command}" for number, command in processes().items()]
+    return running + files(temporary) + (in_docker(pid) if stack == "docker" else [])
+
+
+def clear(temporary: Path) -> None:
+    """End and remove what is left, so that the next trial begins with nothing."""
+    for pid in processes():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for path in [*SHARED_MEMORY.iterdir(), *temporary.iterdir()]:
+        if path != temporary:
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,131 @@
+"""Runs the specification in a pytest of its own and keeps what it reports, for programs that need many runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lib import PROJECT
+
+from redis_practices.servers.process_group import ProcessGroup
+
+MOST_SECONDS = 1800.0
+"""A run that takes longer hangs: it is stopped, and its report says so."""
+
+
+@dataclass(frozen=True)
+class WholeRun:
+    """One run of the specification, as its folder has it."""
+
+    folder: Path
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What report.json holds; only troubles when there is none."""
+        try:
+            document: dict[str, Any] = json.loads((self.folder / "report.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            return {
+                "scenarios": [],
+                "troubles": [f"no report: {error}"],
+                "verdict": "error",
+                "seconds": 0,
+                "engines": {},
+            }
+        return document
+
+    @property
+    def troubles(self) -> list[str]:
+        """What broke beside the scenarios, such as a lost process, and what was noted, in one line each."""
+        broken = {record["id"] for record in self.red}
+        lines = [first_line(trouble) for trouble in self.report["troubles"]]
+        noted = self._notes.read_text(encoding="utf-8").splitlines() if self._notes.exists() else []
+        return [line for line in lines if not any(line.startswith(f"{name}: ") for name in broken)] + noted
+
+    def note(self, lines: Sequence[str]) -> None:
+        """Write down what was seen after its end (OSError)."""
+        self._notes.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    @property
+    def _notes(self) -> Path:
+        """Where that stands."""
+        return self.folder / "afterwards.txt"
+
+    @property
+    def red_lines(self) -> list[str]:
+        """A line for each scenario that was not green, with its reason."""
+        return [f"{record['id']}: {first_line(record['reason'])}" for record in self.red]
+
+    @property
+    def red(self) -> list[dict[str, Any]]:
+        """The records of the scenarios that failed or broke."""
+        return [one for one in self.report["scenarios"] if one["status"] in ("failed", "error")]
+
+
+def first_line(text: str | None) -> str:
+    """Return the first line of a message."""
+    return (text or "").strip().partition("\n")[0]
+
+
+def run_once(folder: Path, arguments: Sequence[str], *, limit: float = MOST_SECONDS) -> WholeRun:
+    """Run pytest with `arguments` and its report in `folder`, what it said beside it in ``output.txt``.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "pytest", f"--report={folder.absolute()}", "--color=no", *arguments]
+    with (folder / "output.txt").open("wb") as output:
+        run = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        before = signal.signal(signal.SIGTERM, _leave)  # who is told to end takes the run along
+        try:
+            run.wait(limit)
+        except subprocess.TimeoutExpired:
+            run.terminate()
+        except BaseException:
+            run.terminate()
+            raise
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            _end(run)
+    return WholeRun(folder)
+
+
+def _leave(number: int, _: object) -> None:
+    """Leave by way of what is to be taken down."""
+    raise SystemExit(128 + number)
+
+
+def _end(run: subprocess.Popen[bytes]) -> None:
+    """Give a run the time to take its servers down; its guards do it when it hangs."""
+    try:
+        run.wait(30)
+    except subprocess.TimeoutExpired:
+        run.kill()
+        run.wait()
+
+
+@contextmanager
+def all_cores_busy(wanted: bool = True) -> Iterator[None]:  # noqa: FBT001, FBT002 - reads as what it is
+    """Keep every core at work for as long as the block lasts."""
+    if not wanted:
+        yield
+        return
+    with ProcessGroup("busy") as group:
+        for _ in range(os.cpu_count() or 1):
+            group.start([sys.executable, "-c", "while True: pass"], Path(os.devnull), cwd=group.folder)
+        yield
+
+
+def progress(text: str = "") -> None:
+    """Show on a terminal what is being done; nothing takes it away again."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)

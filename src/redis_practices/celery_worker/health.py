@@ -1,0 +1,36 @@
+"""Shows that a Celery worker consumes, at no cost: a file that the worker itself keeps young.
+
+``celery inspect ping`` starts a Python process and a broadcast for every check. Here the worker touches ``READY_FILE``
+when it is ready and then with each heartbeat (every 2 s), which its own event loop sends only while it holds a
+connection to the broker. A check is then ``find "$READY_FILE" -mmin -0.2``: a worker that hangs or has lost its
+broker is told apart from one that works. Load it with ``celery worker --include redis_practices.celery_worker.health``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from celery.signals import heartbeat_sent, worker_ready, worker_shutting_down
+
+READY_FILE = Path(os.environ["READY_FILE"])
+
+
+@worker_ready.connect
+def appear(**_: Any) -> None:
+    """Make the file: the worker consumes."""
+    READY_FILE.touch()
+
+
+@heartbeat_sent.connect
+def stay(**_: Any) -> None:
+    """Keep the file young; the first heartbeat comes before the worker is ready, so this does not make it."""
+    if READY_FILE.exists():
+        READY_FILE.touch()
+
+
+@worker_shutting_down.connect
+def leave(**_: Any) -> None:
+    """Remove the file: a worker in warm shutdown takes no more tasks."""
+    READY_FILE.unlink(missing_ok=True)

@@ -1,0 +1,199 @@
+"""Clients with sane timeouts, retries and pools, and errors that name the server but never its password."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from redis import Redis
+from redis.backoff import ExponentialBackoff
+from redis.cluster import PRIMARY, ClusterNode, RedisCluster
+from redis.connection import ConnectionPool
+from redis.driver_info import DriverInfo
+from redis.exceptions import (
+    AuthenticationError,
+    MovedError,
+    NoPermissionError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from redis_practices.cli import Failure, UsageError
+
+TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+"""Options of a rediss:// URL, as redis-py names them: the authority that is trusted, a client's certificate and key."""
+
+TIMEOUT = 5.0
+"""Seconds that a connection or an answer may take. redis-py waited for ever by default before version 8."""
+
+DRIVER = DriverInfo()
+"""What clients tell servers of themselves: redis-py reads it from the package's files for each client, 0.5 ms."""
+
+
+def client_options(timeout: float = TIMEOUT) -> dict[str, Any]:
+    """Return the settings that every client of ours has; `timeout` in seconds for connecting and for each answer.
+
+    A dropped connection is tried again twice, at once and after 50 ms: that is a restart or a failover. A time-out is
+    not: trying a server that hangs again only multiplies the wait.
+    """
+    return {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 2, supported_errors=(RedisConnectionError,)),
+        "health_check_interval": 30,
+        "driver_info": DRIVER,
+        "decode_responses": True,
+    }
+
+
+def node_client(host: str, port: int, **options: Any) -> Redis:
+    """Return a client of one server; options as redis-py names them go before ours."""
+    return Redis(host=host, port=port, **{**client_options(), **options})
+
+
+def checked_url(url: str, variable: str) -> str:
+    """Return `url` if redis-py can use it.
+
+    Raises:
+        UsageError: it cannot; the message names the variable that holds it, and shows nothing of it, since a
+            password that is not percent-encoded may stand anywhere in it.
+    """
+    form = "write redis://[[user]:password@]host[:port][/db], rediss:// for TLS, special characters percent-encoded"
+    try:
+        parts = urlsplit(url)
+        if parts.scheme == "unix":
+            raise UsageError(f"{variable} is a unix socket, and a host and port are needed: {form}")
+        usable = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
+        usable = usable and (parts.path.strip("/") == "" or parts.path.strip("/").isdigit())
+        (parts.hostname or "").encode("idna")  # as the system's resolver will, with an error that redis-py passes on
+        for name in TLS_FILES:
+            for path in parse_qs(parts.query).get(name, []):
+                if not Path(path).is_file():
+                    raise UsageError(f"{variable}: {name} names no file that is there: {path}")
+        # Makes the connection object, which refuses unknown options, without connecting.
+        ConnectionPool.from_url(url).make_connection()
+    except TypeError:
+        raise UsageError(f"{variable} has an option that redis-py does not know: see its Connection") from None
+    except (ValueError, RedisError):
+        usable = False
+    if not usable:
+        raise UsageError(f"{variable} is not a Redis URL: {form}")
+    return url
+
+
+def shown(url: str) -> str:
+    """Return host and port of a URL, which is all of it that may be printed."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{host}:{parts.port or 6379}"
+
+
+def redis_client(url: str, timeout: float = TIMEOUT, **options: Any) -> Redis:
+    """Return a client of one server by its URL; connects at the first command."""
+    return Redis.from_url(url, **{**client_options(timeout), **options})
+
+
+class ClusterClient(RedisCluster):
+    """redis-py's client of a cluster, which also follows ASK to a node that owns no slot yet.
+
+    Such a node is where the first slots of a new one move to, and in no client's map. redis-py 8.1 ends in an
+    AttributeError there: https://github.com/redis/redis-py/issues/4015.
+    """
+
+    def get_node(self, host: str | None = None, port: int | None = None, node_name: str | None = None) -> Any:
+        """Return a node by host and port if the map has it, or by its name, ``host:port``, in any case."""
+        found = super().get_node(host, port, node_name)  # type: ignore[no-untyped-call]
+        if found is None and node_name:
+            name, _, number = node_name.rpartition(":")
+            found = ClusterNode(name, int(number), PRIMARY)
+        return found
+
+
+def cluster_client(url: str, timeout: float = TIMEOUT, **options: Any) -> ClusterClient:
+    """Return a client of the cluster that the node at `url` belongs to; connects at once to learn its slots.
+
+    Raises:
+        RedisError: the node does not answer, or is no cluster node.
+    """
+    return ClusterClient(url=url, **{**client_options(timeout), **options})
+
+
+def is_cluster_node(client: Redis) -> bool:
+    """Ask a server whether it is a cluster node (``CLUSTER INFO`` is refused by one that is not).
+
+    Raises:
+        RedisError: the server does not answer, or refuses the user.
+    """
+    try:
+        client.execute_command("CLUSTER INFO")
+    except (NoPermissionError, AuthenticationError):
+        raise
+    except ResponseError as error:
+        if "cluster support disabled" in str(error):
+            return False
+        raise
+    return True
+
+
+@contextmanager
+def one_line_errors(url: str, timeout: float = TIMEOUT) -> Iterator[None]:
+    """Turn every redis-py error in the block into a `Failure` that names the server and the cause in one line.
+
+    Raises:
+        Failure: in place of the error of redis-py.
+    """
+    try:
+        yield
+    # redis-py's errors of a whole cluster are no RedisError.
+    except (RedisError, RedisClusterException) as error:
+        raise Failure(explained(error, shown(url), timeout)) from error
+
+
+_MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] = (
+    (
+        (AuthenticationError,),
+        ("NOAUTH", "WRONGPASS"),
+        "refuses the user or password: check the URL (special characters percent-encoded)",
+    ),
+    ((NoPermissionError,), ("NOPERM",), "refuses a command to this user: {error}"),
+    (
+        (ssl.SSLCertVerificationError,),
+        ("CERTIFICATE_VERIFY_FAILED",),
+        "shows a certificate that is not trusted: name its authority in the URL (?ssl_ca_certs=FILE)",
+    ),
+    ((socket.gaierror,), (), "does not resolve: check the host's name"),
+    (
+        (RedisTimeoutError, TimeoutError),
+        (),
+        "did not answer within {timeout:g} s: it hangs, or a firewall swallows the traffic",
+    ),
+    ((ConnectionRefusedError,), ("refused",), "refuses the connection: nothing listens there"),
+    ((MovedError,), ("MOVED",), "is a cluster node: name a plain server, or give it as CLUSTER_URL"),
+    ((), ("Cluster mode is not enabled",), "is a plain server, not a cluster node"),
+    ((RedisClusterException, RedisConnectionError), (), "cannot be reached: {error}"),
+    ((), ("",), "answers: {error}"),
+)
+"""Kinds of errors, words in their messages, and what they mean; the first that fits is told."""
+
+
+def explained(error: Exception, server: str, timeout: float) -> str:
+    """Return what a redis-py `error` of `server` means, and what to do about it."""
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) and isinstance(cause, Exception):
+        causes.append(cause)
+    said = " ".join(str(error) for error in causes)
+    meaning = next(
+        text
+        for kinds, words, text in _MEANINGS
+        if any(isinstance(cause, kinds) for cause in causes) or any(word in said for word in words)
+    )
+    return f"{server} {meaning.format(error=error, timeout=timeout)}"

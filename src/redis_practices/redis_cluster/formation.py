@@ -1,0 +1,150 @@
+"""Form a Redis Cluster through its own commands, and know when it is really ready."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from redis_practices.redis_cluster.key_slots import SLOTS, SlotRange, slot_ranges
+
+
+class ClusterError(Exception):
+    """A cluster does not become what it should be; the message names the node and what is wrong with it."""
+
+
+def even_ranges(primaries: int) -> list[tuple[int, int]]:
+    """Return first and last slot of each of `primaries` shares of all slots, as even as whole numbers allow."""
+    edges = [SLOTS * index // primaries for index in range(primaries + 1)]
+    return [(first, after - 1) for first, after in pairwise(edges)]
+
+
+def form(nodes: Sequence[Redis], primaries: int, timeout: float = 30.0) -> None:
+    """Make a cluster of empty `nodes`: the first `primaries` share the slots, the rest become replicas in turn.
+
+    Commands: ``CLUSTER ADDSLOTS``, ``CLUSTER MEET`` of every node with every other (gossip alone takes seconds to
+    introduce them), ``CLUSTER REPLICATE``. `timeout` in seconds bounds the whole.
+
+    Raises:
+        ClusterError: it is not ready in time.
+        redis.exceptions.RedisError: a node refuses a command, as it does when it is not empty.
+    """
+    for node, (first, last) in zip(nodes, even_ranges(primaries), strict=False):
+        node.execute_command("CLUSTER ADDSLOTS", *range(first, last + 1))
+    buses = [bus_port(node) for node in nodes]
+    for node in nodes:
+        for other, bus in zip(nodes, buses, strict=True):
+            if other is not node:
+                node.execute_command("CLUSTER MEET", *endpoint(other), bus)
+    ids = [str(node.execute_command("CLUSTER MYID")) for node in nodes[:primaries]]
+    deadline = time.monotonic() + timeout
+    for index, replica in enumerate(nodes[primaries:]):
+        _replicate(replica, ids[index % primaries], deadline)
+    wait_until_ready(nodes, timeout=deadline - time.monotonic())
+
+
+def endpoint(node: Redis) -> tuple[str, int]:
+    """Return host and port that a client was made for."""
+    options: dict[str, Any] = node.connection_pool.connection_kwargs
+    return options["host"], options["port"]
+
+
+def address(node: Redis) -> str:
+    """Return ``host:port`` that the client `node` was made for, which is how errors call it."""
+    host, port = endpoint(node)
+    return f"{host}:{port}"
+
+
+def bus_port(node: Redis) -> int:
+    """Return the port on which `node` talks to other nodes (``CONFIG GET cluster-port``, or its port + 10000)."""
+    return int(node.config_get("cluster-port").get("cluster-port") or 0) or endpoint(node)[1] + 10000
+
+
+def _replicate(replica: Redis, primary_id: str, deadline: float) -> None:
+    """Make `replica` follow the primary as soon as the two have met (``CLUSTER REPLICATE``)."""
+    while True:
+        try:
+            replica.execute_command("CLUSTER REPLICATE", primary_id)
+        except RedisError as error:
+            if "Unknown node" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def wait_until_ready(nodes: Sequence[Redis], timeout: float = 30.0) -> None:
+    """Return when `why_not_ready` has nothing left to say.
+
+    Raises:
+        ClusterError: it still has after `timeout` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    while reason := why_not_ready(nodes):
+        if time.monotonic() > deadline:
+            raise ClusterError(f"the cluster is not ready after {timeout:.1f} s: {reason}")
+        time.sleep(0.002)
+
+
+def why_not_ready(nodes: Sequence[Redis]) -> str | None:
+    """Return what keeps the cluster of exactly these `nodes` from being ready, or None.
+
+    ``cluster_state:ok`` alone is not enough: a replica that has not finished its first sync hides behind it, and a
+    primary killed then is never replaced. Ready means: state ok on every node, every node known to every node and taken
+    for failed by none, one slot map everywhere that covers all slots, and every replica's link up at both of its ends.
+
+    Raises:
+        redis.exceptions.RedisError: a node does not answer.
+    """
+    maps = []
+    for node in nodes:
+        where = address(node)
+        if (state := node.execute_command("CLUSTER INFO")["cluster_state"]) != "ok":
+            return f"{where} says cluster_state:{state}"
+        known = node.execute_command("CLUSTER NODES")
+        if reason := _why_not_known(known, len(nodes)):
+            return f"{where} {reason}"
+        maps.append(slot_ranges(node))
+        if maps[-1] != maps[0]:
+            return f"{where} has another slot map than the first node"
+        if reason := _why_not_listed(maps[-1], known):
+            return f"{where} {reason}"
+        if reason := _why_not_linked(node.info("replication"), known):
+            return f"{where} {reason}"
+    covered = sum(slots.last - slots.first + 1 for slots in maps[0])
+    return None if covered == SLOTS else f"only {covered} of {SLOTS} slots are covered"
+
+
+def _why_not_known(known: dict[str, dict[str, Any]], nodes: int) -> str | None:
+    """Return what is wrong with the nodes that one node knows, of which there should be `nodes`, or None."""
+    if len(known) != nodes or any("handshake" in entry["flags"] for entry in known.values()):
+        return f"knows {len(known)} of {nodes} nodes"
+    failed = [name for name, entry in known.items() if {"fail", "fail?"} & set(entry["flags"].split(","))]
+    return f"takes {failed[0].partition('@')[0]} for failed" if failed else None
+
+
+def _why_not_listed(ranges: Sequence[SlotRange], known: dict[str, dict[str, Any]]) -> str | None:
+    """Return which replicas a slot map does not name yet, or None: a client that asks for replicas would miss them."""
+    primaries = {entry["node_id"] for entry in known.values() if entry["slots"]}
+    replicas = {address.partition("@")[0] for address, entry in known.items() if entry["master_id"] in primaries}
+    missing = replicas - {replica for slots in ranges for replica in slots.replicas}
+    return f"does not list the replica {', '.join(sorted(missing))}" if missing else None
+
+
+def _why_not_linked(replication: dict[str, Any], known: dict[str, dict[str, Any]]) -> str | None:
+    """Return what is wrong with the replication of one node by its ``INFO replication``, or None."""
+    if replication["role"] == "slave":
+        link = replication.get("master_link_status")
+        return None if link == "up" else f"is a replica whose link to its primary is {link}"
+    me = next(entry["node_id"] for entry in known.values() if "myself" in entry["flags"])
+    expected = sum(1 for entry in known.values() if entry["master_id"] == me)
+    online = sum(
+        1
+        for index in range(replication["connected_slaves"])
+        if replication.get(f"slave{index}", {}).get("state") == "online"
+    )
+    return None if online == expected else f"is a primary with {online} of {expected} replicas online"

@@ -1,0 +1,98 @@
+"""Where a script connects: the URL it was given, else the local default port, else an embedded deployment."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Literal
+
+from redis_practices.cli import Failure, UsageError, port_number, say
+from redis_practices.clients import checked_url
+from redis_practices.servers.binary import EmbeddedError, answers, engine_of, server_binary
+from redis_practices.servers.embedded import BROKER, CACHE, start_server
+from redis_practices.servers.embedded_cluster import start_cluster
+from redis_practices.servers.embedded_worker import start_worker
+from redis_practices.servers.process_group import ProcessGroup
+
+Kind = Literal["cache", "cluster", "broker"]
+
+LOCAL_PORTS: dict[Kind, tuple[int, ...]] = {"cache": (6380, 6379), "cluster": (7001, 7000), "broker": (6379,)}
+"""The ports of ``docker-compose.yml``, then those of a server or cluster started by hand."""
+
+
+@contextmanager
+def deployment(kind: Kind) -> Iterator[str]:
+    """Yield the URL of a cache, a cluster or a broker with a worker, started for the block if there is none.
+
+    ``CACHE_URL``, ``CLUSTER_URL`` or ``BROKER_URL`` names it; else what answers on the local default port is taken
+    (``CACHE_PORT``, ``CLUSTER_PORT_1``, ``BROKER_PORT``, as ``docker-compose.yml`` uses them).
+
+    Raises:
+        UsageError: a variable holds no Redis URL, or no port.
+        Failure: nothing is there and no embedded deployment can be started.
+    """
+    url = given_url(kind) or local_url(kind)
+    if url:
+        yield url
+        return
+    with embedded(kind) as (url, engine):
+        say(f"no {kind.upper()}_URL and no local {kind}: started an embedded {engine} for this command")
+        yield url
+
+
+@contextmanager
+def embedded(kind: Kind, port: int | None = None) -> Iterator[tuple[str, str]]:
+    """Yield URL and engine of an embedded deployment that ends with the block; `port` is that of its first server.
+
+    Raises:
+        Failure: it cannot be started, for one because the port is taken.
+    """
+    with ExitStack() as stack:
+        try:
+            engine = engine_of(server_binary())
+            url = start(kind, stack.enter_context(ProcessGroup()), port)
+        except (EmbeddedError, OSError) as error:
+            raise Failure(f"no embedded {kind} can be started: {error}") from error
+        yield url, engine
+
+
+def given_url(kind: Kind) -> str | None:
+    """Return the URL that the environment gives for `kind`, or None.
+
+    Raises:
+        UsageError: what it gives is no Redis URL.
+    """
+    variable = f"{kind.upper()}_URL"
+    url = os.environ.get(variable)
+    return checked_url(url, variable) if url else None
+
+
+def local_url(kind: Kind) -> str | None:
+    """Return the URL of what answers on a default port of this machine, or None.
+
+    Raises:
+        UsageError: the environment names a port that is none.
+    """
+    variable = "CLUSTER_PORT_1" if kind == "cluster" else f"{kind.upper()}_PORT"
+    named = os.environ.get(variable)
+    try:
+        ports = (port_number(named),) if named else LOCAL_PORTS[kind]
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(f"{variable}: {error}") from None
+    return next((f"redis://127.0.0.1:{port}/0" for port in ports if answers("127.0.0.1", port)), None)
+
+
+def start(kind: Kind, group: ProcessGroup, port: int | None = None) -> str:
+    """Start an embedded deployment of `kind` in `group` and return its URL; `port` is that of its first server.
+
+    Raises:
+        EmbeddedError: it does not come up, or the port is taken.
+    """
+    if kind == "cluster":
+        return start_cluster(group, first_port=port).url
+    server = start_server(group, CACHE if kind == "cache" else BROKER, port=port)
+    if kind == "broker":
+        start_worker(group, server.url)
+    return server.url

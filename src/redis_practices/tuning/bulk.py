@@ -1,0 +1,135 @@
+"""Many keys of a cluster at once, as fast as Python can: grouped by the owner of their slot, one pipeline a node.
+
+redis-py's own cluster pipeline makes objects for every command and writes to the nodes one after the other. Here each
+node gets its commands packed by hiredis in one piece, all nodes work at the same time, and the answers come back in
+the order of the commands. A key that has moved is asked for again where it went (``MOVED``, ``ASK``).
+
+Not for transactions, and not for commands with several keys: these stay with the client.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import hiredis
+from redis import Redis
+from redis.cluster import RedisCluster
+from redis.connection import Connection
+from redis.exceptions import AskError, MovedError, RedisError, ResponseError, SlotNotCoveredError, TryAgainError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from redis_practices.redis_cluster.key_slots import slot_of
+
+Command = tuple[Any, ...]
+"""A command as its words; the second one is the key."""
+
+BATCH = 1000
+"""Commands that are in flight to a node: more gain nothing, and the answers must fit into memory."""
+
+Answer = Any
+
+
+def bulk(cluster: RedisCluster, commands: Sequence[Command], batch: int = BATCH) -> list[Answer]:
+    """Run `commands`, each with one key, and return their answers in this order; a refused one is its error.
+
+    Text goes as UTF-8; answers are bytes or text as the client was made. Up to `batch` commands a node are in flight.
+
+    Raises:
+        redis.exceptions.RedisError: a node does not answer; what it was sent may or may not have been done.
+    """
+    answers: list[Answer] = [None] * len(commands)
+    groups = _by_owner(cluster, commands)
+    try:
+        for pieces in itertools.zip_longest(*(_pieces(node, places, batch) for node, places in groups)):
+            _run([piece for piece in pieces if piece], commands, answers)
+    except (RedisConnectionError, RedisTimeoutError):
+        cluster.nodes_manager.initialize()  # so that the next call knows who took over
+        raise
+    for place, answer in enumerate(answers):
+        if isinstance(answer, MovedError | AskError | TryAgainError):
+            answers[place] = _again(cluster, commands[place])
+    return answers
+
+
+def read_bulk(cluster: RedisCluster, keys: Sequence[str]) -> list[Answer]:
+    """Return the values of `keys` in their order (``GET``)."""
+    return bulk(cluster, [("GET", key) for key in keys])
+
+
+def write_bulk(cluster: RedisCluster, values: Iterable[tuple[str, str | bytes]], ttl: int) -> list[Answer]:
+    """Write keys and values, to expire after `ttl` seconds (``SET … EX``), and return each answer."""
+    return bulk(cluster, [("SET", key, value, "EX", str(ttl)) for key, value in values])
+
+
+def pipelined(server: Redis, commands: Sequence[Command], batch: int = BATCH) -> list[Answer]:
+    """Run `commands` on one server the same way; they may be any that give one answer."""
+    answers: list[Answer] = [None] * len(commands)
+    for piece in _pieces(server, list(range(len(commands))), batch):
+        _run([piece], commands, answers)
+    return answers
+
+
+def packed(commands: Iterable[Command]) -> bytes:
+    """Return commands as they go over the wire, one after the other."""
+    return b"".join([hiredis.pack_command(command) for command in commands])
+
+
+def _by_owner(cluster: RedisCluster, commands: Sequence[Command]) -> list[tuple[Redis, list[int]]]:
+    """Return the client of each node with the places of the commands whose slot it owns."""
+    slots = cluster.nodes_manager.slots_cache
+    groups: dict[str, tuple[Any, list[int]]] = {}
+    for place, command in enumerate(commands):
+        slot = slot_of(command[1])
+        if slot not in slots:
+            raise SlotNotCoveredError(f"slot {slot} is covered by no node")
+        node = slots[slot][0]
+        if node.name not in groups:
+            groups[node.name] = (node, [])
+        groups[node.name][1].append(place)
+    return [(cluster.get_redis_connection(node), places) for node, places in groups.values()]
+
+
+def _pieces(server: Redis, places: list[int], batch: int) -> Iterator[tuple[Redis, list[int]]]:
+    """Yield a node's places in pieces of at most `batch`."""
+    for first in range(0, len(places), batch):
+        yield server, places[first : first + batch]
+
+
+def _run(pieces: list[tuple[Redis, list[int]]], commands: Sequence[Command], answers: list[Answer]) -> None:
+    """Send each node its piece, then read all answers; a connection that failed in between is closed."""
+    taken: list[tuple[Redis, Connection, list[int]]] = []
+    done = False
+    try:
+        for server, places in pieces:
+            connection = server.connection_pool.get_connection()
+            taken.append((server, connection, places))
+            connection.send_packed_command([packed([commands[place] for place in places])])
+        for _, connection, places in taken:
+            for place in places:
+                answers[place] = _read(connection)
+        done = True
+    finally:
+        for server, connection, _ in taken:
+            if not done:
+                # Answers of ours may still be on their way: nobody else may read them.
+                connection.disconnect()
+            server.connection_pool.release(connection)
+
+
+def _read(connection: Connection) -> Answer:
+    """Return the next answer, or the server's refusal."""
+    try:
+        return connection.read_response()
+    except ResponseError as error:
+        return error
+
+
+def _again(cluster: RedisCluster, command: Command) -> Answer:
+    """Run one command through the client, which follows where the key went."""
+    try:
+        return cluster.execute_command(*command)
+    except RedisError as error:
+        return error

@@ -1,0 +1,155 @@
+"""The sentences that judge a deployment by what its servers say of themselves, without any traffic."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pytest_bdd import given, parsers, then
+
+from fixtures.reporting.measurements import Bound
+from fixtures.run.audit_bounds import FILE, AuditBounds
+from fixtures.run.errors import Unsupported
+from fixtures.run.keys import LACKS, Lacks
+from redis_practices.audit import Refused, facts, may_run, settings, user_of
+from redis_practices.engine import engine_name, version_of
+from steps.common.vocabulary import TYPES, rows
+from steps.common.vocabulary import bound as read_bound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    import pytest
+
+    from fixtures.stacks.deployments import Node, Stack
+
+
+@dataclass
+class Audited:
+    """The servers of one role; each is asked at most once for each kind of answer."""
+
+    nodes: Sequence[Node]
+    bounds: AuditBounds
+    lacks: Lacks
+    _told: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def each(self, command: str, ask: Callable[[Any], Any]) -> Iterable[tuple[str, Any]]:
+        """Yield address and answer of every server; a command that is refused is the reason of a skip."""
+        if command in self.lacks:
+            raise Unsupported(f"needs {command}, which the server refuses: {self.lacks[command]}")
+        for node in self.nodes:
+            with node.client() as client:
+                try:
+                    yield node.address, ask(client)
+                except Refused as refusal:
+                    raise Unsupported(f"needs to know: {refusal}") from None
+
+    def told(self, kind: str) -> dict[str, Any]:
+        """Return all settings, or else all fields, of every server by its address."""
+        if kind not in self._told:
+            self._told[kind] = dict(
+                self.each("CONFIG GET", settings) if kind == "setting" else self.each("INFO", facts)
+            )
+        return self._told[kind]
+
+    def values(self, kind: str, name: str) -> dict[str, str]:
+        """Return the setting or the field `name` of every server that has it."""
+        found = {address: str(told[name]) for address, told in self.told(kind).items() if name in told}
+        if not found:
+            raise Unsupported(f"the engine has no {kind} {name}")
+        return found
+
+    def bound(self, name: str, default: Bound) -> Bound:
+        """Return the bound of `name`, changed by practices.toml or not."""
+        text = self.bounds.text(name, "")
+        if not text:
+            return default
+        assert re.fullmatch(read_bound.pattern, text), f'{FILE}: {name} = "{text}" is no bound like "at least 500"'
+        changed: Bound = read_bound(text)
+        return changed
+
+
+@given(parsers.parse("the servers of the {role:w}"), target_fixture="audited")
+def have_servers(role: str, request: pytest.FixtureRequest, audit_bounds: AuditBounds) -> Audited:
+    """Have the servers of a role: cache, broker or cluster."""
+    deployment = request.getfixturevalue(role)
+    nodes = deployment.nodes if role == "cluster" else [deployment.node]
+    return Audited(nodes, audit_bounds, request.config.stash[LACKS].get(role, {}))
+
+
+@then(parsers.parse('the {kind:w} "{name}" is one of "{allowed}"'))
+def check_choice(audited: Audited, kind: str, name: str, allowed: str) -> None:
+    """Require one of the listed values on every server; "nothing" stands for an empty one."""
+    choices = {"" if choice == "nothing" else choice for choice in audited.bounds.text(name, allowed).split(", ")}
+    wrong = {address: value for address, value in audited.values(kind, name).items() if value not in choices}
+    assert not wrong, f"{name} must be one of {allowed}, but it is {_listed(wrong)}"
+
+
+@then(parsers.cfparse('the {kind:w} "{name}" is {bound:Bound}', extra_types=TYPES))
+def check_number(audited: Audited, kind: str, name: str, bound: Bound, measure: Callable[..., None]) -> None:
+    """Hold the number on every server against a bound, which practices.toml may change."""
+    for address, value in audited.values(kind, name).items():
+        measure(f"{name} of {address}", unit="", bound=audited.bound(name, bound), seen=float(value))
+
+
+@then(parsers.cfparse('the field "{part}" is {bound:Bound} of the {kind:w} "{whole}"', extra_types=TYPES))
+def check_share(  # noqa: PLR0913, PLR0917 - the words of the sentence
+    audited: Audited, part: str, bound: Bound, kind: str, whole: str, measure: Callable[..., None]
+) -> None:
+    """Hold a share against a bound on every server that has a whole."""
+    wholes = audited.values(kind, whole)
+    for address, value in audited.values("field", part).items():
+        if float(wholes[address]):
+            share = round(100 * float(value) / float(wholes[address]), 1)
+            measure(f"{part} of {whole}, {address}", unit="%", bound=audited.bound(part, bound), seen=share)
+
+
+@then(parsers.parse('the clients of class "{kind}" have bounded output buffers'))
+def check_buffers(audited: Audited, kind: str) -> None:
+    """Require a hard limit for a class of clients in ``client-output-buffer-limit``."""
+    for address, value in audited.values("setting", "client-output-buffer-limit").items():
+        words = value.replace("slave", "replica").split()
+        assert kind in words, f"{address} has no class {kind} of clients: {value}"
+        assert int(words[words.index(kind) + 1]), f"{address} buffers without bound for a {kind} client that is slow"
+
+
+@then("all of them run the same version")
+def check_one_version(audited: Audited) -> None:
+    """Require one engine and one version."""
+    seen = {address: engine_name(told) for address, told in audited.told("field").items()}
+    assert len(set(seen.values())) == 1, f"different versions run together: {_listed(seen)}"
+
+
+@then("their version still gets security fixes")
+def check_supported(audited: Audited, stack: Stack, datatable: Sequence[Sequence[str]]) -> None:
+    """Require at least the oldest version line that is still mended; of an engine that a run brings along, nothing."""
+    if stack.name != "external":
+        raise Unsupported(f"{stack.name}: the engine is the one that this run was told to use")
+    oldest = {row["ENGINE"]: row["OLDEST"] for row in rows(datatable, ("ENGINE", "OLDEST"))}
+    for address, told in audited.told("field").items():
+        engine = engine_name(told)
+        name = engine.partition(" ")[0]
+        wanted = audited.bounds.text(f"oldest-{name}", oldest.get(name, "0"))
+        assert version_of(engine) >= version_of(wanted), (
+            f"{address} runs {engine}; {wanted} is the oldest that still gets fixes"
+        )
+
+
+@then("their user may not run these commands")
+def check_dangerous(audited: Audited, stack: Stack, datatable: Sequence[Sequence[str]]) -> None:
+    """Ask of each command whether the user of the URL may run it; nothing is run."""
+    if stack.name != "external":
+        raise Unsupported(f"{stack.name}: its servers know only the user of this suite")
+    if "default" in dict(audited.each("ACL WHOAMI", user_of)).values():
+        raise Unsupported("the URL names no user of its own: the default user is meant for those who administer")
+    commands = {row["COMMAND"]: row["DANGER"] for row in rows(datatable, ("COMMAND", "DANGER"))}
+    asked = audited.each("ACL DRYRUN", lambda client: [name for name in commands if may_run(client, *name.split())])
+    for address, allowed in asked:
+        dangers = "; ".join(f"{name}: {commands[name]}" for name in allowed)
+        assert not allowed, f"{address}: the user may run {dangers}"
+
+
+def _listed(values: dict[str, Any]) -> str:
+    """Return values by server as a clause."""
+    return ", ".join(f"{value!r} on {address}" for address, value in values.items())

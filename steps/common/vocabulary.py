@@ -1,0 +1,129 @@
+"""The words all sentences share: durations, comparators, counts and tables.
+
+A sentence uses them as ``parsers.parse("… within {limit:Duration}", extra_types=TYPES)``; editors find only such
+literals, and only placeholders spelled like that.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+from parse import with_pattern
+
+from fixtures.reporting.measurements import Bound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+NUMBER = r"\d+(?:\.\d+)?"
+TIME = rf"{NUMBER} (?:milliseconds?|seconds?)"
+QUANTITY = rf"{NUMBER}(?: %| milliseconds?| seconds?)?"
+
+
+@dataclass(frozen=True)
+class Duration:
+    """A time as a sentence says it, in part perhaps in node timeouts, which only a cluster can tell."""
+
+    fixed: float
+    node_timeouts: float = 0.0
+
+    def seconds(self, node_timeout: float | None = None) -> float:
+        """Return it in seconds; ValueError if it counts node timeouts and none (in seconds) is given."""
+        if not self.node_timeouts:
+            return self.fixed
+        if node_timeout is None:
+            raise ValueError("this duration counts node timeouts: the step must say of which cluster")
+        return self.fixed + self.node_timeouts * node_timeout
+
+
+@with_pattern(rf"(?:{NUMBER} node timeouts?(?: and {TIME})?|{TIME})")
+def duration(text: str) -> Duration:
+    """Read "10 seconds", "300 milliseconds", "2 node timeouts and 1.5 seconds"."""
+    timeouts, _, rest = text.rpartition(" and ") if " and " in text else ("", "", text)
+    if not timeouts and "node timeout" in text:
+        timeouts, rest = text, "0 seconds"
+    return Duration(float(_quantity(rest)[0]), float(timeouts.split()[0]) if timeouts else 0.0)
+
+
+@with_pattern(rf"(?:(?:exactly|at least|at most) {QUANTITY}|within {TIME}|between {NUMBER} and {QUANTITY})")
+def bound(text: str) -> Bound:
+    """Read "exactly 3", "at least 95 %", "at most 20", "within 2.5 seconds", "between 3 and 5"; times are in s."""
+    comparator, rest = re.split(r" (?=\d)", text.lower(), maxsplit=1)
+    if comparator == "between":
+        low, high = rest.split(" and ")
+        unit_of_both = high.partition(" ")[2]
+        value, unit = _quantity(high)
+        return Bound.between(_quantity(f"{low} {unit_of_both}".strip())[0], value, unit)
+    makers = {"exactly": Bound.exactly, "at least": Bound.at_least}
+    return makers.get(comparator, Bound.at_most)(*_quantity(rest))
+
+
+def _quantity(text: str) -> tuple[float, str]:
+    """Return number and unit of "95 %" or "300 milliseconds"; times become seconds, whole numbers stay whole."""
+    number, _, unit = text.partition(" ")
+    value = float(number) if "." in number else int(number)
+    if unit.startswith("millisecond"):
+        return value / 1000, "s"
+    return value, "s" if unit.startswith("second") else unit
+
+
+@with_pattern(r"\d+")
+def count(text: str) -> int:
+    """Read a whole number that is not negative."""
+    return int(text)
+
+
+TYPES: dict[str, Any] = {"Duration": duration, "Bound": bound, "Count": count}
+
+
+def rows(
+    datatable: Sequence[Sequence[str]], columns: Sequence[str], optional: Sequence[str] = ()
+) -> list[dict[str, str]]:
+    """Return a table as one dict a row, keyed by its UPPERCASE header.
+
+    Raises AssertionError naming what is wrong: a header that is not uppercase or stands twice, a column of `columns`
+    that is missing, one that is in neither list, or a row longer or shorter than the header.
+    """
+    header = list(datatable[0])
+    for name in header:
+        assert name == name.upper() and name, f"table: the header {name!r} must be uppercase"  # noqa: PT018 - one rule
+        assert header.count(name) == 1, f"table: the header {name!r} stands twice"
+        assert name in {*columns, *optional}, (
+            f"table: unknown column {name!r}; known are {', '.join([*columns, *optional])}"
+        )
+    missing = [name for name in columns if name not in header]
+    assert not missing, f"table: the column {', '.join(missing)} is missing; it has {', '.join(header)}"
+    for number, row in enumerate(datatable[1:], start=1):
+        assert len(row) == len(header), f"table: row {number} has {len(row)} cells, the header {len(header)}: {row}"
+    return [dict(zip(header, row, strict=True)) for row in datatable[1:]]
+
+
+def assert_table(datatable: Sequence[Sequence[str]], seen: Iterable[Mapping[str, object]]) -> None:
+    """Hold a table of the feature against what was seen, row by row in this order, in the columns the table has.
+
+    Raises AssertionError showing both as aligned tables with the differing rows marked by ``!``.
+    """
+    seen = list(seen)
+    known = dict.fromkeys(name for row in seen for name in row)
+    header = list(datatable[0])
+    wanted = rows(datatable, columns=(), optional=tuple(known) or tuple(header))
+    expected_cells = [[row[name] for name in header] for row in wanted]
+    seen_cells = [[str(row.get(name, "")) for name in header] for row in seen]
+    if expected_cells != seen_cells:
+        differs = [one != other for one, other in zip_longest(expected_cells, seen_cells)]
+        expected_table, seen_table = (_aligned(header, cells, differs) for cells in (expected_cells, seen_cells))
+        raise AssertionError(f"the tables differ\nexpected:\n{expected_table}\nseen:\n{seen_table}")
+
+
+def _aligned(header: list[str], cells: list[list[str]], differs: list[bool]) -> str:
+    """Return the cells as a table in Gherkin's form, each differing row marked."""
+    lines = [header, *cells]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    marks = [" ", *("!" if differing else " " for differing in differs)]
+    return "\n".join(
+        f"{mark} | {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |"
+        for mark, line in zip(marks, lines, strict=False)
+    )
