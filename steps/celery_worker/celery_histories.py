@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then
 
+from fixtures.celery_worker.task_machine import TaskMachine
+from fixtures.celery_worker.workshop import Workshop
+from fixtures.stateful import try_histories
 from steps.celery_worker.celery_application import SWEEP
 from steps.common.vocabulary import TYPES
 
@@ -32,11 +35,6 @@ def have_remembering_broker(private: Private, tmp_path: Path) -> Broker:
 )
 def try_histories_of_tasks(broker: Broker, sent: Sent, number: int, steps: int, measure: Callable[..., None]) -> None:
     """Let Hypothesis look for an order of events after which a task has run more or less often than it should."""
-    # The machine takes 0.2 s to import: not in processes that do not run it.
-    from fixtures.celery_worker.task_machine import TaskMachine  # noqa: PLC0415
-    from fixtures.celery_worker.workshop import Workshop  # noqa: PLC0415
-    from fixtures.stateful import try_histories  # noqa: PLC0415 - the comment says it
-
     workshop = Workshop(broker, sent.app)
     try_histories(lambda: TaskMachine(workshop), number, steps, workshop.failures)
     for what, times in sorted(workshop.done.items()):

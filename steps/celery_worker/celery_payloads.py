@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given as for_all
+from hypothesis import settings as examples
 from pytest_bdd import parsers, then
 
+from fixtures.celery_worker.json_values import JSON, NOT_JSON, spelled
 from redis_practices.celery_worker.publish import publish, publisher
 from redis_practices.celery_worker.result_wait import value_of
 from redis_practices.servers.embedded import BROKER
@@ -20,17 +23,10 @@ if TYPE_CHECKING:
     from fixtures.celery_worker.sent import Sent
     from fixtures.stacks.deployments import Private
 
-# Hypothesis is imported where it is used: it takes 0.1 s, which processes without these scenarios need not spend.
-
 
 @then(parsers.cfparse("each of {number:Count} values of JSON comes back as it was sent", extra_types=TYPES))
 def check_round_trip(sent: Sent, number: int, measure: Callable[..., None]) -> None:
     """Let Hypothesis look for a value that is another one after it went to a task and came back as its result."""
-    from hypothesis import given as for_all  # noqa: PLC0415 - see above
-    from hypothesis import settings as examples  # noqa: PLC0415 - see above
-
-    from fixtures.celery_worker.json_values import JSON, spelled  # noqa: PLC0415 - see above
-
     longest = 0
 
     @examples(max_examples=number, deadline=None, database=None)
@@ -54,11 +50,6 @@ def check_round_trip(sent: Sent, number: int, measure: Callable[..., None]) -> N
 )
 def check_unserialisable(private: Private, number: int) -> None:
     """Let Hypothesis look for a value unknown to JSON that is sent, or refused with an error that does not say why."""
-    from hypothesis import given as for_all  # noqa: PLC0415 - see above
-    from hypothesis import settings as examples  # noqa: PLC0415 - see above
-
-    from fixtures.celery_worker.json_values import NOT_JSON  # noqa: PLC0415 - see above
-
     server = private.server(BROKER)
     app = publisher(worker_settings, server.url)
 

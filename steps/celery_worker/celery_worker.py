@@ -10,11 +10,14 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from kombu import pools
 from pytest_bdd import given, parsers, then, when
 
 from fixtures.celery_worker.sent import Sent, let_go
 from fixtures.reporting.measurements import Bound
+from redis_practices.celery_worker.publish import sender
 from steps.common.vocabulary import TYPES, assert_table, rows
+from worker import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,12 +29,6 @@ if TYPE_CHECKING:
 @pytest.fixture
 def sent(broker: Broker) -> Iterator[Sent]:
     """Give what sends this scenario's tasks; their results are forgotten in the end."""
-    # Celery takes 0.2 s to import: not in processes that send nothing.
-    from kombu import pools  # noqa: PLC0415
-
-    from redis_practices.celery_worker.publish import sender  # noqa: PLC0415
-    from worker import settings  # noqa: PLC0415
-
     app = sender(settings(broker.url))
     app.conf.task_default_queue = broker.queue
     tasks = Sent(app)

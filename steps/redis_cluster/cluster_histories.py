@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from pytest_bdd import parsers, then
 
 from fixtures.redis_cluster.cluster_estate import Estate
+from fixtures.redis_cluster.cluster_machine import ClusterMachine
+from fixtures.stateful import try_histories
 from steps.common.vocabulary import TYPES
 
 if TYPE_CHECKING:
@@ -25,10 +27,6 @@ def try_histories_of_keys(
     cluster: Cluster, private: Private, number: int, steps: int, measure: Callable[..., None]
 ) -> None:
     """Let Hypothesis look for an order of events after which a key reads otherwise than it should."""
-    # The machine takes 0.2 s to import: not in processes that do not run it.
-    from fixtures.redis_cluster.cluster_machine import ClusterMachine  # noqa: PLC0415 - the comment says it
-    from fixtures.stateful import try_histories  # noqa: PLC0415
-
     estate = Estate(cluster, private)
     try_histories(lambda: ClusterMachine(estate), number, steps, estate.failures)
     for what, times in sorted(estate.done.items()):

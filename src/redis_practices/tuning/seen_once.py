@@ -80,9 +80,9 @@ def pooling(servers: Servers) -> tuple[float, float]:
     """Return how many connections 16 threads make to read 200 keys, with one each and with a pool of 4."""
     with servers.server(PLAIN).client() as client:
         seen = []
-        for connections in (16, 4):
+        for most in (16, 4):
             with counted(client) as cost:
-                connecting.pool_of(client, [f"key:{number}" for number in range(200)], connections)
+                connecting.pool_of(client, [f"key:{number}" for number in range(200)], most)
             seen.append(cost.connections)
     return seen[0], seen[1]
 
