@@ -17,8 +17,8 @@ from lib.side_by_side import rounds_of, show, summary
 
 from cache_peers import INSTALL, ways
 from cache_ways import Way
-from redis_practices.servers.embedded import CACHE, start_server
 from redis_practices.servers.process_group import ProcessGroup
+from redis_practices.servers.server import CACHE, start_server
 
 EXAMPLES = """\
 examples:

@@ -12,11 +12,10 @@ import redis.asyncio
 
 from cache_ways import TTL, Counter, Read, TaskWay, ThreadWay, Way
 from redis_practices.clients import redis_client
-from redis_practices.pure_cache.cache_aside import CacheAside
-from redis_practices.pure_cache.cache_aside_async import AsyncCacheAside
+from redis_practices.pure_cache.cache_aside import AsyncCacheAside, CacheAside
 
 if TYPE_CHECKING:
-    from redis_practices.servers.embedded import Server
+    from redis_practices.servers.server import Server
 
 INSTALL = "pip install cashews aiocache dogpile.cache   (or: pip install --group benchmarks)"
 

@@ -21,8 +21,8 @@ from ceiling_ways import CEILING, Way, ceiling, coredis, glide, redis_py
 from redis_practices.cli import Failure, Parser, count, run, say
 from redis_practices.clients import cluster_client, one_line_errors, redis_client
 from redis_practices.servers.locate import deployment
-from redis_practices.tuning import bulk, pipelining
-from redis_practices.tuning.parsing import parse_compiled
+from redis_practices.tuning import bulk, round_trips
+from redis_practices.tuning.connections import parse_compiled
 
 EXAMPLES = """\
   python benchmarks/ceiling.py
@@ -80,7 +80,7 @@ def parts_of(server: Any, depth: int, size: int) -> list[dict[str, Any]]:
     parsing = median_of(lambda: parse_compiled(reader_only), time.thread_time)
     rows = []
     ways: dict[str, Callable[[], Any]] = {
-        "redis-py, pipeline": lambda: pipelining.in_pipelines(server, keys, depth),
+        "redis-py, pipeline": lambda: round_trips.in_pipelines(server, keys, depth),
         "redis_practices.tuning.bulk, one server": lambda: bulk.pipelined(server, commands, depth),
     }
     for name, way in ways.items():

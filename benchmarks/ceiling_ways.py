@@ -15,8 +15,8 @@ from typing import Any
 from redis import ConnectionPool, Redis
 from redis._parsers import _RESP2Parser
 
-from redis_practices.tuning import bulk, many_keys, pipelining, sharing
-from redis_practices.tuning.connecting import address
+from redis_practices.tuning import bulk, round_trips
+from redis_practices.tuning.connections import address
 
 Way = Callable[[], float]
 """Reads keys and returns how many microseconds each took."""
@@ -63,11 +63,11 @@ def redis_py(server: Redis, cluster: Any, keys: Sequence[str], depth: int, stack
     python = stack.enter_context(Redis(connection_pool=pool))
     commands = [("GET", key) for key in keys]
     found: dict[str, Callable[[], Any]] = {
-        "redis-py without hiredis, pipeline": lambda: pipelining.in_pipelines(python, keys, depth),
-        "redis-py, pipeline": lambda: pipelining.in_pipelines(server, keys, depth),
-        "redis-py, MGET": lambda: many_keys.read_together(server, keys, depth),
+        "redis-py without hiredis, pipeline": lambda: round_trips.in_pipelines(python, keys, depth),
+        "redis-py, pipeline": lambda: round_trips.in_pipelines(server, keys, depth),
+        "redis-py, MGET": lambda: round_trips.read_together(server, keys, depth),
         "redis_practices.tuning.bulk, one server": lambda: bulk.pipelined(server, commands, depth),
-        "redis-py, cluster pipeline": lambda: sharing.read_by_pipeline(cluster, keys),
+        "redis-py, cluster pipeline": lambda: bulk.read_by_pipeline(cluster, keys),
         "redis_practices.tuning.bulk, cluster": lambda: bulk.bulk(cluster, commands, depth),
     }
     return {name: timed(read, keys) for name, read in found.items()}

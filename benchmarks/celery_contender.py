@@ -29,7 +29,7 @@ def _celery(module: str, *options: str) -> list[str]:
 DEFAULTS = [_celery("celery_defaults", "-c", "2")]
 # Acknowledging is most of a worker's time, and a prefork worker does it in one process for all of its pool.
 SOLO = [_celery("celery_recommended", "-P", "solo", "-n", f"solo{number}@%h") for number in (1, 2)]
-ONE_TRIP = {"BROKER_TRANSPORT": "redis_practices.celery_worker.one_trip:Transport"}
+ONE_TRIP = {"BROKER_TRANSPORT": "redis_practices.celery_worker.batch_transport:Transport"}
 
 CONTENDERS = (
     Contender("celery, defaults", AT_MOST_ONCE, "celery_defaults", DEFAULTS),

@@ -19,20 +19,19 @@ from typing import NamedTuple
 from lib.side_by_side import machine
 
 from fixtures.stacks.worker_environment import worker_environment
-from redis_practices.celery_worker.bulk_send import send_many
-from redis_practices.celery_worker.outbox import Outbox
-from redis_practices.celery_worker.publish import sender
+from redis_practices.celery_worker.delivery import Outbox
+from redis_practices.celery_worker.sending import send_many, sender
 from redis_practices.cli import Failure, Parser, count, run, say
-from redis_practices.servers.embedded import BROKER, Server, start_server
-from redis_practices.servers.embedded_worker import WorkerProcess, start_worker
+from redis_practices.servers.celery import WorkerProcess, start_worker
 from redis_practices.servers.process_group import ProcessGroup
+from redis_practices.servers.server import BROKER, Server, start_server
 from worker import settings
 
 EXAMPLES = """\
   python benchmarks/celery_kills.py
   python benchmarks/celery_kills.py --orders 5000 --workers 2 --json"""
 
-TRANSPORTS = {"kombu's": "redis", "one_trip's": "redis_practices.celery_worker.one_trip:Transport"}
+TRANSPORTS = {"kombu's": "redis", "one_trip's": "redis_practices.celery_worker.batch_transport:Transport"}
 PATIENCE = 120.0
 """Seconds without a further order done after which it counts as stuck."""
 

@@ -15,8 +15,8 @@ from lib.processor_time import processor_seconds
 
 from celery_contender import Contender
 from effect import MARKS, TAIL
-from redis_practices.servers.embedded import BROKER, start_server
 from redis_practices.servers.process_group import ProcessGroup, tail
+from redis_practices.servers.server import BROKER, start_server
 
 FOLDER = Path(__file__).parent / "contenders"
 PATIENCE = 60.0

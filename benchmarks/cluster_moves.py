@@ -14,14 +14,13 @@ from contextlib import ExitStack
 
 from lib.side_by_side import rounds_of, show, summary
 
-from redis_practices.redis_cluster.cluster_members import itself
-from redis_practices.redis_cluster.cluster_scaling import add_node, drain_node
 from redis_practices.redis_cluster.formation import wait_until_ready
-from redis_practices.redis_cluster.slot_balance import even_moves, rebalance
+from redis_practices.redis_cluster.scaling import add_node, drain_node, even_moves, rebalance
+from redis_practices.redis_cluster.topology import itself
 from redis_practices.servers.binary import engine_of, server_binary
-from redis_practices.servers.embedded import Config, start_server
-from redis_practices.servers.embedded_cluster import start_cluster
+from redis_practices.servers.cluster import start_cluster
 from redis_practices.servers.process_group import ProcessGroup
+from redis_practices.servers.server import Config, start_server
 
 EXAMPLES = """\
 examples:

@@ -16,7 +16,7 @@ from redis import Redis
 from lib.side_by_side import machine
 
 from redis_practices.servers.binary import engine_of, server_binary
-from redis_practices.servers.embedded_cluster import start_cluster
+from redis_practices.servers.cluster import start_cluster
 from redis_practices.servers.process_group import ProcessGroup
 
 EXAMPLES = """\

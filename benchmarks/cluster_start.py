@@ -14,8 +14,7 @@ from lib.side_by_side import rounds_of, show, summary
 
 from redis_practices.redis_cluster.formation import wait_until_ready
 from redis_practices.servers.binary import engine_of, free_ports, server_binary
-from redis_practices.servers.cluster_boot import Plan
-from redis_practices.servers.embedded_cluster import NODE_TIMEOUT, start_cluster
+from redis_practices.servers.cluster import NODE_TIMEOUT, Plan, start_cluster
 from redis_practices.servers.process_group import ProcessGroup
 
 EXAMPLES = """\

@@ -12,7 +12,7 @@ from lib.whole_run import WholeRun, first_line
 
 from engine_sources import SOURCES
 from fixtures.reporting.page.markup import short
-from redis_practices.engine import version_of
+from redis_practices.server_info import version_of
 
 FIGURES = (
     ("writes again after a primary was killed", r"failover.*killed primary, which", "writes accepted again"),

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from lib.side_by_side import rounds_of
 
-from redis_practices.servers.embedded import CACHE, Server, start_server
 from redis_practices.servers.process_group import ProcessGroup
+from redis_practices.servers.server import CACHE, Server, start_server
 
 REQUESTS = 100_000
 

@@ -19,9 +19,8 @@ from redis_practices.cli import Failure, Parser, count, run, say, seconds
 from redis_practices.clients import one_line_errors, redis_client
 from redis_practices.servers.locate import deployment
 from redis_practices.svg import lines
-from redis_practices.tuning.many_keys import write_together
-from redis_practices.tuning.open_loop import by_load
-from redis_practices.tuning.pipelining import one_at_a_time
+from redis_practices.tuning.load import by_load
+from redis_practices.tuning.round_trips import one_at_a_time, write_together
 
 EXAMPLES = """\
   python benchmarks/latency.py

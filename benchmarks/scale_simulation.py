@@ -16,11 +16,11 @@ from typing import Any
 
 from lib.side_by_side import machine
 
-from redis_practices.audit import settings
 from redis_practices.redis_cluster.formation import even_ranges
-from redis_practices.redis_cluster.key_slots import SLOTS
+from redis_practices.redis_cluster.topology import SLOTS
+from redis_practices.server_info import settings
 from redis_practices.servers.binary import engine_of, server_binary
-from redis_practices.servers.embedded_cluster import start_cluster
+from redis_practices.servers.cluster import start_cluster
 from redis_practices.servers.process_group import ProcessGroup
 
 EXAMPLES = """\

@@ -15,7 +15,7 @@ from lib.side_by_side import TOO_WIDE
 
 from ceiling import markdown as ceilings
 from redis_practices.cli import Failure, Parser, run, say
-from redis_practices.tuning.rows import markdown
+from redis_practices.tuning.catalogue import markdown
 
 EXAMPLES = "  python benchmarks/tuning_docs.py"
 ROOT = Path(__file__).resolve().parent.parent

@@ -18,9 +18,17 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from redis_practices.cli import Failure, Parser, count, run, say, seconds
 from redis_practices.clients import cluster_client, explained, one_line_errors, shown
-from redis_practices.redis_cluster.cluster_keys import answer_of, read, remove, slot_map, write
-from redis_practices.redis_cluster.key_slots import owner, slot_of
-from redis_practices.redis_cluster.key_spread import deviation, spread, table
+from redis_practices.redis_cluster.key_distribution import (
+    answer_of,
+    deviation,
+    read,
+    remove,
+    slot_map,
+    spread,
+    table,
+    write,
+)
+from redis_practices.redis_cluster.topology import owner, slot_of
 from redis_practices.servers.locate import deployment
 
 EXAMPLES = """\

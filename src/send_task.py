@@ -13,8 +13,7 @@ from celery.exceptions import TimeoutError as NoAnswer
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from redis_practices.celery_worker.publish import check_broker, sender
-from redis_practices.celery_worker.result_wait import value_of
+from redis_practices.celery_worker.sending import check_broker, sender, value_of
 from redis_practices.cli import Failure, Parser, run
 from redis_practices.clients import TIMEOUT, explained, shown
 from redis_practices.servers.locate import deployment

@@ -23,12 +23,21 @@ from redis_practices.servers.binary import EmbeddedError, server_binary
 from redis_practices.servers.locate import Kind, deployment
 from redis_practices.svg import bars
 from redis_practices.tuning.bulk import write_bulk
-from redis_practices.tuning.effects import EFFECTS, SETTINGS, Effect, Setting
-from redis_practices.tuning.lab import lab
-from redis_practices.tuning.many_keys import write_together
-from redis_practices.tuning.pairs import PAIRS, Pair
-from redis_practices.tuning.rows import counted, markdown, table, timed
-from redis_practices.tuning.vanishing import NoNamespaceError
+from redis_practices.tuning.catalogue import (
+    EFFECTS,
+    PAIRS,
+    SETTINGS,
+    Effect,
+    Pair,
+    Setting,
+    counted_row,
+    markdown,
+    table,
+    timed,
+)
+from redis_practices.tuning.failures import NoNamespaceError
+from redis_practices.tuning.measuring import lab
+from redis_practices.tuning.round_trips import write_together
 
 EXAMPLES = """\
   python src/tuning_example.py
@@ -93,7 +102,7 @@ def on_own_servers(practices: Sequence[Setting | Effect], budget: float) -> Iter
                 seen = timed(*ways, budget, practice.clock)
             else:
                 try:
-                    seen = counted(practice, servers)
+                    seen = counted_row(practice, servers)
                 except NoNamespaceError as error:
                     say(f"left out: {error}")
                     continue

@@ -14,9 +14,8 @@ from fixtures.run.forks import ForkingGroup
 from fixtures.stacks.embedded import EmbeddedBroker
 from fixtures.stacks.external.budget import VARIABLE
 from fixtures.stacks.external.external_deployments import ExternalBroker
-from redis_practices.celery_worker.publish import sender
-from redis_practices.celery_worker.result_wait import value_of
-from redis_practices.servers.embedded import BROKER, Server, start_server
+from redis_practices.celery_worker.sending import sender, value_of
+from redis_practices.servers.server import BROKER, Server, start_server
 from worker import settings
 
 FORBIDDEN = {

@@ -11,7 +11,7 @@ from celery import Celery
 from effect import URL, effect
 
 sys.path.append(str(Path(__file__).parents[2] / "src"))
-from redis_practices.celery_worker.bulk_send import send_many
+from redis_practices.celery_worker.sending import send_many
 from worker import settings
 
 app = Celery("recommended")

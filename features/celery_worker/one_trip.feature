@@ -1,6 +1,6 @@
 Feature: Short tasks are taken, noted and acknowledged in one round trip
   kombu takes a task off the queue, notes that it is taken and removes that note: three round trips, and most of what a
-  short task costs a worker. The transport in src/redis_practices/celery_worker/one_trip.py makes one of them. Turn it on for many short tasks, with
+  short task costs a worker. The transport in src/redis_practices/celery_worker/batch_transport.py makes one of them. Turn it on for many short tasks, with
   one solo worker for each core: docs/celery_throughput.md has the figures.
 
   Rule: A task takes one request where it took three
@@ -21,7 +21,7 @@ Feature: Short tasks are taken, noted and acknowledged in one round trip
       Examples:
         | WHO        | TRANSPORT          | BOUND             |
         | kombu's    | redis              | between 3 and 3.5 |
-        | one_trip's | redis_practices.celery_worker.one_trip:Transport | between 1 and 1.5 |
+        | one_trip's | redis_practices.celery_worker.batch_transport:Transport | between 1 and 1.5 |
 
   Rule: No task is lost in between
 
@@ -34,14 +34,14 @@ Feature: Short tasks are taken, noted and acknowledged in one round trip
       And a worker whose visibility timeout is 60 seconds, with these settings
         | SETTING          | VALUE              |
         | WORKER_POOL      | solo               |
-        | BROKER_TRANSPORT | redis_practices.celery_worker.one_trip:Transport |
+        | BROKER_TRANSPORT | redis_practices.celery_worker.batch_transport:Transport |
       Then at 100 or more moments of 500 tasks, each waits, is noted or has run
 
     Scenario: what a killed worker held is done by another, with kombu's transport too
       Given a worker whose visibility timeout is 1 second, with these settings
         | SETTING          | VALUE              |
         | WORKER_POOL      | solo               |
-        | BROKER_TRANSPORT | redis_practices.celery_worker.one_trip:Transport |
+        | BROKER_TRANSPORT | redis_practices.celery_worker.batch_transport:Transport |
       And a worker beside it with kombu's transport
       When the task "linger" is sent with [60]
       And it has begun within 10 seconds
@@ -55,7 +55,7 @@ Feature: Short tasks are taken, noted and acknowledged in one round trip
       Given a worker whose visibility timeout is 60 seconds, with these settings
         | SETTING          | VALUE              |
         | WORKER_POOL      | solo               |
-        | BROKER_TRANSPORT | redis_practices.celery_worker.one_trip:Transport |
+        | BROKER_TRANSPORT | redis_practices.celery_worker.batch_transport:Transport |
       When 300 tasks "stamp" are sent in batches with []
       And the server forgets its scripts
       Then all of them are processed within 30 seconds

@@ -6,8 +6,8 @@ Feature: A failure keeps what the servers showed
     Given these sentences
       """
       import pytest
-      from redis_practices.servers.embedded import CACHE, start_server
-      from redis_practices.servers.embedded_cluster import start_cluster
+      from redis_practices.servers.server import CACHE, start_server
+      from redis_practices.servers.cluster import start_cluster
       from redis_practices.servers.process_group import ProcessGroup
 
       pytest_plugins = ["fixtures.reporting.report"]

@@ -12,10 +12,10 @@ from kombu.exceptions import KombuError
 from pytest_bdd import given, parsers, then, when
 from redis.exceptions import NoPermissionError, RedisError
 
-from broker_user import RIGHTS, rules
 from fixtures.celery_worker.celery_work import CeleryWork
 from fixtures.celery_worker.sent import let_go
-from redis_practices.celery_worker.publish import publisher
+from redis_practices.celery_worker.security import RIGHTS, rules
+from redis_practices.celery_worker.sending import publisher
 from redis_practices.servers.binary import EmbeddedError
 from steps.celery_worker.celery_application import SWEEP
 from steps.common.vocabulary import rows

@@ -10,12 +10,11 @@ from celery.exceptions import TimeoutError as NoResult
 from kombu.exceptions import OperationalError
 from pytest_bdd import given, parsers, then, when
 
-from redis_practices.celery_worker.publish import check_broker, sender
+from redis_practices.celery_worker.sending import check_broker, sender
 from redis_practices.cli import Failure
 from redis_practices.polling import seconds_until
 from redis_practices.servers.binary import EmbeddedError
-from redis_practices.servers.embedded import BROKER
-from redis_practices.servers.embedded_sentinel import NAME, sentinel_url
+from redis_practices.servers.server import BROKER, NAME, sentinel_url
 from steps.celery_worker.celery_tasks import send
 from steps.common.vocabulary import TYPES, rows
 from worker import settings

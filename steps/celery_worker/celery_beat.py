@@ -18,7 +18,7 @@ from fixtures.stacks.external.key_cleanup import on_server
 from fixtures.stacks.worker_environment import worker_environment
 from redis_practices.celery_worker.queue_age import SENT_AT
 from redis_practices.polling import eventually
-from redis_practices.servers.embedded_beat import Beat
+from redis_practices.servers.celery import Beat
 from steps.common.vocabulary import TYPES
 
 if TYPE_CHECKING:

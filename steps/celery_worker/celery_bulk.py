@@ -10,7 +10,7 @@ import pytest
 from pytest_bdd import given, parsers, then, when
 
 from fixtures.stacks.external.key_cleanup import on_server
-from redis_practices.celery_worker.bulk_send import send_many
+from redis_practices.celery_worker.sending import send_many
 from steps.celery_worker.celery_tasks import TASK_TYPES
 from steps.common.vocabulary import TYPES
 

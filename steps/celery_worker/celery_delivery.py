@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then, when
 
-from redis_practices.celery_worker.result_wait import value_of
+from redis_practices.celery_worker.sending import value_of
 from redis_practices.polling import eventually, seconds_until
 from steps.celery_worker.celery_failing import runs_of
 from steps.common.vocabulary import TYPES

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_bdd import parsers, then, when
 
-from redis_practices.celery_worker.result_wait import value_of
+from redis_practices.celery_worker.sending import value_of
 from redis_practices.polling import eventually
 from steps.common.vocabulary import TYPES, rows
 

@@ -10,7 +10,7 @@ from kombu.exceptions import OperationalError
 from pytest_bdd import given, parsers, then, when
 from redis.exceptions import OutOfMemoryError
 
-from redis_practices.servers.embedded import BROKER
+from redis_practices.servers.server import BROKER
 from steps.celery_worker.celery_failing import runs_of
 from steps.common.vocabulary import TYPES
 

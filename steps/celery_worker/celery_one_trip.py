@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then, when
 
-from redis_practices.celery_worker.bulk_send import send_many
+from redis_practices.celery_worker.sending import send_many
 from steps.celery_worker.celery_outbox import idle
 from steps.common.vocabulary import TYPES
 

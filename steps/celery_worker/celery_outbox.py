@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_bdd import parsers, then, when
 
-from redis_practices.celery_worker.dead_letter import letters
-from redis_practices.celery_worker.outbox import Outbox
+from redis_practices.celery_worker.delivery import Outbox, letters
 from redis_practices.polling import eventually, seconds_until
 from steps.celery_worker.celery_failing import runs_of
 from steps.common.vocabulary import TYPES

@@ -10,9 +10,8 @@ from hypothesis import settings as examples
 from pytest_bdd import parsers, then
 
 from fixtures.celery_worker.json_values import JSON, NOT_JSON, spelled
-from redis_practices.celery_worker.publish import publish, publisher
-from redis_practices.celery_worker.result_wait import value_of
-from redis_practices.servers.embedded import BROKER
+from redis_practices.celery_worker.sending import publish, publisher, value_of
+from redis_practices.servers.server import BROKER
 from steps.celery_worker.celery_tasks import send
 from steps.common.vocabulary import TYPES
 from worker import settings as worker_settings

@@ -12,7 +12,7 @@ import pytest
 from pytest_bdd import given, parsers, then, when
 
 from fixtures.stacks.external.key_cleanup import on_server
-from redis_practices.celery_worker.result_wait import value_of
+from redis_practices.celery_worker.sending import value_of
 from redis_practices.polling import eventually
 from steps.common.vocabulary import TYPES, rows
 

@@ -11,10 +11,10 @@ from pytest_bdd import given, parsers, then
 
 from fixtures import PROJECT
 from fixtures.run.forks import ForkingGroup
-from redis_practices.celery_worker.publish import publish, publisher
+from redis_practices.celery_worker.sending import publish, publisher
 from redis_practices.cli import Failure
 from redis_practices.servers.binary import free_ports
-from redis_practices.servers.embedded import BROKER
+from redis_practices.servers.server import BROKER
 from steps.common.vocabulary import TYPES
 from worker import settings
 

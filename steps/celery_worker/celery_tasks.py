@@ -12,7 +12,7 @@ import pytest
 from parse import with_pattern
 from pytest_bdd import given, parsers, then, when
 
-from redis_practices.celery_worker.result_wait import value_of
+from redis_practices.celery_worker.sending import value_of
 from redis_practices.polling import eventually, seconds_until
 from steps.common.vocabulary import TYPES, rows
 

@@ -10,7 +10,7 @@ import pytest
 from pytest_bdd import given, parsers, then, when
 
 from fixtures.proxies.tls import TlsProxy
-from redis_practices.celery_worker.publish import check_broker, sender
+from redis_practices.celery_worker.sending import check_broker, sender
 from redis_practices.cli import Failure
 from steps.common.vocabulary import TYPES
 from worker import settings

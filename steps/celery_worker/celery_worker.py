@@ -15,7 +15,7 @@ from pytest_bdd import given, parsers, then, when
 
 from fixtures.celery_worker.sent import Sent, let_go
 from fixtures.reporting.measurements import Bound
-from redis_practices.celery_worker.publish import sender
+from redis_practices.celery_worker.sending import sender
 from steps.common.vocabulary import TYPES, assert_table, rows
 from worker import settings
 

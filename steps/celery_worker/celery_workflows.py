@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from celery import chain, chord, group
 from pytest_bdd import parsers, then, when
 
-from redis_practices.celery_worker.result_wait import value_of
+from redis_practices.celery_worker.sending import value_of
 from steps.common.vocabulary import TYPES
 
 if TYPE_CHECKING:

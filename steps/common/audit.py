@@ -12,8 +12,7 @@ from fixtures.reporting.measurements import Bound
 from fixtures.run.audit_bounds import FILE, AuditBounds
 from fixtures.run.errors import Unsupported
 from fixtures.run.keys import LACKS, Lacks
-from redis_practices.audit import Refused, facts, may_run, settings, user_of
-from redis_practices.engine import engine_name, version_of
+from redis_practices.server_info import Refused, engine_name, facts, may_run, settings, user_of, version_of
 from steps.common.vocabulary import TYPES, rows
 from steps.common.vocabulary import bound as read_bound
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_bdd import parsers, then
 
 from fixtures.reporting.measurements import Bound
-from redis_practices.redis_cluster.cluster_members import Member, itself, members
-from redis_practices.redis_cluster.key_slots import SLOTS
+from redis_practices.redis_cluster.topology import SLOTS, Member, itself, members
 from steps.common.vocabulary import TYPES
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from pytest_bdd import parsers, then, when
 from fixtures.gate.commands import Running
 from redis_practices.clients import redis_client
 from redis_practices.polling import eventually
-from redis_practices.servers.embedded import BROKER, start_server
 from redis_practices.servers.process_group import ProcessGroup
+from redis_practices.servers.server import BROKER, start_server
 from steps.common.vocabulary import TYPES
 from steps.gate.commands import Names, expanded
 

@@ -11,8 +11,7 @@ from pytest_bdd import given, parsers, then, when
 
 from fixtures.pure_cache.origin import Origin
 from fixtures.reporting.measurements import Bound
-from redis_practices.pure_cache.cache_aside import CacheAside
-from redis_practices.pure_cache.cache_entry import new_lease
+from redis_practices.pure_cache.cache_aside import CacheAside, new_lease
 from steps.common.vocabulary import TYPES, Duration
 
 if TYPE_CHECKING:

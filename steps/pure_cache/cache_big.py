@@ -17,7 +17,7 @@ from steps.common.vocabulary import TYPES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from redis_practices.servers.embedded import Server
+    from redis_practices.servers.server import Server
 
 FILL = "for i = 1, tonumber(ARGV[1]) do redis.call('SADD', KEYS[1], 'member:' .. i) end"
 """Makes a big set in one round trip."""

@@ -14,7 +14,7 @@ from redis_practices.clients import client_options
 from redis_practices.polling import seconds_until
 from redis_practices.pure_cache.cache_aside import CacheAside
 from redis_practices.pure_cache.circuit_breaker import Breaker
-from redis_practices.servers.embedded import CACHE
+from redis_practices.servers.server import CACHE
 from steps.common.vocabulary import TYPES, Duration
 from steps.pure_cache.cache_aside import Front
 

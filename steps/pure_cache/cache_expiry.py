@@ -10,14 +10,14 @@ from pytest_bdd import given, parsers, then
 from fixtures.reporting.charts import MOST_POINTS
 from fixtures.reporting.measurements import Bound
 from redis_practices.polling import eventually
-from redis_practices.servers.embedded import CACHE
+from redis_practices.servers.server import CACHE
 from steps.common.vocabulary import TYPES, Duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fixtures.stacks.deployments import Cache, Private
-    from redis_practices.servers.embedded import Server
+    from redis_practices.servers.server import Server
 
 TTL = 0.3
 """Seconds: long enough to be told from none at all, short enough not to be waited for."""

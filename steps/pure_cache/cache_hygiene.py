@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from fixtures.run.audit_bounds import AuditBounds
     from fixtures.stacks.deployments import Cache
-    from redis_practices.servers.embedded import Server
+    from redis_practices.servers.server import Server
 
 OWN = "practices:"
 """How the keys of this suite begin."""

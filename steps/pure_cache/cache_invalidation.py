@@ -13,7 +13,7 @@ from pytest_bdd import given, parsers, then, when
 
 from fixtures.pure_cache.interleaving import World
 from fixtures.reporting.measurements import Bound
-from redis_practices.pure_cache.compare_and_set import SCRIPT
+from redis_practices.pure_cache.cache_aside import SCRIPT
 from steps.common.vocabulary import TYPES
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ from pytest_bdd import given, parsers, then, when
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from fixtures.reporting.measurements import Bound
-from redis_practices.servers.embedded import CACHE
+from redis_practices.servers.server import CACHE
 from steps.common.vocabulary import TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from fixtures.stacks.deployments import Private
-    from redis_practices.servers.embedded import Config, Server
+    from redis_practices.servers.server import Config, Server
 
 VALUE = "x" * 1000
 

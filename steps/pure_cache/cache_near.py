@@ -11,12 +11,12 @@ from redis.exceptions import RedisError
 
 from redis_practices.polling import eventually
 from redis_practices.pure_cache.near_cache import NearCache
-from redis_practices.servers.embedded import CACHE
+from redis_practices.servers.server import CACHE
 from steps.common.vocabulary import TYPES, Duration
 
 if TYPE_CHECKING:
     from fixtures.stacks.deployments import Cache, Private
-    from redis_practices.servers.embedded import Server
+    from redis_practices.servers.server import Server
 
 HEARTBEAT = 0.4
 """Seconds of silence after which the near caches of these scenarios ask whether the server is there."""

@@ -9,7 +9,7 @@ from pytest_bdd import parsers, when
 from steps.pure_cache.cache_near import Near
 
 if TYPE_CHECKING:
-    from redis_practices.servers.embedded import Server
+    from redis_practices.servers.server import Server
 
 
 @when(parsers.parse('another client sets "{key}" to "{value}"'))

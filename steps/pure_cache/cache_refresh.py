@@ -12,8 +12,8 @@ from pytest_bdd import given, parsers, then, when
 from fixtures.pure_cache.origin import at_once
 from fixtures.reporting.measurements import Bound
 from redis_practices.polling import eventually
-from redis_practices.pure_cache.cache_entry import LEASE, decoded
-from redis_practices.pure_cache.early_refresh import is_due
+from redis_practices.pure_cache.cache_aside import LEASE, decoded
+from redis_practices.pure_cache.expiry import is_due
 from steps.common.vocabulary import TYPES, Duration, rows
 
 if TYPE_CHECKING:

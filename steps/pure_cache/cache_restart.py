@@ -13,7 +13,7 @@ from steps.common.vocabulary import TYPES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from redis_practices.servers.embedded import Server
+    from redis_practices.servers.server import Server
 
 
 @when("the server is killed and started again")

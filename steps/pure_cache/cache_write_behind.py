@@ -8,12 +8,12 @@ import pytest
 from pytest_bdd import given, parsers, then, when
 from redis.exceptions import LockError
 
-from redis_practices.pure_cache.write_behind import WriteBehind
-from redis_practices.servers.embedded import BROKER, CACHE
+from redis_practices.pure_cache.write_through import WriteBehind
+from redis_practices.servers.server import BROKER, CACHE
 
 if TYPE_CHECKING:
     from fixtures.stacks.deployments import Private
-    from redis_practices.servers.embedded import Server
+    from redis_practices.servers.server import Server
 
 
 @pytest.fixture

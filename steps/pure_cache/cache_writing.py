@@ -12,14 +12,14 @@ from pytest_bdd import given, parsers, then, when
 
 from fixtures.pure_cache.origin import at_once
 from redis_practices.pure_cache.write_through import WriteThrough
-from redis_practices.servers.embedded import CACHE
+from redis_practices.servers.server import CACHE
 from steps.common.vocabulary import rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fixtures.stacks.deployments import Cache, Private
-    from redis_practices.servers.embedded import Server
+    from redis_practices.servers.server import Server
 
 TTL = 60
 """Seconds that a record stays in the cache."""

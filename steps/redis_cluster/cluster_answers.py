@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 from fixtures.redis_cluster.answers import answer, answers, commands, in_words
 from fixtures.redis_cluster.cluster_nodes import holder, owner_of, replicas_of, strangers
 from fixtures.run.errors import Unsupported
-from redis_practices.redis_cluster.key_slots import slot_of
+from redis_practices.redis_cluster.topology import slot_of
 from steps.common.vocabulary import assert_table, rows
 from steps.redis_cluster.cluster_routing import TTL
 

@@ -14,7 +14,7 @@ from fixtures.redis_cluster.cluster_nodes import owner_of
 from fixtures.reporting.measurements import Bound
 from redis_practices.polling import seconds_until
 from redis_practices.redis_cluster.failover import fail_over
-from redis_practices.redis_cluster.formation import ClusterError
+from redis_practices.redis_cluster.topology import ClusterError
 from steps.common.vocabulary import TYPES as COMMON
 from steps.common.vocabulary import Duration
 from steps.redis_cluster.cluster_answers import compare_answers

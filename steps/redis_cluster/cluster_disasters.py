@@ -17,9 +17,8 @@ from fixtures.redis_cluster.cluster_nodes import node_at, owner_of, ranges
 from fixtures.redis_cluster.newcomers import clients_of, empty_node, welcome
 from fixtures.reporting.measurements import Bound
 from redis_practices.polling import eventually, seconds_until
-from redis_practices.redis_cluster.cluster_members import itself
-from redis_practices.redis_cluster.formation import address, bus_port, wait_until_ready
-from redis_practices.redis_cluster.key_slots import SlotRange, owner, slot_of
+from redis_practices.redis_cluster.formation import wait_until_ready
+from redis_practices.redis_cluster.topology import SlotRange, address, bus_port, itself, owner, slot_of
 from steps.common.vocabulary import TYPES as COMMON
 from steps.common.vocabulary import Duration
 

@@ -9,10 +9,8 @@ from pytest_bdd import given, parsers, then
 
 from fixtures.redis_cluster.cluster_nodes import node_at, pipelined, primaries, ranges
 from fixtures.reporting.measurements import Bound
-from redis_practices.redis_cluster.chi_squared import p_value
-from redis_practices.redis_cluster.cluster_keys import read, write
-from redis_practices.redis_cluster.key_slots import SLOTS, SlotRange, owner, slot_of
-from redis_practices.redis_cluster.key_spread import spread
+from redis_practices.redis_cluster.key_distribution import p_value, read, spread, write
+from redis_practices.redis_cluster.topology import SLOTS, SlotRange, owner, slot_of
 from steps.common.vocabulary import TYPES
 from steps.redis_cluster.cluster_routing import TTL
 

@@ -9,11 +9,10 @@ from redis.cluster import RedisCluster
 
 from fixtures.redis_cluster.cluster_nodes import owner_of, primaries
 from fixtures.redis_cluster.newcomers import clients_of, dismiss, empty_node, welcome
-from redis_practices.redis_cluster.cluster_members import itself, members
-from redis_practices.redis_cluster.cluster_scaling import add_node, drain_node
 from redis_practices.redis_cluster.failover import fail_over
 from redis_practices.redis_cluster.formation import wait_until_ready
-from redis_practices.redis_cluster.slot_balance import rebalance
+from redis_practices.redis_cluster.scaling import add_node, drain_node, rebalance
+from redis_practices.redis_cluster.topology import itself, members
 from steps.common.vocabulary import TYPES
 from steps.redis_cluster.cluster_answers import send_ahead
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     import pytest
 
     from fixtures.stacks.deployments import Cluster, Private
-    from redis_practices.servers.embedded import Server
+    from redis_practices.servers.server import Server
 
 
 @given("an empty node", target_fixture="new_node")

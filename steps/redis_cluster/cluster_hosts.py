@@ -11,8 +11,7 @@ from redis.exceptions import RedisError
 from fixtures.redis_cluster.cluster_nodes import primaries, replicas_of
 from fixtures.run.errors import Unsupported
 from redis_practices.polling import eventually
-from redis_practices.redis_cluster.cluster_members import members
-from redis_practices.redis_cluster.placement import beside_their_primary
+from redis_practices.redis_cluster.topology import beside_their_primary, members
 from steps.common.vocabulary import TYPES
 from steps.redis_cluster.cluster_operation import by_address
 

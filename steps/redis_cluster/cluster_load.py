@@ -10,8 +10,8 @@ from redis.exceptions import ResponseError
 
 from fixtures.redis_cluster.cluster_nodes import owner_of, pipelined, primaries
 from fixtures.run.errors import Unsupported
-from redis_practices.redis_cluster.hot_spots import biggest_keys, hottest_slots
-from redis_practices.redis_cluster.key_slots import slot_of
+from redis_practices.redis_cluster.key_distribution import biggest_keys, hottest_slots
+from redis_practices.redis_cluster.topology import slot_of
 from steps.common.vocabulary import TYPES, rows
 from steps.redis_cluster.cluster_routing import TTL
 from steps.redis_cluster.cluster_scan import MOST

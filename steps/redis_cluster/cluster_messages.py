@@ -9,7 +9,7 @@ from pytest_bdd import given, parsers, then, when
 from fixtures.redis_cluster.cluster_nodes import owner_of, primaries, ranges, replicas_of
 from fixtures.stacks.engine_needs import need_command
 from redis_practices.polling import eventually
-from redis_practices.redis_cluster.key_slots import owner, slot_of
+from redis_practices.redis_cluster.topology import owner, slot_of
 from steps.common.vocabulary import TYPES
 
 if TYPE_CHECKING:

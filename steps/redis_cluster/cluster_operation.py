@@ -9,8 +9,8 @@ from pytest_bdd import parsers, then, when
 
 from fixtures.redis_cluster.cluster_nodes import replicas_of
 from fixtures.run.errors import Unsupported
-from redis_practices.audit import Refused
-from redis_practices.redis_cluster.node_differences import setting_differences, user_differences
+from redis_practices.redis_cluster.topology import setting_differences, user_differences
+from redis_practices.server_info import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

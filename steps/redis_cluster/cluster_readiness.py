@@ -10,7 +10,7 @@ from fixtures.redis_cluster.cast import Cast
 from fixtures.redis_cluster.newcomers import clients_of
 from fixtures.redis_cluster.unready import UNREADY
 from redis_practices.polling import eventually
-from redis_practices.redis_cluster.failover_ready import why_not_failover_ready
+from redis_practices.redis_cluster.failover import why_not_failover_ready
 from steps.common.vocabulary import TYPES, Duration
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from pytest_bdd import parsers, then, when
 from fixtures.redis_cluster.cluster_nodes import owner_of
 from fixtures.redis_cluster.newcomers import clients_of
 from redis_practices.polling import eventually
-from redis_practices.redis_cluster.key_slots import slot_of
-from redis_practices.redis_cluster.slot_repair import close_open_slots, open_slots
+from redis_practices.redis_cluster.slot_migration import close_open_slots, open_slots
+from redis_practices.redis_cluster.topology import slot_of
 
 if TYPE_CHECKING:
     from fixtures.stacks.deployments import Cluster, Node

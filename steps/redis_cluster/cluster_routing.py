@@ -10,7 +10,7 @@ from redis.exceptions import MovedError
 from fixtures.redis_cluster.answers import answer
 from fixtures.redis_cluster.cluster_nodes import holder, node_at, owner_of, pipelined, primaries, strangers
 from fixtures.reporting.measurements import Bound
-from redis_practices.redis_cluster.key_slots import slot_of
+from redis_practices.redis_cluster.topology import slot_of
 from steps.common.vocabulary import TYPES
 
 if TYPE_CHECKING:

@@ -14,11 +14,8 @@ from fixtures.redis_cluster.cluster_nodes import owner_of, strangers
 from fixtures.redis_cluster.newcomers import clients_of
 from fixtures.run.errors import Unsupported
 from redis_practices.polling import eventually
-from redis_practices.redis_cluster.cluster_members import itself, members
-from redis_practices.redis_cluster.formation import ClusterError
-from redis_practices.redis_cluster.key_slots import owner, slot_of, slot_ranges
-from redis_practices.redis_cluster.slot_migration import atomic_interface, move_slots
-from redis_practices.redis_cluster.slot_repair import open_slots
+from redis_practices.redis_cluster.slot_migration import atomic_interface, move_slots, open_slots
+from redis_practices.redis_cluster.topology import ClusterError, itself, members, owner, slot_of, slot_ranges
 from steps.common.vocabulary import TYPES as COMMON
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from pytest_bdd import parsers, then, when
 from fixtures.redis_cluster.cluster_nodes import primaries, ranges
 from fixtures.reporting.measurements import Bound
 from fixtures.run.errors import Unsupported
-from redis_practices.redis_cluster.cluster_walk import every_key
-from redis_practices.redis_cluster.key_slots import owner, slot_of
+from redis_practices.redis_cluster.key_distribution import every_key
 from redis_practices.redis_cluster.slot_migration import move_slots
+from redis_practices.redis_cluster.topology import owner, slot_of
 from steps.common.vocabulary import TYPES
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from pytest_bdd import parsers, then, when
 
 from fixtures.redis_cluster.cluster_nodes import pipelined
 from fixtures.reporting.measurements import Bound
-from redis_practices.redis_cluster.key_slots import SLOTS, slot_of
+from redis_practices.redis_cluster.topology import SLOTS, slot_of
 from steps.common.vocabulary import TYPES, rows
 from steps.redis_cluster.cluster_distribution import seeded
 

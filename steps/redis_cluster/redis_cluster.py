@@ -13,7 +13,7 @@ from fixtures.redis_cluster.cluster_nodes import node_at
 from fixtures.redis_cluster.slot_maps import SOURCES, differences, slot_map
 from fixtures.reporting.measurements import Bound
 from fixtures.run.errors import Unsupported
-from redis_practices.engine import version_of
+from redis_practices.server_info import version_of
 from steps.common.vocabulary import TYPES, rows
 
 if TYPE_CHECKING:

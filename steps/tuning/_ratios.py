@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from redis_practices.tuning.compare import Comparison, compare_by
+from redis_practices.tuning.measuring import Comparison, compare_by
 from steps.common.vocabulary import bound
 
 

@@ -12,17 +12,17 @@ from pytest_bdd import given, parsers, then
 from redis import Redis
 
 from fixtures.stacks.engine_needs import need_command
-from redis_practices.tuning import connecting, many_keys, one_command, parsing, pipelining, sizes
-from redis_practices.tuning.asking_at_once import tasks_of
+from redis_practices.tuning import connections, memory, round_trips
 from redis_practices.tuning.bulk import pipelined
-from redis_practices.tuning.counters import counted
+from redis_practices.tuning.connections import tasks_of
 from redis_practices.tuning.latency_proxy import Far, far_away
+from redis_practices.tuning.measuring import counted
 from steps.common.vocabulary import TYPES, bound, rows
 from steps.tuning._ratios import hold
 
 if TYPE_CHECKING:
     from fixtures.stacks.deployments import Cache
-    from redis_practices.servers.embedded import Server
+    from redis_practices.servers.server import Server
     from steps.common.vocabulary import Duration
 
 Table = Sequence[Sequence[str]]
@@ -36,22 +36,22 @@ def packed_pipelines(server: Redis, keys: Sequence[str]) -> list[Any]:
 
 
 WAYS: dict[str, Callable[[Any, Sequence[str]], object]] = {
-    "GET one at a time": pipelining.one_at_a_time,
-    **{f"GET by pipelines of {depth}": partial(pipelining.in_pipelines, depth=depth) for depth in (1, 10, 50, 1000)},
-    "GET by pipelines of 100": pipelining.in_pipelines,
+    "GET one at a time": round_trips.one_at_a_time,
+    **{f"GET by pipelines of {depth}": partial(round_trips.in_pipelines, depth=depth) for depth in (1, 10, 50, 1000)},
+    "GET by pipelines of 100": round_trips.in_pipelines,
     "packed pipelines of 100": packed_pipelines,
-    "MGET of 50": partial(many_keys.read_together, size=50),
-    "MGET of 100": many_keys.read_together,
-    "SET one at a time": many_keys.write_each,
-    "MSET of 100": many_keys.write_together,
-    "GET, connecting each time": connecting.connect_each_time,
-    "GET by 16 threads, 4 connections": connecting.pool_of,
-    "SET, then EXPIRE": one_command.set_then_expire,
-    "SET with EX": one_command.set_with_ttl,
-    "WATCH, GET, SET": one_command.read_modify_write,
-    "a script": one_command.by_script,
-    "a function": one_command.by_function,
-    "GET without hiredis": parsing.without_hiredis,
+    "MGET of 50": partial(round_trips.read_together, size=50),
+    "MGET of 100": round_trips.read_together,
+    "SET one at a time": round_trips.write_each,
+    "MSET of 100": round_trips.write_together,
+    "GET, connecting each time": connections.connect_each_time,
+    "GET by 16 threads, 4 connections": connections.pool_of,
+    "SET, then EXPIRE": round_trips.set_then_expire,
+    "SET with EX": round_trips.set_with_ttl,
+    "WATCH, GET, SET": round_trips.read_modify_write,
+    "a script": round_trips.by_script,
+    "a function": round_trips.by_function,
+    "GET without hiredis": connections.without_hiredis,
 }
 """The ways that features name; naive and tuned ones stand side by side in src/tuning/."""
 
@@ -59,8 +59,8 @@ PREPARED: dict[str, Callable[[Redis], AbstractContextManager[Way]]] = {
     "asyncio, 1 task": partial(tasks_of, tasks=1),
     "asyncio, 20 tasks": tasks_of,
     "asyncio, 50 tasks": partial(tasks_of, tasks=50),
-    "GET of a whole document": sizes.whole_document,
-    "HGET of one field": sizes.one_field,
+    "GET of a whole document": memory.whole_document,
+    "HGET of one field": memory.one_field,
 }
 """Ways that need something made ready, which is not timed: from a client to a function of keys."""
 
@@ -103,7 +103,7 @@ def fill_cache(cache: Cache, key_prefix: str, number: int, size: int) -> Site:
 @given(parsers.cfparse("the way there takes {delay:Duration} there and back", extra_types=TYPES), target_fixture="site")
 def move_away(site: Site, delay: Duration) -> Iterator[Site]:
     """Put a round trip between the client and the cache."""
-    options = connecting.address(site.client)
+    options = connections.address(site.client)
     with far_away(options["host"], options["port"], delay.seconds()) as far:
         client = Redis(**{**options, "host": "127.0.0.1", "port": far.port})
         yield Site(client, site.keys, far)

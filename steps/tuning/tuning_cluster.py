@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pytest_bdd import given, parsers, then, when
 from redis import RedisCluster
 
-from redis_practices.tuning import bulk, connecting, sharing
-from redis_practices.tuning.counters import reads_by_node
+from redis_practices.tuning import bulk, connections
+from redis_practices.tuning.measuring import reads_by_node
 from steps.common.vocabulary import TYPES, bound, rows
 from steps.tuning._ratios import hold
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 Table = Sequence[Sequence[str]]
 
 WAYS: dict[str, Callable[[RedisCluster, Sequence[str]], list[Any]]] = {
-    "GET key after key": sharing.read_each,
-    "GET, a new client each time": connecting.cluster_each_time,
-    "the client's pipeline": sharing.read_by_pipeline,
-    "the client's pipeline, a tag": sharing.read_tagged_by_pipeline,
-    "one pipeline a node": sharing.read_by_node,
-    "GET from all nodes": sharing.read_from_all,
-    "GET from replicas": sharing.read_from_replicas,
-    "MGET of keys apart": sharing.read_fields_apart,
-    "MGET of keys with one hash tag": sharing.read_fields_together,
-    "GET of one hot key": sharing.read_hot_key,
-    "GET of a hot key's copies": sharing.read_hot_copies,
+    "GET key after key": bulk.read_each,
+    "GET, a new client each time": connections.cluster_each_time,
+    "the client's pipeline": bulk.read_by_pipeline,
+    "the client's pipeline, a tag": bulk.read_tagged_by_pipeline,
+    "one pipeline a node": bulk.read_by_node,
+    "GET from all nodes": bulk.read_from_all,
+    "GET from replicas": bulk.read_from_replicas,
+    "MGET of keys apart": bulk.read_fields_apart,
+    "MGET of keys with one hash tag": bulk.read_fields_together,
+    "GET of one hot key": bulk.read_hot_key,
+    "GET of a hot key's copies": bulk.read_hot_copies,
 }
-"""The ways that features name; they stand side by side in src/redis_practices/tuning/sharing.py."""
+"""The ways that features name; they stand side by side in src/redis_practices/tuning/bulk.py."""
 
 
 @dataclass

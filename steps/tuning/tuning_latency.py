@@ -13,23 +13,23 @@ from pytest_bdd import parsers, then
 
 from fixtures.run.errors import Unsupported
 from fixtures.run.options import OPTIONS
-from redis_practices.tuning import open_loop, scale
-from redis_practices.tuning.compare import Comparison, compare
-from redis_practices.tuning.parsing import parse_compiled, parse_in_python, raw_answer
-from redis_practices.tuning.vanishing import NoNamespaceError, vanished
+from redis_practices.tuning import load, scaling
+from redis_practices.tuning.connections import parse_compiled, parse_in_python, raw_answer
+from redis_practices.tuning.failures import NoNamespaceError, vanished
+from redis_practices.tuning.measuring import Comparison, compare
 from steps.common.vocabulary import TYPES, assert_table, bound, rows
 
 if TYPE_CHECKING:
     from fixtures.reporting.measurements import Bound
     from fixtures.stacks.deployments import Private
-    from redis_practices.servers.embedded import Server
+    from redis_practices.servers.server import Server
     from steps.common.vocabulary import Duration
     from steps.tuning.tuning import Site
 
 Table = Sequence[Sequence[str]]
 Measure = Callable[..., None]
 
-LOOPS = {"closed": open_loop.closed_loop, "open": open_loop.open_loop}
+LOOPS = {"closed": load.closed_loop, "open": load.open_loop}
 
 
 @then(
@@ -54,7 +54,7 @@ def check_loops(  # noqa: PLR0913, PLR0917 - what is asked, of whom, and how
         times = LOOPS[row["LOOP"]](site.client, site.keys, rate, 1.0)
         hanging.join()
         name = f"{row['LOOP']} loop"
-        measure(f"{name}: 99 % took at most", unit="ms", seen=round(1000 * open_loop.percentile(times, 99), 2))
+        measure(f"{name}: 99 % took at most", unit="ms", seen=round(1000 * load.percentile(times, 99), 2))
         slow = sum(seconds > 0.1 for seconds in times)  # noqa: PLR2004 - the table's header has it
         measure(f"{name}: waited 0.1 s", unit="requests", bound=bound(row["WAITED 0.1 SECONDS"]), seen=slow)
 
@@ -91,7 +91,7 @@ def show_latency(site: Site, datatable: Table, measure: Measure, chart: Callable
         site.client.get(key)
     most = len(site.keys) / (time.perf_counter() - begun)
     shares = [int(row["% OF A LOOP"]) for row in rows(datatable, ["% OF A LOOP"])]
-    seen = open_loop.by_load(site.client, site.keys, [most * share / 100 for share in shares], 0.25)
+    seen = load.by_load(site.client, site.keys, [most * share / 100 for share in shares], 0.25)
     for percentile in [name for name in seen[0] if name != "rate"]:
         points: list[Any] = [(round(row["rate"]), row[percentile]) for row in seen]
         chart(f"{percentile} by requests a second", unit="ms", kind="line", points=points)
@@ -119,8 +119,8 @@ def check_parser(server: Server, items: int, bound: Bound, measure: Measure) -> 
 def show_scale(private: Private, datatable: Table, measure: Measure, chart: Callable[..., None]) -> None:
     """Show operations a second, processor time for each, and who was the limit; it claims nothing."""
     numbers = [int(row["PRIMARIES"]) for row in rows(datatable, ["PRIMARIES"])]
-    seen = {number: scale.reads_of(private, number) for number in numbers}
-    for kind in scale.CLIENTS:
+    seen = {number: scaling.reads_of(private, number) for number in numbers}
+    for kind in scaling.CLIENTS:
         for number in numbers:
             measure(f"{number} primaries, {kind}", unit="", seen=str(seen[number][kind]))
         points = [(f"{number} primaries", round(seen[number][kind].rate)) for number in numbers]

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 from pytest_bdd import given, parsers, then, when
 
 from redis_practices.polling import eventually
-from redis_practices.servers.embedded import CACHE
-from redis_practices.tuning import memory, sizes
-from redis_practices.tuning.client_cache import TrackedCache
-from redis_practices.tuning.counters import counted
+from redis_practices.servers.server import CACHE
+from redis_practices.tuning import memory
+from redis_practices.tuning.connections import TrackedCache
+from redis_practices.tuning.measuring import counted
 from steps.common.vocabulary import TYPES
 
 if TYPE_CHECKING:
     from fixtures.reporting.measurements import Bound
     from fixtures.stacks.deployments import Private
-    from redis_practices.servers.embedded import Server
+    from redis_practices.servers.server import Server
 
 PACKINGS: dict[str, tuple[Callable[[Any, Sequence[int]], None], ...]] = {
     "small values packed in hashes": (memory.keys_each, memory.keys_packed),
     "texts compressed": (memory.plain_texts, memory.compressed_texts),
-    "values with short names": (sizes.long_names, sizes.short_names),
+    "values with short names": (memory.long_names, memory.short_names),
 }
 """Naive and tuned by the words of the features."""
 

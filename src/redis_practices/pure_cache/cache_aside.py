@@ -1,4 +1,16 @@
-"""Cache-aside as it should be copied: one origin call for any number of misses, no stale fill, no outage.
+"""Serve values from a cache in front of an origin, with threads or asyncio.
+
+It is what settles the race between a reader that fills the cache and a writer that empties it: the reader's value is
+stored only if nothing happened to the key in between. ``WATCH``/``MULTI`` would do it too, with two more round trips
+and a connection that is kept for the length of the computation.
+
+JSON, never pickle: who can write to the cache must not be able to run code in its readers.
+
+No input or output in here: both drivers run the same decisions, and a specification can stop between any two steps.
+`cache_rules.Unavailable` is thrown in where the cache does not answer, and the origin's error where it fails.
+
+``redis.lock.Lock`` was not used for the single flight: its key is another key. The lease stands in the very key that
+is to be filled, so that deleting the key ends the lease too, and a value computed before that is not stored after it.
 
     cache = CacheAside(redis_client(url, timeout=0.2), ttl=300)
     user = cache.get_or_compute(f"user:{id}", lambda: load_user(id))
@@ -11,20 +23,235 @@ there is `cache_aside_async`.
 
 from __future__ import annotations
 
+import asyncio
+import json
+import random
+import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any
 
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 from redis.client import NEVER_DECODE
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from redis_practices.pure_cache.cache_flow import Flows
-from redis_practices.pure_cache.cache_rules import Ask, Flow, Refused, Rules, Unavailable
 from redis_practices.pure_cache.circuit_breaker import Breaker
-from redis_practices.pure_cache.compare_and_set import Command
+from redis_practices.pure_cache.expiry import is_due, jittered
+
+Command = tuple[str | bytes | int, ...]
+"""A command as ``client.execute_command(*command)`` takes it."""
+
+NATIVE = ("DELIFEQ", "DELEX")
+"""Valkey 9.0 and Redis 8.4. Who has one of them has ``SET … IFEQ`` as well; ask with ``COMMAND INFO``."""
+
+SCRIPT = "EVAL"
+"""The dialect of all other engines."""
+
+_SET = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('SET', KEYS[1], ARGV[2], unpack(ARGV, 3)) end"
+_DELETE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+
+
+def set_if_equal(dialect: str, key: str, expected: bytes, value: bytes, *options: str | int) -> Command:
+    """Return the command that sets `key` to `value` if it holds `expected`; its answer is true if it did.
+
+    `options` are those of ``SET``: ``"PX", 5000``, or ``"KEEPTTL"``.
+    """
+    if dialect == SCRIPT:
+        return (SCRIPT, _SET, 1, key, expected, value, *options)
+    return ("SET", key, value, "IFEQ", expected, *options)
+
+
+def delete_if_equal(dialect: str, key: str, expected: bytes) -> Command:
+    """Return the command that deletes `key` if it holds `expected`; its answer is true if it did."""
+    if dialect == SCRIPT:
+        return (SCRIPT, _DELETE, 1, key, expected)
+    if dialect == "DELEX":
+        return ("DELEX", key, "IFEQ", expected)
+    return ("DELIFEQ", key, expected)
+
+
+LEASE = b"lease:"
+"""How a lease begins. No JSON does, and a reader of another program sees at once that it is no value."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cached value: computing it took `cost` seconds, and it is fresh `until` a moment in seconds since 1970."""
+
+    value: Any
+    cost: float
+    until: float
+
+    def encoded(self) -> bytes:
+        """Return it as the bytes to store (TypeError or ValueError for what JSON cannot hold)."""
+        return json.dumps([self.value, round(self.cost, 4), round(self.until, 3)], allow_nan=False).encode()
+
+    def fresh_until(self, until: float) -> Entry:
+        """Return the same value, fresh until another moment."""
+        return replace(self, until=until)
+
+
+def decoded(raw: bytes) -> Entry | None:
+    """Return the entry in `raw`, or None for what is none: a lease, another program's value, half a value."""
+    try:
+        value, cost, until = json.loads(raw)
+        return Entry(value, float(cost), float(until))
+    except (ValueError, TypeError):
+        return None
+
+
+def new_lease() -> bytes:
+    """Return a lease that nobody else has."""
+    return LEASE + secrets.token_hex(8).encode()
+
+
+class Unavailable(Exception):  # noqa: N818 - it never leaves these modules: the origin is asked instead
+    """The cache did not answer, or is not asked at the moment."""
+
+
+class Refused(Unavailable):
+    """The cache answered with an error: it is full, read-only, or does not let this user do that."""
+
+
+class Ask(Enum):
+    """What a flow asks for that is neither a command nor a pause."""
+
+    COMPUTE = "the value, from the origin"
+
+
+COMPUTE = Ask.COMPUTE
+
+Flow = Generator[Command | float | Ask, Any, Any]
+"""Steps that yield a command, seconds to wait, or `COMPUTE`, and are sent the answer."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """All times are in seconds."""
+
+    ttl: float
+    """The longest that a value lives in the cache."""
+    spread: float = 0.1
+    """Each ttl is up to this share shorter, so that a batch does not expire at once; see `ttl_jitter`."""
+    absent_ttl: float = 0.0
+    """How long it is remembered that the origin has nothing (None); 0 is not at all."""
+    lease: float = 10.0
+    """How long one caller may compute before another may: above what the origin takes."""
+    patience: float = 5.0
+    """How long a caller waits for the one who computes, before it asks the origin itself."""
+    beta: float = 1.0
+    """How early a value is refreshed before it expires, see `early_refresh`; 0 is never."""
+    draw: Callable[[], float] = random.random
+    """Numbers from 0 up to 1."""
+    clock: Callable[[], float] = time.time
+    """Seconds since 1970; the machines that share a cache agree on it to a fraction of the ttl."""
+
+    def life_of(self, value: Any) -> float:
+        """Return how long this value may live; 0 is not at all."""
+        ttl = self.absent_ttl if value is None else self.ttl
+        return jittered(ttl, self.spread, self.draw) if ttl else 0.0
+
+
+class Flows:
+    """The decisions of one cache."""
+
+    def __init__(self, rules: Rules) -> None:
+        """Decide by `rules`."""
+        self.rules = rules
+        self.known_dialect = ""
+
+    def get_or_compute(self, key: str) -> Flow:
+        """Return the value of `key`; on a miss one caller computes it, and the others wait for that."""
+        try:
+            entry, held = yield from self._look(key)
+        except Unavailable:
+            entry = held = None
+        if entry and not held:
+            return entry.value
+        return (yield from self._fill(key, held, entry))
+
+    def _look(self, key: str) -> Flow:
+        """Return what was found, if anything, and what now stands in the key for this caller if it is to compute."""
+        give_up, pause = self.rules.clock() + self.rules.patience, 0.005
+        while True:
+            raw = yield ("GET", key)
+            entry = decoded(raw) if raw else None
+            if entry and not self._is_due(entry):
+                return entry, None
+            if raw is None or not raw.startswith(LEASE):
+                held = yield from self._claim(key, raw, entry)
+                if held or entry:
+                    return entry, held
+            if self.rules.clock() >= give_up:
+                return None, None
+            # Jittered, so that the waiting do not all ask at the same moment.
+            yield jittered(pause, 0.5, self.rules.draw)
+            pause = min(pause * 2, 0.05)
+
+    def _is_due(self, entry: Entry) -> bool:
+        """Tell whether this caller is the one to refresh an entry before its end."""
+        return is_due(entry.cost, entry.until - self.rules.clock(), self.rules.beta, self.rules.draw)
+
+    def _claim(self, key: str, raw: bytes | None, entry: Entry | None) -> Flow:
+        """Put something of this caller's into the key and return it, or None if another was faster."""
+        until, lease = self.rules.clock() + self.rules.lease, round(self.rules.lease * 1000)
+        # The others go on reading an old value, marked so that one of them tries if this caller dies.
+        held = entry.fresh_until(until).encoded() if entry else new_lease()
+        if raw is None:
+            won = yield ("SET", key, held, "NX", "PX", lease)
+        else:
+            options = ("KEEPTTL",) if entry else ("PX", lease)
+            won = yield set_if_equal((yield from self.dialect()), key, raw, held, *options)
+        return held if won else None
+
+    def _fill(self, key: str, held: bytes | None, old: Entry | None) -> Flow:
+        """Compute the value, and store it if nothing has happened to the key meanwhile; `old` serves if that fails."""
+        begun = self.rules.clock()
+        try:
+            value = yield COMPUTE
+            life = self.rules.life_of(value)
+            raw = self.encoded(value, life, self.rules.clock() - begun)
+        except GeneratorExit:
+            # Given up by its driver, which is as if it had died: its lease ends by itself.
+            raise
+        except BaseException as error:
+            if old and isinstance(error, Exception):
+                return old.value
+            yield from self._drop(key, held)
+            raise
+        if held and life:
+            with suppress(Unavailable):
+                yield set_if_equal((yield from self.dialect()), key, held, raw, "PX", max(1, round(life * 1000)))
+        else:
+            yield from self._drop(key, held)
+        return value
+
+    def encoded(self, value: Any, life: float, cost: float = 0.0) -> bytes:
+        """Return a value as it is stored (TypeError or ValueError for what JSON cannot hold)."""
+        return Entry(value, max(0.0, cost), self.rules.clock() + life).encoded()
+
+    def _drop(self, key: str, held: bytes | None) -> Flow:
+        """Let the next caller compute at once."""
+        if held:
+            with suppress(Unavailable):
+                yield delete_if_equal((yield from self.dialect()), key, held)
+
+    def dialect(self) -> Flow:
+        """Return how this engine spells compare-and-set; asked once (``COMMAND INFO``)."""
+        for name in () if self.known_dialect else NATIVE:
+            with suppress(Refused):
+                answer = yield ("COMMAND INFO", name)
+                if answer and any(answer.values() if isinstance(answer, dict) else answer):
+                    self.known_dialect = name
+        self.known_dialect = self.known_dialect or SCRIPT
+        return self.known_dialect
+
 
 # Of a command that may hold bytes: what another program wrote there need not be text.
 RAW: dict[str, Any] = {NEVER_DECODE: True}
@@ -104,6 +331,46 @@ class CacheAside(Common):
         self.check()
         try:
             answer = self._client.execute_command(*command, **RAW)
+        except (RedisError, OSError) as error:
+            raise self.failed(error) from error
+        self.breaker.succeeded()
+        return answer
+
+
+class AsyncCacheAside(Common):
+    """The same for asyncio; one object serves one event loop."""
+
+    def __init__(self, client: AsyncRedis, *, ttl: float, breaker: Breaker | None = None, **rules: Any) -> None:
+        """Keep values for `ttl` seconds, as `CacheAside` does."""
+        super().__init__(ttl, breaker, rules)
+        self._client = client
+
+    async def get_or_compute(self, key: str, compute: Callable[[], Awaitable[Any]]) -> Any:
+        """Return the value of `key`, as `CacheAside.get_or_compute` does."""
+        flow, answer, error = self.flows.get_or_compute(key), None, None
+        while True:
+            try:
+                ask = flow.throw(error) if error else flow.send(answer)
+            except StopIteration as done:
+                return done.value
+            answer, error = None, None
+            try:
+                if isinstance(ask, tuple):
+                    answer = await self._command(ask)
+                else:
+                    answer = await (compute() if ask is COMPUTE else asyncio.sleep(ask))
+            except BaseException as raised:  # noqa: BLE001 - cancelled as well: the steps let go of the key first
+                error = raised
+
+    async def invalidate(self, *keys: str) -> None:
+        """Forget keys, as `CacheAside.invalidate` does."""
+        await self._client.delete(*keys)
+
+    async def _command(self, command: Command) -> Any:
+        """Run a command unless the breaker is open."""
+        self.check()
+        try:
+            answer = await self._client.execute_command(*command, **RAW)
         except (RedisError, OSError) as error:
             raise self.failed(error) from error
         self.breaker.succeeded()

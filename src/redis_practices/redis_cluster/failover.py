@@ -1,13 +1,18 @@
-"""Make a replica the primary of its slots on purpose, without losing a write."""
+"""Make a replica primary on purpose, and tell whether it could.
+
+``cluster_state:ok`` says nothing about that: it is as true of a cluster whose replicas are dead or empty.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from redis import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from redis_practices.redis_cluster.formation import ClusterError, address
+from redis_practices.redis_cluster.topology import ClusterError, Member, address, beside_their_primary, members
 
 LINK_TIMEOUT = 2.0
 """Seconds in which a node that has just learned of another has a link to it: one is made each 0.1 s."""
@@ -56,3 +61,93 @@ def _has_failed_primary(replica: Redis) -> bool:
     nodes = replica.execute_command("CLUSTER NODES").values()
     mine = next(node["master_id"] for node in nodes if "myself" in node["flags"])
     return any("fail" in node["flags"] for node in nodes if node["node_id"] == mine)
+
+
+NODE_TIMEOUT = 15.0
+"""Seconds: twice that, and two more, is how long writes to a dead primary's slots fail."""
+
+LAG = 1_000_000
+"""Bytes of writes that a replica may not have yet; they are lost with the primary."""
+
+MAJORITY_OF = 3
+"""Primaries without which the death of one leaves no majority to vote."""
+
+
+def why_not_failover_ready(
+    nodes: Sequence[Redis], *, node_timeout: float = NODE_TIMEOUT, lag: int = LAG, hosts: bool = True
+) -> list[str]:
+    """Return every reason why writes would not come back in time after the death of a primary; none if it is ready.
+
+    `nodes` are all of the cluster; a dead one is a reason, not an error. `node_timeout` is the longest allowed
+    ``cluster-node-timeout`` in seconds, `lag` the most bytes that a replica may be behind. Without `hosts`, primaries
+    and replicas may be on one host. Commands: ``CLUSTER NODES``, ``CLUSTER INFO``, ``INFO``, ``CONFIG GET``.
+    """
+    reasons: list[str] = []
+    answering = []
+    for node in nodes:
+        try:
+            reasons += _of_node(node, node_timeout, lag)
+            answering.append(node)
+        except NoPermissionError as error:
+            reasons.append(f"{address(node)} does not let this user ask: {error}")
+        except RedisError as error:
+            reasons.append(f"{address(node)} does not answer: {error}")
+    for node in answering:
+        reasons += _of_map(members(node))
+        reasons += [
+            f"{primary} and its replica {replica} are on one host, {host}"
+            for primary, replica, host in (beside_their_primary(node) if hosts else [])
+        ]
+    return list(dict.fromkeys(reasons))
+
+
+def _of_node(node: Redis, node_timeout: float, lag: int) -> list[str]:
+    """Return what one node says of itself and its links that speaks against it."""
+    where, reasons = address(node), []
+    if (state := node.execute_command("CLUSTER INFO")["cluster_state"]) != "ok":
+        reasons.append(f"{where} says cluster_state:{state}")
+    seconds = int(node.config_get("cluster-node-timeout")["cluster-node-timeout"] or 0) / 1000
+    if seconds > node_timeout:
+        reasons.append(
+            f"{where} notices a failure only after {seconds:g} s (cluster-node-timeout), not {node_timeout:g} s"
+        )
+    said = node.info("replication")
+    if said["role"] == "slave":
+        upstream = f"{said['master_host']}:{said['master_port']}"
+        if said["master_link_status"] != "up":
+            reasons.append(f"the replica {where} is not linked to its primary {upstream}: its data is old, or none")
+    else:
+        reasons += _behind(where, said, lag)
+    return reasons
+
+
+def _behind(primary: str, said: Mapping[str, Any], lag: int) -> list[str]:
+    """Return which replicas of a primary have not acknowledged too much of what it has written."""
+    replicas = [said[f"slave{number}"] for number in range(said["connected_slaves"])]
+    missing = {f"{one['ip']}:{one['port']}": said["master_repl_offset"] - one["offset"] for one in replicas}
+    return [
+        f"the replica {name} is {count} bytes behind its primary {primary}, more than {lag}"
+        for name, count in missing.items()
+        if count > lag
+    ]
+
+
+def _of_map(known: Mapping[str, Member]) -> list[str]:
+    """Return what speaks against the nodes as one of them knows them."""
+    primaries = [member for member in known.values() if member.slots]
+    reasons = []
+    if len(primaries) < MAJORITY_OF:
+        reasons.append(f"there are {len(primaries)} primaries: when one dies, no majority is left to vote")
+    for primary in primaries:
+        replicas = [member for member in known.values() if member.primary == primary.identity]
+        able = []
+        for replica in replicas:
+            if "fail" in replica.flags:
+                reasons.append(f"the replica {replica.address} of {primary.address} is dead")
+            elif "nofailover" in replica.flags:
+                reasons.append(f"the replica {replica.address} must not take over (cluster-replica-no-failover)")
+            else:
+                able.append(replica)
+        if not able:
+            reasons.append(f"{primary.address} has no replica that could take over")
+    return reasons

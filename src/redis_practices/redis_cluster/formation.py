@@ -10,11 +10,15 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from redis_practices.redis_cluster.key_slots import SLOTS, SlotRange, slot_ranges
-
-
-class ClusterError(Exception):
-    """A cluster does not become what it should be; the message names the node and what is wrong with it."""
+from redis_practices.redis_cluster.topology import (
+    SLOTS,
+    ClusterError,
+    SlotRange,
+    address,
+    bus_port,
+    endpoint,
+    slot_ranges,
+)
 
 
 def even_ranges(primaries: int) -> list[tuple[int, int]]:
@@ -45,23 +49,6 @@ def form(nodes: Sequence[Redis], primaries: int, timeout: float = 30.0) -> None:
     for index, replica in enumerate(nodes[primaries:]):
         _replicate(replica, ids[index % primaries], deadline)
     wait_until_ready(nodes, timeout=deadline - time.monotonic())
-
-
-def endpoint(node: Redis) -> tuple[str, int]:
-    """Return host and port that a client was made for."""
-    options: dict[str, Any] = node.connection_pool.connection_kwargs
-    return options["host"], options["port"]
-
-
-def address(node: Redis) -> str:
-    """Return ``host:port`` that the client `node` was made for, which is how errors call it."""
-    host, port = endpoint(node)
-    return f"{host}:{port}"
-
-
-def bus_port(node: Redis) -> int:
-    """Return the port on which `node` talks to other nodes (``CONFIG GET cluster-port``, or its port + 10000)."""
-    return int(node.config_get("cluster-port").get("cluster-port") or 0) or endpoint(node)[1] + 10000
 
 
 def _replicate(replica: Redis, primary_id: str, deadline: float) -> None:

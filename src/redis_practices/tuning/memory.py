@@ -1,19 +1,34 @@
-"""Memory: small values packed, large ones compressed, and big keys freed in the background.
+"""Take less memory: packed and compressed values, short names, eviction policies.
 
 A key costs some 50 to 90 bytes beside its value. Hashes of up to ``hash-max-listpack-entries`` fields (128 by default
 in older servers, 512 in newer) are kept in one piece without that cost. Not for values that need a ttl each.
+
+A name is stored with each key, so 60 characters of it cost 60 bytes a key; a document of which one field is read is
+better a hash. Short names pay for millions of keys alone, and nobody can read them; fields do not pay where the whole
+is read each time, since a hash of many fields is slower to read than one string.
+
+LFU keeps the keys that are read again and again while a scan goes through, which pushes them out of an LRU cache. Not
+where what is new is what will be read, such as news: LFU holds on to yesterday's favourites until they have decayed.
+LRU's clock ticks in seconds: what a test does within one second is all equally recent, and LRU looks no better than
+random. So the trace here pauses between its parts.
 """
 
 from __future__ import annotations
 
+import json
+import random
 import statistics
+import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from redis import Redis
 
+from redis_practices.servers.server import Config
 from redis_practices.tuning.bulk import pipelined
+from redis_practices.tuning.measuring import PLAIN, Servers
 
 FIELDS = 100
 
@@ -87,3 +102,78 @@ def list_at_once(server: Redis, pattern: str) -> list[str]:
 def list_in_steps(server: Redis, pattern: str) -> list[str]:
     """Tuned: ask for some keys at a time; others are served in between (``SCAN``; keys may come twice)."""
     return [str(key) for key in server.scan_iter(pattern, count=500)]
+
+
+DOCUMENT: dict[Any, Any] = {f"field{number}": "x" * 40 for number in range(100)}
+"""A document of some 5 KB."""
+
+
+@contextmanager
+def whole_document(server: Redis) -> Iterator[Callable[[Sequence[str]], list[Any]]]:
+    """Naive: one text for the document; who needs a field reads and parses all of it (``GET``)."""
+    name = "{document}:whole"
+    server.set(name, json.dumps(DOCUMENT), ex=600)
+    yield lambda keys: [json.loads(server.get(name) or "")["field7"] for _ in keys]
+    server.unlink(name)
+
+
+@contextmanager
+def one_field(server: Redis) -> Iterator[Callable[[Sequence[str]], list[Any]]]:
+    """Tuned: a hash for the document; who needs a field reads that one (``HGET``)."""
+    name = "{document}:fields"
+    server.hset(name, mapping=DOCUMENT)
+    server.expire(name, 600)
+    yield lambda keys: [server.hget(name, "field7") for _ in keys]
+    server.unlink(name)
+
+
+def long_names(server: Redis, numbers: Sequence[int]) -> None:
+    """Naive: names that tell a whole story."""
+    name = "production:shop:customers:by-id:profile:display-name"
+    pipelined(server, [("SET", f"{name}:{number:08}", "1") for number in numbers])
+
+
+def short_names(server: Redis, numbers: Sequence[int]) -> None:
+    """Tuned: names as short as can still be told apart."""
+    pipelined(server, [("SET", f"c:{number:08}:n", "1") for number in numbers])
+
+
+LRU: Config = {**PLAIN, "maxmemory-policy": "allkeys-lru"}
+LFU: Config = {**PLAIN, "maxmemory-policy": "allkeys-lfu"}
+RANDOM: Config = {**PLAIN, "maxmemory-policy": "allkeys-random"}
+
+ROOM = 1_500_000
+"""Bytes for values of 1000 bytes: the keys that are used would fit, but not beside those of a scan."""
+
+PARTS, READS, SCANNED, USED = 3, 1500, 1500, 800
+
+
+def hit_ratios(servers: Servers, policies: Sequence[Config]) -> list[float]:
+    """Return the hits in % of each policy: the same reads, in the same order, at the same time on a server each."""
+    caches = []
+    for policy in policies:
+        caches.append(servers.server(policy).client())
+        caches[-1].config_set("maxmemory", int(caches[-1].info("memory")["used_memory"]) + ROOM)
+    hits = [0] * len(policies)
+    for part in range(PARTS):
+        chance = random.Random(part)
+        reads = [f"used:{int(USED * chance.random() ** 2)}" for _ in range(READS)]
+        for place, cache in enumerate(caches):
+            found = read_through(cache, reads)
+            hits[place] += found if part else 0  # the first part finds the caches empty
+            read_through(cache, [f"scanned:{part}:{index}" for index in range(SCANNED)])
+        if part < PARTS - 1:
+            time.sleep(1.1)  # the clock of the eviction ticks
+    return [100 * count / (READS * (PARTS - 1)) for count in hits]
+
+
+def read_through(cache: Redis, keys: Sequence[str]) -> int:
+    """Read keys and write those that are missing, as a cache is used; return how many were there."""
+    hits = 0
+    for first in range(0, len(keys), 100):
+        some = keys[first : first + 100]
+        missing = [key for key, value in zip(some, cache.mget(some), strict=True) if value is None]
+        hits += len(some) - len(missing)
+        if missing:
+            cache.mset(dict.fromkeys(missing, "x" * 1000))
+    return hits

@@ -1,0 +1,205 @@
+"""Take, note and acknowledge tasks in one round trip: a transport for kombu.
+
+kombu's own takes a task with BRPOP, notes it as not acknowledged in a second round trip and removes that note in a
+third, which is most of a busy worker's time. Here one script removes the notes of what was acknowledged since, takes as
+many tasks as the worker may hold, and notes them. So, while a queue is not empty, no kill can fall between taking and
+noting, where kombu loses the task. A worker that found nothing waits with BRPOP as ever, and has that gap: outbox.py.
+
+Keys and what they hold are kombu's: workers with and without it share queues, and restore what the others held. The
+server's user needs the right to RPOP beside those of broker_user.py. Where sentinels tell the primary, it is
+SentinelTransport.
+
+    BROKER_TRANSPORT=redis_practices.celery_worker.batch_transport:Transport celery -A worker worker -P solo
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from queue import Empty
+from time import monotonic, time
+from typing import Any
+
+from kombu.transport import redis, virtual
+from kombu.utils.encoding import bytes_to_str
+from kombu.utils.json import loads
+from redis.exceptions import NoScriptError
+
+# KEYS: the notes, their index, then the lists to take from. ARGV: the time in seconds since 1970, how many to take, and
+# the tags that were acknowledged. Returns list and message in turns; what is no task comes without a note, and kombu
+# complains of it. The first write frees memory, so that a full server runs it to its end.
+TAKE = """
+if #ARGV > 2 then
+  redis.call('HDEL', KEYS[1], unpack(ARGV, 3))
+  redis.call('ZREM', KEYS[2], unpack(ARGV, 3))
+end
+local taken, left = {}, tonumber(ARGV[2])
+for key = 3, #KEYS do
+  while left > 0 do
+    local raw = redis.call('RPOP', KEYS[key])
+    if not raw then break end
+    local known, message = pcall(cjson.decode, raw)
+    local properties = known and type(message) == 'table' and message.properties
+    local place = type(properties) == 'table' and properties.delivery_info
+    if type(place) == 'table' and properties.delivery_tag then
+      local note = {raw, cjson.encode(place.exchange), cjson.encode(place.routing_key)}
+      redis.call('HSET', KEYS[1], properties.delivery_tag, '[' .. table.concat(note, ', ') .. ']')
+      redis.call('ZADD', KEYS[2], ARGV[1], properties.delivery_tag)
+    end
+    taken[#taken + 1] = KEYS[key]
+    taken[#taken + 1] = raw
+    left = left - 1
+  end
+end
+return taken
+"""
+
+
+class QoS(redis.QoS):
+    """What is not acknowledged."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Begin with nothing; kombu calls it."""
+        super().__init__(*args, **options)
+        self.noted = False
+        """Whether the script has noted the message that is delivered."""
+        self.acknowledged: deque[str] = deque()
+        """Tags whose notes the next round trip removes; other threads may add to it."""
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Note a message, unless that was done when it was taken."""
+        (virtual.QoS if self.noted else redis.QoS).append(self, message, delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        """Remove the note of a message: with the next round trip where one follows, and else at once."""
+        virtual.QoS.ack(self, delivery_tag)
+        self.acknowledged.append(delivery_tag)
+        if not self.channel.is_about_to_ask():
+            self.write_acknowledged()
+
+    def take_acknowledged(self) -> list[str]:
+        """Return the tags that wait, and forget them."""
+        return [self.acknowledged.popleft() for _ in range(len(self.acknowledged))]
+
+    def write_acknowledged(self) -> None:
+        """Remove the notes that wait."""
+        if tags := self.take_acknowledged():
+            with self.pipe_or_acquire() as pipe:
+                pipe.zrem(self.unacked_index_key, *tags).hdel(self.unacked_key, *tags).execute()
+
+
+class Channel(redis.Channel):
+    """A channel that asks with the script, and waits with BRPOP once that finds nothing."""
+
+    QoS = QoS
+    _in_poll: Any
+    _brpop_sent_at: Any
+    _question: list[str] | None = None
+    """The tags that the script on its way was given; None while that is BRPOP."""
+    _script: str | None = None
+    """The script's digest, once the server has it."""
+    _found_nothing = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Open a channel; kombu calls it."""
+        super().__init__(*args, **options)
+        self._without_notes: set[str] = set()
+        """Queues whose consumer acknowledges nothing, like one that waits for what workers answer to a command."""
+
+    def basic_consume(self, queue: str, *args: Any, **options: Any) -> Any:
+        """Consume from `queue`; while one consumer acknowledges nothing, the channel leaves the script alone."""
+        if (args[0] if args else options.get("no_ack")) and queue not in self._fanout_queues:
+            self._without_notes.add(queue)
+        return super().basic_consume(queue, *args, **options)
+
+    def _basic_cancel(self, consumer_tag: str) -> Any:
+        """Cancel a consumer: perhaps nothing is asked any more."""
+        self.qos.write_acknowledged()
+        self._without_notes.discard(self._tag_to_queue.get(consumer_tag, ""))
+        return super()._basic_cancel(consumer_tag)
+
+    def is_about_to_ask(self) -> bool:
+        """Return whether a question goes out as soon as the event loop turns."""
+        return bool(self.active_queues) and not self._in_poll and not self._without_notes and self.qos.can_consume()
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        """Ask: by the script, and by BRPOP where the script has just found nothing."""
+        self._question = None
+        if self._without_notes or (self._found_nothing and not self.qos.acknowledged):
+            super()._brpop_start(timeout)
+            return
+        queues = self._queue_cycle.consume(len(self.active_queues))
+        lists = [self._q_for_pri(queue, step) for step in self.priority_steps for queue in queues]
+        keys = [self.global_keyprefix + key for key in (self.unacked_key, self.unacked_index_key, *lists)]
+        if self._script is None:
+            with self.conn_or_acquire() as client:
+                self._script = client.script_load(TAKE)
+        self._in_poll = self.client.connection
+        self._brpop_sent_at = monotonic()
+        self._question = self.qos.take_acknowledged()
+        room = self.qos.can_consume_max_estimate() or 1
+        self.client.connection.send_command("EVALSHA", self._script, len(keys), *keys, time(), room, *self._question)
+
+    def _brpop_read(self, **options: Any) -> Any:
+        """Read the answer, and deliver what it holds.
+
+        Raises:
+            queue.Empty: it holds nothing.
+        """
+        if self._question is None:
+            found = super()._brpop_read(**options)
+            self._found_nothing = False
+            return found
+        found = self._answer(**options)
+        self._found_nothing = not found
+        if not found:
+            raise Empty
+        self._queue_cycle.rotate(found[-1][0])
+        self._deliver_all(found)
+        return True
+
+    def _answer(self, **options: Any) -> list[tuple[str, str]]:
+        """Return the queues and messages of the script's answer."""
+        try:
+            answer = self.client.parse_response(self.client.connection, "EVALSHA", **options)
+        except NoScriptError:  # the server has forgotten it
+            self._script = None
+            self.qos.acknowledged.extend(self._question or ())
+            answer = []
+        except self.connection_errors:
+            self.client.connection.disconnect()
+            raise
+        finally:
+            self._in_poll = None
+            self._flush_brpop_reauth()
+        words = [bytes_to_str(word) for word in answer]
+        names = [key.removeprefix(self.global_keyprefix).rsplit(self.sep, 1)[0] for key in words[::2]]
+        return list(zip(names, words[1::2], strict=True))
+
+    def _deliver_all(self, found: list[tuple[str, str]]) -> None:
+        """Deliver messages; where one raises an error, those after it go back to their queues."""
+        rest = deque(found)
+        self.qos.noted = True
+        try:
+            while rest:
+                queue, raw = rest.popleft()
+                self.connection._deliver(loads(raw), queue)  # noqa: SLF001 - what kombu's own channel calls
+        finally:
+            self.qos.noted = False
+            for _, raw in reversed(rest):
+                self.qos.restore_by_tag(loads(raw)["properties"]["delivery_tag"])
+
+
+class Transport(redis.Transport):
+    """kombu's transport for Redis with that channel."""
+
+    Channel = Channel
+
+
+class SentinelChannel(Channel, redis.SentinelChannel):
+    """The same where sentinels tell which server is the primary."""
+
+
+class SentinelTransport(redis.SentinelTransport):
+    """kombu's transport for sentinels with that channel."""
+
+    Channel = SentinelChannel

@@ -1,0 +1,311 @@
+"""Read, write and walk many keys of a cluster, and see where they lie."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from heapq import nlargest
+from itertools import islice
+from operator import itemgetter
+from typing import Any, TypeVar
+
+from redis import Redis
+from redis.cluster import RedisCluster
+from redis.exceptions import AskError, MovedError, ResponseError
+
+from redis_practices.redis_cluster.topology import SlotRange, owner, slot_of, slot_ranges, widest_deviation
+
+BATCH = 5000
+"""Commands that a pipeline takes at once, which bounds the memory that their answers need."""
+
+T = TypeVar("T")
+
+
+def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
+    """Yield `items` in lists of at most `size`."""
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
+def write(cluster: RedisCluster, values: Mapping[str, str], ttl: int) -> None:
+    """Write `values` to expire after `ttl` seconds (``SET key value EX ttl``).
+
+    Raises:
+        redis.exceptions.RedisError: a node does not answer or refuses a write.
+    """
+    for batch in batches(values.items()):
+        with cluster.pipeline() as pipe:
+            for key, value in batch:
+                pipe.set(key, value, ex=ttl)
+            pipe.execute()
+
+
+def read(cluster: RedisCluster, keys: Iterable[str]) -> list[Any]:
+    """Return the values of `keys` in their order, None where there is none (``GET``).
+
+    Raises:
+        redis.exceptions.RedisError: a node does not answer or refuses a read.
+    """
+    values: list[Any] = []
+    for batch in batches(keys):
+        with cluster.pipeline() as pipe:
+            for key in batch:
+                pipe.get(key)
+            values += pipe.execute()
+    return values
+
+
+def remove(cluster: RedisCluster, keys: Iterable[str]) -> None:
+    """Remove `keys` (``UNLINK``: the memory is freed in the background).
+
+    Raises:
+        redis.exceptions.RedisError: a node does not answer or refuses it.
+    """
+    for batch in batches(keys):
+        with cluster.pipeline() as pipe:
+            for key in batch:
+                pipe.unlink(key)
+            pipe.execute()
+
+
+def slot_map(cluster: RedisCluster) -> list[SlotRange]:
+    """Return who holds which slots now, as one node says (``CLUSTER SLOTS``), and let the client know it too.
+
+    Raises:
+        redis.exceptions.RedisError: no node answers.
+    """
+    cluster.nodes_manager.initialize()
+    return slot_ranges(cluster.get_redis_connection(cluster.get_default_node()))
+
+
+def answer_of(cluster: RedisCluster, address: str, key: str) -> str:
+    """Return what the server at `address` answers to a ``GET key``, word for word when it is an error.
+
+    Raises:
+        redis.exceptions.RedisError: it does not answer.
+    """
+    try:
+        return repr(cluster.get_redis_connection(cluster.get_node(node_name=address)).get(key))
+    except (MovedError, AskError) as error:
+        # redis-py keeps the first word of these as the class alone.
+        return f"{'MOVED' if isinstance(error, MovedError) else 'ASK'} {error}"
+    except ResponseError as error:
+        return str(error)
+
+
+BAR = 40
+"""Characters of the longest bar."""
+
+
+@dataclass(frozen=True)
+class NodeKeys:
+    """One server: its address, ``primary`` or ``replica``, how many slots it has, and the keys of them that it holds.
+
+    `slots` of a replica are those of its primary.
+    """
+
+    address: str
+    role: str
+    slots: int
+    keys: int
+
+
+def spread(cluster: RedisCluster, keys: Sequence[str]) -> list[NodeKeys]:
+    """Return each primary, by address, followed by its replicas, with how many of `keys` it holds.
+
+    Each server is asked for the keys of its slots; replicas answer because of ``READONLY``.
+
+    Raises:
+        redis.exceptions.RedisError: a node does not answer or refuses a read.
+    """
+    ranges = slot_map(cluster)
+    roles: dict[str, str] = {}
+    slots: dict[str, int] = {}
+    # Not in order of slots: those change hands, and a table that is watched should keep its rows.
+    for held in sorted(ranges, key=lambda held: held.primary):
+        for address in (held.primary, *held.replicas):
+            roles.setdefault(address, "primary" if address == held.primary else "replica")
+            slots[address] = slots.get(address, 0) + held.last - held.first + 1
+    expected: dict[str, list[str]] = {address: [] for address in roles}
+    for key in keys:
+        held_by = owner(slot_of(key), ranges)
+        for address in (held_by.primary, *held_by.replicas) if held_by else ():
+            expected[address].append(key)
+    return [NodeKeys(node, roles[node], slots[node], count_on(cluster, node, expected[node])) for node in roles]
+
+
+def count_on(cluster: RedisCluster, address: str, keys: Sequence[str]) -> int:
+    """Return how many of `keys` the server at `address` says it has (``READONLY``, then ``EXISTS``).
+
+    A key that it sends us elsewhere for (``MOVED``, ``ASK``) is none of its.
+
+    Raises:
+        redis.exceptions.RedisError: it does not answer or refuses a read.
+    """
+    held = 0
+    for batch in batches(keys):
+        with cluster.get_redis_connection(cluster.get_node(node_name=address)).pipeline(transaction=False) as pipe:
+            pipe.execute_command("READONLY")
+            for key in batch:
+                pipe.exists(key)
+            answers = pipe.execute(raise_on_error=False)
+        for answer in answers:
+            if isinstance(answer, Exception) and not isinstance(answer, AskError | MovedError):
+                raise answer
+        held += sum(answer == 1 for answer in answers[1:])
+    return held
+
+
+def table(nodes: Sequence[NodeKeys]) -> list[str]:
+    """Return how the keys spread, a line a node; shares are of all keys, those of replicas as well."""
+    whole = sum(node.keys for node in nodes if node.role == "primary") or 1
+    most = max(node.keys for node in nodes) or 1
+    width = max(len(node.address) for node in nodes)
+    lines = [f"{'node':{width}}  role     slots     keys   share"]
+    for node in nodes:
+        bar = "#" * round(BAR * node.keys / most)
+        numbers = f"{node.slots:5}  {node.keys:7}  {100 * node.keys / whole:5.1f} %"
+        lines.append(f"{node.address:{width}}  {node.role:7}  {numbers}  {bar}".rstrip())
+    return lines
+
+
+def deviation(nodes: Sequence[NodeKeys]) -> str:
+    """Return the line that names the primary whose share is farthest from an even one."""
+    primaries = [node for node in nodes if node.role == "primary"]
+    if not any(node.keys for node in primaries):
+        return "no node holds any of the keys"
+    farthest, off = widest_deviation([node.keys for node in primaries])
+    return (
+        f"widest deviation from an even spread: {primaries[farthest].address} holds {abs(100 * off):.1f} points "
+        f"{'more' if off > 0 else 'less'} than {100 / len(primaries):.1f} %"
+    )
+
+
+def p_value(counts: Sequence[int], weights: Sequence[float]) -> float:
+    """Return how probable it is that chance alone sets `counts` as far from the shares of `weights` as they are.
+
+    1 means as expected, 1e-9 that one of a thousand million honest runs looks like this. The approximation holds when
+    each share is worth five counts or more.
+
+    Raises:
+        ValueError: there is nothing to compare.
+    """
+    total, whole = sum(counts), sum(weights)
+    if len(counts) != len(weights) or not total or not whole:
+        raise ValueError("counts and weights must be as many, and neither all zero")
+    expected = [total * weight / whole for weight in weights]
+    if any(count and not share for count, share in zip(counts, expected, strict=True)):
+        return 0.0
+    parts = [(count, share) for count, share in zip(counts, expected, strict=True) if share]
+    return survival(sum((count - share) ** 2 / share for count, share in parts), len(parts) - 1)
+
+
+def survival(statistic: float, freedom: int) -> float:
+    """Return the probability that chi-squared with `freedom` degrees of freedom is above `statistic`.
+
+    The closed form: a sum over every second degree (Abramowitz and Stegun, 26.4.4 and 26.4.5).
+    """
+    half = statistic / 2
+    if not half or not freedom:
+        return 1.0
+    first = 0.5 if freedom % 2 else 0.0
+    steps = (
+        math.exp((first + step) * math.log(half) - half - math.lgamma(first + step + 1)) for step in range(freedom // 2)
+    )
+    return min(1.0, sum(steps) + (math.erfc(math.sqrt(half)) if freedom % 2 else 0.0))
+
+
+def every_key(cluster: RedisCluster, match: str = "*", count: int = 1000) -> Iterator[str]:
+    """Yield each key that is there all the time at least once, and those that come or go meanwhile or not (``SCAN``).
+
+    One primary after another. A scan alone misses keys whose slot moves from a node not yet scanned to one that was;
+    so in the end the map is compared with that of the beginning, and who has got slots is scanned again. `count` is
+    how many keys a node looks at in one step, in which it does nothing else.
+
+    What it cannot see: a slot that moves away and back during one round, and the keys gone ahead of a slot that is
+    still open when the walk ends.
+
+    Raises:
+        redis.exceptions.RedisError: a node does not answer.
+    """
+    before: dict[str, set[int]] = {}
+    while True:
+        now = _slots_by_primary(cluster)
+        arrived = [address for address, slots in now.items() if slots - before.get(address, set())]
+        if not arrived:
+            return
+        for address in arrived:
+            node = cluster.get_redis_connection(cluster.get_node(node_name=address))
+            yield from node.scan_iter(match=match, count=count)
+        before = now
+
+
+def _slots_by_primary(cluster: RedisCluster) -> dict[str, set[int]]:
+    """Return the slots of each primary, by its address, as the cluster says now."""
+    found: dict[str, set[int]] = {}
+    for held in slot_map(cluster):
+        found.setdefault(held.primary, set()).update(range(held.first, held.last + 1))
+    return found
+
+
+@dataclass(frozen=True)
+class SlotUse:
+    """What one slot has cost its node since the node keeps count."""
+
+    slot: int
+    keys: int
+    cpu: float
+    """Seconds that its commands took."""
+    bytes_in: int
+    bytes_out: int
+
+
+def hottest_slots(primaries: Iterable[Redis], limit: int = 10, by: str = "CPU-USEC") -> list[SlotUse]:
+    """Return the `limit` slots of a cluster that took most, first of all (``CLUSTER SLOT-STATS ORDERBY``).
+
+    `by` is ``CPU-USEC``, ``NETWORK-BYTES-IN``, ``NETWORK-BYTES-OUT`` or ``KEY-COUNT``. All but the last need the
+    setting ``cluster-slot-stats-enabled``. Valkey 8.0 and Redis 8.2 have the command.
+
+    Raises:
+        redis.exceptions.RedisError: a node does not answer, or does not know the command.
+    """
+    found = []
+    for node in primaries:
+        for slot, told in node.execute_command("CLUSTER", "SLOT-STATS", "ORDERBY", by, "LIMIT", limit, "DESC"):
+            use = told if isinstance(told, dict) else dict(zip(told[::2], told[1::2], strict=True))
+            found.append((use[by.lower()], slot, use))
+    return [
+        SlotUse(
+            slot,
+            use["key-count"],
+            use.get("cpu-usec", 0) / 1e6,
+            use.get("network-bytes-in", 0),
+            use.get("network-bytes-out", 0),
+        )
+        for _, slot, use in nlargest(limit, found, key=itemgetter(0))
+    ]
+
+
+def biggest_keys(nodes: Iterable[Redis], limit: int = 10, match: str = "*") -> list[tuple[int, str | bytes]]:
+    """Return bytes and name of the `limit` keys that take most memory, biggest first (``SCAN``, ``MEMORY USAGE``).
+
+    Reads every key of `nodes` once, in steps of 1000, beside other work: take the replicas, which have less to do, and
+    send them ``READONLY`` first. A key's size is estimated from five of its elements.
+
+    Raises:
+        redis.exceptions.RedisError: a node does not answer.
+    """
+    biggest: list[tuple[int, str | bytes]] = []
+    for node in nodes:
+        cursor = -1
+        while cursor:
+            cursor, keys = node.scan(max(cursor, 0), match=match, count=1000)
+            with node.pipeline(transaction=False) as pipe:
+                for key in keys:
+                    pipe.memory_usage(key)
+                # A key that went away meanwhile has no size.
+                sizes = [(size, key) for size, key in zip(pipe.execute(), keys, strict=True) if size]
+            biggest = nlargest(limit, [*biggest, *sizes], key=itemgetter(0))
+    return biggest

@@ -1,0 +1,86 @@
+"""Ask a server what it says of itself, without sending it traffic.
+
+Managed services refuse some of these commands; who may not ask gets `Refused`, which names the command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import ResponseError
+
+
+class Refused(Exception):  # noqa: N818 - it is no error of ours: the server keeps something to itself
+    """The server does not let this user ask; the message names the command."""
+
+
+@contextmanager
+def asking(command: str) -> Iterator[None]:
+    """Turn the refusal of what the block asks by `command` into `Refused`."""
+    try:
+        yield
+    except ResponseError as error:
+        raise Refused(f"{command} is refused: {error}") from None
+
+
+def settings(client: Redis) -> dict[str, str]:
+    """Return every setting of the server (``CONFIG GET *``).
+
+    Raises:
+        Refused: the command is refused to this user, or the service does not have it.
+        redis.exceptions.RedisError: the server does not answer.
+    """
+    with asking("CONFIG GET"):
+        answer = client.execute_command("CONFIG", "GET", "*")
+    pairs = answer if isinstance(answer, Mapping) else dict(zip(answer[::2], answer[1::2], strict=True))
+    return {str(name): str(value) for name, value in pairs.items()}
+
+
+def facts(client: Redis) -> dict[str, Any]:
+    """Return every field that the server tells of itself (``INFO everything``).
+
+    Raises:
+        Refused: as `settings` does.
+        redis.exceptions.RedisError: the server does not answer.
+    """
+    with asking("INFO"):
+        return dict(client.info("everything"))
+
+
+def user_of(client: Redis) -> str:
+    """Return as whom the server knows `client` (``ACL WHOAMI``, since 6.0).
+
+    Raises:
+        Refused: as `settings` does.
+    """
+    with asking("ACL WHOAMI"):
+        return str(client.acl_whoami())
+
+
+def may_run(client: Redis, *command: str) -> bool:
+    """Tell whether the user of `client` may run a command, without running it (``ACL DRYRUN``, since 7.0).
+
+    Raises:
+        Refused: as `settings` does.
+    """
+    user = user_of(client)
+    with asking("ACL DRYRUN"):
+        return str(client.execute_command("ACL DRYRUN", user, *command)) == "OK"
+
+
+def engine_name(info: Mapping[str, Any]) -> str:
+    """Return what an ``INFO server`` answer comes from, like ``redis 8.0.2`` or ``valkey 9.1.2``.
+
+    Valkey's ``redis_version`` is the Redis version that it claims to be compatible with, so its own field goes first.
+    """
+    if "valkey_version" in info:
+        return f"valkey {info['valkey_version']}"
+    return f"{info.get('server_name', 'redis')} {info['redis_version']}"
+
+
+def version_of(engine: str) -> tuple[int, ...]:
+    """Return the version in a name like "valkey 9.1.2", for comparing: (9, 1, 2)."""
+    return tuple(int(part) for part in engine.rpartition(" ")[2].split(".") if part.isdigit())

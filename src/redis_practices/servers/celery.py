@@ -1,0 +1,168 @@
+"""Start a real Celery worker or beat as a child process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from subprocess import TimeoutExpired
+
+from redis_practices.servers.binary import EmbeddedError
+from redis_practices.servers.process_group import Child, ProcessGroup, tail
+
+READY = " ready."
+"""What a worker logs when it consumes."""
+
+DEFAULTS = {
+    "WORKER_CONCURRENCY": "2",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    # Flags of the command: without the three, a worker consumes after 0.4 s instead of 1.4, as it meets no neighbours.
+    "WORKER_FLAGS": "--without-mingle --without-gossip --without-heartbeat",
+}
+"""Settings of `src/worker.py` for a worker beside others on one machine."""
+
+START_TIMEOUT = 30.0
+"""Seconds until a worker that is not ready counts as failed; one takes 0.5 s when the machine is quiet."""
+
+
+class WorkerProcess:
+    """One Celery worker process with its pool."""
+
+    def __init__(self, group: ProcessGroup, broker_url: str, name: str, environment: Mapping[str, str]) -> None:
+        """Start it; `start_worker` makes sure that it is ready."""
+        self.name = f"{name}@localhost"
+        self._log = group.folder / f"{name}.log"
+        settings = {**DEFAULTS, "BROKER_URL": broker_url, **environment}
+        self._process = group.start_python(
+            "celery",
+            ["-A", "worker", "worker", "-n", self.name, "-l", "INFO", *settings["WORKER_FLAGS"].split()],
+            self._log,
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, **settings},
+        )
+
+    @property
+    def pid(self) -> int:
+        """The process id of the worker; its pool's processes are its children."""
+        return self._process.pid
+
+    @property
+    def runs(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
+    def wait_ready(self, timeout: float = START_TIMEOUT) -> None:
+        """Return when the worker consumes.
+
+        Raises:
+            EmbeddedError: it ended, or was not ready within `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        # In all that it says: a worker that finds a full queue says much more at once.
+        while READY not in self._log.read_text(errors="replace"):
+            if self._process.poll() is not None:
+                raise EmbeddedError(f"the Celery worker ended at its start:\n{self.log_tail(15)}")
+            if time.monotonic() > deadline:
+                raise EmbeddedError(f"the Celery worker is not ready after {timeout:g} s:\n{self.log_tail(15)}")
+            time.sleep(0.01)
+
+    def stop(self, timeout: float = 30.0) -> None:
+        """Ask for a warm shutdown (SIGTERM), which finishes the running tasks, and wait for the end.
+
+        Raises:
+            EmbeddedError: the worker still runs after `timeout` seconds.
+        """
+        self._process.terminate()
+        try:
+            self._process.wait(timeout)
+        except TimeoutExpired:
+            raise EmbeddedError(f"{self.name} still runs {timeout:g} s after SIGTERM:\n{self._where_it_is()}") from None
+
+    def wait_end(self, timeout: float) -> int:
+        """Return the exit code of a worker that ends by itself within `timeout` seconds (else EmbeddedError)."""
+        try:
+            return self._process.wait(timeout)
+        except TimeoutExpired:
+            raise EmbeddedError(f"{self.name} still runs after {timeout:g} s:\n{self._where_it_is()}") from None
+
+    def _where_it_is(self) -> str:
+        """Have a worker that hangs write down where each of its threads is (SIGUSR1), and return the end of its log."""
+        self._process.send_signal(signal.SIGUSR1)
+        time.sleep(0.5)
+        return self.log_tail(120)
+
+    def quit(self) -> None:
+        """Ask for a cold shutdown (SIGQUIT): running tasks get SOFT_SHUTDOWN seconds, then go back to the queue."""
+        self._process.send_signal(signal.SIGQUIT)
+
+    def pause(self) -> None:
+        """Make the worker hang (SIGSTOP); its pool's processes go on."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused worker go on (SIGCONT)."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End the worker at once with SIGKILL; the processes of its pool end with it."""
+        self._process.kill()
+        self._process.wait()
+
+    def log_tail(self, lines: int = 40) -> str:
+        """Return the last `lines` of its log."""
+        return tail(self._log, lines)
+
+
+def start_worker(
+    group: ProcessGroup, broker_url: str, name: str = "worker1", environment: Mapping[str, str] | None = None
+) -> WorkerProcess:
+    """Start a worker for `broker_url` in `group` and return when it consumes; `environment` changes its settings.
+
+    Raises:
+        EmbeddedError: it ended at its start, or is not ready in time; the message ends with the end of its log.
+    """
+    worker = WorkerProcess(group, broker_url, name, environment or {})
+    worker.wait_ready()
+    return worker
+
+
+END_TIMEOUT = 20.0
+"""Seconds in which a beat that is asked to end does so."""
+
+
+class Beat:
+    """One beat with a schedule file of its own, which it finds again when it is started again."""
+
+    def __init__(self, group: ProcessGroup, name: str, environment: Mapping[str, str]) -> None:
+        """Start it in `group`; `environment` holds settings of ``worker.py``, such as ``BROKER_URL``."""
+        self._group, self._environment = group, {**os.environ, **environment}
+        self._schedule, self._log = group.folder / name, group.folder / f"{name}.log"
+        self._process = self._start()
+
+    def _start(self) -> Child:
+        """Start the process."""
+        options = ["--schedule", str(self._schedule), "--pidfile=", "--loglevel", "DEBUG"]
+        arguments = ["-A", "worker", "beat", *options]
+        return self._group.start_python(
+            "celery", arguments, self._log, cwd=Path(__file__).parents[2], env=self._environment
+        )
+
+    def restart(self, *, kill: bool) -> None:
+        """End it with SIGTERM, or at once with SIGKILL, and start it again with its schedule file."""
+        self._process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
+        self._process.wait(END_TIMEOUT)
+        self._process = self._start()
+
+    def starts(self) -> int:
+        """Return how often it has come as far as its timetable."""
+        return self.log_tail(1000).count("beat: Starting...")
+
+    def sleeps_after_sending(self) -> bool:
+        """Tell whether it has sent a task, done with it all that it does, and waits for the next."""
+        return "Waking up in" in self.log_tail(1000).rpartition("Sending due task")[2]
+
+    def log_tail(self, lines: int = 40) -> str:
+        """Return the last `lines` of its log."""
+        return tail(self._log, lines)

@@ -1,0 +1,295 @@
+"""Start a Redis Cluster of child processes.
+
+It is no documented interface; `cluster_boot` says what it is good for and what happens when it is refused.
+
+A node that boots as a primary waits 2 seconds before it says ``cluster_state:ok`` (``CLUSTER_WRITABLE_DELAY`` in the
+server's source); a node that boots as a replica does not. So each primary-to-be boots with a ``nodes.conf`` in which
+it is the replica of a ghost that owns its slots, and is then promoted by ``CLUSTER FAILOVER TAKEOVER``, which asks
+nobody. The ghosts are forgotten, and the real replicas boot with the final view. One must not hear of another before
+that one is promoted, so all boot side by side as far as their list of users, which is a pipe, and are let go one after
+another. ``nodes.conf`` is no documented interface: when the result is not ready in time, the cluster is formed the
+ordinary way.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from redis import Redis
+from redis.cluster import ClusterNode, RedisCluster
+from redis.exceptions import RedisError
+
+from redis_practices.clients import cluster_client
+from redis_practices.redis_cluster.formation import even_ranges, form, wait_until_ready
+from redis_practices.redis_cluster.topology import ClusterError
+from redis_practices.server_info import version_of
+from redis_practices.servers.binary import EmbeddedError, PortTakenError, engine_of, free_ports, knows, server_binary
+from redis_practices.servers.process_group import ProcessGroup
+from redis_practices.servers.server import START_TIMEOUT, Config, Server
+
+SHARD_IDS_SINCE = (7, 2)
+"""The version, of Redis as of Valkey, that writes shard ids into ``nodes.conf``; older ones refuse them."""
+
+
+class NodesConf:
+    """The identities of the nodes of one cluster to be; node `i` is, or follows, primary `i % primaries`."""
+
+    def __init__(self, ports: Sequence[int], buses: Sequence[int], primaries: int, engine: str) -> None:
+        """Give every node an id, for an `engine` like "valkey 9.1.2"."""
+        self.primaries = primaries
+        self._places = list(zip(ports, buses, strict=True))
+        self._ids = [secrets.token_hex(20) for _ in ports]
+        self.ghosts = [secrets.token_hex(20) for _ in range(primaries)]
+        # Which nodes belong together: Valkey makes up what is missing, and two primaries may end up as one shard.
+        known = version_of(engine) >= SHARD_IDS_SINCE
+        self._shards = [f",,shard-id={secrets.token_hex(20)}" if known else "" for _ in range(primaries)]
+
+    def seen_by(self, me: int) -> str:
+        """Return the cluster as node `me` shall see it at its boot; a primary sees itself as the replica of a ghost."""
+        lines = []
+        for index, (port, bus) in enumerate(self._places):
+            primary = index % self.primaries
+            role, follows, slots = "slave", self._ids[primary], ""
+            if index == me < self.primaries:
+                follows = self.ghosts[me]
+            elif index < self.primaries:
+                role, follows, slots = "master", "-", f" {self._slots(index)}"
+            flags, link = (f"myself,{role}", "connected") if index == me else (role, "disconnected")
+            place = f"127.0.0.1:{port}@{bus}{self._shards[primary]}"
+            lines.append(f"{self._ids[index]} {place} {flags} {follows} 0 0 {primary + 1} {link}{slots}")
+        if me < self.primaries:
+            place = f":0@0{self._shards[me]}"
+            lines.append(f"{self.ghosts[me]} {place} master,noaddr - 0 0 {me + 1} disconnected {self._slots(me)}")
+        # Different epochs, so that no two of the promotions claim the same one.
+        return "\n".join([*lines, f"vars currentEpoch {self.primaries + me} lastVoteEpoch 0\n"])
+
+    def _slots(self, primary: int) -> str:
+        """Return the slots of a primary as the file spells them."""
+        first, last = even_ranges(self.primaries)[primary]
+        return f"{first}-{last}"
+
+
+OWN_USERS = {"requirepass", "aclfile", "user"}
+"""Directives with which a cluster is formed the ordinary way, since the quick one has a list of users of its own."""
+
+USERS = "users.acl"
+EVERYBODY = b"user default on nopass sanitize-payload ~* &* +@all\n"
+"""What a server has without a list of users."""
+
+FEWEST = 3
+"""Primaries of a quick cluster: one of two takes itself for a minority at its boot (Valkey 9.1)."""
+
+BOOT: Config = {"hz": 100, "cluster-require-full-coverage": "no", "cluster-node-timeout": 160}
+"""Until a cluster is ready: replication starts at a tick of the server's clock, and gossip comes every half timeout."""
+
+
+class Plan:
+    """The nodes of one cluster to be: their ports, ids and places."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - they describe the cluster to be made
+        self, group: ProcessGroup, ports: list[int], primaries: int, timeout: int, config: Config, binary: str
+    ) -> None:
+        """Give every node a bus port; `timeout` is ``cluster-node-timeout`` in milliseconds."""
+        self.group, self.ports, self.primaries, self.timeout, self.binary = group, ports, primaries, timeout, binary
+        self.config = config
+        self.bus = [port + 10000 for port in ports]
+        if knows(binary, "cluster-port 0"):
+            self.bus = free_ports(len(ports), group.held)
+        self.book = NodesConf(ports, self.bus, primaries, engine_of(binary))
+        self.started: list[Server] = []
+
+    @property
+    def can_be_quick(self) -> bool:
+        """Whether the quick way is open: it has users of its own, and needs a majority without the node that boots."""
+        return self.primaries >= FEWEST and not OWN_USERS & self.config.keys()
+
+    def directives(self, index: int) -> dict[str, str | int | Sequence[str]]:
+        """Return the configuration of node `index`."""
+        return {
+            "save": "",
+            "appendonly": "no",
+            "maxmemory": "256mb",
+            "cluster-enabled": "yes",
+            "cluster-config-file": "nodes.conf",
+            "cluster-node-timeout": self.timeout,
+            # Not port + 10000, which falls among the ports of outgoing connections.
+            "cluster-port": self.bus[index],
+            # Through a file in memory a replica is online at once; without one it waits for an acknowledgement, 1 s.
+            "repl-diskless-sync": "no",
+            "repl-diskless-sync-delay": "0",
+            **({"repl-diskless-load": "on-empty-db"} if "valkey" in engine_of(self.binary) else {}),
+            "repl-ping-replica-period": 1,
+            **self.config,
+        }
+
+    def start(self, index: int, config: Config | None = None) -> Server:
+        """Start node `index`, with `config` in place of its directives."""
+        server = Server(self.group, config or self.directives(index), port=self.ports[index], binary=self.binary)
+        self.started.append(server)
+        return server
+
+    def start_held(self, index: int) -> Server:
+        """Start node `index` with what it shall believe to be its own ``nodes.conf``; it waits for its users."""
+        folder = self.group.folder / str(self.ports[index])
+        folder.mkdir(exist_ok=True)
+        (folder / "nodes.conf").write_text(self.book.seen_by(index))
+        users = folder / USERS
+        os.mkfifo(users)
+        return self.start(index, {**self.directives(index), **BOOT, "aclfile": str(users)})
+
+    def boot_quickly(self) -> list[Server]:
+        """Start the cluster the quick way that the module's docstring tells."""
+        servers = [self.start_held(index) for index in range(len(self.ports))]
+        clients = []
+        for index, server in enumerate(servers[: self.primaries]):
+            _let_go(server)
+            clients.append(self.connect(server))
+            _takeover(clients[-1])
+            clients[-1].execute_command("CLUSTER FORGET", self.book.ghosts[index])
+        for server in servers[self.primaries :]:
+            _let_go(server)
+        clients += [self.connect(server) for server in servers[self.primaries :]]
+        for client in clients[self.primaries :]:
+            _await_link(client)
+        for client in clients[: self.primaries]:
+            # A replica is listed when its offset is not 0, and a stream that nothing is written to starts after 1 s.
+            client.flushall()
+        wait_until_ready(clients, timeout=5.0)
+        usual = {"hz": 10, "cluster-require-full-coverage": "yes", **self.config, "cluster-node-timeout": self.timeout}
+        for index, (server, client) in enumerate(zip(servers, clients, strict=True)):
+            for name in BOOT:
+                client.config_set(name, str(usual[name]))
+            client.close()
+            server.configure({**self.directives(index), "aclfile": str(server.folder / USERS)})
+        return servers
+
+    def boot_and_form(self) -> list[Server]:
+        """Start empty nodes and form the cluster by its own commands."""
+        servers = [self.start(index) for index in range(len(self.ports))]
+        clients = [self.connect(server) for server in servers]
+        form(clients, self.primaries)
+        for client in clients:
+            client.close()
+        return servers
+
+    def connect(self, server: Server) -> Redis:
+        """Return a client of `server` as soon as it answers."""
+        server.wait_ready()
+        return server.client()
+
+    def discard(self) -> None:
+        """End what was started for this plan, and leave nothing for the next."""
+        for server in self.started:
+            server.kill()
+            shutil.rmtree(server.folder)
+
+
+def _let_go(server: Server, timeout: float = START_TIMEOUT) -> None:
+    """Give a held node its users, so that it goes on."""
+    users = server.folder / USERS
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            # Fails for as long as the node does not read.
+            pipe = os.open(users, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if not server.runs or time.monotonic() > deadline:
+                raise EmbeddedError(f"{server.address} does not start:\n{server.log_tail(15)}") from error
+            time.sleep(0.001)
+        else:
+            break
+    os.write(pipe, EVERYBODY)
+    os.close(pipe)
+    # A file from now on: the next start, and ACL LOAD, read it.
+    users.unlink()
+    users.write_bytes(EVERYBODY)
+
+
+def _await_link(replica: Redis, timeout: float = 5.0) -> None:
+    """Return when the replica's first sync is done."""
+    deadline = time.monotonic() + timeout
+    while replica.info("replication").get("master_link_status") != "up":
+        if time.monotonic() > deadline:
+            raise ClusterError(f"a replica has no link to its primary after {timeout:g} s")
+        time.sleep(0.001)
+
+
+def _takeover(client: Redis, timeout: float = 2.0) -> None:
+    """Promote a node without a vote as soon as it can be (``CLUSTER FAILOVER TAKEOVER``)."""
+    deadline = time.monotonic() + timeout
+    while client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
+        if time.monotonic() > deadline:
+            raise ClusterError(f"a node that boots as a replica is not ok after {timeout:g} s")
+        time.sleep(0.001)
+    client.execute_command("CLUSTER FAILOVER", "TAKEOVER")
+
+
+NODE_TIMEOUT = 500
+"""``cluster-node-timeout`` in milliseconds: 200 to 1000 gave no false alarm on a busy machine, 100 did."""
+
+
+class EmbeddedCluster:
+    """The servers of one cluster; the first `primaries` of `nodes` were formed as primaries."""
+
+    def __init__(self, nodes: Sequence[Server], primaries: int, node_timeout_ms: int) -> None:
+        """Hold `nodes` that form a ready cluster."""
+        self.nodes = list(nodes)
+        self.primaries = primaries
+        self.node_timeout = node_timeout_ms / 1000
+
+    @property
+    def url(self) -> str:
+        """The address of the first node as a URL."""
+        return self.nodes[0].url
+
+    def client(self, **options: Any) -> RedisCluster:
+        """Return a new client of the whole cluster; options as redis-py names them."""
+        # By all nodes, since the one of the URL may be the one that was killed.
+        known = [ClusterNode("127.0.0.1", node.port) for node in self.nodes]
+        return cluster_client(self.url, **{"startup_nodes": known, **options})
+
+
+def start_cluster(  # noqa: PLR0913 - each describes the cluster to be made
+    group: ProcessGroup,
+    *,
+    primaries: int = 3,
+    replicas: int = 1,
+    node_timeout_ms: int = NODE_TIMEOUT,
+    config: Config | None = None,
+    first_port: int | None = None,
+    binary: str | None = None,
+    quick: bool = True,
+) -> EmbeddedCluster:
+    """Start `primaries` with `replicas` each and return when the cluster is ready, in `why_not_ready`'s meaning.
+
+    `config` holds further directives for every node. The nodes take ports from `first_port` on, else free ones.
+    Without `quick` the cluster is formed the ordinary way.
+
+    Raises:
+        PortTakenError: `first_port` was given and one of the ports is taken.
+        EmbeddedError: the servers do not start, or form no cluster.
+    """
+    count = primaries * (1 + replicas)
+    for _ in range(5):
+        ports = list(range(first_port, first_port + count)) if first_port else free_ports(count, group.held)
+        plan = Plan(group, ports, primaries, node_timeout_ms, config or {}, server_binary(binary))
+        quick = quick and plan.can_be_quick
+        try:
+            nodes = plan.boot_quickly() if quick else plan.boot_and_form()
+        except PortTakenError:
+            plan.discard()
+            if first_port:
+                raise PortTakenError(f"one of the ports {ports[0]} to {ports[-1]} is taken: choose others") from None
+        except (ClusterError, EmbeddedError, RedisError) as error:
+            plan.discard()
+            if not quick:
+                raise EmbeddedError(f"no cluster forms: {error}") from error
+            quick = False
+        else:
+            return EmbeddedCluster(nodes, primaries, node_timeout_ms)
+    raise EmbeddedError("no free ports: five clusters in a row found one of theirs taken")

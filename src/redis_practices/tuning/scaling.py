@@ -1,0 +1,148 @@
+"""Divide the work of a server between shards.
+
+The time of a request is injected (``DEBUG SLEEP`` keeps a server as busy as work does, and costs no processor), so that
+three servers can be told from one on a machine with fewer processors than servers. Pays when one server's processor is
+full; not before, since each node more is a node that can fail, and commands with several keys need a common slot.
+
+On few processors more primaries serve no more: they share what there is. What tells how a cluster would do on machines
+of its own is the processor time of an operation, which is nearly the same for any number of primaries.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from redis_practices.redis_cluster.topology import owner, slot_of, slot_ranges
+from redis_practices.servers.server import Config
+from redis_practices.tuning.bulk import read_by_pipeline, write_bulk
+from redis_practices.tuning.load import Load, RawReads, loaded, owned
+from redis_practices.tuning.measuring import Servers
+
+SLOW: Config = {"enable-debug-command": "yes"}
+"""Servers whose work can be made to take its time."""
+
+REQUESTS = [f"request:{number}" for number in range(20)]
+
+MOVED = (range(5461, 9284), range(10923, 14746))
+"""Slots of the second and the third of three primaries that leave each of them a tenth of all."""
+
+
+def slow_cluster(servers: Servers) -> Sequence[Any]:
+    """Return three primaries with a third of the slots each."""
+    return list(servers.cluster(3, 0, config=SLOW).nodes)
+
+
+def on_one(_: Sequence[Any]) -> list[int]:
+    """Naive: one server for all requests."""
+    return [len(REQUESTS)]
+
+
+def on_owners(nodes: Sequence[Any]) -> list[int]:
+    """Tuned: each request goes to the owner of its key's slot, so that the owners share the work."""
+    with nodes[0].client() as client:
+        ranges = slot_ranges(client)
+    owners = Counter(found.primary for key in REQUESTS if (found := owner(slot_of(key), ranges)))
+    return [owners[node.address] for node in nodes]
+
+
+def give_most_to_first(nodes: Sequence[Any]) -> None:
+    """Leave 80 % of the slots with the first primary, as after a reshard that was forgotten halfway.
+
+    The slots hold no keys, so the nodes are only told (``CLUSTER DELSLOTS``, the old owner first).
+    """
+    clients = [node.client() for node in nodes]
+    for old, moved in zip(clients[1:], MOVED, strict=True):
+        for client in (old, *(other for other in clients if other is not old)):
+            client.execute_command("CLUSTER DELSLOTS", *moved)
+        clients[0].execute_command("CLUSTER ADDSLOTS", *moved)
+
+
+def seconds_of(nodes: Sequence[Any], requests: Sequence[int], each: float) -> float:
+    """Return how long the nodes take for so many requests, which take `each` seconds, side by side."""
+    shared = [(node, count) for node, count in zip(nodes, requests, strict=False) if count]
+    with ThreadPoolExecutor(len(shared)) as threads:
+        begun = time.monotonic()
+        for done in [threads.submit(serve, node, count, each) for node, count in shared]:
+            done.result()
+        return time.monotonic() - begun
+
+
+def serve(node: Any, requests: int, each: float) -> None:
+    """Have a node serve requests that take `each` seconds, one after the other and without a wait between them."""
+    with node.client() as client, client.pipeline(transaction=False) as pipe:
+        for _ in range(requests):
+            pipe.execute_command("DEBUG SLEEP", each)
+        pipe.execute()
+
+
+def times_faster(nodes: Sequence[Any], each: float = 0.02, rounds: int = 5) -> float:
+    """Return how much faster the owners serve all requests than one server does, in rounds by turns.
+
+    The shortest times count: requests take as long as they are told to, and a busy machine can only add to that.
+    """
+    seen = [(seconds_of(nodes, on_one(nodes), each), seconds_of(nodes, on_owners(nodes), each)) for _ in range(rounds)]
+    one, owners = map(min, zip(*seen, strict=True))
+    return float(one / owners)
+
+
+def busy_and_bystanders(nodes: Sequence[Any], busy: float) -> tuple[float, list[list[float]]]:
+    """Keep the first node busy for `busy` seconds, and ask the others meanwhile, some hundred times a second.
+
+    Returns how long the busy one let its own client wait, and the waits of each other node's client, in seconds.
+    """
+    clients = [node.client() for node in nodes]
+    for client in clients:
+        client.ping()
+    waits: list[list[float]] = [[] for _ in clients[1:]]
+    with ThreadPoolExecutor(1) as thread:
+        begun = time.monotonic()
+        working = thread.submit(serve, nodes[0], 1, busy)
+        while not working.done():
+            for client, seen in zip(clients[1:], waits, strict=True):
+                asked = time.monotonic()
+                client.ping()
+                if not working.done():
+                    seen.append(time.monotonic() - asked)
+            time.sleep(0.01)
+        working.result()
+    return time.monotonic() - begun, waits
+
+
+SIZE = 100
+"""Bytes of a value."""
+
+
+def by_raw_bytes(cluster: Any, keys: list[str]) -> tuple[Callable[[], int], Callable[[], None]]:
+    """Return reads that cost the client nearly nothing, and what ends them: the servers are to be the limit."""
+    reads = RawReads(owned(cluster, keys), size=SIZE)
+    return reads, reads.close
+
+
+def by_redis_py(cluster: Any, keys: list[str]) -> tuple[Callable[[], int], Callable[[], None]]:
+    """Return reads by redis-py's pipeline of a cluster, and what ends them: the client is to be the limit."""
+    return lambda: len(read_by_pipeline(cluster, keys)), lambda: None
+
+
+CLIENTS: dict[str, Callable[[Any, list[str]], tuple[Callable[[], int], Callable[[], None]]]] = {
+    "raw bytes": by_raw_bytes,
+    "redis-py's pipeline": by_redis_py,
+}
+
+
+def reads_of(servers: Servers, primaries: int, seconds: float = 0.15) -> dict[str, Load]:
+    """Start so many primaries, read 600 keys of them again and again for `seconds` by each client, and return both."""
+    cluster = servers.cluster(primaries, 0)
+    client: Any = cluster.client()
+    keys = [f"key:{number}" for number in range(600)]
+    write_bulk(client, [(key, "x" * SIZE) for key in keys], ttl=600)
+    nodes = [node for node, _ in owned(client, keys)]
+    seen = {}
+    for kind, make in CLIENTS.items():
+        work, end = make(client, keys)
+        seen[kind] = loaded(nodes, work, seconds)
+        end()
+    return seen

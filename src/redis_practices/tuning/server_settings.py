@@ -1,0 +1,155 @@
+"""Set what a server writes to disk, its threads, and its replication.
+
+Nothing here is a recommendation by itself: an append-only file costs what its disk costs, and threads for input and
+output pay on machines with processors to spare, for many clients with large values. On two processors four such threads
+took Redis 7.0 to a fiftieth of its speed, since they spin while they wait.
+
+A backlog shorter than what is written while a replica is away makes it copy everything again. A short
+``cluster-node-timeout`` replaces a dead primary sooner, and also one that only hung for a moment: a slow disk, a long
+command, a machine that was moved. Below some 500 ms a busy machine gives false alarms; 15 s, the default, is safe from
+nearly all of them and costs 20 seconds of errors on the day a primary dies.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from redis import Redis
+
+from redis_practices.servers.server import Config, Server
+from redis_practices.tuning.load import RawReads
+from redis_practices.tuning.measuring import PLAIN, Servers
+
+Work = Callable[[], object]
+
+NOT_WRITTEN: Config = PLAIN
+"""Naive or not: nothing is on disk, and all is gone with the process."""
+
+LEFT_TO_SYSTEM: Config = {**PLAIN, "appendonly": "yes", "appendfsync": "no"}
+"""The system writes when it likes: half a minute is lost with the machine, nothing with the process."""
+
+EACH_SECOND: Config = {**PLAIN, "appendonly": "yes", "appendfsync": "everysec"}
+"""What most want: a second is lost with the machine."""
+
+EACH_WRITE: Config = {**PLAIN, "appendonly": "yes", "appendfsync": "always"}
+"""Nothing that was acknowledged is lost; every client waits for the disk."""
+
+ONE_THREAD: Config = PLAIN
+THREADS: Config = {**PLAIN, "io-threads": 2}
+
+
+def writing_with(settings: Config, servers: Servers) -> Work:
+    """Start a server with these settings and return 100 single writes to it."""
+    return partial(write_each, servers.server(settings).client())
+
+
+def write_each(client: Redis, number: int = 100) -> None:
+    """Write values of 100 bytes one after the other."""
+    for index in range(number):
+        client.set(f"persisted:{index % 10}", "x" * 100)
+
+
+def reading_with(settings: Config, servers: Servers) -> Work:
+    """Start a server with these settings and return 4000 reads of it that cost the client nearly nothing."""
+    client = servers.server(settings).client()
+    keys = [f"read:{index}" for index in range(200)]
+    client.mset(dict.fromkeys(keys, "x" * 1000))
+    reads = RawReads([(client, keys)], size=1000)
+    return lambda: [reads() for _ in range(10)]
+
+
+def over_tcp(servers: Servers) -> Work:
+    """Naive or not: 200 single reads over the loopback."""
+    client = servers.server(PLAIN).client()
+    return lambda: [client.get("key") for _ in range(200)]
+
+
+def over_unix_socket(servers: Servers) -> Work:
+    """Tuned, it is said: the same over a unix socket."""
+    path = "server.sock"
+    server = servers.server({**PLAIN, "unixsocket": path})
+    client = Redis(unix_socket_path=str(server.folder / path), decode_responses=True)
+    return lambda: [client.get("key") for _ in range(200)]
+
+
+QUICK_COPY: Config = {**PLAIN, "repl-diskless-sync": "no", "repl-diskless-sync-delay": "0"}
+
+SHORT_BACKLOG: Config = {**QUICK_COPY, "repl-backlog-size": "16kb"}
+"""Naive: the last 16 KB of writes (1 MB by default)."""
+
+LONG_BACKLOG: Config = {**QUICK_COPY, "repl-backlog-size": "20mb"}
+"""Tuned: more than what is written in the longest cut that you expect."""
+
+
+def full_copies(servers: Servers, settings: Config, size: int = 5_000_000) -> int:
+    """Cut a replica off, write `size` bytes, let it come back, and return how many full copies that took."""
+    primary = servers.server(settings)
+    replica = servers.server({**QUICK_COPY, "replicaof": ["127.0.0.1", str(primary.port)]})
+    with primary.client() as client:
+        _await(lambda: client.info("replication").get("slave0", {}).get("state") == "online")
+        before: Any = client.info("stats")
+        cut_off(replica, lambda: client.execute_command("CLIENT", "KILL", "TYPE", "REPLICA"))
+        with client.pipeline(transaction=False) as pipe:
+            for number in range(50):
+                pipe.set(f"missed:{number}", "x" * (size // 50))
+            pipe.execute()
+        replica.resume()
+        counters = ("sync_full", "sync_partial_ok")
+        _await(lambda: any(client.info("stats")[name] > before[name] for name in counters))
+        after: Any = client.info("stats")
+        return int(after["sync_full"]) - int(before["sync_full"])
+
+
+def cut_off(replica: Server, cut: Callable[[], object]) -> None:
+    """Have a replica hang and lose its connection."""
+    replica.pause()
+    cut()
+
+
+def copies(servers: Servers) -> tuple[float, float]:
+    """Return the full copies that a short cut costs with a short and with a long backlog."""
+    return full_copies(servers, SHORT_BACKLOG), full_copies(servers, LONG_BACKLOG)
+
+
+def seconds_replaced(cluster: Any, hang: float) -> float | None:
+    """Let the first primary hang for at most `hang` seconds; return after how many it was replaced, or None."""
+    hung, *others = cluster.nodes
+    asked = others[0].client()
+    begun = time.monotonic()
+    hung.pause()
+    try:
+        while (waited := time.monotonic() - begun) < hang:
+            if owner_of_first_slot(asked) != hung.address:
+                return waited
+            time.sleep(0.05)
+    finally:
+        hung.resume()
+    return None
+
+
+def owner_of_first_slot(client: Any) -> str:
+    """Return the address of the node that owns slot 0, as a node sees it (``CLUSTER SLOTS``)."""
+    host, port = client.execute_command("CLUSTER", "SLOTS")[0][2][:2]
+    return f"{host}:{port}"
+
+
+def replacing(servers: Servers) -> tuple[float, float]:
+    """Return the seconds until a hung primary is replaced with node timeouts of 2 and of 0.5 seconds."""
+    seen = [seconds_replaced(servers.cluster(3, 1, node_timeout_ms=timeout), 20.0) for timeout in (2000, 500)]
+    return seen[0] or 20.0, seen[1] or 20.0
+
+
+def _await(done: Callable[[], bool], timeout: float = 20.0) -> None:
+    """Return when `done` says so.
+
+    Raises:
+        TimeoutError: it does not within `timeout` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    while not done():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the replica is not there after {timeout:g} s")
+        time.sleep(0.01)
