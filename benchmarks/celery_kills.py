@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from lib.side_by_side import machine
 
-from fixtures.stacks.worker_environment import worker_environment
+from fixtures.stacks.protocols import worker_environment
 from redis_practices.celery_worker.delivery import Outbox
 from redis_practices.celery_worker.sending import send_many, sender
 from redis_practices.cli import Failure, Parser, count, run, say

@@ -34,7 +34,7 @@ from redis_practices.servers.process_group import ProcessGroup
 
 sys.path.insert(0, str(PROJECT))
 from fixtures.gate.defects import Builder
-from fixtures.gate.judged import CHOSEN, PRACTICES, Judged
+from fixtures.gate.deployment_under_test import CHOSEN, PRACTICES, Judged
 from fixtures.run.forks import ForkingGroup
 
 FEATURE = PROJECT / "features/gate/refusals.feature"

@@ -12,8 +12,7 @@ from typing import Any
 
 from lib.whole_run import WholeRun, first_line
 
-from fixtures.reporting.bounds import used
-from fixtures.reporting.measurements import plain
+from fixtures.reporting.measurements import plain, used
 
 
 @dataclass

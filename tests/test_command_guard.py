@@ -9,11 +9,11 @@ import forbidden_task
 import pytest
 from redis import Redis
 
-from fixtures.run.errors import Unsupported
 from fixtures.run.forks import ForkingGroup
+from fixtures.run.keys import Unsupported
 from fixtures.stacks.embedded import EmbeddedBroker
-from fixtures.stacks.external.budget import VARIABLE
-from fixtures.stacks.external.external_deployments import ExternalBroker
+from fixtures.stacks.external.command_guard import VARIABLE
+from fixtures.stacks.external.deployments import ExternalBroker
 from redis_practices.celery_worker.sending import sender, value_of
 from redis_practices.servers.server import BROKER, Server, start_server
 from worker import settings

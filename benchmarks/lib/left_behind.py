@@ -9,7 +9,7 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from fixtures.stacks.docker.docker_project import MACHINE
+from fixtures.stacks.docker.compose import MACHINE
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - it is the namespace's own
 

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from fixtures.stacks.docker.docker_project import alive
+from fixtures.stacks.docker.compose import alive
 from redis_practices.servers.process_group import scratch_root
 
 MARK = "REDIS_PRACTICES_RUN"

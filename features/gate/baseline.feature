@@ -8,7 +8,7 @@ Feature: A run is compared with an earlier one
       import pytest
       from fixtures.reporting.measurements import Bound
 
-      pytest_plugins = ["fixtures.reporting.measurements", "fixtures.reporting.report"]
+      pytest_plugins = ["fixtures.reporting.measurements", "fixtures.reporting.plugin"]
 
       @given(parsers.parse("room for {size:d} keys"), target_fixture="size")
       def room(size, measure):

@@ -10,7 +10,7 @@ Feature: A failure keeps what the servers showed
       from redis_practices.servers.cluster import start_cluster
       from redis_practices.servers.process_group import ProcessGroup
 
-      pytest_plugins = ["fixtures.reporting.report"]
+      pytest_plugins = ["fixtures.reporting.plugin"]
 
       @pytest.fixture
       def group():

@@ -8,7 +8,7 @@ Feature: The page of a run is for people
       import pytest, sys
       from fixtures.reporting.measurements import Bound
 
-      pytest_plugins = ["fixtures.reporting.measurements", "fixtures.reporting.charts", "fixtures.reporting.report"]
+      pytest_plugins = ["fixtures.reporting.measurements", "fixtures.reporting.plugin"]
 
       @given("these nodes")
       def nodes(chart, datatable):

@@ -7,10 +7,10 @@ Feature: A run ends with numbers
       """
       import time
       import pytest
-      from fixtures.run.errors import StackError
+      from fixtures.run.keys import StackError
       from fixtures.reporting.measurements import Bound
 
-      pytest_plugins = ["fixtures.reporting.measurements", "fixtures.reporting.charts", "fixtures.reporting.report"]
+      pytest_plugins = ["fixtures.reporting.measurements", "fixtures.reporting.plugin"]
 
       @then(parsers.parse("a read took {seen:g} of at most {limit:g} seconds"))
       def check_read(measure, chart, seen, limit):

@@ -8,7 +8,7 @@ Feature: Other tools read the results of a run
       import pytest
       from fixtures.reporting.measurements import Bound
 
-      pytest_plugins = ["fixtures.reporting.measurements", "fixtures.reporting.report"]
+      pytest_plugins = ["fixtures.reporting.measurements", "fixtures.reporting.plugin"]
 
       @given(parsers.parse("a cache of {size:d} keys"), target_fixture="size")
       def cache(size, measure):

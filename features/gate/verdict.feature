@@ -6,9 +6,9 @@ Feature: A run ends with a verdict
     Given these sentences
       """
       import os, pytest, signal, time
-      from fixtures.run.errors import StackError
+      from fixtures.run.keys import StackError
 
-      pytest_plugins = ["fixtures.reporting.report"]
+      pytest_plugins = ["fixtures.reporting.plugin"]
 
       @given("what holds")
       def hold():

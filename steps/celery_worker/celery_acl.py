@@ -12,8 +12,7 @@ from kombu.exceptions import KombuError
 from pytest_bdd import given, parsers, then, when
 from redis.exceptions import NoPermissionError, RedisError
 
-from fixtures.celery_worker.celery_work import CeleryWork
-from fixtures.celery_worker.sent import let_go
+from fixtures.celery_worker.client import CeleryWork, let_go
 from redis_practices.celery_worker.security import RIGHTS, rules
 from redis_practices.celery_worker.sending import publisher
 from redis_practices.servers.binary import EmbeddedError
@@ -26,9 +25,9 @@ if TYPE_CHECKING:
 
     from celery.result import AsyncResult
 
-    from fixtures.celery_worker.sent import Sent
-    from fixtures.stacks.deployments import Private
+    from fixtures.celery_worker.client import Sent
     from fixtures.stacks.embedded import EmbeddedBroker
+    from fixtures.stacks.protocols import Private
 
 USER, PASSWORD = "celery", "secret"
 

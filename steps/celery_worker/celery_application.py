@@ -2,64 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
-import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-import pytest
 from pytest_bdd import given, parsers, when
 
-from fixtures.stacks.external.key_cleanup import prefix_of_run
-from steps.common.vocabulary import TYPES, rows
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from fixtures.stacks.deployments import Broker, Worker
-    from steps.common.vocabulary import Duration
+from fixtures.celery_worker.workers import Application
+from fixtures.stacks.protocols import Worker
+from steps.common.vocabulary import TYPES, Duration, rows
 
 SWEEP = {"RESTORE_INTERVAL": "0.5", "RESTORE_THROTTLE": "1"}
 """How often workers look for what is to be delivered again, where a scenario does not say otherwise."""
-
-
-@dataclass
-class Application:
-    """An application with keys of its own on the broker, so that nobody else's tasks are delivered by its workers."""
-
-    broker: Broker
-    prefix: str
-    settings: dict[str, str] = field(default_factory=dict)
-    workers: list[Worker] = field(default_factory=list)
-    ended: float = 0.0
-    """When its worker was ended or cut off, as a `time.monotonic` reading."""
-    kills: int = 0
-    """How many of its workers were killed in turn."""
-
-    def start_worker(self) -> None:
-        """Start one more worker."""
-        self.workers.append(self.broker.start_worker(KEY_PREFIX=self.prefix, **self.settings))
-
-    def end_worker(self) -> None:
-        """Kill the first worker."""
-        self.ended = time.monotonic()
-        self.workers.pop(0).kill()
-        self.kills += 1
-
-
-@pytest.fixture
-def application(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Application]:
-    """Give an application whose workers and keys are gone in the end."""
-    ours = Application(broker, f"{prefix_of_run()}{secrets.token_hex(6)}:")
-    # The sender reads its settings in this process.
-    monkeypatch.setenv("KEY_PREFIX", ours.prefix)
-    yield ours
-    for worker in ours.workers:
-        worker.kill()
-    with broker.client() as client:
-        for key in client.scan_iter(f"{ours.prefix}*", count=1000):
-            client.delete(key)
 
 
 @given(

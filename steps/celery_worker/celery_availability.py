@@ -22,9 +22,9 @@ from worker import settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fixtures.celery_worker.sent import Sent
+    from fixtures.celery_worker.client import Sent
     from fixtures.reporting.measurements import Bound
-    from fixtures.stacks.deployments import Broker, Cluster, Private
+    from fixtures.stacks.protocols import Broker, Cluster, Private
 
 
 @given(

@@ -3,75 +3,17 @@
 from __future__ import annotations
 
 import dbm
-import json
-import secrets
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
-import pytest
 from pytest_bdd import given, parsers, then, when
 
-from fixtures.run.errors import Unsupported
-from fixtures.run.forks import ForkingGroup
-from fixtures.stacks.external.key_cleanup import on_server
-from fixtures.stacks.worker_environment import worker_environment
-from redis_practices.celery_worker.queue_age import SENT_AT
+from fixtures.celery_worker.workers import PATIENCE, Beats
+from fixtures.reporting.measurements import Bound
+from fixtures.run.keys import Unsupported
 from redis_practices.polling import eventually
-from redis_practices.servers.celery import Beat
 from steps.common.vocabulary import TYPES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from fixtures.reporting.measurements import Bound
-    from fixtures.stacks.deployments import Broker
-
-PATIENCE = 30.0
-"""Seconds after which a task that no beat has sent is a failure."""
-
-
-@dataclass
-class Beats:
-    """The beats of a scenario, and the queue that they send to, which nobody serves."""
-
-    group: ForkingGroup
-    broker: Broker
-    queue: str
-    settings: dict[str, str] = field(default_factory=dict)
-    running: list[Beat] = field(default_factory=list)
-    back: float = 0.0
-    """When the beat that was ended was there again, in seconds since 1970."""
-
-    def start(self) -> None:
-        """Start one more beat."""
-        settings = worker_environment({"BROKER_URL": self.broker.url, "TASK_QUEUE": self.queue, **self.settings})
-        self.running.append(Beat(self.group, f"beat{len(self.running) + 1}", settings))
-
-    def sent(self, number: int = 0) -> list[float]:
-        """Return when tasks were sent, in seconds since 1970, once there are at least `number` of them."""
-
-        def enough() -> list[float]:
-            """Require them now."""
-            with self.broker.client() as client:
-                moments = sorted(
-                    json.loads(task)["headers"][SENT_AT] for task in client.lrange(on_server(self.queue), 0, -1)
-                )
-            assert len(moments) >= number, f"{len(moments)} tasks were sent:\n{self.running[0].log_tail(10)}"
-            return moments
-
-        return eventually(enough, within=PATIENCE)
-
-
-@pytest.fixture
-def beats(broker: Broker) -> Iterator[Beats]:
-    """Give a place for beats; they, and what they have sent, are gone in the end."""
-    with ForkingGroup() as group:
-        held = Beats(group, broker, f"practices-{secrets.token_hex(6)}")
-        yield held
-    with broker.client() as client:
-        client.delete(on_server(held.queue))
 
 
 @given(parsers.cfparse("a beat that sends a task every {period:Count} seconds", extra_types=TYPES))

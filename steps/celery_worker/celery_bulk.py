@@ -17,9 +17,9 @@ from steps.common.vocabulary import TYPES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fixtures.celery_worker.sent import Sent
+    from fixtures.celery_worker.client import Sent
     from fixtures.reporting.measurements import Bound
-    from fixtures.stacks.deployments import Broker
+    from fixtures.stacks.protocols import Broker
 
 
 @given("a queue of its own that nobody serves")

@@ -9,16 +9,16 @@ import pytest
 from pytest_bdd import given, parsers, then, when
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from fixtures.celery_worker.remote_control import wait_until_it_hears
+from fixtures.celery_worker.workers import wait_until_it_hears
 from redis_practices.polling import eventually
 from steps.common.vocabulary import TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fixtures.celery_worker.sent import Sent
+    from fixtures.celery_worker.client import Sent
     from fixtures.reporting.measurements import Bound
-    from fixtures.stacks.deployments import Broker, Private
+    from fixtures.stacks.protocols import Broker, Private
     from steps.common.vocabulary import Duration
 
 

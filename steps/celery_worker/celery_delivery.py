@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then, when
 
+from fixtures.celery_worker.client import runs_of
 from redis_practices.celery_worker.sending import value_of
 from redis_practices.polling import eventually, seconds_until
-from steps.celery_worker.celery_failing import runs_of
 from steps.common.vocabulary import TYPES
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from fixtures.celery_worker.sent import Sent
+    from fixtures.celery_worker.client import Sent
+    from fixtures.celery_worker.workers import Application
     from fixtures.reporting.measurements import Bound
-    from fixtures.stacks.deployments import Broker
-    from steps.celery_worker.celery_application import Application
+    from fixtures.stacks.protocols import Broker
     from steps.common.vocabulary import Duration
 
 

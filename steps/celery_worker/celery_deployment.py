@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_bdd import given, parsers, then, when
 
+from fixtures.celery_worker.client import runs_of
 from fixtures.stacks.external.key_cleanup import on_server
 from redis_practices.celery_worker.queue_age import queue_state
-from steps.celery_worker.celery_failing import runs_of
 from steps.common.vocabulary import TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fixtures.celery_worker.sent import Sent
+    from fixtures.celery_worker.client import Sent
+    from fixtures.celery_worker.workers import Waiting
     from fixtures.reporting.measurements import Bound
-    from fixtures.stacks.deployments import Broker, Private, Worker
-    from steps.celery_worker.celery_order import Waiting
+    from fixtures.stacks.protocols import Broker, Private, Worker
 
 
 @when(parsers.cfparse("{number:Count} more workers of its queue start", extra_types=TYPES))

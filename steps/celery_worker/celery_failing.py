@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import time
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import pytest
 from pytest_bdd import parsers, then, when
 
+from fixtures.celery_worker.client import Sent, runs_of
+from fixtures.reporting.measurements import Bound
+from fixtures.stacks.protocols import Broker, Worker
 from redis_practices.celery_worker.sending import value_of
 from redis_practices.polling import eventually
-from steps.common.vocabulary import TYPES, rows
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from celery.result import AsyncResult
-
-    from fixtures.celery_worker.sent import Sent
-    from fixtures.reporting.measurements import Bound
-    from fixtures.stacks.deployments import Broker, Worker
-    from steps.common.vocabulary import Duration
-
-
-def runs_of(broker: Broker, result: AsyncResult) -> list[float]:
-    """Return when a task ran, in seconds since 1970; see ``note_run`` in ``fixtures/celery_worker/tasks.py``."""
-    key = f"{os.environ.get('KEY_PREFIX', '')}runs:{result.id}"
-    with broker.client() as client:
-        return [float(moment) for moment in client.lrange(key, 0, -1)]
+from steps.common.vocabulary import TYPES, Duration, rows
 
 
 @then(parsers.cfparse('it fails with "{error}" {bound:Bound}', extra_types=TYPES))

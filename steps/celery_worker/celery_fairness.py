@@ -15,10 +15,10 @@ from steps.common.vocabulary import TYPES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fixtures.celery_worker.sent import Sent
+    from fixtures.celery_worker.client import Sent
+    from fixtures.celery_worker.workers import Waiting
     from fixtures.reporting.measurements import Bound
-    from fixtures.stacks.deployments import Broker, Worker
-    from steps.celery_worker.celery_order import Waiting
+    from fixtures.stacks.protocols import Broker, Worker
 
 
 @then("only the first was done by that worker")

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then
 
-from fixtures.celery_worker.task_machine import TaskMachine
-from fixtures.celery_worker.workshop import Workshop
+from fixtures.celery_worker.state_machine import TaskMachine, Workshop
 from fixtures.stateful import try_histories
 from steps.celery_worker.celery_application import SWEEP
 from steps.common.vocabulary import TYPES
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from fixtures.celery_worker.sent import Sent
-    from fixtures.stacks.deployments import Broker, Private
+    from fixtures.celery_worker.client import Sent
+    from fixtures.stacks.protocols import Broker, Private
 
 
 @given("a broker of its own with a worker that remembers and delivers again after 1 second", target_fixture="broker")

@@ -10,16 +10,16 @@ from kombu.exceptions import OperationalError
 from pytest_bdd import given, parsers, then, when
 from redis.exceptions import OutOfMemoryError
 
+from fixtures.celery_worker.client import runs_of
 from redis_practices.servers.server import BROKER
-from steps.celery_worker.celery_failing import runs_of
 from steps.common.vocabulary import TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fixtures.celery_worker.sent import Sent
+    from fixtures.celery_worker.client import Sent
     from fixtures.reporting.measurements import Bound
-    from fixtures.stacks.deployments import Broker, Private
+    from fixtures.stacks.protocols import Broker, Private
 
 PAYLOAD = "x" * 10_000
 """What a task carries that fills a broker."""

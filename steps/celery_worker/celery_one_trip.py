@@ -14,10 +14,10 @@ from steps.common.vocabulary import TYPES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fixtures.celery_worker.sent import Sent
+    from fixtures.celery_worker.client import Sent
+    from fixtures.celery_worker.workers import Application
     from fixtures.reporting.measurements import Bound
-    from fixtures.stacks.deployments import Broker
-    from steps.celery_worker.celery_application import Application
+    from fixtures.stacks.protocols import Broker
 
 MOST_LOOKS = 6_000
 """Looks, each at least 10 ms after the last, after which tasks that are not done count as stuck."""

@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import pytest
 from pytest_bdd import parsers, then, when
 
+from fixtures.celery_worker.client import Sent, runs_of
+from fixtures.celery_worker.workers import Application
+from fixtures.reporting.measurements import Bound
 from redis_practices.celery_worker.delivery import Outbox, letters
 from redis_practices.polling import eventually, seconds_until
-from steps.celery_worker.celery_failing import runs_of
-from steps.common.vocabulary import TYPES
+from steps.common.vocabulary import TYPES, Duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from redis import Redis
 
-    from fixtures.celery_worker.sent import Sent
-    from fixtures.reporting.measurements import Bound
-    from steps.celery_worker.celery_application import Application
-    from steps.common.vocabulary import Duration
 
 PATIENCE = 60.0
 """Seconds after which work under kills counts as stuck."""
-
-
-@pytest.fixture
-def outbox(application: Application) -> Outbox:
-    """Give the outbox of the scenario's application; what is not done after 1 second is sent again."""
-    return Outbox(application.broker.client(), f"{application.prefix}outbox", deadline=1.0)
 
 
 def send_orders(sent: Sent, numbers: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given as for_all
 from hypothesis import settings as examples
 from pytest_bdd import parsers, then
 
-from fixtures.celery_worker.json_values import JSON, NOT_JSON, spelled
+from fixtures.celery_worker.client import JSON, NOT_JSON, spelled
 from redis_practices.celery_worker.sending import publish, publisher, value_of
 from redis_practices.servers.server import BROKER
 from steps.celery_worker.celery_tasks import send
@@ -19,8 +19,8 @@ from worker import settings as worker_settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fixtures.celery_worker.sent import Sent
-    from fixtures.stacks.deployments import Private
+    from fixtures.celery_worker.client import Sent
+    from fixtures.stacks.protocols import Private
 
 
 @then(parsers.cfparse("each of {number:Count} values of JSON comes back as it was sent", extra_types=TYPES))

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from celery.result import AsyncResult
     from redis.client import Monitor
 
-    from fixtures.celery_worker.sent import Sent
+    from fixtures.celery_worker.client import Sent
     from fixtures.reporting.measurements import Bound
-    from fixtures.stacks.deployments import Broker, Private
+    from fixtures.stacks.protocols import Broker, Private
     from steps.common.vocabulary import Duration
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fixtures.reporting.measurements import Bound
-    from fixtures.stacks.deployments import Private
+    from fixtures.stacks.protocols import Private
 
 TIMEOUT = 2.0
 """Seconds that senders are given here."""

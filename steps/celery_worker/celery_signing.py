@@ -5,31 +5,15 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import pytest
-import trustme
 from celery.result import AsyncResult
 from pytest_bdd import given, parsers, when
 
 from fixtures import PROJECT
+from fixtures.celery_worker.client import Sent
 from fixtures.run.forks import ForkingGroup
-from redis_practices.celery_worker.security import CERTIFICATE, KEY
+from fixtures.stacks.protocols import Broker, Private
 from steps.celery_worker.celery_tasks import TASK_TYPES
-
-if TYPE_CHECKING:
-    from fixtures.celery_worker.sent import Sent
-    from fixtures.stacks.deployments import Broker, Private
-
-
-@pytest.fixture
-def signing_folder(tmp_path: Path) -> Path:
-    """Give a folder with a key and its certificate, as `sign_messages` reads it."""
-    # Celery signs with RSA keys only.
-    identity = trustme.CA().issue_cert("sender.example", key_type=trustme.KeyType.RSA)
-    identity.private_key_pem.write_to_path(tmp_path / KEY)
-    identity.cert_chain_pems[0].write_to_path(tmp_path / CERTIFICATE)
-    return tmp_path
 
 
 @given("a broker with a worker that accepts only signed tasks", target_fixture="broker")

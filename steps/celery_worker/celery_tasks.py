@@ -19,9 +19,9 @@ from steps.common.vocabulary import TYPES, rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fixtures.celery_worker.sent import Sent
+    from fixtures.celery_worker.client import Sent
     from fixtures.reporting.measurements import Bound
-    from fixtures.stacks.deployments import Broker, Private, Worker
+    from fixtures.stacks.protocols import Broker, Private, Worker
     from steps.common.vocabulary import Duration
 
 

@@ -3,43 +3,19 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from pytest_bdd import given, parsers, then, when
 
 from fixtures.proxies.tls import TlsProxy
+from fixtures.reporting.measurements import Bound
+from fixtures.stacks.protocols import Broker
 from redis_practices.celery_worker.sending import check_broker, sender
 from redis_practices.cli import Failure
 from steps.common.vocabulary import TYPES
 from worker import settings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from fixtures.reporting.measurements import Bound
-    from fixtures.stacks.deployments import Broker, Private
-
-
-@pytest.fixture
-def plain_broker(private: Private) -> Broker:
-    """Give a broker without workers, which does not speak TLS itself."""
-    return private.broker(workers=0, WORKER_POOL="solo")
-
-
-@pytest.fixture
-def proxy(tmp_path: Path) -> Iterator[TlsProxy]:
-    """Give the proxy that ends TLS before the broker."""
-    with closing(TlsProxy(tmp_path)) as running:
-        yield running
-
-
-@pytest.fixture
-def address(plain_broker: Broker, proxy: TlsProxy) -> str:
-    """Give the broker's address for those who speak TLS."""
-    return proxy.before(int(plain_broker.node.address.rpartition(":")[2]))
 
 
 @given("a server of its own behind TLS")

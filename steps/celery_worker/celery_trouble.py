@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then, when
 
-from fixtures.celery_worker.other_celery import celery_release
+from fixtures.celery_worker.workers import celery_release
 from redis_practices.polling import seconds_until
 from steps.common.vocabulary import TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fixtures.celery_worker.sent import Sent
+    from fixtures.celery_worker.client import Sent
+    from fixtures.celery_worker.workers import Application
     from fixtures.reporting.measurements import Bound
-    from fixtures.stacks.deployments import Broker, Private, Worker
-    from steps.celery_worker.celery_application import Application
+    from fixtures.stacks.protocols import Broker, Private, Worker
     from steps.common.vocabulary import Duration
 
 

@@ -7,41 +7,15 @@ import os
 import socket
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import pytest
-from kombu import pools
 from pytest_bdd import given, parsers, then, when
 
-from fixtures.celery_worker.sent import Sent, let_go
+from fixtures.celery_worker.client import Sent
 from fixtures.reporting.measurements import Bound
-from redis_practices.celery_worker.sending import sender
-from steps.common.vocabulary import TYPES, assert_table, rows
-from worker import settings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from fixtures.stacks.deployments import Broker, Worker
-    from steps.common.vocabulary import Duration
-
-
-@pytest.fixture
-def sent(broker: Broker) -> Iterator[Sent]:
-    """Give what sends this scenario's tasks; their results are forgotten in the end."""
-    app = sender(settings(broker.url))
-    app.conf.task_default_queue = broker.queue
-    tasks = Sent(app)
-    yield tasks
-    for result in tasks.results:
-        result.forget()
-    # Afterwards: a chord lets go of its members too, and these may be among the others.
-    for result in tasks.results:
-        let_go(result)
-    # The process keeps connections for every application to come; another process' scenario may restart the broker
-    # until then, and Celery asks workers only once.
-    pools.reset()
-    app.close()
+from fixtures.stacks.protocols import Broker, Worker
+from steps.common.vocabulary import TYPES, Duration, assert_table, rows
 
 
 @given("a broker with its worker", target_fixture="workers")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from celery.canvas import Signature
 
-    from fixtures.celery_worker.sent import Sent
+    from fixtures.celery_worker.client import Sent
     from fixtures.reporting.measurements import Bound
 
 

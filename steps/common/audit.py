@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pytest_bdd import given, parsers, then
 
 from fixtures.reporting.measurements import Bound
-from fixtures.run.audit_bounds import FILE, AuditBounds
-from fixtures.run.errors import Unsupported
-from fixtures.run.keys import LACKS, Lacks
+from fixtures.run.keys import LACKS, Lacks, Unsupported
+from fixtures.run.options import FILE, AuditBounds
 from redis_practices.server_info import Refused, engine_name, facts, may_run, settings, user_of, version_of
 from steps.common.vocabulary import TYPES, rows
 from steps.common.vocabulary import bound as read_bound
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from fixtures.stacks.deployments import Node, Stack
+    from fixtures.stacks.protocols import Node, Stack
 
 
 @dataclass

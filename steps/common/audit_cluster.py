@@ -14,7 +14,7 @@ from steps.common.vocabulary import TYPES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fixtures.stacks.deployments import Cluster
+    from fixtures.stacks.protocols import Cluster
     from steps.common.audit import Audited
 
 

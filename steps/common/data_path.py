@@ -18,7 +18,7 @@ from redis_practices.polling import seconds_until
 from steps.common.vocabulary import TYPES, Duration
 
 if TYPE_CHECKING:
-    from fixtures.stacks.deployments import Broker, Cache, Cluster
+    from fixtures.stacks.protocols import Broker, Cache, Cluster
 
 KEEP = 60
 """Seconds after which nothing that a scenario wrote is left, whatever becomes of it."""

@@ -11,7 +11,7 @@ from pytest_bdd import given, parsers, then
 from steps.common.vocabulary import rows
 
 if TYPE_CHECKING:
-    from fixtures.gate.sample_tree import SampleTree
+    from fixtures.gate.sample_project import SampleTree
 
 Table = list[list[str]]
 

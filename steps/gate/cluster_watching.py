@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, parsers, then, when
 
 import cluster_example
-from fixtures.redis_cluster.cluster_nodes import primaries, ranges
+from fixtures.redis_cluster.nodes import primaries, ranges
 from redis_practices.polling import eventually
 from redis_practices.redis_cluster.slot_migration import move_slots
 from steps.common.vocabulary import TYPES, assert_table
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from fixtures.stacks.deployments import Cluster
+    from fixtures.stacks.protocols import Cluster
     from steps.common.vocabulary import Duration
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then, when
 
-from fixtures.gate.commands import Running, run, run_at_terminal
-from fixtures.gate.surroundings import command_where
+from fixtures.gate.commands import Running, command_where, run, run_at_terminal
 from redis_practices.polling import eventually
 from steps.common.vocabulary import TYPES, rows
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then, when
 
-from fixtures.run.errors import StackError, Unsupported
-from fixtures.stacks.docker.docker_engine import check_engine, containers, remove
-from fixtures.stacks.docker.docker_project import guard_of, run_project
+from fixtures.run.keys import StackError, Unsupported
+from fixtures.stacks.docker.compose import guard_of, run_project
+from fixtures.stacks.docker.engine import check_engine, containers, remove
 from redis_practices.polling import eventually, seconds_until
 from steps.common.vocabulary import TYPES
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from pytest_bdd import parsers, then
 
 from fixtures import PROJECT
-from fixtures.bdd.bdd_definitions import definitions_seen
-from fixtures.bdd.editor_settings import settings
+from fixtures.bdd.definitions import definitions_seen, editor_settings
 
 FOUND = ("given", "when", "then", "step")
 
@@ -18,7 +17,7 @@ FOUND = ("given", "when", "then", "step")
 @then(parsers.parse('"{name}" is what the sentences ask for'))
 def check_settings(name: str) -> None:
     """Compare the file with what it would be now; UPDATE=1 writes it."""
-    wanted, path = settings(definitions_seen()), PROJECT / name
+    wanted, path = editor_settings(definitions_seen()), PROJECT / name
     if os.environ.get("UPDATE"):
         path.parent.mkdir(exist_ok=True)
         path.write_text(wanted, encoding="utf-8")

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from pytest_bdd import parsers, then
 
 from fixtures import PROJECT
-from fixtures.gate.judged import gate_environment
+from fixtures.gate.deployment_under_test import gate_environment
 from fixtures.run.options import ROLES, STACKS, checked
-from fixtures.stacks.external.external_stack import ExternalStack
+from fixtures.stacks.external.stack import ExternalStack
 from redis_practices.cli import Failure, UsageError
 from redis_practices.clients import checked_url
 from steps.common.vocabulary import TYPES

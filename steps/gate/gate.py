@@ -10,7 +10,7 @@ import pytest
 from pytest_bdd import given, parsers, then, when
 
 if TYPE_CHECKING:
-    from fixtures.gate.sample_tree import Outcome, SampleTree
+    from fixtures.gate.sample_project import Outcome, SampleTree
 
 Table = list[list[str]]
 

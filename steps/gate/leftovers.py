@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then, when
 
-from fixtures.gate.traces import Traces, members
-from fixtures.run.errors import Unsupported
+from fixtures.gate.commands import Traces, members
 from fixtures.run.forks import ADDRESS, ForkingGroup, ask
+from fixtures.run.keys import Unsupported
 from redis_practices.polling import eventually, seconds_until
 from steps.common.vocabulary import TYPES
 

@@ -12,12 +12,12 @@ from pytest_bdd import given, parsers, then, when
 
 from fixtures import PROJECT
 from fixtures.bdd.gherkin import read
-from fixtures.gate.page_reader import PageReader
-from fixtures.reporting.secrecy import Secrets
+from fixtures.gate.sample_project import PageReader
+from fixtures.reporting.redaction import Secrets
 from steps.common.vocabulary import TYPES, assert_table, rows
 
 if TYPE_CHECKING:
-    from fixtures.gate.sample_tree import SampleTree
+    from fixtures.gate.sample_project import SampleTree
     from fixtures.reporting.measurements import Bound, Measure
 
 Table = list[list[str]]

@@ -10,8 +10,7 @@ from fixtures import PROJECT
 from steps.common.vocabulary import rows
 
 if TYPE_CHECKING:
-    from fixtures.gate.browser import OpenPage, OpenPageIn
-    from fixtures.gate.sample_tree import SampleTree
+    from fixtures.gate.sample_project import OpenPage, OpenPageIn, SampleTree
 
 Table = list[list[str]]
 CONTRAST = PROJECT / "fixtures/reporting/page/contrast.js"

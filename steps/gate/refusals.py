@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
 from pytest_bdd import given, parsers, then, when
 
-from fixtures.gate.defects import Builder
-from fixtures.gate.judged import CHOSEN, Judged
-from fixtures.run.forks import ForkingGroup
-from redis_practices.servers.binary import server_binary
+from fixtures.gate.deployment_under_test import CHOSEN, Judged
 from steps.common.vocabulary import rows
-
-
-@pytest.fixture
-def judged(request: pytest.FixtureRequest) -> Iterator[Judged]:
-    """Give what builds deployments for one scenario; they end with it."""
-    with ForkingGroup() as group, ExitStack() as ending:
-        yield Judged(Builder(group, ending, server_binary(request.config.option.server_binary)))
 
 
 @given(parsers.parse("a healthy {role:w}"))

@@ -14,7 +14,7 @@ from fixtures import PROJECT
 from steps.common.vocabulary import assert_table, rows
 
 if TYPE_CHECKING:
-    from fixtures.gate.sample_tree import SampleTree
+    from fixtures.gate.sample_project import SampleTree
 
 Table = list[list[str]]
 Record = dict[str, Any]

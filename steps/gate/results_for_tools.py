@@ -10,11 +10,11 @@ from xml.etree import ElementTree as ET
 
 from pytest_bdd import given, parsers, then
 
-from fixtures.gate.cucumber_schema import problems
+from fixtures.gate.sample_project import problems
 from steps.common.vocabulary import assert_table
 
 if TYPE_CHECKING:
-    from fixtures.gate.sample_tree import Outcome, SampleTree
+    from fixtures.gate.sample_project import Outcome, SampleTree
 
 Table = list[list[str]]
 

@@ -13,10 +13,18 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, parsers, then, when
 
 from fixtures import PROJECT
-from fixtures.gate.command_record import CommandRecord
 from fixtures.gate.commands import TIMEOUT
-from fixtures.gate.judged import Judged, gate_command, gate_environment
-from fixtures.gate.shared_deployment import OTHERS, OURS, Shared, contents, without_ttl
+from fixtures.gate.deployment_under_test import (
+    OTHERS,
+    OURS,
+    CommandRecord,
+    Judged,
+    Shared,
+    contents,
+    gate_command,
+    gate_environment,
+    without_ttl,
+)
 from fixtures.reporting.measurements import Bound
 from gate_user import rules
 from redis_practices.clients import cluster_client, redis_client

@@ -17,7 +17,7 @@ from steps.common.vocabulary import TYPES, Duration
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fixtures.stacks.deployments import Cache
+    from fixtures.stacks.protocols import Cache
 
 
 @dataclass

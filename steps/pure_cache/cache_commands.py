@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from pytest_bdd import given, parsers, then
 from redis.exceptions import ResponseError
 
-from fixtures.stacks.engine_needs import need_command, need_options
+from fixtures.stacks.protocols import need_command, need_options
 from steps.common.vocabulary import rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fixtures.stacks.deployments import Cache
+    from fixtures.stacks.protocols import Cache
 
 
 @given(parsers.parse('an engine with "{command}", which came with {since}'))

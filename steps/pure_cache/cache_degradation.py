@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fixtures.reporting.measurements import Bound
-    from fixtures.stacks.deployments import Private
+    from fixtures.stacks.protocols import Private
 
 BREAKER = partial(Breaker, failures=3, pause=0.4)
 """A pause short enough for a try that fails while the server is still down."""

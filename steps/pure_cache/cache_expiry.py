@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import given, parsers, then
 
-from fixtures.reporting.charts import MOST_POINTS
-from fixtures.reporting.measurements import Bound
+from fixtures.reporting.measurements import MOST_POINTS, Bound
 from redis_practices.polling import eventually
 from redis_practices.servers.server import CACHE
 from steps.common.vocabulary import TYPES, Duration
@@ -16,7 +15,7 @@ from steps.common.vocabulary import TYPES, Duration
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fixtures.stacks.deployments import Cache, Private
+    from fixtures.stacks.protocols import Cache, Private
     from redis_practices.servers.server import Server
 
 TTL = 0.3

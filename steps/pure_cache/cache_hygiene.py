@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, parsers, then
 from redis.exceptions import NoPermissionError
 
-from fixtures.run.audit_bounds import FILE
-from fixtures.run.errors import Unsupported
+from fixtures.run.keys import Unsupported
+from fixtures.run.options import FILE
 from redis_practices.polling import eventually
 from redis_practices.pure_cache.key_audit import Hygiene, Key, judge, look_at, sample
 from steps.common.vocabulary import assert_table, rows
@@ -17,8 +17,8 @@ from steps.common.vocabulary import assert_table, rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fixtures.run.audit_bounds import AuditBounds
-    from fixtures.stacks.deployments import Cache
+    from fixtures.run.options import AuditBounds
+    from fixtures.stacks.protocols import Cache
     from redis_practices.servers.server import Server
 
 OWN = "practices:"

@@ -11,7 +11,7 @@ from hypothesis import given as given_any
 from hypothesis import strategies as st
 from pytest_bdd import given, parsers, then, when
 
-from fixtures.pure_cache.interleaving import World
+from fixtures.pure_cache.origin import World
 from fixtures.reporting.measurements import Bound
 from redis_practices.pure_cache.cache_aside import SCRIPT
 from steps.common.vocabulary import TYPES

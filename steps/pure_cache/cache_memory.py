@@ -15,7 +15,7 @@ from steps.common.vocabulary import TYPES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from fixtures.stacks.deployments import Private
+    from fixtures.stacks.protocols import Private
     from redis_practices.servers.server import Config, Server
 
 VALUE = "x" * 1000

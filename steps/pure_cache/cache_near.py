@@ -15,7 +15,7 @@ from redis_practices.servers.server import CACHE
 from steps.common.vocabulary import TYPES, Duration
 
 if TYPE_CHECKING:
-    from fixtures.stacks.deployments import Cache, Private
+    from fixtures.stacks.protocols import Cache, Private
     from redis_practices.servers.server import Server
 
 HEARTBEAT = 0.4

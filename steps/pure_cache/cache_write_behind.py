@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from pytest_bdd import given, parsers, then, when
 from redis.exceptions import LockError
 
+from fixtures.stacks.protocols import Private
 from redis_practices.pure_cache.write_through import WriteBehind
-from redis_practices.servers.server import BROKER, CACHE
-
-if TYPE_CHECKING:
-    from fixtures.stacks.deployments import Private
-    from redis_practices.servers.server import Server
-
-
-@pytest.fixture
-def writes() -> list[int]:
-    """Give the list of the writes that were made, for the steps of one scenario."""
-    return []
+from redis_practices.servers.server import BROKER, CACHE, Server
 
 
 @given("a queue of writes on a server that keeps what it is told", target_fixture="server")

@@ -18,7 +18,7 @@ from steps.common.vocabulary import rows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fixtures.stacks.deployments import Cache, Private
+    from fixtures.stacks.protocols import Cache, Private
     from redis_practices.servers.server import Server
 
 TTL = 60

@@ -11,7 +11,7 @@ from cache_example import recall, remember
 from steps.common.vocabulary import TYPES
 
 if TYPE_CHECKING:
-    from fixtures.stacks.deployments import Cache
+    from fixtures.stacks.protocols import Cache
     from steps.common.vocabulary import Duration
 
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, parsers, then, when
 from redis.exceptions import ResponseError
 
-from fixtures.redis_cluster.answers import answer, answers, commands, in_words
-from fixtures.redis_cluster.cluster_nodes import holder, owner_of, replicas_of, strangers
-from fixtures.run.errors import Unsupported
+from fixtures.redis_cluster.nodes import answer, answers, commands, holder, in_words, owner_of, replicas_of, strangers
+from fixtures.run.keys import Unsupported
 from redis_practices.redis_cluster.topology import slot_of
 from steps.common.vocabulary import assert_table, rows
 from steps.redis_cluster.cluster_routing import TTL
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     import pytest
     from redis import Redis
 
-    from fixtures.stacks.deployments import Cluster, Node
+    from fixtures.stacks.protocols import Cluster, Node
 
 
 def compare_answers(node: Node, key_prefix: str, datatable: Sequence[Sequence[str]]) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from parse import with_pattern
 from pytest_bdd import parsers, then, when
 from redis.exceptions import RedisError
 
-from fixtures.redis_cluster.cast import FATES, Cast
-from fixtures.redis_cluster.cluster_nodes import owner_of
+from fixtures.redis_cluster.faults import FATES, Cast
+from fixtures.redis_cluster.nodes import owner_of
 from fixtures.reporting.measurements import Bound
 from redis_practices.polling import seconds_until
 from redis_practices.redis_cluster.failover import fail_over
@@ -18,11 +19,6 @@ from redis_practices.redis_cluster.topology import ClusterError
 from steps.common.vocabulary import TYPES as COMMON
 from steps.common.vocabulary import Duration
 from steps.redis_cluster.cluster_answers import compare_answers
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from fixtures.stacks.deployments import Cluster
 
 
 @with_pattern("|".join(FATES))
@@ -38,14 +34,6 @@ def role(text: str) -> str:
 
 
 TYPES: dict[str, Any] = {**COMMON, "Fate": fate, "Role": role}
-
-
-@pytest.fixture
-def cast(cluster: Cluster) -> Iterator[Cast]:
-    """Give the nodes that this scenario speaks of; what becomes of them is undone in the end."""
-    found = Cast(cluster)
-    yield found
-    found.end()
 
 
 @when(parsers.cfparse('the {role:Role} of "{key}" {fate:Fate}', extra_types=TYPES))

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then, when
 
-from fixtures.redis_cluster.cluster_nodes import holder, owner_of, primaries
-from fixtures.stacks.engine_needs import need_command
+from fixtures.redis_cluster.nodes import holder, owner_of, primaries
+from fixtures.stacks.protocols import need_command
 from redis_practices.polling import eventually
 from steps.common.vocabulary import TYPES, assert_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fixtures.stacks.deployments import Cluster, Node
+    from fixtures.stacks.protocols import Cluster, Node
     from steps.common.vocabulary import Duration
 
 Counts = tuple[int, int]

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then
 
-from fixtures.redis_cluster.cluster_nodes import owner_of
+from fixtures.redis_cluster.nodes import owner_of
 from fixtures.reporting.measurements import Bound
-from fixtures.stacks.engine_needs import need_command
+from fixtures.stacks.protocols import need_command
 from steps.common.vocabulary import TYPES, Duration
 
 if TYPE_CHECKING:
     from redis import Redis
 
-    from fixtures.stacks.deployments import Cluster
+    from fixtures.stacks.protocols import Cluster
 
 TTL = 1000
 """Seconds, far longer than the scenario."""

@@ -11,10 +11,8 @@ from parse import with_pattern
 from pytest_bdd import given, parsers, then, when
 from redis.exceptions import RedisError
 
-from fixtures.redis_cluster.answers import answer, in_words
-from fixtures.redis_cluster.cast import Cast
-from fixtures.redis_cluster.cluster_nodes import node_at, owner_of, ranges
-from fixtures.redis_cluster.newcomers import clients_of, empty_node, welcome
+from fixtures.redis_cluster.faults import Cast
+from fixtures.redis_cluster.nodes import answer, clients_of, empty_node, in_words, node_at, owner_of, ranges, welcome
 from fixtures.reporting.measurements import Bound
 from redis_practices.polling import eventually, seconds_until
 from redis_practices.redis_cluster.formation import wait_until_ready
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from fixtures.stacks.deployments import Cluster, Private
+    from fixtures.stacks.protocols import Cluster, Private
 
 
 @with_pattern("accept|refuse")

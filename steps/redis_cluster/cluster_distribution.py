@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then
 
-from fixtures.redis_cluster.cluster_nodes import node_at, pipelined, primaries, ranges
+from fixtures.redis_cluster.nodes import node_at, pipelined, primaries, ranges
 from fixtures.reporting.measurements import Bound
 from redis_practices.redis_cluster.key_distribution import p_value, read, spread, write
 from redis_practices.redis_cluster.topology import SLOTS, SlotRange, owner, slot_of
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from fixtures.stacks.deployments import Cluster
+    from fixtures.stacks.protocols import Cluster
 
 
 def seeded(request: pytest.FixtureRequest) -> random.Random:

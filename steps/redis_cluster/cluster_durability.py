@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then, when
 
-from fixtures.redis_cluster.cast import Cast
-from fixtures.redis_cluster.cluster_nodes import owner_of
-from fixtures.redis_cluster.shard_writes import ShardWrites, write_shard
+from fixtures.redis_cluster.faults import Cast
+from fixtures.redis_cluster.nodes import owner_of
+from fixtures.redis_cluster.workload import ShardWrites, write_shard
 from steps.common.vocabulary import TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fixtures.reporting.measurements import Bound
-    from fixtures.stacks.deployments import Cluster
+    from fixtures.stacks.protocols import Cluster
 
 
 @given(parsers.cfparse('"{setting}" is set to "{value}" at every node'))

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, when
 
-from fixtures.redis_cluster.cluster_nodes import owner_of, primaries
-from fixtures.stacks.engine_needs import need_command
+from fixtures.redis_cluster.nodes import owner_of, primaries
+from fixtures.stacks.protocols import need_command
 
 if TYPE_CHECKING:
     import pytest
 
-    from fixtures.stacks.deployments import Cluster, Node
+    from fixtures.stacks.protocols import Cluster, Node
 
 CODE = """#!lua name=practices_{name}
 redis.register_function{{function_name='{name}', callback=function() return 'hello' end, flags={{'no-writes'}}}}

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, parsers, then, when
 from redis.cluster import RedisCluster
 
-from fixtures.redis_cluster.cluster_nodes import owner_of, primaries
-from fixtures.redis_cluster.newcomers import clients_of, dismiss, empty_node, welcome
+from fixtures.redis_cluster.nodes import clients_of, dismiss, empty_node, owner_of, primaries, welcome
 from redis_practices.redis_cluster.failover import fail_over
 from redis_practices.redis_cluster.formation import wait_until_ready
 from redis_practices.redis_cluster.scaling import add_node, drain_node, rebalance
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from fixtures.stacks.deployments import Cluster, Private
+    from fixtures.stacks.protocols import Cluster, Private
     from redis_practices.servers.server import Server
 
 

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then
 
-from fixtures.redis_cluster.cluster_estate import Estate
-from fixtures.redis_cluster.cluster_machine import ClusterMachine
+from fixtures.redis_cluster.state_machine import ClusterMachine, Estate
 from fixtures.stateful import try_histories
 from steps.common.vocabulary import TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fixtures.stacks.deployments import Cluster, Private
+    from fixtures.stacks.protocols import Cluster, Private
 
 
 @then(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, parsers, then, when
 from redis.exceptions import RedisError
 
-from fixtures.redis_cluster.cluster_nodes import primaries, replicas_of
-from fixtures.run.errors import Unsupported
+from fixtures.redis_cluster.nodes import primaries, replicas_of
+from fixtures.run.keys import Unsupported
 from redis_practices.polling import eventually
 from redis_practices.redis_cluster.topology import beside_their_primary, members
 from steps.common.vocabulary import TYPES
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pytest
     from redis import Redis
 
-    from fixtures.stacks.deployments import Cluster, Node
+    from fixtures.stacks.protocols import Cluster, Node
     from steps.common.vocabulary import Duration
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, parsers, then, when
 from redis.exceptions import ResponseError
 
-from fixtures.redis_cluster.cluster_nodes import owner_of, pipelined, primaries
-from fixtures.run.errors import Unsupported
+from fixtures.redis_cluster.nodes import owner_of, pipelined, primaries
+from fixtures.run.keys import Unsupported
 from redis_practices.redis_cluster.key_distribution import biggest_keys, hottest_slots
 from redis_practices.redis_cluster.topology import slot_of
 from steps.common.vocabulary import TYPES, rows
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fixtures.reporting.measurements import Bound
-    from fixtures.stacks.deployments import Cluster
+    from fixtures.stacks.protocols import Cluster
 
 
 @when(parsers.cfparse('"{key}" is read {number:Count} times', extra_types=TYPES))

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import given, parsers, then, when
 
-from fixtures.redis_cluster.cluster_nodes import owner_of, primaries, ranges, replicas_of
-from fixtures.stacks.engine_needs import need_command
+from fixtures.redis_cluster.nodes import owner_of, primaries, ranges, replicas_of
+from fixtures.stacks.protocols import need_command
 from redis_practices.polling import eventually
 from redis_practices.redis_cluster.topology import owner, slot_of
 from steps.common.vocabulary import TYPES
 
 if TYPE_CHECKING:
-    from fixtures.stacks.deployments import Cluster, Node
+    from fixtures.stacks.protocols import Cluster, Node
     from steps.common.vocabulary import Duration
 
 Listeners = dict[str, tuple[Any, list[str]]]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then, when
 
-from fixtures.redis_cluster.cluster_nodes import replicas_of
-from fixtures.run.errors import Unsupported
+from fixtures.redis_cluster.nodes import replicas_of
+from fixtures.run.keys import Unsupported
 from redis_practices.redis_cluster.topology import setting_differences, user_differences
 from redis_practices.server_info import Refused
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pytest
     from redis import Redis
 
-    from fixtures.stacks.deployments import Cluster, Node
+    from fixtures.stacks.protocols import Cluster, Node
 
 
 @contextmanager

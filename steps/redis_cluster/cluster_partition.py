@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, parsers, then, when
 
 from fixtures.proxies.cluster_bus import BusProxy
-from fixtures.redis_cluster.answers import answers, commands, in_words
-from fixtures.redis_cluster.cast import Cast
+from fixtures.redis_cluster.faults import Cast
+from fixtures.redis_cluster.nodes import answers, commands, in_words
 from fixtures.reporting.measurements import Bound
-from fixtures.run.errors import Unsupported
+from fixtures.run.keys import Unsupported
 from redis_practices.polling import seconds_until
 from steps.common.vocabulary import Duration
 from steps.redis_cluster.cluster_availability import TYPES
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from fixtures.stacks.deployments import Cluster
+    from fixtures.stacks.protocols import Cluster
 
 
 @given("a network between its nodes that can be parted", target_fixture="bus")

@@ -11,7 +11,7 @@ from steps.common.vocabulary import TYPES
 from steps.redis_cluster.cluster_routing import TTL
 
 if TYPE_CHECKING:
-    from fixtures.stacks.deployments import Cluster
+    from fixtures.stacks.protocols import Cluster
 
 
 @when(

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then, when
 
-from fixtures.redis_cluster.cast import Cast
-from fixtures.redis_cluster.newcomers import clients_of
-from fixtures.redis_cluster.unready import UNREADY
+from fixtures.redis_cluster.faults import UNREADY, Cast
+from fixtures.redis_cluster.nodes import clients_of
 from redis_practices.polling import eventually
 from redis_practices.redis_cluster.failover import why_not_failover_ready
 from steps.common.vocabulary import TYPES, Duration
 
 if TYPE_CHECKING:
-    from fixtures.stacks.deployments import Cluster
+    from fixtures.stacks.protocols import Cluster
 
 
 def _reasons(cluster: Cluster) -> list[str]:

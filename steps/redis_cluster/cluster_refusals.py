@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then, when
 
-from fixtures.redis_cluster.atomic_moves import held_move
-from fixtures.redis_cluster.cast import Cast
-from fixtures.redis_cluster.cluster_nodes import node_at, ranges
-from fixtures.redis_cluster.newcomers import empty_node
+from fixtures.redis_cluster.faults import Cast, held_move
+from fixtures.redis_cluster.nodes import empty_node, node_at, ranges
 from redis_practices.polling import eventually
 from steps.common.vocabulary import rows
 from steps.redis_cluster.cluster_scaling import TYPES, Move, try_move
@@ -17,7 +15,7 @@ from steps.redis_cluster.cluster_scaling import TYPES, Move, try_move
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fixtures.stacks.deployments import Cluster, Private
+    from fixtures.stacks.protocols import Cluster, Private
 
 
 @when(parsers.cfparse("they are to move {way:Way} to a primary without memory", extra_types=TYPES))

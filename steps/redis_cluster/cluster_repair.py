@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 from parse import with_pattern
 from pytest_bdd import parsers, then, when
 
-from fixtures.redis_cluster.cluster_nodes import owner_of
-from fixtures.redis_cluster.newcomers import clients_of
+from fixtures.redis_cluster.nodes import clients_of, owner_of
 from redis_practices.polling import eventually
 from redis_practices.redis_cluster.slot_migration import close_open_slots, open_slots
 from redis_practices.redis_cluster.topology import slot_of
 
 if TYPE_CHECKING:
-    from fixtures.stacks.deployments import Cluster, Node
+    from fixtures.stacks.protocols import Cluster, Node
 
 
 @with_pattern("the owner|the new node|nobody")

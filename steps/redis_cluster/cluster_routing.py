@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, parsers, then
 from redis.exceptions import MovedError
 
-from fixtures.redis_cluster.answers import answer
-from fixtures.redis_cluster.cluster_nodes import holder, node_at, owner_of, pipelined, primaries, strangers
+from fixtures.redis_cluster.nodes import answer, holder, node_at, owner_of, pipelined, primaries, strangers
 from fixtures.reporting.measurements import Bound
 from redis_practices.redis_cluster.topology import slot_of
 from steps.common.vocabulary import TYPES
@@ -16,7 +15,7 @@ from steps.common.vocabulary import TYPES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fixtures.stacks.deployments import Cluster, Node
+    from fixtures.stacks.protocols import Cluster, Node
 
 TTL = 60
 """Seconds after which nothing of a scenario is left on a cluster that others use too."""

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from parse import with_pattern
 from pytest_bdd import given, parsers, then, when
 
-from fixtures.redis_cluster.cast import Cast
-from fixtures.redis_cluster.cluster_nodes import owner_of, strangers
-from fixtures.redis_cluster.newcomers import clients_of
-from fixtures.run.errors import Unsupported
+from fixtures.redis_cluster.faults import Cast
+from fixtures.redis_cluster.nodes import clients_of, owner_of, strangers
+from fixtures.run.keys import Unsupported
 from redis_practices.polling import eventually
 from redis_practices.redis_cluster.slot_migration import atomic_interface, move_slots, open_slots
 from redis_practices.redis_cluster.topology import ClusterError, itself, members, owner, slot_of, slot_ranges
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from fixtures.stacks.deployments import Cluster, Node, Stack
+    from fixtures.stacks.protocols import Cluster, Node, Stack
 
 
 @with_pattern("live|at one stroke|by default")

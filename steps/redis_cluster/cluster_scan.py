@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then, when
 
-from fixtures.redis_cluster.cluster_nodes import primaries, ranges
+from fixtures.redis_cluster.nodes import primaries, ranges
 from fixtures.reporting.measurements import Bound
-from fixtures.run.errors import Unsupported
+from fixtures.run.keys import Unsupported
 from redis_practices.redis_cluster.key_distribution import every_key
 from redis_practices.redis_cluster.slot_migration import move_slots
 from redis_practices.redis_cluster.topology import owner, slot_of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from fixtures.stacks.deployments import Cluster, Node
+    from fixtures.stacks.protocols import Cluster, Node
 
 MOST = 1_000_000
 """Keys of a node that a scan may walk over; more would take minutes on somebody's own cluster."""

@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from pytest_bdd import parsers, then, when
 
-from fixtures.redis_cluster.cluster_nodes import pipelined
+from fixtures.redis_cluster.nodes import pipelined
 from fixtures.reporting.measurements import Bound
 from redis_practices.redis_cluster.topology import SLOTS, slot_of
 from steps.common.vocabulary import TYPES, rows
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from fixtures.stacks.deployments import Cluster
+    from fixtures.stacks.protocols import Cluster
 
 searching = settings(max_examples=100, deadline=None, database=None)
 """How Hypothesis searches: batches of keys share a round trip, so that it takes no longer than the search itself."""

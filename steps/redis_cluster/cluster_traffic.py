@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, then, when
 
-from fixtures.redis_cluster.traffic import Traffic
-from fixtures.reporting.charts import MOST_POINTS, per_interval
-from fixtures.reporting.measurements import Bound
+from fixtures.redis_cluster.workload import Traffic
+from fixtures.reporting.measurements import MOST_POINTS, Bound, per_interval
 from redis_practices.polling import eventually
 from redis_practices.redis_cluster.failover import fail_over
 from redis_practices.redis_cluster.formation import wait_until_ready
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from fixtures.stacks.deployments import Cluster
+    from fixtures.stacks.protocols import Cluster
 
 FIRST = 100
 """Writes before anything happens: all connections are made by then."""

@@ -9,17 +9,16 @@ from pytest_bdd import given, parsers, then
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from fixtures.redis_cluster.cluster_nodes import node_at
-from fixtures.redis_cluster.slot_maps import SOURCES, differences, slot_map
+from fixtures.redis_cluster.nodes import SOURCES, differences, node_at, slot_map
 from fixtures.reporting.measurements import Bound
-from fixtures.run.errors import Unsupported
+from fixtures.run.keys import Unsupported
 from redis_practices.server_info import version_of
 from steps.common.vocabulary import TYPES, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fixtures.stacks.deployments import Cluster, Private, Stack
+    from fixtures.stacks.protocols import Cluster, Private, Stack
     from steps.common.vocabulary import Duration
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_bdd import given, parsers, then
 from redis import Redis
 
-from fixtures.stacks.engine_needs import need_command
+from fixtures.stacks.protocols import need_command
 from redis_practices.tuning import connections, memory, round_trips
 from redis_practices.tuning.bulk import pipelined
 from redis_practices.tuning.connections import tasks_of
@@ -21,7 +21,7 @@ from steps.common.vocabulary import TYPES, bound, rows
 from steps.tuning._ratios import hold
 
 if TYPE_CHECKING:
-    from fixtures.stacks.deployments import Cache
+    from fixtures.stacks.protocols import Cache
     from redis_practices.servers.server import Server
     from steps.common.vocabulary import Duration
 

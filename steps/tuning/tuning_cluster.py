@@ -17,7 +17,7 @@ from steps.common.vocabulary import TYPES, bound, rows
 from steps.tuning._ratios import hold
 
 if TYPE_CHECKING:
-    from fixtures.stacks.deployments import Cluster, Private
+    from fixtures.stacks.protocols import Cluster, Private
 
 Table = Sequence[Sequence[str]]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pytest_bdd import parsers, then
 
-from fixtures.run.errors import Unsupported
+from fixtures.run.keys import Unsupported
 from fixtures.run.options import OPTIONS
 from redis_practices.tuning import load, scaling
 from redis_practices.tuning.connections import parse_compiled, parse_in_python, raw_answer
@@ -21,7 +21,7 @@ from steps.common.vocabulary import TYPES, assert_table, bound, rows
 
 if TYPE_CHECKING:
     from fixtures.reporting.measurements import Bound
-    from fixtures.stacks.deployments import Private
+    from fixtures.stacks.protocols import Private
     from redis_practices.servers.server import Server
     from steps.common.vocabulary import Duration
     from steps.tuning.tuning import Site

@@ -17,7 +17,7 @@ from steps.common.vocabulary import TYPES
 
 if TYPE_CHECKING:
     from fixtures.reporting.measurements import Bound
-    from fixtures.stacks.deployments import Private
+    from fixtures.stacks.protocols import Private
     from redis_practices.servers.server import Server
 
 PACKINGS: dict[str, tuple[Callable[[Any, Sequence[int]], None], ...]] = {

@@ -16,7 +16,7 @@ from steps.tuning._ratios import report
 
 if TYPE_CHECKING:
     from fixtures.reporting.measurements import Bound
-    from fixtures.stacks.deployments import Cluster, Private
+    from fixtures.stacks.protocols import Cluster, Private
     from redis_practices.servers.server import Server
     from steps.common.vocabulary import Duration
 
