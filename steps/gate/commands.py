@@ -1,22 +1,36 @@
-"""The sentences about commands that somebody types, and what they say and leave."""
+"""The sentences about command lines, compose, and what they leave."""
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from string import Template
+from threading import Timer
 from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then, when
 
-from fixtures.gate.commands import Running, command_where, run, run_at_terminal
-from redis_practices.polling import eventually
+from fixtures.gate.commands import Ended, Running, Traces, command_where, members, run, run_at_terminal
+from fixtures.gate.endpoints import Addresses
+from fixtures.reporting.measurements import Bound
+from fixtures.run.forks import ADDRESS, ForkingGroup, ask
+from fixtures.run.keys import StackError, Unsupported
+from fixtures.stacks.docker.compose import guard_of, run_project
+from fixtures.stacks.docker.engine import check_engine, containers, remove
+from redis_practices.clients import redis_client
+from redis_practices.polling import eventually, seconds_until
+from redis_practices.servers.process_group import ProcessGroup
+from redis_practices.servers.server import BROKER, start_server
 from steps.common.vocabulary import TYPES, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import pytest
 
-    from fixtures.gate.commands import Ended
-    from fixtures.gate.endpoints import Addresses
-    from fixtures.reporting.measurements import Bound
 
 Table = list[list[str]]
 Names = dict[str, str]
@@ -131,3 +145,181 @@ def check_terminal(outcome: Ended, text: str) -> None:
 def expanded(text: str, addresses: Addresses, names: Names) -> str:
     """Return a text with addresses in place of their names."""
     return Template(text).substitute(addresses.environment(text, names))
+
+
+@when(parsers.parse('somebody runs "{command}", and $SERVER {fate} when it holds a key'), target_fixture="outcome")
+def run_with_fate(addresses: Addresses, names: Names, command: str, fate: str) -> Ended:
+    """Run a command line on a server of its own, which is killed or stopped (SIGSTOP) in the middle."""
+    with ProcessGroup() as group, ExitStack() as ending:
+        server = start_server(group, BROKER, binary=addresses.binary)
+        running = Running(command, {**addresses.environment(command, names), "SERVER": server.address})
+        ending.callback(running.close)
+        with server.client() as client:
+            eventually(lambda: client.dbsize() > 0, within=20.0)
+        {"ends": server.kill, "hangs": server.pause}[fate]()
+        return running.ended()
+
+
+@when(
+    parsers.parse("a server is killed, and something listens on its port for {seconds:g} seconds more"),
+    target_fixture="absence",
+)
+def hold_port(addresses: Addresses, seconds: float) -> float:
+    """Start a killed server again while its port is taken, and return after how many seconds it answers."""
+    with ProcessGroup() as group, socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server = start_server(group, BROKER, binary=addresses.binary)
+        server.kill()
+        listener.bind(("127.0.0.1", server.port))
+        listener.listen()
+        closing = Timer(seconds, listener.close)
+        closing.start()
+        begun = time.monotonic()
+        server.restart()
+        closing.join()
+        return time.monotonic() - begun
+
+
+@then(parsers.cfparse("it came back {bound:Bound}", extra_types=TYPES))
+def check_absence(absence: float, bound: Bound, measure: Callable[..., None]) -> None:
+    """Measure how long the server was away."""
+    measure("back", unit="s", bound=bound, seen=round(absence, 3))
+
+
+@then(parsers.parse('the server at "{address}" holds "{value}" under "{key}"'))
+def check_value(addresses: Addresses, names: Names, address: str, value: str, key: str) -> None:
+    """Read a key by a connection of our own."""
+    with redis_client(f"redis://{expanded(address, addresses, names)}") as client:
+        assert client.get(key) == value
+
+
+@given(parsers.parse("{servers:d} of its servers and workers run"), target_fixture="traces")
+def await_servers(running: Running, servers: int) -> Iterator[Traces]:
+    """Wait until the servers and workers of the command run, and remember what belongs to it.
+
+    In the end what is left after all is removed, so that a check that fails leaves nothing either.
+    """
+    traces = Traces(running)
+
+    def look() -> None:
+        """Look which run, and where their scratch folders are."""
+        seen = [str(one) for one in traces.servers()]
+        assert len(seen) == servers, f"these run: {seen}; it said {running.said()}"
+        assert traces.files(), "no scratch folder is there"
+
+    eventually(look, within=60.0)
+    yield traces
+    traces.remove()
+
+
+@when("it gets Ctrl-C")
+def press_ctrl_c(running: Running) -> None:
+    """Send what a terminal sends: SIGINT to every process of the command's group."""
+    running.interrupt()
+
+
+@when(parsers.parse("it gets SIG{name}"))
+def send_signal(running: Running, name: str) -> None:
+    """Send a signal to the process of the command alone."""
+    os.kill(running.process.pid, signal.Signals[f"SIG{name}"])
+
+
+@when("its xdist process gets SIGKILL")
+def kill_xdist_process(traces: Traces) -> None:
+    """Kill the one process that xdist started to run scenarios in."""
+    running = traces.running
+    [found] = [one for one in traces.processes() if one.group == running.group and one.pid != running.process.pid]
+    os.kill(found.pid, signal.SIGKILL)
+
+
+@then("it ends", target_fixture="outcome")
+def await_end(running: Running) -> Ended:
+    """Wait for its end."""
+    return running.ended()
+
+
+@then(parsers.parse("nothing of it is left {bound:Bound}", extra_types=TYPES))
+def check_nothing_left(traces: Traces, bound: Bound, measure: Callable[..., None]) -> None:
+    """Look for its processes, scratch folders and temporary files until there are none."""
+
+    def look() -> None:
+        """Look what is left."""
+        left = [str(one) for one in [*traces.processes(), *traces.files()]]
+        assert not left, f"left: {left}"
+
+    measure("all gone", unit="s", seen=round(seconds_until(look, give_up=30.0), 2), bound=bound)
+
+
+@when("a process is asked for by somebody who goes at once", target_fixture="asked")
+def ask_for_process(pytestconfig: pytest.Config) -> Iterator[ForkingGroup]:
+    """Ask the process that forks for one that would run for ever, and for another to know that it has been forked."""
+    if not (address := pytestconfig.stash[ADDRESS]):
+        raise Unsupported("needs Linux: elsewhere no process is forked by another")
+    with ForkingGroup() as group, Path(os.devnull).open("r+b") as nothing:
+        place = {"cwd": str(group.folder), "env": dict(os.environ), "group": group.number}
+        request = {"module": "http.server", "arguments": ["0", "--bind", "127.0.0.1"], **place}
+        ask(address, [nothing.fileno()] * 3, request).close()
+        assert group.start_python("this", [], group.folder / "log", cwd=group.folder).wait(30.0) == 0
+        yield group
+
+
+@then(parsers.parse("it ends by itself {bound:Bound}", extra_types=TYPES))
+def check_ended(asked: ForkingGroup, bound: Bound, measure: Callable[..., None]) -> None:
+    """Look for processes of its group until there is none but the one that ends the others."""
+
+    def look() -> None:
+        """Look who is there."""
+        there = [str(one) for one in members(asked.number) if one.pid != asked.number]
+        assert not there, f"these run: {there}"
+
+    measure("gone", unit="s", seen=round(seconds_until(look, give_up=30.0), 2), bound=bound)
+
+
+UP_WITHIN = 120.0
+"""Seconds until a stack is up; an image that is missing is built in them."""
+
+
+@given("its compose stack is up", target_fixture="project")
+def await_stack(running: Running) -> Iterator[str]:
+    """Wait until the command has its stack, and give the stack's name; what is left of it is removed in the end."""
+    try:
+        check_engine()
+    except StackError as error:
+        raise Unsupported(f"needs Docker: {error}") from None
+    project = run_project(running.process.pid)
+
+    def is_up() -> None:
+        """Look at what it has said, and whether it still runs."""
+        if running.process.poll() is not None:
+            raise StackError(f"it ended: {running.said()}")
+        assert "docker stack ready" in str(running.said()), f"it has said only: {running.said()}"
+
+    eventually(is_up, within=UP_WITHIN)
+    assert containers(project), f"there is no container of {project}"
+    yield project
+    remove(project)
+
+
+@when("it and the guard of its compose stack get SIGKILL")
+def kill_both(running: Running, project: str) -> None:
+    """Kill the guard first, which would take the stack down at once."""
+    for pid in (guard_of(project), running.process.pid):
+        os.kill(pid, signal.SIGKILL)
+
+
+@then("its compose stack is left")
+def check_left(project: str) -> None:
+    """Require that its containers are there."""
+    assert containers(project), "its containers are gone"
+
+
+@then(parsers.cfparse("its compose stack is gone {bound:Bound}", extra_types=TYPES))
+def check_gone(project: str, bound: Bound, measure: Callable[..., None]) -> None:
+    """Look for its containers until there are none."""
+
+    def look() -> None:
+        """Look what is left."""
+        assert not (left := containers(project)), f"left: {[container['Name'] for container in left]}"
+
+    gone = (StackError,)  # a container may go while the engine is asked about it
+    measure("its containers gone", unit="s", seen=round(seconds_until(look, give_up=90.0, also=gone), 2), bound=bound)
