@@ -6,16 +6,14 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import redis.asyncio
 
 from cache_ways import TTL, Counter, Read, TaskWay, ThreadWay, Way
 from redis_practices.clients import redis_client
 from redis_practices.pure_cache.cache_aside import AsyncCacheAside, CacheAside
-
-if TYPE_CHECKING:
-    from redis_practices.servers.server import Server
+from redis_practices.servers.server import Server
 
 INSTALL = "pip install cashews aiocache dogpile.cache   (or: pip install --group benchmarks)"
 

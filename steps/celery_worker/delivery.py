@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pytest_bdd import given, parsers, then, when
+from redis import Redis
 
 from fixtures.celery_worker.client import Sent, runs_of
 from fixtures.celery_worker.state_machine import TaskMachine, Workshop
@@ -21,9 +21,6 @@ from redis_practices.celery_worker.sending import send_many, value_of
 from redis_practices.polling import eventually, seconds_until
 from steps.celery_worker.deployment import SWEEP
 from steps.common.vocabulary import TYPES, Duration
-
-if TYPE_CHECKING:
-    from redis import Redis
 
 
 @when("the worker that runs it is killed")

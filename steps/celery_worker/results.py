@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from celery import chain, chord, group
+from celery.canvas import Signature
+from celery.result import AsyncResult
 from pytest_bdd import given, parsers, then, when
+from redis.client import Monitor
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from fixtures.celery_worker.client import Sent, runs_of
@@ -24,11 +27,6 @@ from fixtures.stacks.protocols import Broker, Private, Worker
 from redis_practices.celery_worker.sending import value_of
 from redis_practices.polling import eventually
 from steps.common.vocabulary import TYPES, Duration, rows
-
-if TYPE_CHECKING:
-    from celery.canvas import Signature
-    from celery.result import AsyncResult
-    from redis.client import Monitor
 
 
 def key_of(result: AsyncResult) -> str:

@@ -6,8 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pytest
 from pytest_bdd import given, parsers, then
 
 from fixtures.reporting.measurements import Bound
@@ -18,9 +19,6 @@ from redis_practices.redis_cluster.topology import SLOTS, Member, itself, member
 from redis_practices.server_info import Refused, engine_name, facts, may_run, settings, user_of, version_of
 from steps.common.vocabulary import TYPES, rows
 from steps.common.vocabulary import bound as read_bound
-
-if TYPE_CHECKING:
-    import pytest
 
 
 @dataclass

@@ -7,16 +7,14 @@ literals, and only placeholders spelled like that.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from parse import with_pattern
 
 from fixtures.reporting.measurements import Bound
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
 
 NUMBER = r"\d+(?:\.\d+)?"
 TIME = rf"{NUMBER} (?:milliseconds?|seconds?)"

@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from string import Template
 from threading import Timer
-from typing import TYPE_CHECKING
 
+import pytest
 from pytest_bdd import given, parsers, then, when
 
 from fixtures.gate.commands import Ended, Running, Traces, command_where, members, run, run_at_terminal
@@ -27,10 +27,6 @@ from redis_practices.polling import eventually, seconds_until
 from redis_practices.servers.process_group import ProcessGroup
 from redis_practices.servers.server import BROKER, start_server
 from steps.common.vocabulary import TYPES, rows
-
-if TYPE_CHECKING:
-    import pytest
-
 
 Table = list[list[str]]
 Names = dict[str, str]

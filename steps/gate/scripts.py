@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import pytest
 from pytest_bdd import given, parsers, then, when
 
 import cluster_example
@@ -27,10 +28,6 @@ from redis_practices.polling import eventually
 from redis_practices.redis_cluster.slot_migration import move_slots
 from steps.common.vocabulary import TYPES, Duration, assert_table
 from steps.gate.commands import Names, expanded
-
-if TYPE_CHECKING:
-    import pytest
-
 
 SLOTS = 16384
 

@@ -8,8 +8,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pytest
 from pytest_bdd import given, parsers, then, when
 
 from fixtures import PROJECT
@@ -31,9 +31,6 @@ from gate_user import rules
 from redis_practices.clients import cluster_client, redis_client
 from redis_practices.polling import eventually
 from steps.common.vocabulary import TYPES, rows
-
-if TYPE_CHECKING:
-    import pytest
 
 
 @given(parsers.parse("a healthy {role:w}"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
+import pytest
 from pytest_bdd import given, parsers, then, when
 
 from fixtures.redis_cluster.faults import Cast
@@ -19,9 +19,6 @@ from redis_practices.polling import eventually
 from redis_practices.redis_cluster.failover import fail_over
 from redis_practices.redis_cluster.formation import wait_until_ready
 from steps.common.vocabulary import TYPES, bound, duration, rows
-
-if TYPE_CHECKING:
-    import pytest
 
 
 @given(parsers.cfparse('"{setting}" is set to "{value}" at every node'))

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from parse import with_pattern
 from pytest_bdd import given, parsers, then, when
+from redis import Redis
 from redis.exceptions import RedisError
 
 from fixtures.proxies.cluster_bus import BusProxy
@@ -38,9 +39,6 @@ from redis_practices.redis_cluster.topology import ClusterError, SlotRange, addr
 from steps.common.vocabulary import TYPES as COMMON
 from steps.common.vocabulary import Duration
 from steps.redis_cluster.routing import compare_answers
-
-if TYPE_CHECKING:
-    from redis import Redis
 
 
 @with_pattern("|".join(FATES))

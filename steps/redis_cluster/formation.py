@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING
 
+import pytest
 from pytest_bdd import given, parsers, then, when
+from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -21,10 +22,6 @@ from redis_practices.redis_cluster.failover import why_not_failover_ready
 from redis_practices.redis_cluster.topology import beside_their_primary, members, setting_differences, user_differences
 from redis_practices.server_info import Refused, version_of
 from steps.common.vocabulary import TYPES, Duration, rows
-
-if TYPE_CHECKING:
-    import pytest
-    from redis import Redis
 
 
 @given(

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given as generated
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -36,9 +36,6 @@ from redis_practices.redis_cluster.slot_migration import move_slots
 from redis_practices.redis_cluster.topology import SLOTS, SlotRange, owner, slot_of
 from steps.common.vocabulary import TYPES, rows
 from steps.redis_cluster.routing import TTL
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def seeded(request: pytest.FixtureRequest) -> random.Random:

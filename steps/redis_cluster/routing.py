@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING
 
+import pytest
 from pytest_bdd import given, parsers, then, when
+from redis import Redis
 from redis.exceptions import MovedError, RedisError, ResponseError
 
 from fixtures.redis_cluster.nodes import (
@@ -28,11 +29,6 @@ from fixtures.run.keys import Unsupported
 from fixtures.stacks.protocols import Cluster, Node, need_command
 from redis_practices.redis_cluster.topology import slot_of
 from steps.common.vocabulary import TYPES, assert_table, rows
-
-if TYPE_CHECKING:
-    import pytest
-    from redis import Redis
-
 
 TTL = 60
 """Seconds after which nothing of a scenario is left on a cluster that others use too."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pytest
 from parse import with_pattern
 from pytest_bdd import given, parsers, then, when
+from redis import Redis
 from redis.cluster import RedisCluster
 
 from fixtures.redis_cluster.faults import Cast, held_move
@@ -36,10 +38,6 @@ from redis_practices.servers.server import Server
 from steps.common.vocabulary import TYPES, Duration, rows
 from steps.common.vocabulary import TYPES as COMMON
 from steps.redis_cluster.routing import send_ahead
-
-if TYPE_CHECKING:
-    import pytest
-    from redis import Redis
 
 
 @given("an empty node", target_fixture="new_node")
