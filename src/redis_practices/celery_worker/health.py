@@ -1,9 +1,11 @@
-"""Shows that a Celery worker consumes, at no cost: a file that the worker itself keeps young.
+"""Show that a Celery worker consumes: the worker itself keeps a file young.
 
 ``celery inspect ping`` starts a Python process and a broadcast for every check. Here the worker touches ``READY_FILE``
-when it is ready and then with each heartbeat (every 2 s), which its own event loop sends only while it holds a
-connection to the broker. A check is then ``find "$READY_FILE" -mmin -0.2``: a worker that hangs or has lost its
-broker is told apart from one that works. Load it with ``celery worker --include redis_practices.celery_worker.health``.
+when it is ready and then with each heartbeat (every 2 s). Its event loop sends heartbeats only while it holds a
+connection to the broker, so the file of a worker that hangs or has lost its broker grows old.
+
+    READY_FILE=/tmp/ready celery -A worker worker --include redis_practices.celery_worker.health
+    find "$READY_FILE" -mmin -0.2 | grep -q .        the check: the file is younger than 12 s
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any
 from celery.signals import heartbeat_sent, worker_ready, worker_shutting_down
 
 READY_FILE = Path(os.environ["READY_FILE"])
+"""The file; its folder must be writable, and empty at the start of the worker."""
 
 
 @worker_ready.connect

@@ -1,7 +1,11 @@
-"""Spread the ends of cached values: ttl jitter and early refresh.
+"""Spread the ends of cached values: ttl jitter and early refresh (XFetch).
 
-From "Optimal Probabilistic Cache Stampede Prevention" (Vattani, Chierichetti, Lowenstein; VLDB 2015). The nearer the
-end and the longer the computation, the likelier a read is the one that refreshes; what nobody reads is left alone.
+Values that were cached together would expire together, and then be computed together: a cache stampede. `jittered`
+gives each its own ttl. A value that is read often expires under its readers: `is_due` lets one of them compute it again
+shortly before.
+
+Early refresh is from "Optimal Probabilistic Cache Stampede Prevention" (Vattani, Chierichetti, Lowenstein; VLDB 2015).
+The nearer the end and the longer the computation, the likelier a read refreshes; a value without readers just expires.
 """
 
 from __future__ import annotations
