@@ -16,7 +16,8 @@ from fixtures.celery_worker.workers import Application
 from fixtures.reporting.measurements import Bound
 from fixtures.stacks.protocols import Broker, Private
 from fixtures.stateful import try_histories
-from redis_practices.celery_worker.delivery import Outbox, letters
+from redis_practices.celery_worker.delivery import Outbox
+from redis_practices.celery_worker.failing import letters
 from redis_practices.celery_worker.sending import send_many, value_of
 from redis_practices.polling import eventually, seconds_until
 from steps.celery_worker.deployment import SWEEP

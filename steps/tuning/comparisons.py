@@ -24,8 +24,7 @@ from redis_practices.tuning import connections, load, memory, round_trips, scali
 from redis_practices.tuning.bulk import pipelined
 from redis_practices.tuning.connections import TrackedCache, parse_compiled, parse_in_python, raw_answer, tasks_of
 from redis_practices.tuning.failures import NoNamespaceError, vanished
-from redis_practices.tuning.latency_proxy import Far, far_away
-from redis_practices.tuning.measuring import Comparison, compare, compare_by, counted
+from redis_practices.tuning.measuring import Comparison, Far, compare, compare_by, counted, far_away
 from steps.common.vocabulary import TYPES, Duration, assert_table, bound, rows
 
 

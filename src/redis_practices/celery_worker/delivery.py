@@ -1,4 +1,4 @@
-"""Lose no task and do none twice: once, outbox, dead letters.
+"""Lose no task and do none twice: once, outbox.
 
 Celery on Redis delivers a task again when its worker dies, when it takes longer than the visibility timeout, and when
 a connection drops. So a task that charges a card must know whether it has done so already.
@@ -32,15 +32,12 @@ it is acknowledged. A person looks at the list, mends the cause, and sends it ag
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from celery import Celery, Task
-from celery.exceptions import Reject
 from redis import Redis
 from redis.client import Pipeline
 
@@ -163,71 +160,3 @@ class Outbox:
                 task, arguments = json.loads(stored)
                 send(task, arguments)
         return len(late)
-
-
-MAX_DELIVERIES = int(os.environ.get("MAX_DELIVERIES", "3"))
-"""How often a message may be delivered; deployments that kill workers count too, so not 1."""
-
-COUNT_TTL = 86400
-"""Seconds for which deliveries are counted: longer than the visibility timeout times `MAX_DELIVERIES`."""
-
-DEAD_LETTERS = "dead-letters"
-
-
-class TooManyDeliveries(Exception):  # noqa: N818 - it reads as what happened
-    """The worker of a task died too often while it ran it; the message lies in the dead-letter list."""
-
-
-def prefixed(key: str) -> str:
-    """Return a key of this application; see KEY_PREFIX in worker.py."""
-    return os.environ.get("KEY_PREFIX", "") + key
-
-
-class Guarded(Task):  # type: ignore[misc] # Celery has no types
-    """A task whose deliveries are counted, and end."""
-
-    abstract = True
-    acks_late = True
-    # Without it, a message whose pool process died is acknowledged, and its task lost at once; here it is bounded.
-    reject_on_worker_lost = True
-
-    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
-        """Count this delivery, and put the message aside when there were too many (celery.exceptions.Reject)."""
-        # A retry is a message of its own: it has the same id, and begins anew.
-        key = prefixed(f"deliveries:{task_id}:{self.request.retries}")
-        client: Redis = self.backend.client
-        with client.pipeline() as pipe:
-            pipe.incr(key)
-            pipe.expire(key, COUNT_TTL)
-            delivered = pipe.execute()[0]
-        if delivered <= MAX_DELIVERIES:
-            return
-        letter = {"id": task_id, "task": self.name, "args": args, "kwargs": kwargs, "deliveries": delivered - 1}
-        client.rpush(prefixed(DEAD_LETTERS), json.dumps(letter))
-        error = TooManyDeliveries(f"{self.name} ended its worker {delivered - 1} times")
-        self.backend.mark_as_failure(task_id, error, request=self.request)
-        raise Reject(error, requeue=False)
-
-    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
-        """Forget the count."""
-        del retval, args, kwargs
-        self.backend.client.delete(prefixed(f"deliveries:{task_id}:{self.request.retries}"))
-
-
-def letters(client: Redis) -> list[dict[str, Any]]:
-    """Return what was put aside, oldest first (``LRANGE``)."""
-    return [json.loads(letter) for letter in client.lrange(prefixed(DEAD_LETTERS), 0, -1)]
-
-
-def revive(client: Redis, app: Celery) -> str | None:
-    """Send the oldest dead letter again, under a new id, and return that id; None when there is none.
-
-    It is taken off the list only when it was sent: who is killed in between has it twice, not never.
-    """
-    letter = client.lindex(prefixed(DEAD_LETTERS), 0)
-    if letter is None:
-        return None
-    said = json.loads(letter)
-    sent = app.send_task(said["task"], said["args"], said["kwargs"])
-    client.lrem(prefixed(DEAD_LETTERS), 1, str(letter))
-    return str(sent.id)

@@ -1,4 +1,4 @@
-"""Send tasks, wait for results, and wait before a retry.
+"""Send tasks within a time limit, many at once, and wait for results.
 
 Celery's own ``apply_async`` costs 0.5 ms of processor time a task, most of it for options that a batch does not have.
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -177,22 +176,6 @@ def value_of(result: AsyncResult, within: float) -> Any:
         except NoAnswerError:
             continue
     return result.get()
-
-
-BASE = 1.0
-"""Seconds before the first retry."""
-
-CAP = 600.0
-"""Seconds that no wait exceeds."""
-
-
-def wait_before_retry(retries: int, *, base: float = BASE, cap: float = CAP, jitter: bool = True) -> float:
-    """Return the seconds to wait after `retries` earlier ones: `base`, twice `base`, four times …, at most `cap`.
-
-    With `jitter` it is any time from 0 to that, so that what failed together does not come back together.
-    """
-    longest: float = min(cap, base * 2.0**retries)
-    return random.uniform(0.0, longest) if jitter else longest
 
 
 if __name__ == "__main__":
