@@ -1,4 +1,4 @@
-"""How the scripts speak: one clear line for bad input, exit code 2 for wrong usage, 1 for a failure."""
+"""Give scripts one command line: one clear line for bad input, exit code 2 for wrong usage, 1 for a failure."""
 
 from __future__ import annotations
 

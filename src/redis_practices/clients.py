@@ -1,4 +1,4 @@
-"""Clients with sane timeouts, retries and pools, and errors that name the server but never its password."""
+"""Make clients with timeouts, retries and pools, and errors that name the server but never its password."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Ask a server what it says of itself, without sending it traffic.
 
-Managed services refuse some of these commands; who may not ask gets `Refused`, which names the command.
+Managed services refuse some of these commands; a refusal raises `Refused`, which names the command.
 """
 
 from __future__ import annotations

@@ -2,12 +2,11 @@
 
 kombu's own takes a task with BRPOP, notes it as not acknowledged in a second round trip and removes that note in a
 third, which is most of a busy worker's time. Here one script removes the notes of what was acknowledged since, takes as
-many tasks as the worker may hold, and notes them. So, while a queue is not empty, no kill can fall between taking and
-noting, where kombu loses the task. A worker that found nothing waits with BRPOP as ever, and has that gap: outbox.py.
+many tasks as the worker may hold, and notes them. While a queue is not empty, no kill can fall between taking and
+noting, where kombu loses the task. A worker that found nothing waits with BRPOP and has that gap: see `Outbox`.
 
 Keys and what they hold are kombu's: workers with and without it share queues, and restore what the others held. The
-server's user needs the right to RPOP beside those of broker_user.py. Where sentinels tell the primary, it is
-SentinelTransport.
+server's user needs the right to RPOP beside those of `security.rules`. With sentinels take SentinelTransport.
 
     BROKER_TRANSPORT=redis_practices.celery_worker.batch_transport:Transport celery -A worker worker -P solo
 """

@@ -1,4 +1,4 @@
-"""Lose no task and do none twice: once, outbox.
+"""Lose no task and do none twice: `once`, `effect_once`, `Outbox`.
 
 Celery on Redis delivers a task again when its worker dies, when it takes longer than the visibility timeout, and when
 a connection drops. So a task that charges a card must know whether it has done so already.
@@ -7,26 +7,15 @@ a connection drops. So a task that charges a card must know whether it has done 
         if first:
             charge(order)
 
-Whoever comes first holds the key with a token of its own for `lease` seconds; when its block ends well the key says
-"done" for `keep` seconds; when it fails the key is given back. Whoever comes while another holds it gets `Busy`, and
-tries again later. What no key can close: an effect outside Redis may happen just before the process is killed, and
-then happens again after the lease. Give such a service the same key (an idempotency key), or use `effect_once`.
+The first caller holds the key with a token of its own for `lease` seconds. When its block ends well the key says
+"done" for `keep` seconds; when it fails the key is given back. A caller meanwhile gets `Busy` and tries again later.
+What no key can close: an effect outside Redis may happen just before the process is killed, and then happens again
+after the lease. Give such a service the same key (an idempotency key), or use `effect_once`.
 
-A broker on Redis can swallow a task: when a worker dies between taking and noting it, when a restart comes without a
-file, when somebody evicts or flushes. So the sender writes down what must happen, and a sweep sends again what has not
-happened in time. Tasks are then delivered more than once, and must bear it: see once.py. The two belong together.
-
-The outbox of a real application is a table in its database, written in the transaction that makes the order; this one
-lives in a Redis hash and a sorted set, which shows the same.
-
-Celery counts retries, not deliveries: a message whose worker died is delivered again for ever (celery#8610). A task
-of this class counts in Redis how often its message was delivered, before it does anything else:
-
-    @app.task(base=Guarded, bind=True)
-    def convert(self, picture): ...
-
-After `MAX_DELIVERIES` it is not run: its message goes to the list ``dead-letters``, its result becomes a failure, and
-it is acknowledged. A person looks at the list, mends the cause, and sends it again with `revive`.
+The broker can lose a task: a worker dies between taking and noting it, a restart comes without a file, keys are evicted
+or flushed. So the sender writes down in an `Outbox` what must happen, and a sweep sends again what has not happened in
+time. Tasks are then delivered more than once and need `once`. The outbox of a real application is a table in its
+database, written in the transaction that makes the order; this one is a Redis hash and a sorted set.
 """
 
 from __future__ import annotations

@@ -1,4 +1,17 @@
-"""Retry a failing task with growing waits, and put one that kills workers aside."""
+"""Retry a failing task with growing waits, and put one that kills workers aside.
+
+Celery's own ``retry_backoff`` counts in whole seconds: the first retries of a crowd come in two clumps, at 0 and at
+1 s. `wait_before_retry` spreads them over the whole interval ("full jitter").
+
+Celery counts retries, not deliveries: a message whose worker died is delivered again for ever (celery#8610). A
+`Guarded` task counts in Redis how often its message was delivered, before it does anything else:
+
+    @app.task(base=Guarded, bind=True)
+    def convert(self, picture): ...
+
+After `MAX_DELIVERIES` it is not run: its message goes to the list ``dead-letters``, its result becomes a failure, and
+it is acknowledged. An operator looks at the list, mends the cause, and sends it again with `revive`.
+"""
 
 from __future__ import annotations
 

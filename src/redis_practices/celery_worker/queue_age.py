@@ -1,7 +1,7 @@
-"""How many tasks wait in a queue, and for how long the oldest has: the two numbers to raise an alarm on.
+"""Tell how many tasks wait in a queue, and for how long the oldest has.
 
-The length alone does not tell a busy queue from one that nobody serves; the age does. Celery's messages carry no
-time, so the sender writes it into a header.
+These two numbers are what to raise an alarm on. The length alone does not tell a busy queue from one without workers;
+the age does. Celery's messages carry no time, so the sender writes it into a header.
 
     python -m redis_practices.celery_worker.queue_age redis://broker:6379/0 celery
 """

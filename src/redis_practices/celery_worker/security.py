@@ -1,7 +1,10 @@
-"""Signed tasks: a worker refuses what was not signed with a key whose certificate it has.
+"""Limit what reaches workers and the broker: signed tasks, a user of least privilege.
 
-It says who gave an order and that nobody changed it; it hides nothing. Costs a signature and a check a task, each
-about a millisecond (RSA), and kombu then needs the ``cryptography`` package.
+A worker with `sign_messages` refuses a task that was not signed with a key whose certificate it has. The signature says
+who sent a task and that nothing changed it; it hides nothing. It costs about a millisecond (RSA) to sign and to check a
+task, and kombu needs the ``cryptography`` package.
+
+`rules` gives the ACL of the user that Celery needs: ``python src/broker_user.py app1:`` prints it.
 """
 
 from __future__ import annotations

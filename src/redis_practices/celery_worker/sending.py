@@ -1,14 +1,12 @@
 """Send tasks within a time limit, many at once, and wait for results.
 
-Celery's own ``apply_async`` costs 0.5 ms of processor time a task, most of it for options that a batch does not have.
+Celery by itself tries for 19 s when Redis is down, and for ever when it is paused. A web request that sends a task
+cannot wait for that: `publish` raises in time, and the request shows an error or puts the task into an `Outbox`.
 
     python -m redis_practices.celery_worker.sending worker.add 4 8
 
-Celery by itself tries for 19 s when Redis is down, and for ever when it hangs. A web request that sends a task cannot
-wait for that: it wants an answer, and then shows an error, or puts the task into an outbox (see outbox.py).
-
-Celery's own ``retry_backoff`` counts in whole seconds: the first retries of a crowd come in two clumps, at 0 and at
-1 s. This one spreads them over the whole interval ("full jitter").
+`send_many` sends a batch: ``apply_async`` costs 0.5 ms of processor time a task, most of it for options that a batch
+does not have. `value_of` waits for a result and misses none.
 """
 
 from __future__ import annotations

@@ -1,24 +1,21 @@
 """Serve values from a cache in front of an origin, with threads or asyncio.
 
-It is what settles the race between a reader that fills the cache and a writer that empties it: the reader's value is
-stored only if nothing happened to the key in between. ``WATCH``/``MULTI`` would do it too, with two more round trips
-and a connection that is kept for the length of the computation.
-
-JSON, never pickle: who can write to the cache must not be able to run code in its readers.
-
-No input or output in here: both drivers run the same decisions, and a specification can stop between any two steps.
-`cache_rules.Unavailable` is thrown in where the cache does not answer, and the origin's error where it fails.
-
-``redis.lock.Lock`` was not used for the single flight: its key is another key. The lease stands in the very key that
-is to be filled, so that deleting the key ends the lease too, and a value computed before that is not stored after it.
-
     cache = CacheAside(redis_client(url, timeout=0.2), ttl=300)
     user = cache.get_or_compute(f"user:{id}", lambda: load_user(id))
     save_user(id, changed); cache.invalidate(f"user:{id}")
 
-Values are what JSON can hold; None means that the origin has nothing. Give the client a short timeout (`redis_client`
-has retries and a pool): it is what the first calls lose when the server hangs, until the breaker opens. For asyncio
-there is `cache_aside_async`.
+Values are what JSON can hold, never pickle: a client that can write to the cache must not run code in its readers. None
+means that the origin has nothing. Give the client a short timeout: it is what the first calls lose when the server is
+paused, until the circuit breaker opens. For asyncio there is `AsyncCacheAside`.
+
+Single flight: the lease stands in the key that is to be filled, so that deleting the key ends the lease too, and a
+value computed before that is not stored after it. ``redis.lock.Lock`` locks another key, which cannot do that.
+
+A reader that fills the cache races with a writer that empties it. The reader's value is stored only if the key still
+holds its lease (`set_if_equal`); ``WATCH``/``MULTI`` needs two more round trips and a connection for the whole time.
+
+`Flows` decides without any input or output: both drivers run the same decisions, and a specification can stop between
+any two steps. `Unavailable` is thrown in where the cache does not answer, and the origin's error where it fails.
 """
 
 from __future__ import annotations

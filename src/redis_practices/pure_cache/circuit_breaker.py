@@ -1,7 +1,7 @@
-"""A circuit breaker: a server that is down or hangs is left alone for a while, instead of a timeout on every call.
+"""Leave a server that is down or paused alone for a while, instead of a timeout on every call.
 
-pybreaker was looked at first. It holds one lock for the length of each call, so that threads would use the cache one
-at a time, and its asyncio needs Tornado; this one is asked before a call and told after it, by threads and tasks alike.
+pybreaker holds one lock for the length of each call, so that threads would use the cache one at a time, and its asyncio
+needs Tornado. This circuit breaker is asked before a call and told after it, by threads and tasks alike.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the keys of a cache look like: a sample of them, taken without disturbing anybody (``SCAN``).
+"""Sample the keys of a cache (``SCAN``), and judge their names, ttl and size.
 
     for finding in judge(sample(client, 1000), Hygiene(pattern=r"[a-z]+:.+", largest=100_000)):
         print(finding)

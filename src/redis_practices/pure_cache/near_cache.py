@@ -1,4 +1,4 @@
-"""Client-side caching: hot values in the memory of the process, and the server says when one changes (RESP3).
+"""Keep hot values in the memory of the process until the server says that they changed (RESP3).
 
 redis-py has a client-side cache of its own (``CacheConfig``): take it where every server is Redis 7.4 or newer. It
 refuses older ones and Valkey, and looks at the socket on every hit; this one works on every engine since 6.0. The

@@ -1,11 +1,12 @@
-"""Write values to the origin and to the cache: write-through, write-behind.
+"""Write values to the origin and to the cache: `WriteThrough`, `WriteBehind`.
 
 Two writers that save one after the other may reach the cache the other way round, and a reader may bring what it read
-before both. Therefore the origin gives every state of a record a version, and the cache refuses an older one: in one
-script, which is the only way to compare and write at one stroke on every engine.
+before both. With `WriteThrough` the origin gives every state of a record a version, and the cache refuses an older one:
+in one script, which is the only way to compare and write atomically on every engine.
 
-It is not for a pure cache: a queue that may be evicted or lost in a restart loses what users were told is saved. Use a
-server with ``noeviction`` and an append-only file, and this only where an answer cannot wait for the origin.
+`WriteBehind` answers a write at once and saves it in the origin a little later, in order. It is not for a pure cache: a
+queue that is evicted or lost in a restart loses what users were told is saved. Use a server with ``noeviction`` and an
+append-only file, and this only where an answer cannot wait for the origin.
 """
 
 from __future__ import annotations

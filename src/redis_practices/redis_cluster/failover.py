@@ -1,6 +1,7 @@
-"""Make a replica primary on purpose, and tell whether it could.
+"""Make a replica primary without losing a write, and tell whether the cluster could survive a primary's death.
 
-``cluster_state:ok`` says nothing about that: it is as true of a cluster whose replicas are dead or empty.
+``cluster_state:ok`` does not say that: it is as true of a cluster whose replicas are dead or empty.
+`why_not_failover_ready` returns every reason why a dead primary would not be replaced.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Form a Redis Cluster through its own commands, and know when it is really ready."""
+"""Form a Redis Cluster through its own commands, and know when it is ready."""
 
 from __future__ import annotations
 

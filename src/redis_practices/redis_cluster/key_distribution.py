@@ -1,4 +1,9 @@
-"""Read, write and walk many keys of a cluster, and see where they lie."""
+"""Read, write and walk many keys of a cluster, and see where keys and load lie.
+
+`write`, `read` and `remove` send pipelines to the owners of the slots; `every_key` walks also while slots move.
+`spread` asks the servers which of them holds how many keys, and `p_value` (Pearson's chi-squared test) tells chance
+from a hot hash tag. `hottest_slots` and `biggest_keys` find what no resharding can divide: a single slot, a single key.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Add nodes to a cluster, remove nodes, and rebalance slots under load."""
+"""Add nodes to a cluster, remove nodes, and rebalance slots, while clients are served.
+
+Functions and users belong to nodes, not to keys, so they do not move with slots: `add_node` copies them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Move slots between primaries, and repair what a broken move left open."""
+"""Move slots between primaries while clients are served, and close what a broken move left open.
+
+`move_slots` moves atomically where the server can (Valkey 9, Redis 8.4), else key by key (`move_live`), as every server
+since 3.0 can. `close_open_slots` repairs slots that a move left open: some of their keys answer ``ASK`` for ever.
+"""
 
 from __future__ import annotations
 

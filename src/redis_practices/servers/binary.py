@@ -1,4 +1,4 @@
-"""Which server program the embedded deployments run, on which ports, and whether it answers."""
+"""Find the server program of embedded deployments, free ports, and whether a port answers."""
 
 from __future__ import annotations
 

@@ -1,14 +1,13 @@
-"""Start a Redis Cluster of child processes.
-
-It is no documented interface; `cluster_boot` says what it is good for and what happens when it is refused.
+"""Start a Redis Cluster of child processes, ready a fifth of a second after it is asked for.
 
 A node that boots as a primary waits 2 seconds before it says ``cluster_state:ok`` (``CLUSTER_WRITABLE_DELAY`` in the
 server's source); a node that boots as a replica does not. So each primary-to-be boots with a ``nodes.conf`` in which
-it is the replica of a ghost that owns its slots, and is then promoted by ``CLUSTER FAILOVER TAKEOVER``, which asks
-nobody. The ghosts are forgotten, and the real replicas boot with the final view. One must not hear of another before
-that one is promoted, so all boot side by side as far as their list of users, which is a pipe, and are let go one after
-another. ``nodes.conf`` is no documented interface: when the result is not ready in time, the cluster is formed the
-ordinary way.
+it is the replica of a ghost that owns its slots, and is then promoted by ``CLUSTER FAILOVER TAKEOVER``, which needs no
+vote. The ghosts are forgotten, and the real replicas boot with the final view.
+
+Nodes must not gossip before promotion: all boot side by side as far as their list of users, which is a FIFO, and are
+released one after another. ``nodes.conf`` is no documented interface: when the cluster is not ready in time, it is
+formed by its own commands instead.
 """
 
 from __future__ import annotations

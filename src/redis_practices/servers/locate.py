@@ -1,4 +1,4 @@
-"""Where a script connects: the URL it was given, else the local default port, else an embedded deployment."""
+"""Find what a script connects to: the URL it was given, the local default port, or an embedded deployment."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Child processes and one scratch folder that end together with this process, however it ends.
+"""Start child processes that end together with this process, however it ends.
 
-A process killed by SIGKILL cannot tidy up, so something else must. `ProcessGroup` starts one `/bin/sh` that waits on
-a pipe from this process. All children join that shell's process group; when the pipe closes, by `close()` or because
-this process is gone, the shell removes the folder and kills the group. No pid is remembered, so none can be mistaken.
+A process killed by SIGKILL cannot tidy up, so another process must. `ProcessGroup` starts one `/bin/sh` that waits on a
+pipe from this process. All children join that shell's process group; when the pipe closes, by `close()` or because
+this process is gone, the shell removes the folder and kills the group, not stored pids, so pid reuse hits no other.
 """
 
 from __future__ import annotations

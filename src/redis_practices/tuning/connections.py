@@ -1,16 +1,16 @@
-"""Keep connections, share them between tasks, and parse answers in C.
+"""Keep connections, share them between tasks, parse answers in C, and cache them in the client.
 
 A client is a pool: make one a process, share it between threads, and give the pool as many connections as threads talk
-at once. More of them buy nothing; each costs the server memory and a file descriptor.
+at once (`pool_of`). More of them buy nothing; each costs the server memory and a file descriptor.
 
-Pays where answers take long, as all do over a network. On the loopback asyncio costs more than it gains against a plain
-loop; and against a pipeline it never wins: use it because your program is asynchronous, not to be fast.
+Many questions in flight by asyncio (`tasks_of`) pay where answers take long, as over a network. On the loopback asyncio
+costs more than it gains against a plain loop, and it never wins against a pipeline.
 
-Pays for answers of many items, which cost the client far more than the server. On single reads it gains some percent,
-since the rest of redis-py costs more than parsing one value. Not where nothing can be compiled or installed.
+The compiled parser (``redis[hiredis]``) pays for answers of many items, which cost the client far more than the server.
+On single reads it gains some percent, since the rest of redis-py costs more than parsing one value.
 
-Pays for few keys that are read far more often than written. Not for keys that change all the time: each change costs a
-message to every client that read the key. redis-py has such a cache built in, but for Redis >= 7.4 alone.
+A cache in the client (`TrackedCache`) pays for few keys that are read far more often than written: each change costs a
+message to every client that read the key. redis-py has such a cache built in, for Redis 7.4 and newer alone.
 """
 
 from __future__ import annotations

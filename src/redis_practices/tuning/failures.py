@@ -1,14 +1,14 @@
-"""Notice a server that hangs and a client that vanishes.
+"""Bound what a paused server costs, and notice a client that vanishes.
 
-A client without a time-out waits for as long as the server hangs, and so does everybody who waits for that client. A
-queue of connections that is too short turns the clients of a moment away. Not shorter than the slowest command that you
-mean to wait for: a time-out in the middle of a write leaves you without knowing whether it was done.
+A client without a timeout waits for as long as the server hangs, and so does every caller of that client. A queue of
+connections (``tcp-backlog``) that is too short turns the clients of a burst away. A timeout must be longer than the
+slowest command: one in the middle of a write leaves the client without knowing whether it was done.
 
-No packet says so, so a server without ``tcp-keepalive`` keeps the connection, its memory and its place under
-``maxclients`` for ever. The default of 300 seconds is enough for most; shorter for thousands of clients that come and
-go. On the other side the same holds: redis-py turns keepalive on by itself, and without it a subscriber waits for ever.
+A client that loses power sends no packet, so a server without ``tcp-keepalive`` keeps the connection, its memory and
+its place under ``maxclients`` for ever. The default of 300 seconds is enough for most. redis-py turns keepalive on by
+itself; without it a subscriber waits for ever for a server that is gone.
 
-A machine that is cut off is shown in a network of its own, which Linux gives without root (``unshare -Urn``).
+`vanished` cuts a machine off in a network namespace, which Linux gives without root (``unshare -Urn``).
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Load a server with one thread, and time answers by load.
 
-A number of operations a second says nothing without it: most benchmarks of a server from one Python process measure
-that process. Processor time is what tells: of each server by itself (``INFO cpu``), of the client by its thread.
+A number of operations a second needs to say who was the limit: most benchmarks from one Python process measure that
+process. Processor time tells: of each server by itself (``INFO cpu``), of the client by its thread.
 
-A loop that sends, waits and sends again stops asking while the server hangs, and so leaves out what it should measure:
-ten users who would have waited are one slow answer in its books ("coordinated omission", Gil Tene, "How NOT to Measure
+A loop that sends, waits and sends again (closed) stops asking while the server hangs, and leaves out what it should
+measure: ten users who would have waited count as one slow answer ("coordinated omission", Gil Tene, "How NOT to Measure
 Latency"). In an open loop each request has its moment, and its time counts from that moment on.
 """
 

@@ -1,13 +1,13 @@
 """Compare two ways of doing the same work, on servers near or far away.
 
-Slices of both alternate, so that what slows the machine slows both, and each is compared with its neighbour: where the
-machine gets slower half way, the medians of both ways may come from different halves. The spread is shown, and where
-the slices disagree about who is faster, or by how much, nothing is concluded.
+`compare` alternates slices of both, so that what slows the machine slows both, and holds each against its neighbour.
+The spread is shown, and where the slices disagree about who is faster, nothing is concluded.
 
-Source: ``INFO stats`` and ``INFO commandstats``. They count everybody's work, so ask a server that nobody else uses.
+`counted` takes the server's own counters (``INFO stats``, ``INFO commandstats``). They count the work of all clients,
+so ask a server without others.
 
-On the loopback a round trip takes 0.03 to 0.1 ms, in a data centre 0.2 to 2 ms; what saves round trips shows its true
-worth only there.
+`far_away` delays every byte: on the loopback a round trip takes 0.03 to 0.1 ms, in a data centre 0.2 to 2 ms; what
+saves round trips shows its true worth only there.
 """
 
 from __future__ import annotations

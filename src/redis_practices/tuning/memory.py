@@ -4,8 +4,7 @@ A key costs some 50 to 90 bytes beside its value. Hashes of up to ``hash-max-lis
 in older servers, 512 in newer) are kept in one piece without that cost. Not for values that need a ttl each.
 
 A name is stored with each key, so 60 characters of it cost 60 bytes a key; a document of which one field is read is
-better a hash. Short names pay for millions of keys alone, and nobody can read them; fields do not pay where the whole
-is read each time, since a hash of many fields is slower to read than one string.
+better a hash. Short names pay for millions of keys alone; fields do not pay where the whole is read each time.
 
 LFU keeps the keys that are read again and again while a scan goes through, which pushes them out of an LRU cache. Not
 where what is new is what will be read, such as news: LFU holds on to yesterday's favourites until they have decayed.

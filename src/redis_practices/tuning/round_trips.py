@@ -1,13 +1,13 @@
 """Spend fewer round trips: pipelines, commands for many keys, scripts.
 
-Pays from 2 commands on whenever one does not need the answer of the one before. Stops paying between 100 and 1000 a
-batch, where Python's packing and parsing is all that is left; beyond that only memory grows, on both sides.
+A pipeline pays from 2 commands on whenever one does not need the answer of the one before. It stops paying between 100
+and 1000 a batch, where Python's packing and parsing is all that is left; beyond that only memory grows, on both sides.
 
-Pays for plain strings. Not for huge lists: a command runs to its end while everybody else waits, so stay at some
-hundred keys. In a cluster all keys must share a slot; see `redis_practices.tuning.bulk` for those that do not.
+One command for many keys (``MGET``) pays for plain strings. Not for huge lists: other clients wait while a command
+runs, so stay at some hundred keys. In a cluster all keys must share a slot; else see `redis_practices.tuning.bulk`.
 
-A ``SET`` whose ``EXPIRE`` never came lives for ever; a counter read, raised and written by two clients loses one of
-the raises. Not for long work: a script holds up everybody else while it runs.
+One command in place of two closes a gap too: a ``SET`` whose ``EXPIRE`` never came lives for ever, and a counter read,
+raised and written by two clients loses a raise. Not for long work: other clients wait while a script runs.
 """
 
 from __future__ import annotations

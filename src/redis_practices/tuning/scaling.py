@@ -4,8 +4,8 @@ The time of a request is injected (``DEBUG SLEEP`` keeps a server as busy as wor
 three servers can be told from one on a machine with fewer processors than servers. Pays when one server's processor is
 full; not before, since each node more is a node that can fail, and commands with several keys need a common slot.
 
-On few processors more primaries serve no more: they share what there is. What tells how a cluster would do on machines
-of its own is the processor time of an operation, which is nearly the same for any number of primaries.
+On few processors more primaries serve no more: they share what there is. How a cluster would do on machines of its own
+is told by the processor time of an operation, which is nearly the same for any number of primaries.
 """
 
 from __future__ import annotations
