@@ -19,7 +19,7 @@ INSTALL = "pip install cashews aiocache dogpile.cache   (or: pip install --group
 
 
 def ours(server: Server, counter: Counter) -> Read:
-    """Return `cache_aside`."""
+    """Return `CacheAside`."""
     aside = CacheAside(redis_client(server.url), ttl=TTL)
     return lambda name, delay: aside.get_or_compute(f"ours:{name}", lambda: counter.compute(delay))
 
@@ -50,7 +50,7 @@ def dogpile(server: Server, counter: Counter) -> Read:
 
 
 async def ours_async(server: Server, counter: Counter) -> Read:
-    """Return `cache_aside_async`."""
+    """Return `AsyncCacheAside`."""
     aside = AsyncCacheAside(redis.asyncio.Redis.from_url(server.url), ttl=TTL)
     return lambda name, delay: aside.get_or_compute(f"ours-a:{name}", lambda: counter.compute_async(delay))
 

@@ -38,7 +38,7 @@ CONTENDERS = (
     ),
     Contender("celery, defaults and task_acks_late", ACKNOWLEDGED, "celery_defaults", DEFAULTS, {"ACKS_LATE": "1"}),
     Contender("celery, recommended", ACKNOWLEDGED, "celery_recommended", SOLO, ONE_TRIP),
-    Contender("celery, recommended without one_trip", ACKNOWLEDGED, "celery_recommended", SOLO),
+    Contender("celery, recommended without batch_transport", ACKNOWLEDGED, "celery_recommended", SOLO),
     Contender("dramatiq", ACKNOWLEDGED, "dramatiq_contender", [["dramatiq", "dramatiq_contender", "-p2"]]),
     Contender(
         "taskiq, streams", ACKNOWLEDGED, "taskiq_contender", [["taskiq", "worker", "taskiq_contender:broker", "-w2"]]

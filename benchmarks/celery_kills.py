@@ -31,7 +31,7 @@ EXAMPLES = """\
   python benchmarks/celery_kills.py
   python benchmarks/celery_kills.py --orders 5000 --workers 2 --json"""
 
-TRANSPORTS = {"kombu's": "redis", "one_trip's": "redis_practices.celery_worker.batch_transport:Transport"}
+TRANSPORTS = {"kombu's": "redis", "batch_transport's": "redis_practices.celery_worker.batch_transport:Transport"}
 PATIENCE = 120.0
 """Seconds without a further order done after which it counts as stuck."""
 
@@ -54,7 +54,7 @@ class Carried(NamedTuple):
         """Show all in one line."""
         return (
             f"{self.orders:,} orders, {self.kills} workers killed, {self.orders / self.seconds:,.0f} orders a second, "
-            f"{self.lost} lost without the outbox, {self.repeated} done again without once.py, {self.wrong} wrong"
+            f"{self.lost} lost without the outbox, {self.repeated} done again without once, {self.wrong} wrong"
         )
 
 

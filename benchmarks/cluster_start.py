@@ -1,6 +1,6 @@
 """Time from nothing to a ready cluster of 3 primaries with 1 replica each: our two ways and redis-cli's, side by side.
 
-Ready is what `cluster_admin.why_not_ready` says: state ok, all nodes known, one slot map, every replica linked.
+Ready is what `formation.why_not_ready` says: state ok, all nodes known, one slot map, every replica linked.
 """
 
 from __future__ import annotations

@@ -77,9 +77,9 @@ def delivery_settings() -> dict[str, Any]:
     """Return what decides whether a dying worker's task is lost or repeated."""
     return {
         # Acknowledged when done: a killed worker's task is delivered again. At no measurable cost it is at least once
-        # instead of at most once; tasks must bear a second run, see once.py.
+        # instead of at most once; tasks must bear a second run, see `once`.
         "task_acks_late": True,
-        # A task that killed its process is not run again, or it would kill the next one too: see dead_letter.py.
+        # A task that killed its process is not run again, or it would kill the next one too: see `Guarded`.
         "task_reject_on_worker_lost": False,
         # Running tasks go on without the broker. Cancelling them saves double work, but a worker of Celery 5.6.3 ends
         # if Redis is away at that moment, because it cannot write that the task is revoked.

@@ -64,7 +64,7 @@ Feature: A task bears being run twice
       And the first task ran 2 times
       And "A-1" was paid <times> times
 
-      # The message goes back to the queue, whatever becomes of the task. Cancelling narrows the window; once.py closes it.
+      # The message goes back to the queue, whatever becomes of the task. Cancelling narrows the window; `once` closes it.
       Examples:
         | treated          | cancel | times   |
         | left to finish   | 0      | 2       |

@@ -90,7 +90,7 @@ Feature: Slots move while clients are served
       And 2 slots with that of "{cart}:1" among them
       When the slot of "{cart}" is on its way to another node and "{cart}:2" has gone ahead
       And they are to move live to another primary
-      Then that fails with "slot_repair.close_open_slots repairs that"
+      Then that fails with "slot_migration.close_open_slots repairs that"
 
   Rule: A slot that was left open is found and repaired
 

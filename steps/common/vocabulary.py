@@ -1,4 +1,4 @@
-"""The words all sentences share: durations, comparators, counts and tables.
+"""Define the words all sentences share: durations, comparators, counts and tables.
 
 A sentence uses them as ``parsers.parse("… within {limit:Duration}", extra_types=TYPES)``; editors find only such
 literals, and only placeholders spelled like that.

@@ -2,7 +2,8 @@
 
 ``celery inspect ping`` starts a Python process and a broadcast for every check. Here the worker touches ``READY_FILE``
 when it is ready and then with each heartbeat (every 2 s). Its event loop sends heartbeats only while it holds a
-connection to the broker, so the file of a worker that hangs or has lost its broker grows old.
+connection to the broker, so the file of a worker that hangs or has lost its broker grows old. A worker in warm
+shutdown removes it.
 
     READY_FILE=/tmp/ready celery -A worker worker --include redis_practices.celery_worker.health
     find "$READY_FILE" -mmin -0.2 | grep -q .        the check: the file is younger than 12 s

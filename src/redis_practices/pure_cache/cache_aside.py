@@ -135,7 +135,7 @@ class Rules:
     ttl: float
     """The longest that a value lives in the cache."""
     spread: float = 0.1
-    """Each ttl is up to this share shorter, so that a batch does not expire at once; see `ttl_jitter`."""
+    """Each ttl is up to this share shorter, so that a batch does not expire at once; see `jittered`."""
     absent_ttl: float = 0.0
     """How long it is remembered that the origin has nothing (None); 0 is not at all."""
     lease: float = 10.0
@@ -143,7 +143,7 @@ class Rules:
     patience: float = 5.0
     """How long a caller waits for the one who computes, before it asks the origin itself."""
     beta: float = 1.0
-    """How early a value is refreshed before it expires, see `early_refresh`; 0 is never."""
+    """How early a value is refreshed before it expires, see `is_due`; 0 is never."""
     draw: Callable[[], float] = random.random
     """Numbers from 0 up to 1."""
     clock: Callable[[], float] = time.time
@@ -283,7 +283,7 @@ class CacheAside(Common):
     """A cache in front of an origin, for threads; one object serves a whole process."""
 
     def __init__(self, client: Redis, *, ttl: float, breaker: Breaker | None = None, **rules: Any) -> None:
-        """Keep values for `ttl` seconds; `rules` are the other fields of `cache_rules.Rules`."""
+        """Keep values for `ttl` seconds; `rules` are the other fields of `Rules`."""
         super().__init__(ttl, breaker, rules)
         self._client = client
 

@@ -6,6 +6,8 @@ shortly before.
 
 Early refresh is from "Optimal Probabilistic Cache Stampede Prevention" (Vattani, Chierichetti, Lowenstein; VLDB 2015).
 The nearer the end and the longer the computation, the likelier a read refreshes; a value without readers just expires.
+
+    client.set(key, value, px=round(1000 * jittered(300)))        between 270 and 300 s
 """
 
 from __future__ import annotations

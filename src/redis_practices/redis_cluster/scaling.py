@@ -111,7 +111,7 @@ def add_node(newcomer: Redis, nodes: Sequence[Redis], *, replica_of: Redis | Non
 
     Every node is told (``CLUSTER MEET``), since gossip alone takes seconds; returns when all know each other, the
     newcomer serves, which it does not before 2 s after its start, and a replica has its first copy (``CLUSTER
-    REPLICATE``). It gets the functions and users of the first of `nodes`. Follow it up with `slot_balance.rebalance`.
+    REPLICATE``). It gets the functions and users of the first of `nodes`. Follow it up with `rebalance`.
 
     Raises:
         ClusterError: the newcomer holds keys or is in a cluster already, or has not joined after `TIMEOUT` seconds.

@@ -45,7 +45,7 @@ def move_live(slots: Sequence[int], source: Redis, target: Redis) -> None:
     Raises:
         ClusterError: the target does not take the keys, for instance for lack of memory; the slots that were open then
             are closed again and stay with the source, earlier ones stay with the target. Or it cannot be closed, as
-            when the target is dead: `slot_repair.close_open_slots` does that later.
+            when the target is dead: `slot_migration.close_open_slots` does that later.
     """
     there, here = known_to(source, target), itself(source)
     for start in range(0, len(slots), AT_ONCE):
@@ -213,7 +213,7 @@ def _check(slots: Sequence[int], source: Redis, target: Redis) -> None:
         raise ClusterError(f"{there.address} is a replica, which owns no slots: name its primary as target")
     if opened := sorted(set(slots) & {*here.leaving, *there.arriving}):
         raise ClusterError(
-            f"slot {opened[0]} was left open by an earlier move: slot_repair.close_open_slots repairs that"
+            f"slot {opened[0]} was left open by an earlier move: slot_migration.close_open_slots repairs that"
         )
 
 

@@ -77,7 +77,7 @@ class ProcessGroup:
         )
         self._children: list[Child] = []
         self.held: list[socket.socket] = []
-        """Keep the ports of servers that may come back; see `server_binary.free_ports`."""
+        """Keep the ports of servers that may come back; see `binary.free_ports`."""
 
     def start(self, command: Sequence[str], log: Path, *, cwd: Path, env: Mapping[str, str] | None = None) -> Child:
         """Start `command` in the group, in `cwd`, with its output appended to the file `log`.
