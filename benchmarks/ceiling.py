@@ -81,7 +81,7 @@ def parts_of(server: Any, depth: int, size: int) -> list[dict[str, Any]]:
     rows = []
     ways: dict[str, Callable[[], Any]] = {
         "redis-py, pipeline": lambda: round_trips.in_pipelines(server, keys, depth),
-        "redis_practices.tuning.bulk, one server": lambda: bulk.pipelined(server, commands, depth),
+        "tuning.bulk, one server": lambda: bulk.pipelined(server, commands, depth),
     }
     for name, way in ways.items():
         used, took = median_of(way, time.thread_time), median_of(way, time.perf_counter)

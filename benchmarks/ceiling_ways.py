@@ -66,9 +66,9 @@ def redis_py(server: Redis, cluster: Any, keys: Sequence[str], depth: int, stack
         "redis-py without hiredis, pipeline": lambda: round_trips.in_pipelines(python, keys, depth),
         "redis-py, pipeline": lambda: round_trips.in_pipelines(server, keys, depth),
         "redis-py, MGET": lambda: round_trips.read_together(server, keys, depth),
-        "redis_practices.tuning.bulk, one server": lambda: bulk.pipelined(server, commands, depth),
+        "tuning.bulk, one server": lambda: bulk.pipelined(server, commands, depth),
         "redis-py, cluster pipeline": lambda: bulk.read_by_pipeline(cluster, keys),
-        "redis_practices.tuning.bulk, cluster": lambda: bulk.bulk(cluster, commands, depth),
+        "tuning.bulk, cluster": lambda: bulk.bulk(cluster, commands, depth),
     }
     return {name: timed(read, keys) for name, read in found.items()}
 

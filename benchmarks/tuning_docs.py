@@ -71,7 +71,7 @@ one does not pay; [docs/tuning.md](docs/tuning.md) has a run, with latency by lo
 
 How close reads of many keys come to the benchmark in C, from `python benchmarks/ceiling.py`: one process, 1000
 commands in flight, {cores} processors, load {load}; a spread of more than 40 % makes a number no result.
-`redis_practices.tuning.bulk` is [src/redis_practices/tuning/bulk.py](src/redis_practices/tuning/bulk.py).
+`tuning.bulk` is [src/redis_practices/tuning/bulk.py](src/redis_practices/tuning/bulk.py).
 
 {ceiling}
 

@@ -1,8 +1,9 @@
-"""Test what a reader of src/ relies on: public names, and indexes that name modules and features that exist."""
+"""Test what a reader of src/ relies on: public names, indexes that are current, commands that do no harm."""
 
 from __future__ import annotations
 
 import ast
+import shutil
 import subprocess
 import sys
 
@@ -45,3 +46,23 @@ def test_index(practice: str) -> None:
     assert modules == {path.stem for path in package.glob("[!_]*.py")} - tools
     features = {name for row in rows for name in row[what:].split(", ")}
     assert features <= {path.stem for path in (PROJECT / "features" / practice).glob("*.feature")}
+
+
+def test_loopback_is_kept() -> None:
+    """The measurement of vanished clients turns no loopback off but that of a namespace that was made for it."""
+    unshare = shutil.which("unshare")
+    if not unshare or subprocess.run([unshare, "-Urn", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("a network namespace without root needs Linux, unshare, and user namespaces")
+    # In a namespace whose loopback is up already, as it is on every machine.
+    program = """
+import subprocess, sys
+from redis_practices.tuning.failures import is_new_namespace, set_loopback
+assert is_new_namespace()
+set_loopback(up=True)
+ended = subprocess.run([sys.executable, "-m", "redis_practices.tuning.failures"], capture_output=True, text=True)
+assert ended.returncode == 1 and "unshare" in ended.stderr, ended
+assert not is_new_namespace(), "the loopback is down"
+"""
+    command = [unshare, "-Urn", sys.executable, "-c", program]
+    ended = subprocess.run(command, cwd=PROJECT / "src", check=False, capture_output=True, text=True, timeout=60)
+    assert not ended.returncode, ended.stderr
