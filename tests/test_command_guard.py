@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
-import forbidden_task
 import pytest
 from redis import Redis
 
+from fixtures import PROJECT
 from fixtures.run.forks import ForkingGroup
 from fixtures.run.keys import Unsupported
 from fixtures.stacks.embedded import EmbeddedBroker
@@ -16,6 +15,7 @@ from fixtures.stacks.external.command_guard import VARIABLE
 from fixtures.stacks.external.deployments import ExternalBroker
 from redis_practices.celery_worker.sending import sender, value_of
 from redis_practices.servers.server import BROKER, Server, start_server
+from tests import forbidden_task
 from worker import settings
 
 FORBIDDEN = {
@@ -34,7 +34,7 @@ KEY = "a key of others"
 def group(monkeypatch: pytest.MonkeyPatch) -> Iterator[ForkingGroup]:
     """Give a group whose workers know the task of this test."""
     monkeypatch.setenv("WORKER_INCLUDES", forbidden_task.__name__)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
     with ForkingGroup() as group:
         yield group
 

@@ -1,0 +1,1 @@
+"""Tests of the code, beside the specification in `features/`: ``pytest tests/``."""

@@ -1,0 +1,78 @@
+"""Servers, brokers and proxies for the cases; whatever a test starts ends with it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+
+import pytest
+
+from fixtures.proxies.resp import RespProxy, Tamper
+from fixtures.run.forks import ForkingGroup
+from redis_practices.servers.binary import engine_of, server_binary
+from redis_practices.servers.server import CACHE, Config, Server, start_server
+from tests.cases.bench import Bench
+from tests.cases.proxies import TcpProxy
+
+OLD_ENGINE = "redis 7."
+"""How the engine of the older server program begins: the oldest line in use."""
+
+
+@pytest.fixture
+def group() -> Iterator[ForkingGroup]:
+    """Give a group for the processes of this test."""
+    with ForkingGroup("redis-practices-cases") as processes:
+        yield processes
+
+
+@pytest.fixture
+def ending() -> Iterator[ExitStack]:
+    """Give a stack of what is closed when this test ends."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def cache_server(group: ForkingGroup) -> Server:
+    """Give a cache of this test alone."""
+    return start_server(group, CACHE)
+
+
+@pytest.fixture
+def bench(group: ForkingGroup) -> Bench:
+    """Give a broker of this test alone."""
+    return Bench(group)
+
+
+@pytest.fixture
+def new_bench(group: ForkingGroup) -> Callable[[Config], Bench]:
+    """Give a function that starts a broker with further directives."""
+    return lambda config: Bench(group, config)
+
+
+@pytest.fixture
+def tampered(ending: ExitStack) -> Callable[[int, Tamper], RespProxy]:
+    """Give a function that puts a proxy for the Redis protocol in front of a port."""
+    return lambda port, tamper: ending.enter_context(closing(RespProxy(port, tamper)))
+
+
+@pytest.fixture
+def carried(ending: ExitStack) -> Callable[..., TcpProxy]:
+    """Give a function that puts a proxy for bytes in front of a port."""
+    return lambda port, **options: ending.enter_context(closing(TcpProxy(port, **options)))
+
+
+@pytest.fixture
+def redis7() -> str:
+    """Give the path of the redis-server of Redis 7, or skip the test."""
+    found = shutil.which("redis-server")
+    if found is None or not engine_of(found).startswith(OLD_ENGINE):
+        pytest.skip("needs the redis-server of Redis 7 on the PATH")
+    return found
+
+
+@pytest.fixture(params=["default", "redis7"])
+def binary(request: pytest.FixtureRequest) -> str:
+    """Give the path of each server program that this machine has: the default one and that of Redis 7."""
+    return str(request.getfixturevalue("redis7")) if request.param == "redis7" else server_binary()

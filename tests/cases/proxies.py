@@ -1,0 +1,115 @@
+"""What lies between a client and its server, and loses, freezes, cuts or redirects their connections."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from fixtures.proxies.event_loop import LoopThread
+from fixtures.proxies.resp import Command, Tamper
+
+
+class LostAnswer(Tamper):
+    """Loses one answer with its connection, after the server has done the command."""
+
+    def __init__(self) -> None:
+        """Lose nothing until `lose` is called."""
+        self._word: bytes | None = None
+        self.lost = 0
+        """How many answers were lost."""
+
+    def lose(self, word: bytes) -> None:
+        """Lose the answer to the next command that has `word` as its name or as an argument."""
+        self._word = word
+
+    def reply(self, command: Command, reply: bytes) -> bytes:
+        """Pass the reply on, or end the connection in its place."""
+        if self._word is None or self._word not in command:
+            return reply
+        self._word = None
+        self.lost += 1
+        raise ConnectionResetError
+
+
+class OldProtocol(Tamper):
+    """Answers HELLO as servers before Redis 6 and many proxies do."""
+
+    def command(self, command: Command) -> Command | bytes:
+        """Refuse HELLO and pass everything else on."""
+        return b"-ERR unknown command 'HELLO'\r\n" if command[0].upper() == b"HELLO" else command
+
+
+class TcpProxy:
+    """Carries bytes to a server of this machine, and can change the server or treat idle connections badly."""
+
+    def __init__(self, target: int, *, idle: float = 0.0, silently: bool = False) -> None:
+        """Carry connections to the port `target`.
+
+        A connection without traffic for `idle` seconds is closed, or with `silently` forgotten: it stays open and
+        nothing passes any more. 0 is never.
+        """
+        self.target = target
+        self.cut = 0
+        """How many idle connections were closed or forgotten."""
+        self._idle, self._silently = idle, silently
+        self._loop = LoopThread()
+        self.port = self._loop.listen(self._serve)
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+
+    def close(self) -> None:
+        """Cut every connection and stop listening."""
+        self._loop.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry one connection until one side closes it."""
+        try:
+            there_reader, there = await asyncio.open_connection("127.0.0.1", self.target)
+        except OSError:
+            writer.close()
+            return
+        heard = asyncio.Event()
+        ways = [
+            asyncio.ensure_future(self._carry(reader, there, heard)),
+            asyncio.ensure_future(self._carry(there_reader, writer, heard)),
+        ]
+        if self._idle:
+            ways.append(asyncio.ensure_future(self._wait_idle(heard)))
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            if self._idle and ways[-1].done():
+                self.cut += 1
+                await self._forget(reader, ways, there)
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+        writer.close()
+        there.close()
+
+    async def _forget(
+        self, reader: asyncio.StreamReader, ways: list[asyncio.Task[None]], there: asyncio.StreamWriter
+    ) -> None:
+        """Swallow what the client still sends and answer nothing, where idle connections are forgotten."""
+        if not self._silently:
+            return
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+        there.close()
+        with suppress(OSError):
+            while await reader.read(65536):
+                pass
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, heard: asyncio.Event) -> None:
+        """Write to one side what the other sends."""
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                heard.set()
+                writer.write(data)
+                await writer.drain()
+
+    async def _wait_idle(self, heard: asyncio.Event) -> None:
+        """Return when nothing was heard for as long as idle connections are borne."""
+        with suppress(TimeoutError):
+            while True:
+                heard.clear()
+                await asyncio.wait_for(heard.wait(), self._idle)

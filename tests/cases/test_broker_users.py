@@ -1,0 +1,76 @@
+"""Users and passwords that a worker needs: a database of its own, sentinels that want a password."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from fixtures.run.forks import ForkingGroup
+from redis_practices.celery_worker.security import rules
+from redis_practices.servers.binary import EmbeddedError
+from redis_practices.servers.celery import WorkerProcess
+from redis_practices.servers.server import BROKER, NAME, Sentinel, start_server
+from tests.cases.bench import Bench
+
+PASSWORD = "s3cret"  # noqa: S105 - of servers that live as long as a test
+
+
+def is_ready(worker: WorkerProcess, within: float) -> None:
+    """Assert that a worker consumes within so many seconds."""
+    try:
+        worker.wait_ready(within)
+    except EmbeddedError as error:
+        raise AssertionError(error) from error
+
+
+def granted(prefix: str, database: int) -> Sequence[str]:
+    """Return the rules of the broker's user, for a database where they can be asked for one."""
+    asked: Callable[..., Sequence[str]] = rules  # it takes no database yet
+    return asked(prefix, database) if len(inspect.signature(rules).parameters) > 1 else asked(prefix)
+
+
+@pytest.mark.parametrize(
+    "database",
+    [
+        0,
+        pytest.param(1, marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason="no permission for SELECT")),
+    ],
+)
+def test_worker_with_the_rights_of_the_broker_user(bench: Bench, group: ForkingGroup, database: int) -> None:
+    """A worker with the rights of `broker_user` consumes from its database."""
+    bench.client.execute_command("ACL", "SETUSER", "celery", "on", f">{PASSWORD}", *granted("app1:", database))
+    url = f"redis://celery:{PASSWORD}@{bench.server.address}/{database}"
+    is_ready(WorkerProcess(group, url, "worker", {"KEY_PREFIX": "app1:"}), within=1.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "password",
+    [
+        "",
+        pytest.param(
+            PASSWORD,
+            marks=pytest.mark.xfail(
+                strict=True, raises=AssertionError, reason="there is no way to say the sentinels' own password"
+            ),
+        ),
+    ],
+    ids=["open", "password"],
+)
+def test_worker_with_sentinels_that_want_a_password(group: ForkingGroup, password: str) -> None:
+    """A worker finds the primary through sentinels that want a password of their own."""
+    primary = start_server(group, {**BROKER, "requirepass": PASSWORD, "masterauth": PASSWORD})
+    sentinel = Sentinel(
+        group,
+        {
+            **({"requirepass": password} if password else {}),
+            "sentinel monitor": [NAME, "127.0.0.1", str(primary.port), "1"],
+            "sentinel auth-pass": [NAME, PASSWORD],
+            "sentinel down-after-milliseconds": [NAME, "1000"],
+        },
+    )
+    sentinel.wait_ready()
+    settings = {"SENTINEL_PRIMARY": NAME, "SENTINEL_PASSWORD": password}
+    is_ready(WorkerProcess(group, f"sentinel://:{PASSWORD}@{sentinel.address}/0", "worker", settings), within=3)

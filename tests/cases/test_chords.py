@@ -1,0 +1,96 @@
+"""A chord ends, whatever becomes of one of its members."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from celery import Signature, chord
+
+from tests.cases.bench import ENDED, Bench, detached
+from tests.cases.preparing import prepared
+
+ADDED = ("add", [1, 1])
+"""A member that ends at once."""
+
+UNENDING = pytest.mark.xfail(strict=True, raises=AssertionError, reason="the chord never ends, and nothing says so")
+
+
+@dataclass(frozen=True)
+class Chord:
+    """A chord that was sent: the ids of its members and of its body."""
+
+    members: Sequence[str]
+    body: str
+
+
+def sent(bench: Bench, members: Sequence[Signature]) -> Chord:
+    """Send a chord whose body returns the list of what its members returned."""
+    result = chord(members, bench.signature("echo")).apply_async()
+    return Chord([detached(member) for member in result.parent.results], detached(result))
+
+
+def nothing(bench: Bench, made: Chord) -> None:
+    """Let things go their way."""
+
+
+def revoke_second(bench: Bench, made: Chord) -> None:
+    """Revoke the second member while it waits in the queue or in the worker."""
+    prepared(lambda: bench.runs(made.members[0]) == 1 or bench.state(made.members[0]) in ENDED)
+    bench.sender().control.revoke(made.members[1])
+
+
+def end_first(bench: Bench, made: Chord) -> None:
+    """Revoke the first member while it runs."""
+    bench.await_run(made.members[0])
+    bench.sender().control.revoke(made.members[0], terminate=True)
+
+
+Act = Callable[[Bench, Chord], None]
+Made = tuple[str, list[Any], dict[str, Any]]
+
+CASES: dict[str, tuple[list[Made], Act, str]] = {
+    "all end": ([(*ADDED, {}), ("add", [2, 2], {})], nothing, "SUCCESS"),
+    "one expires": ([("stamp", [1], {}), ("add", [2, 2], {"expires": 0.2})], nothing, "FAILURE"),
+    "one is revoked in the queue": ([("stamp", [1], {}), (*ADDED, {})], revoke_second, "FAILURE"),
+    "one is revoked while it runs": ([("stamp", [30], {}), (*ADDED, {})], end_first, "FAILURE"),
+    "one is revoked in the worker": ([(*ADDED, {}), ("add", [1, 2], {"countdown": 2})], revoke_second, "FAILURE"),
+    "one drops its message": ([(*ADDED, {}), ("refuse", [-1], {})], nothing, "FAILURE"),
+    "one is unknown": ([(*ADDED, {}), ("nosuch", [], {})], nothing, "FAILURE"),
+    "one hits its hard time limit": (
+        [(*ADDED, {}), ("tidy", [30, 30], {"soft_time_limit": 0.3, "time_limit": 0.6})],
+        nothing,
+        "FAILURE",
+    ),
+    "the process of one dies": ([(*ADDED, {}), ("crash", [], {})], nothing, "FAILURE"),
+}
+"""Members by what becomes of them, what is done to them, and how the chord must end."""
+
+
+MARKS: dict[str, list[pytest.MarkDecorator]] = {
+    "one is revoked while it runs": [pytest.mark.slow],
+    "one is revoked in the worker": [pytest.mark.slow],
+    "one drops its message": [pytest.mark.slow, UNENDING],
+    "one is unknown": [pytest.mark.slow, UNENDING],
+    "the process of one dies": [pytest.mark.slow],
+}
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, marks=MARKS.get(case, [])) for case in CASES])
+def test_chord_ends(bench: Bench, case: str) -> None:
+    """A chord ends when all its members have ended: well, or as a failure when one of them did not end well."""
+    members, act, state = CASES[case]
+    bench.worker()
+    made = sent(bench, [bench.signature(name, arguments, **options) for name, arguments, options in members])
+    act(bench, made)
+    assert bench.ended(made.body, within=8) == state
+
+
+@pytest.mark.parametrize("apart", [0.2, pytest.param(3, marks=[pytest.mark.slow, UNENDING])])
+def test_chord_with_members_far_apart(bench: Bench, apart: float) -> None:
+    """A chord ends when its members end further apart than results are kept."""
+    bench.worker(RESULT_EXPIRES="1", WORKER_POOL="threads", WORKER_CONCURRENCY="4")
+    made = sent(bench, [bench.signature(*ADDED), bench.signature("sleep", [apart])])
+    assert bench.ended(made.body, within=apart + 5) == "SUCCESS"

@@ -1,0 +1,163 @@
+"""Clients of a cluster whose nodes come back elsewhere, name no address, or lost what they held."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+from redis.exceptions import RedisClusterException, RedisError
+
+from fixtures.run.forks import ForkingGroup
+from redis_practices.clients import cluster_client
+from redis_practices.polling import eventually
+from redis_practices.redis_cluster.key_distribution import read, slot_map, write
+from redis_practices.servers.cluster import EmbeddedCluster, start_cluster
+from redis_practices.servers.server import Config, Server
+from tests.cases.preparing import prepared
+
+NAME = "redis-headless"
+"""A name of the cluster, which leads to the address that its nodes have today."""
+
+FIRST, SECOND = "127.0.0.11", "127.0.0.12"
+
+
+@pytest.fixture
+def today(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Give a list that holds the address to which `NAME` leads, as a name service says."""
+    address = [FIRST]
+    real = socket.getaddrinfo
+
+    def resolve(host: Any, *arguments: Any, **options: Any) -> Any:
+        """Resolve the cluster's name, and all others as usual."""
+        return real(address[0] if host == NAME else host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    return address
+
+
+def listening_at(address: str) -> Config:
+    """Return directives of nodes that clients reach at an address; they also listen where they are started from."""
+    return {"bind": [address, "127.0.0.1"], "cluster-announce-ip": address, "protected-mode": "no"}
+
+
+def move(cluster: EmbeddedCluster, address: str) -> None:
+    """Start the nodes of a cluster again under another address, and introduce them to each other."""
+    for node in cluster.nodes:
+        node.kill()
+    for node in cluster.nodes:
+        moved(node, address)
+    ports = [(node.port, bus_port(node)) for node in cluster.nodes]
+    for node in cluster.nodes:
+        with node.client() as client:
+            for port, bus in ports:
+                client.execute_command("CLUSTER MEET", address, port, bus)
+    prepared(lambda: all(state_is_ok(node) and not names(node, FIRST) for node in cluster.nodes), within=30)
+
+
+def state_is_ok(node: Server) -> bool:
+    """Tell whether a node takes its cluster for able to serve."""
+    with node.client() as client:
+        return "cluster_state:ok" in str(client.execute_command("CLUSTER", "INFO"))
+
+
+def names(node: Server, address: str) -> bool:
+    """Tell whether a node knows another, or itself, by an address."""
+    with node.client() as client:
+        return f"{address}:" in str(client.execute_command("CLUSTER", "NODES"))
+
+
+def moved(node: Server, address: str) -> None:
+    """Start a node with the directives that it had, but for its address."""
+    path = node.folder / "server.conf"
+    path.write_text(path.read_text().replace(FIRST, address))
+    node.restart()
+
+
+def bus_port(node: Server) -> int:
+    """Return the port of a node's cluster bus."""
+    with node.client() as client:
+        return int(client.config_get("cluster-port")["cluster-port"])
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="the client forgets the name and asks the old addresses for ever"
+)
+def test_client_after_all_addresses_changed(group: ForkingGroup, today: list[str]) -> None:
+    """A client that was made by a name reaches the cluster after all its nodes came back under other addresses."""
+    cluster = start_cluster(group, replicas=0, node_timeout_ms=2000, config=listening_at(FIRST), quick=False)
+    url = f"redis://{NAME}:{cluster.nodes[0].port}"
+    client = cluster_client(url, timeout=0.5)
+    assert client.set("user:1", "Ann")
+    today[0] = SECOND
+    move(cluster, SECOND)
+    assert cluster_client(url, timeout=0.5).set("user:1", "Bob"), "a new client reaches it"
+    eventually(lambda: client.set("user:1", "Eve"), within=5, also=(RedisError, RedisClusterException))
+
+
+def nameless(group: ForkingGroup) -> EmbeddedCluster:
+    """Start a cluster whose nodes say that clients know the endpoint already."""
+    cluster = start_cluster(group, replicas=0)
+    for node in cluster.nodes:
+        with node.client() as admin:
+            admin.config_set("cluster-preferred-endpoint-type", "unknown-endpoint")
+    return cluster
+
+
+def test_client_of_nodes_that_name_no_endpoint(group: ForkingGroup) -> None:
+    """A client reaches a cluster whose nodes name no endpoint: it takes the address that it asked."""
+    with cluster_client(nameless(group).url) as client:
+        assert all(client.set(f"key:{number}", number) for number in range(20))
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the map names each node None and its port")
+def test_map_of_nodes_that_name_no_endpoint(group: ForkingGroup) -> None:
+    """The map of slots names nodes without an endpoint by the address at which they were asked."""
+    cluster = nameless(group)
+    with cluster_client(cluster.url) as client:
+        assert {held.primary for held in slot_map(client)} == {node.address for node in cluster.nodes}
+
+
+LOST = "a primary without files comes back empty before it is replaced, and its replica follows it"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "appendonly", ["yes", pytest.param("no", marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason=LOST))]
+)
+def test_keys_after_a_primary_restarted_at_once(group: ForkingGroup, appendonly: str) -> None:
+    """No key is lost when a primary is started again before its replica can take over."""
+    cluster = start_cluster(group, node_timeout_ms=5000, config={"appendonly": appendonly})
+    keys = [f"key:{number}" for number in range(3000)]
+    with cluster_client(cluster.url) as client:
+        write(client, dict.fromkeys(keys, "value"), ttl=600)
+    replicas = [node for node in cluster.nodes if follows(node)]
+    prepared(lambda: sum(held(node) for node in replicas) == len(keys))
+    cluster.nodes[0].kill()
+    cluster.nodes[0].restart()
+    prepared(lambda: all(state_is_ok(node) for node in cluster.nodes))
+    prepared(lambda: all(linked(node) for node in replicas))
+    with cluster_client(cluster.nodes[1].url) as client:
+        assert read(client, keys).count(None) == 0
+
+
+def follows(node: Server) -> bool:
+    """Tell whether a node is a replica."""
+    with node.client() as client:
+        return str(client.info("replication")["role"]) == "slave"
+
+
+def held(node: Server) -> int:
+    """Return how many keys a node holds."""
+    with node.client() as client:
+        return int(client.dbsize())
+
+
+def linked(node: Server) -> bool:
+    """Tell whether a node is a primary or follows one that it reaches, after it has heard of its restart."""
+    with node.client() as client:
+        told = client.info("replication")
+    return bool(
+        told["role"] == "master" or (told["master_link_status"] == "up" and told["master_last_io_seconds_ago"] < 2)
+    )

@@ -1,0 +1,93 @@
+"""What the gate says of brokers: healthy ones, faulty ones, and URLs with options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from fixtures.proxies.resp import RespProxy, Tamper
+from fixtures.run.forks import ForkingGroup
+from redis_practices.clients import checked_url
+from redis_practices.servers.server import BROKER, Config, start_server
+from tests.cases.judging import judge
+from tests.cases.proxies import OldProtocol, TcpProxy
+from tests.cases.spoiling import spoil_log
+
+URL_OPTIONS = (
+    *("socket_timeout=3", "health_check_interval=20", "socket_keepalive=true", "client_name=gate"),
+    *("retry_on_timeout=true", "max_connections=50", "protocol=2", "protocol=3", "decode_responses=true", "db=0"),
+)
+ONE = '-k "sum and numbers and back"'
+"""One scenario that sends a task."""
+
+
+PASSED_ON = pytest.mark.xfail(strict=True, raises=AssertionError, reason="options go to kombu as they are: TypeError")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["", *(pytest.param(option, marks=PASSED_ON) for option in URL_OPTIONS)])
+def test_gate_takes_an_option_in_the_url(group: ForkingGroup, option: str) -> None:
+    """A broker is judged by its URL with any option that redis-py knows."""
+    url = checked_url(f"{start_server(group, BROKER).url}?{option}", "the URL")
+    judgement = judge(group, "broker", url, ONE)
+    assert (judgement.failed, judgement.passed) == ({}, 1)
+
+
+@pytest.mark.slow
+def test_gate_accepts_a_healthy_broker(group: ForkingGroup) -> None:
+    """A healthy broker is accepted."""
+    judgement = judge(group, "broker", start_server(group, BROKER).url)
+    assert (judgement.failed, judgement.verdict) == ({}, "accepted")
+
+
+FAULTS: dict[str, Config] = {
+    "locks and results are evicted": {"maxmemory-policy": "volatile-lru"},
+    "subscribers have a buffer of 1 kB": {"client-output-buffer-limit": ["pubsub", "1kb", "1kb", "1"]},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="accepted")
+@pytest.mark.parametrize("fault", FAULTS)
+def test_gate_refuses_a_faulty_broker(group: ForkingGroup, fault: str) -> None:
+    """A broker that loses locks or results is refused."""
+    judgement = judge(group, "broker", start_server(group, {**BROKER, **FAULTS[fault]}).url)
+    assert judgement.verdict == "refused"
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="accepted")
+@pytest.mark.parametrize("silently", [False, True], ids=["closed", "forgotten"])
+def test_gate_refuses_a_balancer_that_cuts_idle_connections(
+    group: ForkingGroup, carried: Callable[..., TcpProxy], *, silently: bool
+) -> None:
+    """A broker behind a balancer that cuts connections after 10 idle seconds is refused."""
+    proxy = carried(start_server(group, BROKER).port, idle=10, silently=silently)
+    assert judge(group, "broker", proxy.url).verdict == "refused"
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="accepted")
+def test_gate_refuses_a_log_that_cannot_be_rewritten(group: ForkingGroup) -> None:
+    """A broker whose last rewrite of its append-only file failed is refused."""
+    server = start_server(group, BROKER)
+    spoil_log(server)
+    assert judge(group, "broker", server.url, "-m audit").verdict == "refused"
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="options go to kombu as they are: TypeError")
+def test_gate_judges_a_broker_without_hello(group: ForkingGroup, tampered: Callable[[int, Tamper], RespProxy]) -> None:
+    """A broker that does not know HELLO is judged when the URL says protocol=2."""
+    proxy = tampered(start_server(group, BROKER).port, OldProtocol())
+    judgement = judge(group, "broker", f"{proxy.url}?protocol=2")
+    assert judgement.verdict in ("accepted", "partial"), judgement.failed
+
+
+@pytest.mark.slow
+def test_gate_says_that_it_takes_no_sentinels(group: ForkingGroup) -> None:
+    """A URL of sentinels is a usage error that says what to write instead."""
+    judgement = judge(group, "broker", "sentinel://127.0.0.1:1/0")
+    assert judgement.exit_code == pytest.ExitCode.USAGE_ERROR
+    assert "--broker-url is not a Redis URL: write redis://" in judgement.said

@@ -1,0 +1,128 @@
+"""What the gate says of clusters that have one fault, and of caches with names that are no text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from fixtures.run.forks import ForkingGroup
+from redis_practices.redis_cluster.topology import itself, slot_of
+from redis_practices.servers.cluster import EmbeddedCluster, start_cluster
+from redis_practices.servers.server import Config, Server
+from tests.cases.judging import QUICK, judge
+from tests.cases.preparing import prepared
+from tests.cases.spoiling import spoil_log
+
+KEPT: Config = {"maxmemory": "64mb"}
+OLD, NEW = "old-secret", "new-secret"
+
+
+def rotate(cluster: EmbeddedCluster) -> str:
+    """Give every node a new password, forget that of replication, and return the URL."""
+    for node in cluster.nodes:
+        with node.client() as client:
+            client.config_set("requirepass", NEW)
+            client.config_rewrite()
+    return f"redis://:{NEW}@{cluster.nodes[0].address}/0"
+
+
+def rotate_and_restart(cluster: EmbeddedCluster) -> str:
+    """Do so, and start a replica again, which its primary refuses from then on."""
+    url = rotate(cluster)
+    replica = cluster.nodes[3]
+    replica.restart()
+    with replica.client(password=NEW) as client:
+        prepared(lambda: client.info("replication")["master_link_status"] == "down")
+    with cluster.nodes[0].client(password=NEW) as client:
+        prepared(lambda: str(replica.port) not in str(client.execute_command("CLUSTER", "SLOTS")))
+    return url
+
+
+def spoil_one_log(cluster: EmbeddedCluster) -> str:
+    """Make that one node cannot rewrite its append-only file."""
+    spoil_log(cluster.nodes[1])
+    return cluster.url
+
+
+def fill_one(cluster: EmbeddedCluster) -> str:
+    """Fill one primary to 95 % of its memory."""
+    with cluster.nodes[1].client() as client:
+        slots = itself(client).slots
+        key = next(key for key in (f"{{{tag}}}:big" for tag in range(999)) if slot_of(key) in slots)
+        while (told := client.info("memory"))["used_memory"] < 0.95 * told["maxmemory"]:
+            client.rpush(key, *["x" * 20000] * 20)
+    return cluster.url
+
+
+def add_function(cluster: EmbeddedCluster) -> str:
+    """Load a function at one primary alone."""
+    with cluster.nodes[0].client() as client:
+        client.function_load("#!lua name=lib\nredis.register_function('greet', function() return 'hi' end)")
+    return cluster.url
+
+
+Fault = tuple[Config, Callable[[EmbeddedCluster], str]]
+PASSWORDS: Config = {"requirepass": OLD, "masterauth": OLD}
+
+FAULTS: dict[str, Fault] = {
+    "masterauth is the old password": (PASSWORDS, rotate),
+    "a replica was refused after it restarted": (PASSWORDS, rotate_and_restart),
+    "the log of one node cannot be rewritten": ({"appendonly": "yes"}, spoil_one_log),
+    "one primary is nearly full": ({}, fill_one),
+    "a function is at one primary alone": ({}, add_function),
+}
+
+
+CERTAIN = '-k "not opt-in"'
+"""Leaves out a scenario that looks at the replica of one slot, drawn by lot: it sees one replica of three."""
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="accepted")
+@pytest.mark.parametrize("fault", FAULTS)
+def test_gate_refuses_a_faulty_cluster(group: ForkingGroup, fault: str) -> None:
+    """A cluster with a fault that a failover, a restart or a full node makes an outage is refused."""
+    config, spoil = FAULTS[fault]
+    cluster = start_cluster(group, config={**KEPT, **config}, node_timeout_ms=1000)
+    url = spoil(cluster)
+    judgement = judge(group, "cluster", url, f"{QUICK} {CERTAIN}")
+    assert judgement.verdict == "refused"
+
+
+@pytest.mark.slow
+def test_gate_accepts_a_healthy_cluster(group: ForkingGroup) -> None:
+    """A healthy cluster is accepted."""
+    judgement = judge(group, "cluster", start_cluster(group, config=KEPT, node_timeout_ms=1000).url)
+    assert (judgement.failed, judgement.verdict) == ({}, "accepted")
+
+
+HYGIENE = "-m core -k hygiene"
+DECODED = "names are decoded: UnicodeDecodeError"
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason=DECODED)
+def test_gate_accepts_a_binary_name(group: ForkingGroup, cache_server: Server) -> None:
+    """A cache is not refused for a key whose name is not UTF-8 and that has a time to live."""
+    with cache_server.client() as client:
+        for number in range(50):
+            client.set(f"user:{number}", "x", ex=100)
+        client.set(b"user:\xff\xfe", "x", ex=100)
+    judgement = judge(group, "cache", cache_server.url, HYGIENE)
+    assert judgement.failed == {}
+    assert judgement.passed > 0
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason=DECODED)
+def test_gate_names_a_binary_key_without_ttl(group: ForkingGroup, cache_server: Server) -> None:
+    """A cache is refused for a key without a time to live, whose name is not UTF-8, by a message about that key."""
+    with cache_server.client() as client:
+        for number in range(50):
+            client.set(f"user:{number}", "x", ex=100)
+        client.set(b"\xff\xfe", "x")
+    judgement = judge(group, "cache", cache_server.url, HYGIENE)
+    assert judgement.verdict == "refused"
+    assert "UnicodeDecodeError" not in str(judgement.failed)
+    assert "INTERNALERROR" not in judgement.said

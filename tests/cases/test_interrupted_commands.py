@@ -1,0 +1,150 @@
+"""An exception, like Celery's soft time limit, between a command and its answer leaves no answer to others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from redis.connection import Connection
+from redis.maint_notifications import MaintNotificationsConfig
+
+from fixtures.proxies.resp import RespProxy, Tamper
+from fixtures.run.forks import ForkingGroup
+from redis_practices.clients import cluster_client, redis_client
+from redis_practices.pure_cache.cache_aside import CacheAside
+from redis_practices.servers.cluster import start_cluster
+from redis_practices.servers.server import Server
+from redis_practices.tuning.bulk import pipelined
+
+
+class SoftTimeLimitExceeded(Exception):  # noqa: N818 - it has the name of Celery's
+    """What Celery raises from a signal, between any two instructions of a task."""
+
+
+Interrupt = Callable[[int], None]
+"""Raises at the beginning of the n-th reading of an answer from now on, once; 0 is never."""
+
+
+@pytest.fixture
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
+    """Give a function that says before which answer the exception comes."""
+    left = [0]
+    real = Connection.read_response
+
+    def read(connection: Connection, *arguments: Any, **options: Any) -> Any:
+        """Read an answer, unless the exception comes first."""
+        left[0] -= 1
+        if left[0] == 0:
+            raise SoftTimeLimitExceeded
+        return real(connection, *arguments, **options)
+
+    monkeypatch.setattr(Connection, "read_response", read)
+    return lambda number: left.__setitem__(0, number)
+
+
+class Late(Tamper):
+    """Answers arrive after a while, as over any network, so that none is there when a connection is taken again."""
+
+    delay = 0.05
+
+
+@pytest.fixture
+def late_url(cache_server: Server, tampered: Callable[[int, Tamper], RespProxy]) -> str:
+    """Give the URL of a cache whose answers arrive late."""
+    return tampered(cache_server.port, Late()).url
+
+
+def answers(get: Callable[[str], Any], keys: list[str]) -> list[Any]:
+    """Return what reading each key gives, or the name of the error that it raises."""
+    found: list[Any] = []
+    for key in keys:
+        try:
+            found.append(get(key))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is compared with the value
+            found.append(type(error).__name__)
+    return found
+
+
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="the next reader of the cache gets the value of another key"
+)
+def test_cache_reader_after_an_interrupted_one(late_url: str, interrupt: Interrupt) -> None:
+    """A reader gets the value of its own key after another reader was interrupted."""
+    client = redis_client(late_url, timeout=1)
+    cache = CacheAside(client, ttl=60)
+    for name in ("Ann", "Bob"):
+        cache.get_or_compute(f"invoice:{name}", partial("invoice of {}".format, name))
+    interrupt(1)
+    with pytest.raises(SoftTimeLimitExceeded):
+        cache.get_or_compute("invoice:Ann", lambda: "invoice of Ann")
+    assert cache.get_or_compute("invoice:Bob", lambda: "invoice of Bob") == "invoice of Bob"
+    client.close()
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "usual": {},
+    "without maintenance notices": {"maint_notifications_config": MaintNotificationsConfig(enabled=False)},
+    "RESP2": {"protocol": 2},
+}
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="every later answer belongs to another question")
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_client_after_an_interrupted_answer(
+    late_url: str, interrupt: Interrupt, number: int, options: dict[str, Any]
+) -> None:
+    """A client reads the value of each key after its first connection was interrupted before an answer."""
+    keys = [f"k{index}" for index in range(6)]
+    with redis_client(late_url) as admin:
+        admin.mset({key: f"value of {key}" for key in keys})
+    client = redis_client(late_url, timeout=1, **options)
+    interrupt(number)
+    with pytest.raises(SoftTimeLimitExceeded):
+        [client.get(keys[0]) for _ in range(number)]
+    assert answers(client.get, keys) == [f"value of {key}" for key in keys]
+    client.close()
+
+
+def test_pipelined_after_an_interrupted_answer(late_url: str, interrupt: Interrupt) -> None:
+    """A client reads the value of each key after a pipeline of many commands was interrupted."""
+    keys = [f"k{index}" for index in range(6)]
+    client = redis_client(late_url, timeout=1)
+    client.mset({key: f"value of {key}" for key in keys})
+    interrupt(3)
+    with pytest.raises(SoftTimeLimitExceeded):
+        pipelined(client, [("GET", key) for key in keys])
+    assert answers(client.get, keys) == [f"value of {key}" for key in keys]
+    client.close()
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="every later answer belongs to another question")
+def test_pipelined_after_an_interrupted_client(late_url: str, interrupt: Interrupt) -> None:
+    """A pipeline of many commands gets the value of each key after the client's connection was interrupted."""
+    keys = [f"k{index}" for index in range(6)]
+    client = redis_client(late_url, timeout=1)
+    client.mset({key: f"value of {key}" for key in keys})
+    interrupt(1)
+    with pytest.raises(SoftTimeLimitExceeded):
+        client.get(keys[-1])
+    assert pipelined(client, [("GET", key) for key in keys]) == [f"value of {key}" for key in keys]
+    client.close()
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="every later answer belongs to another question")
+def test_cluster_client_after_an_interrupted_handshake(group: ForkingGroup, interrupt: Interrupt) -> None:
+    """A client of a cluster reads the value of each key after a new connection was interrupted."""
+    cluster = start_cluster(group, replicas=0)
+    client = cluster_client(cluster.url, timeout=1)
+    keys = [f"{{tag}}{index}" for index in range(6)]
+    for key in keys:
+        client.set(key, f"value of {key}")
+    owning: Any = client.get_node_from_key(keys[0])  # type: ignore[no-untyped-call] # redis-py has no types here
+    client.get_redis_connection(owning).connection_pool.disconnect()
+    interrupt(2)
+    with pytest.raises(SoftTimeLimitExceeded):
+        client.get(keys[0])
+    assert answers(client.get, keys) == [f"value of {key}" for key in keys]
+    client.close()

@@ -1,0 +1,73 @@
+"""The answer to a command is lost with its connection, after the server has done the command."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from fixtures.proxies.resp import RespProxy, Tamper
+from redis_practices.celery_worker.delivery import Busy, once
+from redis_practices.clients import redis_client
+from redis_practices.pure_cache.cache_aside import CacheAside
+from redis_practices.servers.server import Server
+from tests.cases.proxies import LostAnswer
+
+
+@pytest.fixture
+def losing() -> LostAnswer:
+    """Give what loses answers when it is told."""
+    return LostAnswer()
+
+
+@pytest.fixture
+def client(cache_server: Server, tampered: Callable[[int, Tamper], RespProxy], losing: LostAnswer) -> Iterator[Redis]:
+    """Give a client whose answers may be lost."""
+    with redis_client(tampered(cache_server.port, losing).url, health_check_interval=0) as connected:
+        connected.ping()
+        yield connected
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the reader waits for the lease that is its own")
+def test_cache_lease_whose_answer_is_lost(client: Redis, losing: LostAnswer) -> None:
+    """A reader that has the lease computes at once, even if the answer to its SET NX was lost."""
+    cache = CacheAside(client, ttl=60, patience=1.0)
+    cache.get_or_compute("warm", lambda: "value")
+    calls: list[int] = []
+
+    def compute() -> str:
+        """Note the call."""
+        calls.append(1)
+        return "value"
+
+    losing.lose(b"NX")
+    begun = time.monotonic()
+    assert cache.get_or_compute("a", compute) == "value"
+    took = time.monotonic() - begun
+    assert (losing.lost, len(calls)) == (1, 1)
+    assert took < 0.5
+
+
+@pytest.mark.xfail(strict=True, raises=Busy, reason="Busy for the whole lease, though nobody does it")
+def test_once_whose_answer_is_lost(client: Redis, losing: LostAnswer) -> None:
+    """`once` gives True to the caller that holds the key, even if the answer to its SET NX was lost."""
+    losing.lose(b"NX")
+    with once(client, "charge:1", lease=60, keep=100) as first:
+        assert (losing.lost, first) == (1, True)
+    with once(client, "charge:1", lease=60, keep=100) as first:
+        assert not first
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the client sends INCR again, which counts twice")
+def test_counter_whose_answer_is_lost(client: Redis, losing: LostAnswer) -> None:
+    """A counter that was asked for one step makes one, or the caller gets the error."""
+    client.set("counter", 0)
+    losing.lose(b"INCRBY")
+    with suppress(RedisConnectionError):
+        client.incr("counter")
+    assert losing.lost == 1
+    assert client.get("counter") == "1"

@@ -1,0 +1,92 @@
+"""A near cache that hears of a name it cannot read, or whose server is away for a while."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+
+import pytest
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from redis_practices.clients import redis_client
+from redis_practices.polling import eventually
+from redis_practices.pure_cache.near_cache import NearCache
+from redis_practices.servers.server import Server
+from tests.cases.preparing import prepared
+
+HEARTBEAT = 0.1
+"""Seconds; a near cache tries to reach a lost server four times in each."""
+
+
+ENDED = "the listener ends, `listening` stays True, and the old value stays for ever"
+
+
+@pytest.mark.parametrize(
+    "decode",
+    [pytest.param(True, marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason=ENDED)), False],
+)
+def test_near_cache_hears_of_a_binary_name(cache_server: Server, *, decode: bool) -> None:
+    """A value is replaced after another client wrote a key whose name is not UTF-8."""
+    client = redis_client(cache_server.url, decode_responses=decode)
+    other = cache_server.client(decode_responses=decode)
+    value = ("old", "new") if decode else (b"old", b"new")
+    with NearCache(client, "user:", heartbeat=HEARTBEAT) as near:
+        prepared(lambda: near.listening)
+        other.set("user:1", "old")
+        prepared(lambda: near.get("user:1") == value[0] and near.holds("user:1"))
+        other.set(b"user:\xff\xfe", "x")
+        time.sleep(4 * HEARTBEAT)
+        other.set("user:1", "new")
+        eventually(lambda: near.get("user:1") == value[1], within=1)
+        eventually(lambda: near.listening, within=5)
+
+
+def test_near_cache_forgets_what_changes(cache_server: Server) -> None:
+    """A value that another client replaces is read anew."""
+    client, other = redis_client(cache_server.url), cache_server.client()
+    with NearCache(client, "user:", heartbeat=HEARTBEAT) as near:
+        prepared(lambda: near.listening)
+        other.set("user:1", "old")
+        prepared(lambda: near.get("user:1") == "old" and near.holds("user:1"))
+        other.set("user:1", "new")
+        eventually(lambda: near.get("user:1") == "new", within=2)
+
+
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="each attempt takes a connection from the pool for good: none is left"
+)
+def test_client_of_a_near_cache_after_an_outage(cache_server: Server) -> None:
+    """The application's client and its near cache work again when the server is back."""
+    # Tried again at once, so that an outage of a second is as many attempts as one of 16 s with the usual settings.
+    at_once = Retry(NoBackoff(), 2, supported_errors=(RedisConnectionError,))
+    client = redis_client(cache_server.url, timeout=0.5, max_connections=20, retry=at_once)
+    seen: Counter[str] = Counter()
+    together = threading.Barrier(10)
+
+    def use() -> None:
+        """Use the client as ten threads of an application do."""
+        together.wait()
+        for _ in range(20):
+            try:
+                client.set("x", 1)
+                client.blpop(["nothing"], 0.01)
+                seen["done"] += 1
+            except RedisError as error:
+                seen[str(error)] += 1
+
+    with NearCache(client, "user:", heartbeat=HEARTBEAT) as near:
+        prepared(lambda: near.listening)
+        cache_server.kill()
+        time.sleep(1)  # 40 attempts to reach it, and the pool may have 20 connections
+        cache_server.restart()
+        threads = [threading.Thread(target=use) for _ in range(10)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert seen == {"done": 200}
+        eventually(lambda: near.listening, within=5)

@@ -1,0 +1,114 @@
+"""When a task that a worker holds is done, and how often, whatever happens to worker, broker and clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from redis_practices.polling import eventually
+from redis_practices.servers.celery import WorkerProcess, start_worker
+from redis_practices.servers.process_group import ProcessGroup
+from tests.cases.bench import Bench
+from tests.cases.preparing import prepared
+
+COUNTDOWN = 4.0
+"""Seconds after which the tasks are due."""
+
+HELD = 3
+"""How many tasks the worker holds."""
+
+
+def stop(bench: Bench, worker: WorkerProcess) -> None:
+    """End the worker with a warm shutdown and start another."""
+    worker.stop()
+    bench.worker()
+
+
+def cold_stop(bench: Bench, worker: WorkerProcess) -> None:
+    """End the worker with a cold shutdown and start another."""
+    worker.quit()
+    worker.wait_end(20)
+    bench.worker()
+
+
+def drop(bench: Bench, worker: WorkerProcess) -> None:
+    """Cut all connections to the broker."""
+    prepared(lambda: worker.runs)
+    bench.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+
+def restart(bench: Bench, worker: WorkerProcess) -> None:
+    """Start the broker again."""
+    prepared(lambda: worker.runs)
+    bench.server.kill()
+    bench.server.restart()
+    bench.client = bench.server.client()
+
+
+LATE = pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="what the worker held runs after the visibility timeout, an hour"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("event", [stop, cold_stop, drop, pytest.param(restart, marks=LATE)])
+def test_countdown_that_a_worker_holds(
+    new_bench: Callable[..., Bench], event: Callable[[Bench, WorkerProcess], None]
+) -> None:
+    """Tasks that a worker holds until they are due run once each when they are due."""
+    bench = new_bench({"appendfsync": "always"})
+    worker = bench.worker()
+    tasks = [bench.send("stamp", [0], countdown=COUNTDOWN) for _ in range(HELD)]
+    prepared(lambda: bench.client.hlen("unacked") == HELD)
+    event(bench, worker)
+    eventually(lambda: [bench.state(task) for task in tasks] == ["SUCCESS"] * HELD, within=COUNTDOWN + 10)
+    assert [bench.runs(task) for task in tasks] == [1] * HELD
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="the other worker takes it for lost after its own, shorter timeout"
+)
+def test_task_beside_a_worker_of_another_queue(bench: Bench) -> None:
+    """A task runs once, although a worker of another queue has a shorter visibility timeout than it takes."""
+    for _ in range(2):
+        bench.worker(TASK_QUEUE="orders")
+    bench.worker(TASK_QUEUE="mails", VISIBILITY_TIMEOUT="1", RESTORE_INTERVAL="1")
+    task = bench.send("stamp", [4], queue="orders")
+    assert (bench.ended(task, within=20), bench.runs(task)) == ("SUCCESS", 1)
+
+
+@pytest.fixture
+def plain_group() -> Iterator[ProcessGroup]:
+    """Give a group whose programs start anew, so that they read their own start-up file."""
+    with ProcessGroup() as processes:
+        yield processes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "hours",
+    [
+        0,
+        pytest.param(
+            2, marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason="it takes the task for lost at once")
+        ),
+    ],
+)
+def test_task_beside_a_worker_with_a_wrong_clock(
+    bench: Bench, plain_group: ProcessGroup, tmp_path: Path, hours: int
+) -> None:
+    """A task runs once, although the clock of another worker is ahead by more than the visibility timeout."""
+    bench.worker()
+    task = bench.send("stamp", [4])
+    bench.await_run(task)
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import time\nreal = time.time\ntime.time = lambda: real() + {3600 * hours}\n"
+    )
+    settings = {"PYTHONPATH": str(tmp_path), "RESTORE_INTERVAL": "1", "WORKER_CONCURRENCY": "1"}
+    start_worker(plain_group, bench.url, "ahead", settings)
+    prepared(lambda: bench.state(task) == "SUCCESS")
+    prepared(lambda: bench.client.hlen("unacked") == 0)
+    assert bench.runs(task) == 1
