@@ -75,8 +75,8 @@ def goes_on(worker: WorkerProcess, url: str) -> None:
 )
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"BROKER_TRANSPORT": "one_trip:Transport", "WORKER_POOL": "solo"}],
-    ids=["usual transport", "one trip"],
+    [{}, {"BROKER_TRANSPORT": "redis_practices.celery_worker.batch_transport:Transport", "WORKER_POOL": "solo"}],
+    ids=["usual transport", "batch transport"],
 )
 def test_idle_worker_after_a_planned_failover(bench: Bench, managed: Managed, settings: dict[str, str]) -> None:
     """The same worker process takes tasks within 15 s of a planned failover."""

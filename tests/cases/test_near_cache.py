@@ -25,6 +25,7 @@ HEARTBEAT = 0.1
 ENDED = "the listener ends, `listening` stays True, and the old value stays for ever"
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # its listener ends by an error
 @pytest.mark.parametrize(
     "decode",
     [pytest.param(True, marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason=ENDED)), False],
@@ -56,6 +57,7 @@ def test_near_cache_forgets_what_changes(cache_server: Server) -> None:
         eventually(lambda: near.get("user:1") == "new", within=2)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # its listener ends by an error
 @pytest.mark.xfail(
     strict=True, raises=AssertionError, reason="each attempt takes a connection from the pool for good: none is left"
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.stacks.protocols import worker_environment
 from redis_practices.polling import eventually
 from redis_practices.servers.celery import WorkerProcess, start_worker
 from redis_practices.servers.process_group import ProcessGroup
@@ -107,8 +108,8 @@ def test_task_beside_a_worker_with_a_wrong_clock(
     (tmp_path / "sitecustomize.py").write_text(
         f"import time\nreal = time.time\ntime.time = lambda: real() + {3600 * hours}\n"
     )
-    settings = {"PYTHONPATH": str(tmp_path), "RESTORE_INTERVAL": "1", "WORKER_CONCURRENCY": "1"}
-    start_worker(plain_group, bench.url, "ahead", settings)
+    changed = {"PYTHONPATH": str(tmp_path), "RESTORE_INTERVAL": "1", "WORKER_CONCURRENCY": "1"}
+    start_worker(plain_group, bench.url, "ahead", worker_environment(changed))
     prepared(lambda: bench.state(task) == "SUCCESS")
     prepared(lambda: bench.client.hlen("unacked") == 0)
     assert bench.runs(task) == 1
