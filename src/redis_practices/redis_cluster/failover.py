@@ -13,6 +13,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
+from redis_practices.polling import poll
 from redis_practices.redis_cluster.topology import ClusterError, Member, address, beside_their_primary, members
 
 LINK_TIMEOUT = 2.0
@@ -32,14 +33,14 @@ def fail_over(replica: Redis, timeout: float = 10.0) -> None:
     """
     deadline = time.monotonic() + timeout
     _ask(replica, time.monotonic() + LINK_TIMEOUT)
-    while True:
-        seen = replica.info("replication")
-        if seen["role"] == "master" and seen["connected_slaves"]:
-            return
-        if time.monotonic() > deadline:
-            why = "its primary, or most primaries, do not answer"
-            raise ClusterError(f"{address(replica)} has not taken over after {timeout:g} s: {why}")
-        time.sleep(0.005)
+    if not poll(lambda: _is_followed(replica.info("replication")), deadline - time.monotonic(), every=0.005):
+        why = "its primary, or most primaries, do not answer"
+        raise ClusterError(f"{address(replica)} has not taken over after {timeout:g} s: {why}")
+
+
+def _is_followed(said: Mapping[str, Any]) -> bool:
+    """Tell whether a node is a primary with a replica by its ``INFO replication``."""
+    return bool(said["role"] == "master" and said["connected_slaves"])
 
 
 def _ask(replica: Redis, deadline: float) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from itertools import pairwise
+from operator import not_
 from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
 
+from redis_practices.polling import poll
 from redis_practices.redis_cluster.topology import (
     SLOTS,
     ClusterError,
@@ -70,11 +72,8 @@ def wait_until_ready(nodes: Sequence[Redis], timeout: float = 30.0) -> None:
     Raises:
         ClusterError: it still has after `timeout` seconds.
     """
-    deadline = time.monotonic() + timeout
-    while reason := why_not_ready(nodes):
-        if time.monotonic() > deadline:
-            raise ClusterError(f"the cluster is not ready after {timeout:.1f} s: {reason}")
-        time.sleep(0.002)
+    if reason := poll(lambda: why_not_ready(nodes), timeout, every=0.002, until=not_):
+        raise ClusterError(f"the cluster is not ready after {timeout:.1f} s: {reason}")
 
 
 def why_not_ready(nodes: Sequence[Redis]) -> str | None:

@@ -6,12 +6,12 @@ Functions and users belong to nodes, not to keys, so they do not move with slots
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 from redis import Redis
 from redis.exceptions import ResponseError
 
+from redis_practices.polling import poll
 from redis_practices.redis_cluster.slot_migration import move_slots
 from redis_practices.redis_cluster.topology import (
     ClusterError,
@@ -197,8 +197,5 @@ def _forgets(node: Redis, identity: str) -> bool:
 
 def _await(done: Callable[[], bool], problem: str) -> None:
     """Return when `done` says so, or raise ClusterError with the problem after `TIMEOUT` seconds."""
-    deadline = time.monotonic() + TIMEOUT
-    while not done():
-        if time.monotonic() > deadline:
-            raise ClusterError(f"{problem}, after {TIMEOUT:g} s")
-        time.sleep(0.005)
+    if not poll(done, TIMEOUT, every=0.005):
+        raise ClusterError(f"{problem}, after {TIMEOUT:g} s")

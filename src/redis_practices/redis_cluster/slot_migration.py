@@ -13,6 +13,7 @@ from typing import Any, Literal
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from redis_practices.polling import poll
 from redis_practices.redis_cluster.topology import (
     ClusterError,
     Member,
@@ -276,11 +277,9 @@ def _await(
     done: Callable[[], bool], deadline: float, node: Redis, what: str, give_up: Callable[[], object] = lambda: None
 ) -> None:
     """Return when `done` says so; when the deadline has passed, give up and raise ClusterError."""
-    while not done():
-        if time.monotonic() > deadline:
-            give_up()
-            raise ClusterError(f"{address(node)} did not {what} in time")
-        time.sleep(0.002)
+    if not poll(done, deadline - time.monotonic(), every=0.002):
+        give_up()
+        raise ClusterError(f"{address(node)} did not {what} in time")
 
 
 def close_open_slots(nodes: Sequence[Redis]) -> list[int]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from subprocess import TimeoutExpired
 
+from redis_practices.polling import poll
 from redis_practices.servers.binary import EmbeddedError
 from redis_practices.servers.process_group import Child, ProcessGroup, tail
 
@@ -59,14 +60,16 @@ class WorkerProcess:
         Raises:
             EmbeddedError: it ended, or was not ready within `timeout` seconds.
         """
-        deadline = time.monotonic() + timeout
+        if not poll(self._consumes, timeout, every=0.01):
+            raise EmbeddedError(f"the Celery worker is not ready after {timeout:g} s:\n{self.log_tail(15)}")
+
+    def _consumes(self) -> bool:
+        """Tell whether the worker has said that it consumes (EmbeddedError if it ended before)."""
         # In all that it says: a worker that finds a full queue says much more at once.
-        while READY not in self._log.read_text(errors="replace"):
-            if self._process.poll() is not None:
-                raise EmbeddedError(f"the Celery worker ended at its start:\n{self.log_tail(15)}")
-            if time.monotonic() > deadline:
-                raise EmbeddedError(f"the Celery worker is not ready after {timeout:g} s:\n{self.log_tail(15)}")
-            time.sleep(0.01)
+        ready = READY in self._log.read_text(errors="replace")
+        if not ready and not self.runs:
+            raise EmbeddedError(f"the Celery worker ended at its start:\n{self.log_tail(15)}")
+        return ready
 
     def stop(self, timeout: float = 30.0) -> None:
         """Ask for a warm shutdown (SIGTERM), which finishes the running tasks, and wait for the end.

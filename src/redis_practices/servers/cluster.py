@@ -24,6 +24,7 @@ from redis.cluster import ClusterNode, RedisCluster
 from redis.exceptions import RedisError
 
 from redis_practices.clients import cluster_client
+from redis_practices.polling import poll
 from redis_practices.redis_cluster.formation import even_ranges, form, wait_until_ready
 from redis_practices.redis_cluster.topology import ClusterError
 from redis_practices.server_info import version_of
@@ -211,20 +212,14 @@ def _let_go(server: Server, timeout: float = START_TIMEOUT) -> None:
 
 def _await_link(replica: Redis, timeout: float = 5.0) -> None:
     """Return when the replica's first sync is done."""
-    deadline = time.monotonic() + timeout
-    while replica.info("replication").get("master_link_status") != "up":
-        if time.monotonic() > deadline:
-            raise ClusterError(f"a replica has no link to its primary after {timeout:g} s")
-        time.sleep(0.001)
+    if not poll(lambda: replica.info("replication").get("master_link_status") == "up", timeout, every=0.001):
+        raise ClusterError(f"a replica has no link to its primary after {timeout:g} s")
 
 
 def _takeover(client: Redis, timeout: float = 2.0) -> None:
     """Promote a node without a vote as soon as it can be (``CLUSTER FAILOVER TAKEOVER``)."""
-    deadline = time.monotonic() + timeout
-    while client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
-        if time.monotonic() > deadline:
-            raise ClusterError(f"a node that boots as a replica is not ok after {timeout:g} s")
-        time.sleep(0.001)
+    if not poll(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok", timeout, every=0.001):
+        raise ClusterError(f"a node that boots as a replica is not ok after {timeout:g} s")
     client.execute_command("CLUSTER FAILOVER", "TAKEOVER")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from redis import Redis
 
 from redis_practices.clients import node_client
+from redis_practices.polling import poll
 from redis_practices.servers.binary import (
     EmbeddedError,
     PortTakenError,
@@ -135,17 +136,19 @@ class Server:
         Raises:
             EmbeddedError: it ended, or did not answer within `timeout` seconds.
         """
-        deadline = time.monotonic() + timeout
-        # Its own word first: another server may answer on a port that this one did not get.
-        while not (self._says(self.ready) and answers("127.0.0.1", self.port)):
-            if not self.runs:
-                said = self.log_tail(15)
-                kind = PortTakenError if self._says("already in use") else EmbeddedError
-                raise kind(f"the server on port {self.port} ended at its start:\n{said}")
-            if time.monotonic() > deadline:
-                raise EmbeddedError(f"port {self.port} does not answer after {timeout:g} s:\n{self.log_tail(15)}")
-            time.sleep(0.001)
+        if not poll(self._answers, timeout, every=0.001):
+            raise EmbeddedError(f"port {self.port} does not answer after {timeout:g} s:\n{self.log_tail(15)}")
         self.ready_at = time.monotonic()
+
+    def _answers(self) -> bool:
+        """Tell whether the server answers (EmbeddedError if it ended before)."""
+        # Its own word first: another server may answer on a port that this one did not get.
+        ready = self._says(self.ready) and answers("127.0.0.1", self.port)
+        if not ready and not self.runs:
+            said = self.log_tail(15)
+            kind = PortTakenError if self._says("already in use") else EmbeddedError
+            raise kind(f"the server on port {self.port} ended at its start:\n{said}")
+        return ready
 
     def _says(self, words: str) -> bool:
         """Tell whether the process that runs now, or ran last, has logged some words."""
@@ -182,9 +185,7 @@ class Server:
             self.stop()
         # A child that a killed server had just forked, to rewrite its AOF, has its ports until it first gets the
         # processor: 0.15 s later where all cores are busy.
-        deadline = time.monotonic() + START_TIMEOUT
-        while is_listened_on(self.port) and time.monotonic() < deadline:
-            time.sleep(0.001)
+        poll(lambda: not is_listened_on(self.port), START_TIMEOUT, every=0.001)
         self._process = self._start()
         self.wait_ready()
 
@@ -245,11 +246,8 @@ def start_sentinels(
     sentinels = [Sentinel(group, config, binary=binary) for _ in range(number)]
     for sentinel in sentinels:
         sentinel.wait_ready()
-    deadline = time.monotonic() + START_TIMEOUT
-    while not all(_ready(sentinel, number - 1) for sentinel in sentinels):
-        if time.monotonic() > deadline:
-            raise EmbeddedError(f"the sentinels do not find each other:\n{sentinels[0].log_tail(15)}")
-        time.sleep(0.05)
+    if not poll(lambda: all(_ready(sentinel, number - 1) for sentinel in sentinels), START_TIMEOUT):
+        raise EmbeddedError(f"the sentinels do not find each other:\n{sentinels[0].log_tail(15)}")
     return sentinels
 
 

@@ -32,6 +32,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
+from redis_practices.polling import poll
 from redis_practices.servers.binary import server_binary
 from redis_practices.servers.server import Config, Server
 from redis_practices.tuning.measuring import PLAIN, Servers, lab
@@ -73,18 +74,18 @@ def connected_at_once(server: Server, clients: int = 60) -> int:
     """Return how many of `clients` that come while the server hangs are connected at once; the others try later."""
     server.pause()
     coming = [socket.socket() for _ in range(clients)]
-    poll = select.poll()
+    writable = select.poll()
     for client in coming:
         client.setblocking(False)  # noqa: FBT003 - the standard library's own signature
         client.connect_ex(("127.0.0.1", server.port))
-        poll.register(client, select.POLLOUT)
+        writable.register(client, select.POLLOUT)
     # Whoever found no room tries again after a second: those who did are here long before that.
     deadline = time.monotonic() + 0.3
     here: set[int] = set()
     while len(here) < clients and (left := deadline - time.monotonic()) > 0:
-        for number, _ in poll.poll(left * 1000):
+        for number, _ in writable.poll(left * 1000):
             here.add(number)
-            poll.unregister(number)
+            writable.unregister(number)
     for client in coming:
         client.close()
     server.resume()
@@ -154,9 +155,7 @@ def still_listed(kept: Server, asked: Server) -> list[int]:
     # Systems acknowledge up to 0.2 s later; what is not acknowledged is sent again and again, which is another story.
     time.sleep(0.5)
     set_loopback(up=False)
-    end = time.monotonic() + LIMIT
-    while all(map(listed, observers)) and time.monotonic() < end:
-        time.sleep(0.1)
+    poll(lambda: not all(map(listed, observers)), LIMIT, every=0.1)
     time.sleep(1.0)  # the other has had its time as well
     return [listed(observer) for observer in observers]
 

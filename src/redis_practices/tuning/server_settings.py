@@ -19,6 +19,7 @@ from typing import Any
 
 from redis import Redis
 
+from redis_practices.polling import poll
 from redis_practices.servers.server import Config, Server
 from redis_practices.tuning.load import RawReads
 from redis_practices.tuning.measuring import PLAIN, Servers
@@ -121,13 +122,10 @@ def seconds_replaced(cluster: Any, hang: float) -> float | None:
     begun = time.monotonic()
     hung.pause()
     try:
-        while (waited := time.monotonic() - begun) < hang:
-            if owner_of_first_slot(asked) != hung.address:
-                return waited
-            time.sleep(0.05)
+        replaced = poll(lambda: owner_of_first_slot(asked) != hung.address, hang)
+        return time.monotonic() - begun if replaced else None
     finally:
         hung.resume()
-    return None
 
 
 def owner_of_first_slot(client: Any) -> str:
@@ -148,8 +146,5 @@ def _await(done: Callable[[], bool], timeout: float = 20.0) -> None:
     Raises:
         TimeoutError: it does not within `timeout` seconds.
     """
-    deadline = time.monotonic() + timeout
-    while not done():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"the replica is not there after {timeout:g} s")
-        time.sleep(0.01)
+    if not poll(done, timeout, every=0.01):
+        raise TimeoutError(f"the replica is not there after {timeout:g} s")
