@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from operator import not_
 from pathlib import Path
 
 from lib import PROJECT
@@ -24,6 +25,7 @@ from lib.process_tree import tree
 from lib.whole_run import progress
 
 from redis_practices import cli
+from redis_practices.polling import poll
 
 EXAMPLES = """\
   python benchmarks/leftovers.py
@@ -90,9 +92,7 @@ def trial(stack: str, lengths: dict[str, float], temporary: Path) -> tuple[str, 
             who = end(run, number, target)
     with suppress(subprocess.TimeoutExpired):
         run.wait(120)
-    deadline = time.monotonic() + GONE_WITHIN
-    while (found := left(temporary, run.pid, stack)) and time.monotonic() < deadline:
-        time.sleep(0.2)
+    found = poll(lambda: left(temporary, run.pid, stack), GONE_WITHIN, every=0.2, until=not_)
     return f"{number.name} to {who} after {moment:.1f} s: {arguments}", found
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import tempfile
-import time
 from contextlib import suppress
+from operator import not_
 from pathlib import Path
 
 from fixtures.stacks.docker.compose import alive
+from redis_practices.polling import poll
 from redis_practices.servers.process_group import scratch_root
 
 MARK = "REDIS_PRACTICES_RUN"
@@ -20,10 +21,7 @@ GONE_WITHIN = 10.0
 
 def remains(mark: str, since: float) -> list[str]:
     """Return a line for each process with this mark, and each folder made `since` (Unix time), that does not go."""
-    deadline = time.monotonic() + GONE_WITHIN
-    while (found := _processes(mark) + _folders(since)) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return found
+    return poll(lambda: _processes(mark) + _folders(since), GONE_WITHIN, every=0.2, until=not_)
 
 
 def _processes(mark: str) -> list[str]:
