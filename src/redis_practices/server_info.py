@@ -5,12 +5,13 @@ Managed services refuse some of these commands; a refusal raises `Refused`, whic
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from redis import Redis
 from redis.exceptions import ResponseError
+from redis.utils import str_if_bytes
 
 
 class Refused(Exception):  # noqa: N818 - it is no error of ours: the server keeps something to itself
@@ -26,6 +27,12 @@ def asking(command: str) -> Iterator[None]:
         raise Refused(f"{command} is refused: {error}") from None
 
 
+def by_name(answer: Mapping[Any, Any] | Sequence[Any]) -> dict[str, Any]:
+    """Return an answer's values by their names: RESP3 gives a map, RESP2 a list of names and values in turn."""
+    pairs = answer.items() if isinstance(answer, Mapping) else zip(answer[::2], answer[1::2], strict=True)
+    return {str_if_bytes(name): value for name, value in pairs}
+
+
 def settings(client: Redis) -> dict[str, str]:
     """Return every setting of the server (``CONFIG GET *``).
 
@@ -35,8 +42,7 @@ def settings(client: Redis) -> dict[str, str]:
     """
     with asking("CONFIG GET"):
         answer = client.execute_command("CONFIG", "GET", "*")
-    pairs = answer if isinstance(answer, Mapping) else dict(zip(answer[::2], answer[1::2], strict=True))
-    return {str(name): str(value) for name, value in pairs.items()}
+    return {name: str(value) for name, value in by_name(answer).items()}
 
 
 def facts(client: Redis) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from redis.cluster import RedisCluster
 from redis.exceptions import AskError, MovedError, ResponseError
 
 from redis_practices.redis_cluster.topology import SlotRange, owner, slot_of, slot_ranges, widest_deviation
+from redis_practices.server_info import by_name
 
 BATCH = 5000
 """Commands that a pipeline takes at once, which bounds the memory that their answers need."""
@@ -279,7 +280,7 @@ def hottest_slots(primaries: Iterable[Redis], limit: int = 10, by: str = "CPU-US
     found = []
     for node in primaries:
         for slot, told in node.execute_command("CLUSTER", "SLOT-STATS", "ORDERBY", by, "LIMIT", limit, "DESC"):
-            use = told if isinstance(told, dict) else dict(zip(told[::2], told[1::2], strict=True))
+            use = by_name(told)
             found.append((use[by.lower()], slot, use))
     return [
         SlotUse(

@@ -24,6 +24,7 @@ from redis_practices.redis_cluster.topology import (
     known_to,
     members,
 )
+from redis_practices.server_info import by_name
 
 AT_ONCE = 128
 """Slots that are open at a time: their commands share round trips, and a failure leaves no more than these to close."""
@@ -240,7 +241,7 @@ def _migrate_from(source: Redis, target: Redis, identity: str, slots: Sequence[i
 def _jobs(node: Redis) -> list[dict[str, Any]]:
     """Return a node's atomic moves, whatever shape the protocol gives them (``CLUSTER GETSLOTMIGRATIONS``)."""
     answer = node.execute_command("CLUSTER", "GETSLOTMIGRATIONS")
-    return [job if isinstance(job, dict) else dict(zip(job[::2], job[1::2], strict=True)) for job in answer]
+    return [by_name(job) for job in answer]
 
 
 def _import_into(target: Redis, slots: Sequence[int], deadline: float) -> None:
@@ -257,7 +258,7 @@ def _import_into(target: Redis, slots: Sequence[int], deadline: float) -> None:
     def done() -> bool:
         """Look at the task."""
         [status] = target.execute_command("CLUSTER MIGRATION", "STATUS", "ID", task)
-        told = status if isinstance(status, dict) else dict(zip(status[::2], status[1::2], strict=True))
+        told = by_name(status)
         if told["state"] in ("failed", "canceled"):
             raise ClusterError(f"{address(target)} did not get the slots, {told['state']}: {told.get('last_error')}")
         return bool(told["state"] == "completed")
