@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
 
 from redis import Redis
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS as SLOTS
 from redis.crc import key_slot
+from redis.utils import str_if_bytes
 
-from redis_practices.server_info import asking, settings
+from redis_practices.server_info import asking, by_name, settings
 
 
 @dataclass(frozen=True)
@@ -45,21 +47,21 @@ def slot_ranges(node: Redis) -> list[SlotRange]:
     Raises:
         redis.exceptions.RedisError: the node does not answer, or is no cluster node.
     """
-    # As two words: redis-py then gives the answer as it came, and not in a shape that depends on the protocol.
-    answer = node.execute_command("CLUSTER", "SLOTS")
-    return sorted(
-        (
-            SlotRange(first, last, _address(primary), tuple(sorted(map(_address, replicas))))
-            for first, last, primary, *replicas in answer
-        ),
-        key=lambda slots: slots.first,
+    return ranges_of(members(node, "SLOTS"))
+
+
+def ranges_of(known: Mapping[str, Member]) -> list[SlotRange]:
+    """Return the ranges of slots that members, by their ids, hold; in order of slots."""
+    replicas: defaultdict[str, list[str]] = defaultdict(list)
+    for member in known.values():
+        if member.primary:
+            replicas[member.primary].append(member.address)
+    held = (
+        SlotRange(first, last, member.address, tuple(sorted(replicas[member.identity])))
+        for member in known.values()
+        for first, last in member.ranges
     )
-
-
-def _address(endpoint: Sequence[str | int]) -> str:
-    """Return host and port of an endpoint of ``CLUSTER SLOTS``."""
-    host, port = (part.decode() if isinstance(part, bytes) else part for part in endpoint[:2])
-    return f"{host}:{port}"
+    return sorted(held, key=lambda slots: slots.first)
 
 
 def owner(slot: int, ranges: Sequence[SlotRange]) -> SlotRange | None:
@@ -136,22 +138,35 @@ def _difference(setting: str, values: Mapping[str, str | None]) -> str:
     return f"{setting} is {shown}" if others else ""
 
 
+Ranges = tuple[tuple[int, int], ...]
+"""Ranges of slots: the first and the last of each."""
+
+Command = Literal["NODES", "SLOTS", "SHARDS"]
+"""The subcommands of ``CLUSTER`` that tell of the nodes; only NODES tells all that `Member` holds."""
+
+
 @dataclass(frozen=True)
 class Member:
-    """One node as another one knows it: a line of ``CLUSTER NODES``."""
+    """One node as another one knows it."""
 
     identity: str
     address: str
-    """As ``host:port``, where other nodes and clients reach it."""
-    host: str
-    """The name of its machine that it announces (``cluster-announce-hostname``), else its IP address."""
+    """As ``host:port``, where other nodes and clients reach it; the host is empty while it is unknown."""
     flags: frozenset[str]
-    primary: str | None
-    """The id of the primary that it follows, or None for a primary."""
-    slots: frozenset[int]
-    leaving: dict[int, str]
+    """In the words of ``CLUSTER NODES``; of SLOTS and SHARDS only ``master``, ``slave`` and ``fail``."""
+    primary: str | None = None
+    """The id of the primary that it follows, None for a primary, "" where ``CLUSTER SHARDS`` tells of none."""
+    ranges: Ranges = ()
+    hostname: str = ""
+    """The name of its machine that it announces (``cluster-announce-hostname``), if it does."""
+    bus_port: int | None = None
+    epoch: int | None = None
+    """Its configuration epoch."""
+    linked: bool | None = None
+    """Whether the node that is asked has a link to it."""
+    leaving: dict[int, str] = field(default_factory=dict)
     """Slots that it owns and that are on their way to another node, with that node's id."""
-    arriving: dict[int, str]
+    arriving: dict[int, str] = field(default_factory=dict)
     """Slots that are on their way to it, with the id of the node they come from."""
 
     @property
@@ -160,40 +175,110 @@ class Member:
         host, _, port = self.address.rpartition(":")
         return host, int(port)
 
+    @property
+    def host(self) -> str:
+        """The name of its machine, else the host of its address."""
+        return self.hostname or self.endpoint[0]
 
-def members(node: Redis) -> dict[str, Member]:
-    """Return every node of the cluster by its id, as `node` knows them (``CLUSTER NODES``).
+    @property
+    def failed(self) -> bool:
+        """Whether the node that is asked takes it for failed, or begins to (``fail?``)."""
+        return not self.flags.isdisjoint(("fail", "fail?"))
+
+    @cached_property
+    def slots(self) -> frozenset[int]:
+        """The slots that it owns."""
+        return frozenset(slot for first, last in self.ranges for slot in range(first, last + 1))
+
+
+def members(node: Redis, command: Command = "NODES") -> dict[str, Member]:
+    """Return every node of the cluster by its id, as `node` knows them (``CLUSTER NODES``, SLOTS or SHARDS).
 
     Slots on their way are told by a node of itself alone.
 
     Raises:
-        redis.exceptions.RedisError: the node does not answer, or is no cluster node.
+        redis.exceptions.RedisError: the node does not answer, is no cluster node, or does not know the command.
     """
-    # As two words: redis-py then gives the text as it came, and not by address, of which two nodes may have the same.
-    lines = str(node.execute_command("CLUSTER", "NODES")).splitlines()
-    return {found.identity: found for found in map(_member, lines)}
+    # As two words: redis-py then gives the answer as it came, and not in a shape that depends on the protocol.
+    return {found.identity: found for found in READERS[command](node.execute_command("CLUSTER", command))}
 
 
-def _member(line: str) -> Member:
-    """Read one line of ``CLUSTER NODES``."""
-    identity, endpoint, flags, primary, _, _, _, _, *held = line.split()
-    slots: set[int] = set()
-    leaving, arriving = {}, {}
-    for part in held:
-        if "->-" in part:
-            slot, _, other = part.strip("[]").partition("->-")
-            leaving[int(slot)] = other
-        elif "-<-" in part:
-            slot, _, other = part.strip("[]").partition("-<-")
-            arriving[int(slot)] = other
-        else:
-            first, _, last = part.partition("-")
-            slots.update(range(int(first), int(last or first) + 1))
-    follows = None if primary == "-" else primary
-    place, name, *_ = [*endpoint.split(","), ""]
-    place = place.partition("@")[0]
-    host = name or place.rpartition(":")[0]
-    return Member(identity, place, host, frozenset(flags.split(",")), follows, frozenset(slots), leaving, arriving)
+def read_nodes(answer: bytes | str) -> Iterator[Member]:
+    """Yield the members that an answer to ``CLUSTER NODES`` describes, one on each line."""
+    for line in str_if_bytes(answer).splitlines():
+        identity, endpoint, flags, primary, _, _, epoch, link, *held = line.split()
+        ranges = []
+        opened: dict[str, dict[int, str]] = {"->-": {}, "-<-": {}}
+        for part in held:
+            first, arrow, last = re.split(r"(->-|-<-|-|$)", part.strip("[]"), maxsplit=1)
+            if arrow in opened:
+                opened[arrow][int(first)] = last
+            else:
+                ranges.append((int(first), int(last or first)))
+        # After a second comma come fields such as ``shard-id=``.
+        place, hostname, *_ = [*endpoint.split(","), ""]
+        address, _, bus = place.partition("@")
+        yield Member(
+            identity,
+            address,
+            flags=frozenset(flags.split(",")),
+            primary=None if primary == "-" else primary,
+            ranges=tuple(ranges),
+            hostname=hostname,
+            bus_port=int(bus) if bus else None,
+            epoch=int(epoch),
+            linked=link == "connected",
+            leaving=opened["->-"],
+            arriving=opened["-<-"],
+        )
+
+
+def read_slots(answer: Iterable[Sequence[Any]]) -> Iterator[Member]:
+    """Yield the members that an answer to ``CLUSTER SLOTS`` names: primaries with slots, and their replicas."""
+    ranges: defaultdict[str, Ranges] = defaultdict(tuple)
+    places: dict[str, Sequence[Any]] = {}
+    follows: dict[str, str | None] = {}
+    for first, last, *listed in answer:
+        primary, *replicas = (str_if_bytes(place[2]) for place in listed)
+        ranges[primary] += ((first, last),)
+        places.update(zip((primary, *replicas), listed, strict=True))
+        follows |= {**dict.fromkeys(replicas, primary), primary: None}
+    for identity, (endpoint, port, _, *more) in places.items():
+        # Redis 6.2 tells nothing more.
+        told = by_name(more[0]) if more else {}
+        yield _member(identity, {"endpoint": endpoint, "port": port, **told}, follows[identity], ranges[identity])
+
+
+def read_shards(answer: Iterable[Any]) -> Iterator[Member]:
+    """Yield the members that an answer to ``CLUSTER SHARDS`` describes; a shard may have lost its primary."""
+    for shard in map(by_name, answer):
+        nodes = {str_if_bytes(told["id"]): told for told in map(by_name, shard["nodes"])}
+        leading = [identity for identity, told in nodes.items() if str_if_bytes(told["role"]) in {"master", "primary"}]
+        edges = shard["slots"]
+        ranges = tuple(zip(edges[::2], edges[1::2], strict=True))
+        for identity, told in nodes.items():
+            leads = identity in leading
+            yield _member(identity, told, None if leads else next(iter(leading), ""), ranges if leads else ())
+
+
+def _member(identity: str, told: Mapping[str, Any], primary: str | None, ranges: Ranges) -> Member:
+    """Return a member by the fields that ``CLUSTER SLOTS`` or SHARDS has for it."""
+    # A node that hides its address, or has no name yet, has "?" or nothing there.
+    if (host := str_if_bytes(told.get("endpoint") or "?")) == "?":
+        host = str_if_bytes(told.get("ip") or "")
+    address = f"{host}:{told.get('port') or told.get('tls-port', 0)}"
+    flags = {"master" if primary is None else "slave"}
+    if str_if_bytes(told.get("health", "")) == "fail":
+        flags.add("fail")
+    return Member(identity, address, frozenset(flags), primary, ranges, str_if_bytes(told.get("hostname", "")))
+
+
+READERS: Mapping[Command, Callable[[Any], Iterator[Member]]] = {
+    "NODES": read_nodes,
+    "SLOTS": read_slots,
+    "SHARDS": read_shards,
+}
+"""What reads the answer to each command, RESP2 or RESP3, bytes or text."""
 
 
 def itself(node: Redis) -> Member:
