@@ -60,9 +60,9 @@ def _ask(replica: Redis, deadline: float) -> None:
 
 def _has_failed_primary(replica: Redis) -> bool:
     """Tell whether the primary of a replica is marked as failed (``CLUSTER NODES``)."""
-    nodes = replica.execute_command("CLUSTER NODES").values()
-    mine = next(node["master_id"] for node in nodes if "myself" in node["flags"])
-    return any("fail" in node["flags"] for node in nodes if node["node_id"] == mine)
+    known = members(replica)
+    mine = next(member.primary for member in known.values() if "myself" in member.flags)
+    return mine in known and known[mine].failed
 
 
 NODE_TIMEOUT = 15.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from operator import not_
 from typing import Any
@@ -15,11 +15,12 @@ from redis_practices.polling import poll
 from redis_practices.redis_cluster.topology import (
     SLOTS,
     ClusterError,
-    SlotRange,
+    Member,
     address,
     bus_port,
     endpoint,
-    slot_ranges,
+    members,
+    ranges_of,
 )
 
 
@@ -91,13 +92,14 @@ def why_not_ready(nodes: Sequence[Redis]) -> str | None:
         where = address(node)
         if (state := node.execute_command("CLUSTER INFO")["cluster_state"]) != "ok":
             return f"{where} says cluster_state:{state}"
-        known = node.execute_command("CLUSTER NODES")
+        known = members(node)
         if reason := _why_not_known(known, len(nodes)):
             return f"{where} {reason}"
-        maps.append(slot_ranges(node))
+        listed = members(node, "SLOTS")
+        maps.append(ranges_of(listed))
         if maps[-1] != maps[0]:
             return f"{where} has another slot map than the first node"
-        if reason := _why_not_listed(maps[-1], known):
+        if reason := _why_not_listed(listed, known):
             return f"{where} {reason}"
         if reason := _why_not_linked(node.info("replication"), known):
             return f"{where} {reason}"
@@ -105,29 +107,30 @@ def why_not_ready(nodes: Sequence[Redis]) -> str | None:
     return None if covered == SLOTS else f"only {covered} of {SLOTS} slots are covered"
 
 
-def _why_not_known(known: dict[str, dict[str, Any]], nodes: int) -> str | None:
+def _why_not_known(known: Mapping[str, Member], nodes: int) -> str | None:
     """Return what is wrong with the nodes that one node knows, of which there should be `nodes`, or None."""
-    if len(known) != nodes or any("handshake" in entry["flags"] for entry in known.values()):
+    if len(known) != nodes or any("handshake" in member.flags for member in known.values()):
         return f"knows {len(known)} of {nodes} nodes"
-    failed = [name for name, entry in known.items() if {"fail", "fail?"} & set(entry["flags"].split(","))]
-    return f"takes {failed[0].partition('@')[0]} for failed" if failed else None
+    failed = [member.address for member in known.values() if member.failed]
+    return f"takes {failed[0]} for failed" if failed else None
 
 
-def _why_not_listed(ranges: Sequence[SlotRange], known: dict[str, dict[str, Any]]) -> str | None:
+def _why_not_listed(listed: Mapping[str, Member], known: Mapping[str, Member]) -> str | None:
     """Return which replicas a slot map does not name yet, or None: a client that asks for replicas would miss them."""
-    primaries = {entry["node_id"] for entry in known.values() if entry["slots"]}
-    replicas = {address.partition("@")[0] for address, entry in known.items() if entry["master_id"] in primaries}
-    missing = replicas - {replica for slots in ranges for replica in slots.replicas}
-    return f"does not list the replica {', '.join(sorted(missing))}" if missing else None
+    primaries = {identity for identity, member in known.items() if member.ranges}
+    replicas = {identity for identity, member in known.items() if member.primary in primaries}
+    missing = replicas - {identity for identity, member in listed.items() if member.primary}
+    names = ", ".join(sorted(known[identity].address for identity in missing))
+    return f"does not list the replica {names}" if missing else None
 
 
-def _why_not_linked(replication: dict[str, Any], known: dict[str, dict[str, Any]]) -> str | None:
+def _why_not_linked(replication: Mapping[str, Any], known: Mapping[str, Member]) -> str | None:
     """Return what is wrong with the replication of one node by its ``INFO replication``, or None."""
     if replication["role"] == "slave":
         link = replication.get("master_link_status")
         return None if link == "up" else f"is a replica whose link to its primary is {link}"
-    me = next(entry["node_id"] for entry in known.values() if "myself" in entry["flags"])
-    expected = sum(1 for entry in known.values() if entry["master_id"] == me)
+    me = next(identity for identity, member in known.items() if "myself" in member.flags)
+    expected = sum(member.primary == me for member in known.values())
     online = sum(
         1
         for index in range(replication["connected_slaves"])

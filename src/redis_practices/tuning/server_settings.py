@@ -20,6 +20,7 @@ from typing import Any
 from redis import Redis
 
 from redis_practices.polling import poll
+from redis_practices.redis_cluster.topology import slot_ranges
 from redis_practices.servers.server import Config, Server
 from redis_practices.tuning.load import RawReads
 from redis_practices.tuning.measuring import PLAIN, Servers
@@ -122,16 +123,10 @@ def seconds_replaced(cluster: Any, hang: float) -> float | None:
     begun = time.monotonic()
     hung.pause()
     try:
-        replaced = poll(lambda: owner_of_first_slot(asked) != hung.address, hang)
+        replaced = poll(lambda: slot_ranges(asked)[0].primary != hung.address, hang)
         return time.monotonic() - begun if replaced else None
     finally:
         hung.resume()
-
-
-def owner_of_first_slot(client: Any) -> str:
-    """Return the address of the node that owns slot 0, as a node sees it (``CLUSTER SLOTS``)."""
-    host, port = client.execute_command("CLUSTER", "SLOTS")[0][2][:2]
-    return f"{host}:{port}"
 
 
 def replacing(servers: Servers) -> tuple[float, float]:
