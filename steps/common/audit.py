@@ -179,7 +179,7 @@ def check_majority(cluster: Cluster, audited: Audited, bound: Bound, measure: Ca
 def check_replicas(cluster: Cluster, audited: Audited, bound: Bound, measure: Callable[..., None]) -> None:
     """Count the replicas of each primary that are not marked as failed."""
     known = _members(cluster)
-    live = Counter(member.primary for member in known if not {"fail", "fail?"} & member.flags)
+    live = Counter(member.primary for member in known if not member.failed)
     for primary in (member for member in known if member.slots):
         seen = live[primary.identity]
         measure(f"live replicas of {primary.address}", unit="", bound=audited.bound("replicas", bound), seen=seen)

@@ -146,8 +146,7 @@ def _announced(cluster: Cluster) -> dict[str, str]:
     for node in cluster.nodes:
         # A node that cannot be asked is among those that the others announce.
         with suppress(RedisConnectionError, RedisTimeoutError), node.client() as client:
-            for _, _, *members in client.execute_command("CLUSTER", "SLOTS"):
-                found.update({f"{host}:{port}": identity for host, port, identity, *_ in members})
+            found.update({member.address: identity for identity, member in members(client, "SLOTS").items()})
     assert found, "no node answers"
     return found
 
