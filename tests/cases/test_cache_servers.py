@@ -21,9 +21,9 @@ from redis_practices.servers.server import CACHE, start_server
 @pytest.mark.xfail(
     strict=True, raises=AssertionError, reason="a command that the older server refuses is sent for ever: 5 s a read"
 )
-def test_cache_after_a_rollback_to_redis7(redis7: str) -> None:
+def test_cache_after_a_rollback_to_redis7(group: ForkingGroup, redis7: str) -> None:
     """A value is cached again after the server was replaced by one of Redis 7."""
-    [port] = free_ports(1)
+    [port] = free_ports(1, group.held)
     with ForkingGroup() as newer:
         cache = CacheAside(redis_client(start_server(newer, CACHE, port=port).url, timeout=0.2), ttl=60, patience=1.0)
         assert cache.get_or_compute("key", lambda: "value") == "value"

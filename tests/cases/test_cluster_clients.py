@@ -111,7 +111,6 @@ def test_client_of_nodes_that_name_no_endpoint(group: ForkingGroup) -> None:
         assert all(client.set(f"key:{number}", number) for number in range(20))
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the map names each node None and its port")
 def test_map_of_nodes_that_name_no_endpoint(group: ForkingGroup) -> None:
     """The map of slots names nodes without an endpoint by the address at which they were asked."""
     cluster = nameless(group)

@@ -65,7 +65,7 @@ def test_client_of_a_near_cache_after_an_outage(cache_server: Server) -> None:
     """The application's client and its near cache work again when the server is back."""
     # Tried again at once, so that an outage of a second is as many attempts as one of 16 s with the usual settings.
     at_once = Retry(NoBackoff(), 2, supported_errors=(RedisConnectionError,))
-    client = redis_client(cache_server.url, timeout=0.5, max_connections=20, retry=at_once)
+    client = redis_client(cache_server.url, timeout=0.5, max_connections=12, retry=at_once)
     seen: Counter[str] = Counter()
     together = threading.Barrier(10)
 
@@ -83,7 +83,7 @@ def test_client_of_a_near_cache_after_an_outage(cache_server: Server) -> None:
     with NearCache(client, "user:", heartbeat=HEARTBEAT) as near:
         prepared(lambda: near.listening)
         cache_server.kill()
-        time.sleep(1)  # 40 attempts to reach it, and the pool may have 20 connections
+        time.sleep(1.2)  # some 40 attempts to reach it, and the pool may have 12 connections
         cache_server.restart()
         threads = [threading.Thread(target=use) for _ in range(10)]
         for thread in threads:
