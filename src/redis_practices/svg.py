@@ -1,10 +1,61 @@
-"""Pictures as SVG of a few kilobytes that browsers and READMEs show: bars of ratios, and lines over a load."""
+"""Elements of SVG, and two pictures that browsers and READMEs show: bars of ratios, and lines over a load."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
+
+
+def scale(
+    low: float, high: float, start: float, end: float, by: Callable[[float], float] = float
+) -> Callable[[float], float]:
+    """Return where a value lies: `low` at `start`, `high` at `end`; ``by=math.log10`` makes it logarithmic."""
+    step = (end - start) / (by(high) - by(low) or 1)
+    return lambda value: start + (by(value) - by(low)) * step
+
+
+def rect(x: float, y: float, width: float, height: float, **style: float | str) -> str:
+    """Return a rectangle from its upper left corner on."""
+    return f"<rect{_attributes(x=x, y=y, width=width, height=height, **style)}/>"
+
+
+def circle(x: float, y: float, radius: float, **style: float | str) -> str:
+    """Return a circle around a point."""
+    return f"<circle{_attributes(cx=x, cy=y, r=radius, **style)}/>"
+
+
+def path(*points: tuple[float, float], **style: float | str) -> str:
+    """Return a line through points."""
+    return f"<path{_attributes(d='M' + ' '.join(f'{_text(x)} {_text(y)}' for x, y in points), **style)}/>"
+
+
+def label(x: float, y: float, words: str, **style: float | str) -> str:
+    """Return words at a place."""
+    return f"<text{_attributes(x=x, y=y, **style)}>{escape(words)}</text>"
+
+
+def picture(width: float, height: float, said: str, drawn: Iterable[str], /, **style: float | str) -> str:
+    """Return a picture for a page; a screen reader reads `said`."""
+    box = f"0 0 {_text(width)} {_text(height)}"
+    return f"<svg{_attributes(viewBox=box, role='img', aria_label=said, **style)}>{''.join(drawn)}</svg>"
+
+
+def document(width: float, height: float, title: str, drawn: Iterable[str], /, **style: float | str) -> str:
+    """Return a picture for a file of its own."""
+    lines = [f"\n{line}" for line in (f"<title>{escape(title)}</title>", *drawn, "")]
+    return picture(width, height, title, lines, xmlns="http://www.w3.org/2000/svg", **style) + "\n"
+
+
+def _attributes(**given: float | str) -> str:
+    """Return the attributes of an element: ``class_`` is class, ``stroke_width`` is stroke-width."""
+    return "".join(f' {name.rstrip("_").replace("_", "-")}="{_text(value)}"' for name, value in given.items())
+
+
+def _text(value: float | str) -> str:
+    """Return the value of an attribute; a number has at most one decimal."""
+    return escape(value) if isinstance(value, str) else f"{value:.1f}".removesuffix(".0")
+
 
 WIDTH, LEFT, ROW = 760, 250, 26
 GOOD, BAD, UNTOLD = "#2f7d4f", "#b2452f", "#999999"
@@ -13,27 +64,23 @@ GOOD, BAD, UNTOLD = "#2f7d4f", "#b2452f", "#999999"
 def bars(title: str, ratios: Sequence[tuple[str, float, str]]) -> str:
     """Return a bar for each (name, ratio, note) on a logarithmic scale; 1 is the line between paying and costing."""
     top = min(1000.0, max([10.0, *(ratio for _, ratio, _ in ratios)]))
-    low = min([0.5, *(ratio for _, ratio, _ in ratios)])
-    scale = (WIDTH - LEFT - 170) / math.log10(top / low)
-
-    def x(ratio: float) -> float:
-        """Return where a ratio lies; one beyond the scale ends with it."""
-        return LEFT + scale * math.log10(min(ratio, top) / low)
-
+    x = scale(min([0.5, *(ratio for _, ratio, _ in ratios)]), top, LEFT, WIDTH - 170, math.log10)
     height = 50 + ROW * len(ratios)
     drawn = []
     for index, (name, ratio, note) in enumerate(ratios):
         y = 38 + ROW * index
         # A note says why nothing is concluded: such a bar is neither good nor bad.
         colour = UNTOLD if note else GOOD if ratio >= 1 else BAD
-        start, width = min(x(1), x(ratio)), abs(x(ratio) - x(1))
+        # A ratio beyond the scale ends with it.
+        start, end = sorted((x(1), x(min(ratio, top))))
+        seen = f"{ratio:.0f}" if ratio >= 100 else f"{ratio:.1f} {note}".strip()  # noqa: PLR2004 - no decimals from here
         drawn += [
-            text(LEFT - 8, y + 14, name, "end"),
-            f'<rect x="{start:.1f}" y="{y}" width="{max(width, 1):.1f}" height="{ROW - 8}" fill="{colour}"/>',
-            text(max(x(ratio), x(1)) + 6, y + 14, f"{ratio:.0f}" if ratio >= 100 else f"{ratio:.1f} {note}".strip()),  # noqa: PLR2004
+            label(LEFT - 8, y + 14, name, text_anchor="end"),
+            rect(start, y, max(end - start, 1), ROW - 8, fill=colour),
+            label(end + 6, y + 14, seen),
         ]
-    drawn.append(f'<path d="M{x(1):.1f} 32V{height - 8}" stroke="#333"/>')
-    return picture(title, height, drawn)
+    drawn.append(path((x(1), 32), (x(1), height - 8), stroke="#333"))
+    return _plot(title, height, drawn)
 
 
 COLOURS = ("#2f7d4f", "#c08a1e", "#b2452f")
@@ -45,45 +92,31 @@ NEAR = 45
 def lines(title: str, across: str, unit: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> str:
     """Return a line for each named series, the lowest first, of (position, value) on a logarithmic scale in `unit`."""
     values = [value for points in series.values() for _, value in points]
-    low, high = 10 ** math.floor(math.log10(min(values))), 10 ** math.ceil(math.log10(max(values)))
-    most = max(place for points in series.values() for place, _ in points)
-
-    def x(place: float) -> float:
-        """Return where a position lies."""
-        return SIDE + (WIDTH - SIDE - 70) * place / most
-
-    def y(value: float) -> float:
-        """Return where a value lies."""
-        return TOP + (HEIGHT - TOP - BOTTOM) * math.log(high / value) / math.log(high / low)
-
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    x = scale(0, max(place for points in series.values() for place, _ in points), SIDE, WIDTH - 70)
+    y = scale(10**low, 10**high, HEIGHT - BOTTOM, TOP, math.log10)
     drawn = []
-    for power in range(round(math.log10(low)), round(math.log10(high)) + 1):
-        drawn.append(f'<path d="M{SIDE} {y(10**power):.1f}H{WIDTH - 70}" stroke="#ddd"/>')
-        drawn.append(text(SIDE - 8, y(10**power) + 4, f"{10.0**power:g} {unit}", "end"))
+    for mark in (10.0**power for power in range(low, high + 1)):
+        drawn.append(path((SIDE, y(mark)), (WIDTH - 70, y(mark)), stroke="#ddd"))
+        drawn.append(label(SIDE - 8, y(mark) + 4, f"{mark:g} {unit}", text_anchor="end"))
     last = -math.inf
     for place, _ in next(iter(series.values())):
         if x(place) - last >= NEAR:
             last = x(place)
-            drawn.append(text(last, HEIGHT - BOTTOM + 18, f"{place / 1000:.3g}k", "middle"))
-    drawn.append(text((SIDE + WIDTH) / 2, HEIGHT - 8, across, "middle"))
+            drawn.append(label(last, HEIGHT - BOTTOM + 18, f"{place / 1000:.3g}k", text_anchor="middle"))
+    drawn.append(label((SIDE + WIDTH) / 2, HEIGHT - 8, across, text_anchor="middle"))
     taken = math.inf
     for colour, (name, points) in zip(COLOURS, series.items(), strict=False):
-        path = " ".join(f"{x(place):.1f},{y(value):.1f}" for place, value in points)
-        drawn.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        drawn += [f'<circle cx="{x(place):.1f}" cy="{y(value):.1f}" r="3" fill="{colour}"/>' for place, value in points]
+        places = [(x(place), y(value)) for place, value in points]
+        drawn.append(path(*places, fill="none", stroke=colour, stroke_width=2))
+        drawn += [circle(*place, 3, fill=colour) for place in places]
         # From the lowest line up: a name that would lie upon the one below it moves up.
-        taken = min(y(points[-1][1]) + 4, taken - 14)
-        drawn.append(text(x(points[-1][0]) + 8, taken, name, colour=colour))
-    return picture(title, HEIGHT, drawn)
+        taken = min(places[-1][1] + 4, taken - 14)
+        drawn.append(label(places[-1][0] + 8, taken, name, fill=colour))
+    return _plot(title, HEIGHT, drawn)
 
 
-def text(x: float, y: float, words: str, anchor: str = "start", colour: str = "#222") -> str:
-    """Return words at a place."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}">{escape(words)}</text>'
-
-
-def picture(title: str, height: int, drawn: Sequence[str]) -> str:
-    """Return the SVG with its title and a white ground, readable on dark pages too."""
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif"'
-    ground = f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>'
-    return "\n".join([f'{head} font-size="13">', ground, text(10, 22, title), *drawn, "</svg>", ""])
+def _plot(title: str, height: int, drawn: Sequence[str]) -> str:
+    """Return the document with its title and a white ground, readable on dark pages too."""
+    ground = [rect(0, 0, WIDTH, height, fill="#fff"), label(10, 22, title)]
+    return document(WIDTH, height, title, [*ground, *drawn], font_family="sans-serif", font_size=13, fill="#222")

@@ -208,9 +208,8 @@ def check_job(sample_tree: SampleTree, folder: str) -> None:
     assert sample_tree.read("job.md") == sample_tree.read(f"{folder}/summary.md")
 
 
-OWN = set(
-    re.findall(r"<([a-z][a-z0-9]*)", "".join(path.read_text() for path in PROJECT.glob("fixtures/reporting/page/*.py")))
-)
+CODE = (*PROJECT.glob("fixtures/reporting/page/*.py"), PROJECT / "src/redis_practices/svg.py")
+OWN = set(re.findall(r"<([a-z][a-z0-9]*)", "".join(path.read_text() for path in CODE)))
 """The elements that the page's own code writes."""
 
 
