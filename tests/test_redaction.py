@@ -1,0 +1,123 @@
+"""Test that no form of a password survives, and that other text stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from typing import Any
+from urllib.parse import quote, quote_plus
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fixtures.reporting.redaction import HIDDEN, SHORTEST, Secrets
+
+# Without what XML cannot hold, and without the asterisks that stand in place of a password.
+SIGNS = st.characters(exclude_categories=["Cs", "Cc", "Cn"], exclude_characters="*")
+# Letters alone seldom meet what URLs, HTML and Python escape.
+PASSWORDS = st.text(SIGNS | st.sampled_from("%+&<>'\"\\:/@?#= é"), min_size=SHORTEST).filter(
+    lambda word: "password=" not in word  # what follows that is hidden too
+)
+SHORT_PASSWORDS = st.text(SIGNS, min_size=1, max_size=SHORTEST - 1)
+TEXTS = st.text(SIGNS)
+
+URLS = (
+    "redis://me:{}@h:1",
+    "rediss://:{}@h",
+    "redis://h?password={}",
+    "rediss://h:1/0?db=1&ssl_password={}&timeout=2",
+)
+FORMS: dict[str, Callable[[str], str]] = {
+    "as written": lambda word: quote(word, safe=""),
+    "as meant": str,
+    "in HTML": escape,
+    "as Python shows it": lambda word: repr(word)[1:-1],
+    "as Python shows it beside both quotes": lambda word: repr("'\"" + word)[4:-1],
+}
+
+without_deadline = settings(deadline=None)
+
+
+def secrets(password: str, url: str = URLS[0]) -> Secrets:
+    """Return the secrets of a run on a server with this password."""
+    return Secrets([url.format(quote(password, safe=""))])
+
+
+@given(form=st.sampled_from(list(FORMS)), url=st.sampled_from(URLS), password=PASSWORDS, before=TEXTS, after=TEXTS)
+@settings(without_deadline, max_examples=500)
+def test_password_of_the_run_is_hidden_anywhere(form: str, url: str, password: str, before: str, after: str) -> None:
+    """No form of it survives, whatever stands around it."""
+    word = FORMS[form](password)
+    shown = secrets(password, url).hide(before + word + after)
+    assert HIDDEN in shown
+    assert word not in shown
+
+
+@given(password=PASSWORDS)
+@without_deadline
+def test_plus_is_a_blank_in_queries_alone(password: str) -> None:
+    """A password with a plus is hidden as written and as meant, in both parts of a URL."""
+    for url, written in ((URLS[0], quote(password, safe="+")), (URLS[2], quote_plus(password))):
+        hide = Secrets([url.format(written)]).hide
+        assert (hide(written), hide(password)) == (HIDDEN, HIDDEN)
+
+
+@given(password=SHORT_PASSWORDS)
+@without_deadline
+def test_short_password_is_hidden_between_delimiters(password: str) -> None:
+    """A URL and a string of Python show it; as a part of a word it stays."""
+    hide = secrets(password).hide
+    assert hide(f"at redis://me:{password}@h:1") == f"at redis://{HIDDEN}@h:1"
+    assert (hide(f"='{password}'"), hide(f'="{password}"')) == (f"='{HIDDEN}'", f'="{HIDDEN}"')
+    assert hide(f"a{password}b") == f"a{password}b"
+
+
+@given(user=st.text(SIGNS).map(lambda word: quote(word, safe="")), password=PASSWORDS)
+@without_deadline
+def test_password_of_any_other_url_is_hidden(user: str, password: str) -> None:
+    """A URL that no option named shows no password either, not even one with signs that it should escape."""
+    hide = Secrets([]).hide
+    for word in (quote(password, safe=""), "".join(password.replace("/", "@").split()) or "word"):
+        assert hide(f"see redis://{user}:{word}@h:1/0 there") == f"see redis://{HIDDEN}@h:1/0 there"
+    assert hide(f"redis://h?password={quote(password, safe='')}&db=1") == f"redis://h?password={HIDDEN}&db=1"
+
+
+@given(text=TEXTS.filter(lambda text: not any(word in text for word in ("://", "password=", "s3cret"))))
+@without_deadline
+def test_text_without_a_password_is_unchanged(text: str) -> None:
+    """Nothing but passwords is hidden, and a URL without one stays."""
+    said = f"{text} redis://h:1/0?db=1 redis://me@h {text}"
+    assert secrets("s3cret").hide(said) == said
+
+
+@given(st.recursive(st.none() | st.integers() | st.just("a b"), lambda one: st.lists(one) | st.tuples(one)))
+@without_deadline
+def test_structure_is_kept(value: Any) -> None:
+    """Lists stay lists, and the tuple of a skipped test stays one; each text in them is hidden."""
+    hide = secrets("s3cret").hidden
+    assert hide([value]) == [value]
+    assert hide({"name": ("file", 1, "s3cret"), "value": value}) == {"name": ("file", 1, HIDDEN), "value": value}
+
+
+@given(password=PASSWORDS)
+@without_deadline
+def test_xml_is_hidden_as_it_reads(password: str) -> None:
+    """No escape of XML keeps a password from being found."""
+    root = ET.Element("testcase", name=f"a {password}")
+    root.text = f"{password} b"
+    shown = ET.fromstring(secrets(password).hide_in_xml(ET.tostring(root, encoding="unicode")))  # noqa: S314 - our own
+    assert (shown.attrib, shown.text) == ({"name": f"a {HIDDEN}"}, f"{HIDDEN} b")
+
+
+@pytest.mark.parametrize("password", ["testcase", "name", "1", "version"])
+def test_syntax_of_xml_is_no_password(password: str) -> None:
+    """A password that is also the name of an element or an attribute leaves the file readable."""
+    text = '<testsuite errors="1"><testcase name="a" /></testsuite>'
+    assert secrets(password).hide_in_xml(text).endswith(f"?>{text}")
+
+
+def test_xml_that_is_not_whole_is_hidden() -> None:
+    """A file that a full disk cut short shows no password either."""
+    assert secrets("s3cret").hide_in_xml('<testsuite name="s3cret"><test') == f'<testsuite name="{HIDDEN}"><test'
