@@ -9,7 +9,7 @@ from urllib.parse import quote, quote_plus
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fixtures.reporting.redaction import HIDDEN, SHORTEST, Secrets
@@ -46,6 +46,7 @@ def secrets(password: str, url: str = URLS[0]) -> Secrets:
 
 
 @given(form=st.sampled_from(list(FORMS)), url=st.sampled_from(URLS), password=PASSWORDS, before=TEXTS, after=TEXTS)
+@example("as Python shows it beside both quotes", URLS[0], "it's", "", "")
 @settings(without_deadline, max_examples=500)
 def test_password_of_the_run_is_hidden_anywhere(form: str, url: str, password: str, before: str, after: str) -> None:
     """No form of it survives, whatever stands around it."""
@@ -56,6 +57,7 @@ def test_password_of_the_run_is_hidden_anywhere(form: str, url: str, password: s
 
 
 @given(password=PASSWORDS)
+@example("one+two@three")
 @without_deadline
 def test_plus_is_a_blank_in_queries_alone(password: str) -> None:
     """A password with a plus is hidden as written and as meant, in both parts of a URL."""
