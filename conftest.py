@@ -9,10 +9,9 @@ pytest.register_assert_rewrite("fixtures", "steps")
 
 PLUGINS = [
     "fixtures.run.options",
-    "fixtures.run.processes",
     "fixtures.bdd.lint",
     "fixtures.bdd.collector",
-    "fixtures.run.forks",
+    "fixtures.run.processes",
     "fixtures.stacks.stack",
     "fixtures.celery_worker.client",
     "fixtures.celery_worker.workers",

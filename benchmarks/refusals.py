@@ -35,7 +35,7 @@ from redis_practices.servers.process_group import ProcessGroup
 sys.path.insert(0, str(PROJECT))
 from fixtures.gate.defects import Builder
 from fixtures.gate.deployment_under_test import CHOSEN, PRACTICES, Judged
-from fixtures.run.forks import ForkingGroup
+from fixtures.run.processes import ForkingGroup
 
 FEATURE = PROJECT / "features/gate/refusals.feature"
 EXAMPLES = """\

@@ -8,8 +8,8 @@ import pytest
 from redis import Redis
 
 from fixtures import PROJECT
-from fixtures.run.forks import ForkingGroup
 from fixtures.run.keys import Unsupported
+from fixtures.run.processes import ForkingGroup
 from fixtures.stacks.embedded import EmbeddedBroker
 from fixtures.stacks.external.command_guard import VARIABLE
 from fixtures.stacks.external.deployments import ExternalBroker

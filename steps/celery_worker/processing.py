@@ -20,7 +20,7 @@ from pytest_bdd import given, parsers, then, when
 from fixtures import PROJECT
 from fixtures.celery_worker.client import JSON, NOT_JSON, Sent, spelled
 from fixtures.reporting.measurements import Bound
-from fixtures.run.forks import ForkingGroup
+from fixtures.run.processes import ForkingGroup
 from fixtures.stacks.external.key_cleanup import on_server
 from fixtures.stacks.protocols import Broker, Private, Worker
 from redis_practices.celery_worker.sending import publish, publisher, send_many, value_of

@@ -22,7 +22,7 @@ from fixtures import PROJECT
 from fixtures.celery_worker.client import CeleryWork, Sent, let_go
 from fixtures.proxies.tls import TlsProxy
 from fixtures.reporting.measurements import Bound
-from fixtures.run.forks import ForkingGroup
+from fixtures.run.processes import ForkingGroup
 from fixtures.stacks.embedded import EmbeddedBroker
 from fixtures.stacks.protocols import Broker, Private
 from redis_practices.celery_worker.security import RIGHTS, rules

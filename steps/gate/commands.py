@@ -1,8 +1,9 @@
-"""The sentences about command lines, compose, and what they leave."""
+"""The sentences about command lines, what they print, and what they leave."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import time
@@ -11,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from string import Template
 from threading import Timer
+from typing import NamedTuple
 
 import pytest
 from pytest_bdd import given, parsers, then, when
@@ -18,11 +20,11 @@ from pytest_bdd import given, parsers, then, when
 from fixtures.gate.commands import Ended, Running, Traces, command_where, members, run, run_at_terminal
 from fixtures.gate.endpoints import Addresses
 from fixtures.reporting.measurements import Bound
-from fixtures.run.forks import ADDRESS, ForkingGroup, ask
 from fixtures.run.keys import StackError, Unsupported
+from fixtures.run.processes import ADDRESS, ForkingGroup, ask
 from fixtures.stacks.docker.compose import guard_of, run_project
 from fixtures.stacks.docker.engine import check_engine, containers, remove
-from redis_practices.clients import redis_client
+from redis_practices.clients import cluster_client, node_client, redis_client
 from redis_practices.polling import eventually, seconds_until
 from redis_practices.servers.process_group import ProcessGroup
 from redis_practices.servers.server import BROKER, start_server
@@ -319,3 +321,83 @@ def check_gone(project: str, bound: Bound, measure: Callable[..., None]) -> None
 
     gone = (StackError,)  # a container may go while the engine is asked about it
     measure("its containers gone", unit="s", seen=round(seconds_until(look, give_up=90.0, also=gone), 2), bound=bound)
+
+
+SLOTS = 16384
+
+
+class Row(NamedTuple):
+    """A row of the table that the script shows."""
+
+    node: str
+    role: str
+    slots: int
+    keys: int
+    share: float
+
+
+def shown(outcome: Ended) -> list[Row]:
+    """Return the rows of the table, each of which must end with its bar."""
+    found = re.findall(r"^(\S+:\d+) +(primary|replica) +(\d+) +(\d+) +(\d+\.\d) % +#+$", outcome.stdout, re.MULTILINE)
+    return [Row(node, role, int(slots), int(keys), float(share)) for node, role, slots, keys, share in found]
+
+
+@then(
+    parsers.parse(
+        "it shows a cluster of {primaries:d} primaries and {replicas:d} replicas with all slots and {keys:d} keys"
+    )
+)
+def check_table(outcome: Ended, primaries: int, replicas: int, keys: int) -> None:
+    """Count the nodes of each role, and add up what the primaries hold."""
+    rows = [row for row in shown(outcome) if row.role == "primary"]
+    seen = (len(rows), len(shown(outcome)) - len(rows), sum(row.slots for row in rows), sum(row.keys for row in rows))
+    assert seen == (primaries, replicas, SLOTS, keys), str(outcome)
+    assert f"Wrote {keys} keys and read them back." in outcome.lines, str(outcome)
+
+
+@then(parsers.parse("each primary's share is {bound:Bound}", extra_types=TYPES))
+def check_shares(outcome: Ended, bound: Bound, measure: Callable[..., None]) -> None:
+    """Hold the share of each primary against the bound, and against its keys."""
+    rows = [row for row in shown(outcome) if row.role == "primary"]
+    total = sum(row.keys for row in rows)
+    for number, row in enumerate(rows, 1):
+        measure(f"share of primary {number}", unit="%", seen=row.share, bound=bound)
+        assert abs(row.share - 100 * row.keys / total) <= 0.05, str(outcome)  # noqa: PLR2004 - it shows one decimal
+
+
+@then("the widest deviation it names is the widest of its table")
+def check_deviation(outcome: Ended) -> None:
+    """Compare the line about the deviation with the table."""
+    rows = [row for row in shown(outcome) if row.role == "primary"]
+    even = sum(row.keys for row in rows) / len(rows)
+    points = {row.node: 100 * (row.keys - even) / (even * len(rows)) for row in rows}
+    line = r"^widest deviation from an even spread: (\S+) holds (\d+\.\d) points (more|less) than 33\.3 %$"
+    found = re.search(line, outcome.stdout, re.MULTILINE)
+    assert found, str(outcome)
+    node, size, direction = found.groups()
+    signed = float(size) if direction == "more" else -float(size)
+    assert abs(points[node] - signed) <= 0.05, f"{points}\n{outcome}"  # noqa: PLR2004 - it shows one decimal
+    assert abs(points[node]) == max(map(abs, points.values())), f"{points}\n{outcome}"
+
+
+@then(parsers.parse('the journey of its key is as the cluster at "{address}" says'))
+def check_journey(addresses: Addresses, names: Names, outcome: Ended, address: str) -> None:
+    """Ask the cluster for the slot of the key and for the owner of that slot, and compare."""
+    line = r"^(\S+) -> slot (\d+) -> (\S+)\na wrong node, (\S+), answers: MOVED (\d+) (\S+)$"
+    found = re.search(line, outcome.stdout, re.MULTILINE)
+    assert found, str(outcome)
+    key, slot, owner, wrong, moved_slot, moved_to = found.groups()
+    with cluster_client(f"redis://{expanded(address, addresses, names)}") as cluster:
+        node = cluster.get_node_from_key(key)
+        says = (str(cluster.cluster_keyslot(key)), node.name)
+    assert (slot, owner) == (moved_slot, moved_to) == says, f"{says}\n{outcome}"
+    assert wrong != owner, str(outcome)
+
+
+@then(parsers.parse('no key is left in the cluster at "{address}"'))
+def check_no_key(addresses: Addresses, names: Names, address: str) -> None:
+    """Ask every node how many keys it has."""
+    with cluster_client(f"redis://{expanded(address, addresses, names)}") as cluster:
+        for node in cluster.get_primaries():
+            with node_client(node.host, node.port) as client:
+                assert client.dbsize() == 0, f"{node.name} holds {client.dbsize()} keys"

@@ -1,19 +1,21 @@
-"""The sentences about when a value is gone."""
+"""The sentences about ttl, expiry and early refresh."""
 
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from pytest_bdd import given, parsers, then, when
+from redis.exceptions import ResponseError
 
 from cache_example import recall, remember
 from fixtures.pure_cache.origin import at_once
 from fixtures.reporting.measurements import MOST_POINTS, Bound
-from fixtures.stacks.protocols import Cache, Private
+from fixtures.stacks.protocols import Cache, Private, need_command, need_options
 from redis_practices.polling import eventually
 from redis_practices.pure_cache.cache_aside import LEASE, decoded
 from redis_practices.pure_cache.expiry import is_due
@@ -26,12 +28,6 @@ from steps.pure_cache.cache_aside import Front
 def cache_a_value(cache: Cache, key_prefix: str, key: str, value: str, ttl: Duration) -> None:
     """Cache a value with a ttl."""
     remember(cache.client(), key_prefix + key, value, ttl.seconds())
-
-
-@when(parsers.cfparse("{duration:Duration} have passed", extra_types=TYPES))
-def let_time_pass(duration: Duration) -> None:
-    """Let time pass: here it is the subject itself."""
-    time.sleep(duration.seconds())
 
 
 @then(parsers.cfparse('"{key}" reads "{value}"', extra_types=TYPES))
@@ -84,12 +80,6 @@ def _set(client: Any, key: str, option: str) -> tuple[str, float]:
     deadline = {"EX": now + 1, "PX": now + TTL, "EXAT": whole - offset, "PXAT": now + TTL}[option]
     client.execute_command("SET", key, "x", option, arguments[option])
     return f"SET {option} {arguments[option]}", deadline
-
-
-@given("a server of its own", target_fixture="server")
-def have_server(private: Private) -> Server:
-    """Start a server that is used as a cache by this scenario alone."""
-    return private.server(CACHE)
 
 
 @given("a replica of it", target_fixture="replica")
@@ -299,3 +289,44 @@ def check_nothing(front: Front) -> None:
 def check_soon(front: Front, key: str, value: str, limit: Duration) -> None:
     """Read until the value is there."""
     eventually(lambda: front.read(key) == value, within=limit.seconds(), every=0.02)
+
+
+@given(parsers.parse('an engine with "{command}", which came with {since}'))
+def have_command(cache: Cache, command: str, since: str) -> None:
+    """Ask the server whether it has a command."""
+    need_command(cache, command, f"{since}: {command}")
+
+
+@given(parsers.parse('an engine with options of "{command}", which came with {since}'))
+def have_options(cache: Cache, command: str, since: str) -> None:
+    """Ask the server whether a command takes more than it must."""
+    need_options(cache, command, f"{since}: options of {command}")
+
+
+@then("these commands answer, one after another")
+def check_answers(cache: Cache, key_prefix: str, datatable: Sequence[Sequence[str]]) -> None:
+    """Run each command, with KEY for a key of this scenario, and compare what it answers; "1 to 9" is a range."""
+    with cache.client() as client:
+        for row in rows(datatable, ("COMMAND", "ANSWER")):
+            seen = _answer(client, [word.replace("KEY", f"{key_prefix}key") for word in row["COMMAND"].split()])
+            assert _fits(seen, row["ANSWER"]), f"{row['COMMAND']} answers {seen}, not {row['ANSWER']}"
+        client.delete(f"{key_prefix}key")
+
+
+def _answer(client: Any, words: list[str]) -> str:
+    """Return the answer of a command as text; an error is its message."""
+    try:
+        # Joined, redis-py would parse some answers into shapes of its own.
+        seen = client.execute_command(*words)
+    except ResponseError as error:
+        return f"error: {error}"
+    if isinstance(seen, list):
+        return " ".join("nil" if part is None else str(part) for part in seen)
+    return {None: "nil", True: "OK" if words[0].upper() == "SET" else "1", False: "0"}.get(seen, str(seen))
+
+
+def _fits(seen: str, expected: str) -> bool:
+    """Tell whether an answer is the expected one, or in the expected range."""
+    if limits := re.fullmatch(r"(\d+) to (\d+)", expected):
+        return seen.isdigit() and int(limits[1]) <= int(seen) <= int(limits[2])
+    return seen == expected

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 import pytest
 
 from fixtures.proxies.resp import RespProxy, Tamper
-from fixtures.run.forks import ForkingGroup
+from fixtures.run.processes import ForkingGroup
 from redis_practices.servers.binary import engine_of, server_binary
 from redis_practices.servers.server import CACHE, Config, Server, start_server
 from tests.cases.bench import Bench

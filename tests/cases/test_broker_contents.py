@@ -11,7 +11,7 @@ from celery import chord
 from kombu.exceptions import OperationalError
 
 from fixtures import PROJECT
-from fixtures.run.forks import ForkingGroup
+from fixtures.run.processes import ForkingGroup
 from redis_practices.polling import eventually
 from redis_practices.servers.server import Config
 from tests.cases.bench import Bench, detached

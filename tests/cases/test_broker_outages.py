@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from fixtures.proxies.resp import RespProxy, Tamper
-from fixtures.run.forks import ForkingGroup
+from fixtures.run.processes import ForkingGroup
 from redis_practices.celery_worker.sending import publish, publisher, sender
 from redis_practices.cli import Failure
 from redis_practices.polling import eventually

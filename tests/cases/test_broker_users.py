@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from fixtures.run.forks import ForkingGroup
+from fixtures.run.processes import ForkingGroup
 from redis_practices.celery_worker.security import rules
 from redis_practices.servers.celery import READY, WorkerProcess
 from redis_practices.servers.server import BROKER, NAME, Sentinel, start_server

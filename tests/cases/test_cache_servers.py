@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis.exceptions import RedisClusterException
 
-from fixtures.run.forks import ForkingGroup
+from fixtures.run.processes import ForkingGroup
 from redis_practices.clients import cluster_client, redis_client
 from redis_practices.pure_cache.cache_aside import CacheAside
 from redis_practices.redis_cluster.topology import owner, slot_of, slot_ranges

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.exceptions import RedisClusterException, RedisError
 
-from fixtures.run.forks import ForkingGroup
+from fixtures.run.processes import ForkingGroup
 from redis_practices.clients import cluster_client
 from redis_practices.polling import eventually
 from redis_practices.redis_cluster.key_distribution import read, slot_map, write

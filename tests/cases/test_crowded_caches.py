@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis as AsyncRedis
 
-from fixtures.run.forks import ForkingGroup
+from fixtures.run.processes import ForkingGroup
 from redis_practices.clients import redis_client
 from redis_practices.pure_cache.cache_aside import AsyncCacheAside, CacheAside
 from redis_practices.servers.server import CACHE, Server, start_server

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from fixtures.proxies.resp import RespProxy, Tamper
-from fixtures.run.forks import ForkingGroup
+from fixtures.run.processes import ForkingGroup
 from redis_practices.clients import checked_url
 from redis_practices.servers.server import BROKER, Config, start_server
 from tests.cases.judging import judge

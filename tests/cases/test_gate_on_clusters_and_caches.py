@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures.run.forks import ForkingGroup
+from fixtures.run.processes import ForkingGroup
 from redis_practices.redis_cluster.topology import itself, slot_of
 from redis_practices.servers.cluster import EmbeddedCluster, start_cluster
 from redis_practices.servers.server import Config, Server

@@ -11,7 +11,7 @@ from redis.connection import Connection
 from redis.maint_notifications import MaintNotificationsConfig
 
 from fixtures.proxies.resp import RespProxy, Tamper
-from fixtures.run.forks import ForkingGroup
+from fixtures.run.processes import ForkingGroup
 from redis_practices.clients import cluster_client, redis_client
 from redis_practices.pure_cache.cache_aside import CacheAside
 from redis_practices.servers.cluster import start_cluster

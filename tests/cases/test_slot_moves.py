@@ -12,7 +12,7 @@ from redis import Redis
 from redis.cluster import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError
 
-from fixtures.run.forks import ForkingGroup
+from fixtures.run.processes import ForkingGroup
 from redis_practices.polling import eventually
 from redis_practices.redis_cluster.failover import fail_over
 from redis_practices.redis_cluster.key_distribution import biggest_keys, every_key
