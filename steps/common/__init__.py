@@ -1,1 +1,6 @@
-"""The sentences that all practices share."""
+"""Bind the sentences that practices share.
+
+vocabulary    durations, bounds, counts and tables; a server of its own; time that passes
+audit         features/*/audit.feature: what servers say, without traffic
+data_path     features/*/data_path.feature: the way of data to a server and back
+"""

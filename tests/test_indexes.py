@@ -6,6 +6,7 @@ import ast
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,18 @@ def test_index(practice: str) -> None:
     assert modules == {path.stem for path in package.glob("[!_]*.py")} - tools
     features = {name for row in rows for name in row[what:].split(", ")}
     assert features <= {path.stem for path in (PROJECT / "features" / practice).glob("*.feature")}
+
+
+PACKAGES = sorted(path.parent for name in ("fixtures", "steps") for path in PROJECT.glob(f"{name}/*/**/__init__.py"))
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: str(path.relative_to(PROJECT)))
+def test_contents(package: Path) -> None:
+    """A package of fixtures or steps names each of its modules and packages, in lines of their own."""
+    lines = (ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or "").splitlines()
+    named = {line.split()[0] for line in lines[2:] if line[0] != " "} - {"module"}  # the head of a table - {"module"}
+    modules = {path.stem for path in package.glob("[!_]*.py")}
+    assert named == modules | {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
 
 
 def test_loopback_is_kept() -> None:
