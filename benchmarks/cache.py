@@ -13,10 +13,10 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
+from lib.cache_peers import INSTALL, ways
+from lib.cache_ways import Way
 from lib.side_by_side import rounds_of, show, summary
 
-from cache_peers import INSTALL, ways
-from cache_ways import Way
 from redis_practices.servers.process_group import ProcessGroup
 from redis_practices.servers.server import CACHE, start_server
 

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from lib.ceiling_ways import CEILING, Way, ceiling, coredis, glide, redis_py
 from lib.side_by_side import machine, rounds_of, show, summary
 
-from ceiling_ways import CEILING, Way, ceiling, coredis, glide, redis_py
 from redis_practices.cli import Failure, Parser, count, run, say
 from redis_practices.clients import cluster_client, one_line_errors, redis_client
 from redis_practices.servers.locate import deployment

@@ -23,14 +23,11 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import median, quantiles
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE / "contenders"), str(HERE.parent / "src")]
+from lib.celery_contender import CONTENDERS
+from lib.celery_measure import LeftOutError, Measured, measured
+from lib.side_by_side import machine
 
-from lib.side_by_side import machine  # noqa: E402 - the same
-
-from celery_contender import CONTENDERS  # noqa: E402 - needs the path above
-from celery_measure import LeftOutError, Measured, measured  # noqa: E402 - the same
-from redis_practices.cli import UsageError, count, run, say  # noqa: E402 - the same
+from redis_practices.cli import UsageError, count, run, say
 
 BASE = CONTENDERS[0].name
 HEADER = "| | publish | drain | end to end | processor, ms a task |"

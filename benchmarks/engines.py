@@ -13,12 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lib import PROJECT
+from lib.engine_results import SPEED, compatibility
+from lib.engine_sources import SOURCES, NotHadError, fetched
+from lib.engine_speed import speeds
+from lib.engine_table import markdown
 from lib.whole_run import progress, run_once
 
-from engine_results import SPEED, compatibility
-from engine_sources import SOURCES, NotHadError, fetched
-from engine_speed import speeds
-from engine_table import markdown
 from redis_practices import cli
 
 EXAMPLES = """\

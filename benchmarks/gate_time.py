@@ -12,9 +12,9 @@ import sys
 from collections import Counter
 
 from lib import PROJECT
+from lib.gate_cost import Cost, cost_of
 from lib.whole_run import progress
 
-from gate_cost import Cost, cost_of
 from redis_practices import cli
 
 EXAMPLES = """\

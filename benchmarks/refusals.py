@@ -14,7 +14,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,15 +26,13 @@ from urllib.parse import urlsplit
 from lib import PROJECT
 from lib.side_by_side import machine
 
+from fixtures.gate.defects import Builder
+from fixtures.gate.deployment_under_test import CHOSEN, PRACTICES, Judged
+from fixtures.run.processes import ForkingGroup
 from redis_practices.cli import count, say
 from redis_practices.clients import redis_client
 from redis_practices.servers.binary import engine_of, server_binary
 from redis_practices.servers.process_group import ProcessGroup
-
-sys.path.insert(0, str(PROJECT))
-from fixtures.gate.defects import Builder
-from fixtures.gate.deployment_under_test import CHOSEN, PRACTICES, Judged
-from fixtures.run.processes import ForkingGroup
 
 FEATURE = PROJECT / "features/gate/refusals.feature"
 EXAMPLES = """\

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from lib import PROJECT
 from lib.remains import MARK, remains
+from lib.soak_list import keep_evidence, last_number, list_of
 from lib.whole_run import all_cores_busy, progress, run_once
 
 from redis_practices import cli
-from soak_list import keep_evidence, last_number, list_of
 
 EXAMPLES = """\
   python benchmarks/soak.py

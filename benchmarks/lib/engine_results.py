@@ -8,9 +8,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from lib.engine_sources import SOURCES
 from lib.whole_run import WholeRun, first_line
 
-from engine_sources import SOURCES
 from fixtures.reporting.page.markup import short
 from redis_practices.server_info import version_of
 

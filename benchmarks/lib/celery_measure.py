@@ -11,14 +11,15 @@ from pathlib import Path
 
 from redis import Redis
 
+from lib import PROJECT
+from lib.celery_contender import Contender
 from lib.processor_time import processor_seconds
 
-from celery_contender import Contender
 from effect import MARKS, TAIL
 from redis_practices.servers.process_group import ProcessGroup, tail
 from redis_practices.servers.server import BROKER, start_server
 
-FOLDER = Path(__file__).parent / "contenders"
+FOLDER = PROJECT / "benchmarks" / "contenders"
 PATIENCE = 60.0
 """Seconds without a further mark after which a measurement counts as failed."""
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import redis.asyncio
 
-from cache_ways import TTL, Counter, Read, TaskWay, ThreadWay, Way
+from lib.cache_ways import TTL, Counter, Read, TaskWay, ThreadWay, Way
+
 from redis_practices.clients import redis_client
 from redis_practices.pure_cache.cache_aside import AsyncCacheAside, CacheAside
 from redis_practices.servers.server import Server
