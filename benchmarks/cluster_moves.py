@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from lib.side_by_side import rounds_of, show, summary
 
 from redis_practices.redis_cluster.formation import wait_until_ready
-from redis_practices.redis_cluster.scaling import add_node, drain_node, even_moves, rebalance
+from redis_practices.redis_cluster.growth import add_node, drain_node, even_moves, rebalance
 from redis_practices.redis_cluster.topology import itself
 from redis_practices.servers.binary import engine_of, server_binary
 from redis_practices.servers.cluster import start_cluster

@@ -1,1 +1,9 @@
-"""The sentences of the features, one module a practice."""
+"""Bind the sentences of the features: one package a practice, and what practices share.
+
+celery_worker    features/celery_worker/
+redis_cluster    features/redis_cluster/
+pure_cache       features/pure_cache/
+tuning           features/tuning/
+gate             features/gate/
+common           every audit.feature and data_path.feature; words, bounds and tables of all sentences
+"""

@@ -1,1 +1,1 @@
-"""Tests of the code, beside the specification in `features/`: ``pytest tests/``."""
+"""Test the code and the suite, beside the specification in `features/`: ``pytest tests/``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -36,29 +37,30 @@ assert not {{"pytest", "celery", "kombu"}} & {{*sys.modules}}
 
 @pytest.mark.parametrize("practice", ["celery_worker", "redis_cluster", "pure_cache", "tuning"])
 def test_index(practice: str) -> None:
-    """The index of a package names each of its modules, with features that exist."""
+    """The index of a practice names each of its modules and each of its features, and nothing that is not there."""
     package = PROJECT / "src" / "redis_practices" / practice
     lines = (ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or "").splitlines()
-    columns = next(line for line in lines if line.rstrip().endswith(f"features/{practice}/"))
-    where, what = columns.index("module"), columns.index("features/")
-    rows = [line for line in lines[lines.index(columns) + 1 :] if len(line) > what and line[where - 1] == " "]
-    modules = {row[where:what].strip() for row in rows}
-    tools = {"measuring", "load", "catalogue"}  # named below the table
-    assert modules == {path.stem for path in package.glob("[!_]*.py")} - tools
-    features = {name for row in rows for name in row[what:].split(", ")}
-    assert features <= {path.stem for path in (PROJECT / "features" / practice).glob("*.feature")}
+    head, *rows = lines[2:]
+    where, what = head.index("module"), head.index(f"features/{practice}/")
+    modules = {row[where:what].strip() for row in rows} - {"-"}
+    assert {name for name in modules if "/" not in name} == {path.stem for path in package.glob("[!_]*.py")}
+    assert all((package / name).exists() for name in modules if "/" in name)
+    features = {name for row in rows for name in re.split(", | ", row[what:].partition("- ")[0]) if name}
+    assert features == {path.stem for path in (PROJECT / "features" / practice).glob("*.feature")}
 
 
-PACKAGES = sorted(path.parent for name in ("fixtures", "steps") for path in PROJECT.glob(f"{name}/*/**/__init__.py"))
+PACKAGES = sorted(path.parent for name in ("fixtures", "steps") for path in PROJECT.glob(f"{name}/**/__init__.py"))
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: str(path.relative_to(PROJECT)))
 def test_contents(package: Path) -> None:
     """A package of fixtures or steps names each of its modules and packages, in lines of their own."""
     lines = (ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or "").splitlines()
-    named = {line.split()[0] for line in lines[2:] if line[0] != " "} - {"module"}  # the head of a table - {"module"}
+    named = {line.split()[0] for line in lines[2:] if line[0] != " "} - {"module"}  # the head of a table
     modules = {path.stem for path in package.glob("[!_]*.py")}
-    assert named == modules | {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    assert {name.rstrip("/") for name in named} == modules | {
+        path.parent.name for path in package.glob("*/__init__.py")
+    }
 
 
 def test_loopback_is_kept() -> None:

@@ -46,8 +46,9 @@ Feature: A task survives the worker that had it
     @disruptive @known_limit
     Scenario: a worker that dies between taking a task and noting it swallows the task
       kombu takes a task off the queue and only then writes it down (celery#4354, celery#7950, kombu#305). No setting
-      closes this window: whoever must lose nothing sends again what has no effect in time, see src/redis_practices/celery_worker/delivery.py. The
-      transport in src/redis_practices/celery_worker/batch_transport.py opens it only for a worker that waits at an empty queue.
+      closes this window: whoever must lose nothing sends again what has no effect in time, see
+      redis_practices.celery_worker.delivery. The transport in redis_practices.celery_worker.batch_transport opens it
+      only for a worker that waits at an empty queue.
 
       Given a broker of its own with 0 workers
       And a worker whose visibility timeout is 1 second

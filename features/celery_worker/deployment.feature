@@ -32,7 +32,8 @@ Feature: Workers come and go, and the broker keeps what it took
   Rule: What waits can be seen
 
     Scenario: the length of a queue and the age of its oldest task are readable
-      An alarm on the age alone finds both a queue that grows and one that nobody serves. See src/redis_practices/celery_worker/queue_age.py.
+      An alarm on the age alone finds both a queue that grows and one that nobody serves. See
+      redis_practices.celery_worker.queue_age.
 
       Given a worker that does one task at a time
       When tasks with these priorities wait for it
@@ -78,7 +79,7 @@ Feature: Workers come and go, and the broker keeps what it took
     Scenario: a broker that fills up ends its workers, and may swallow what one was about to take
       A worker takes a task off the queue and only then writes it down, for which there is no room (celery#5716). Where it
       had one to finish instead, it fails on that and loses nothing. Raise an alarm long before, and send again what has
-      no effect in time: see src/redis_practices/celery_worker/delivery.py. More memory mends the rest.
+      no effect in time: see redis_practices.celery_worker.delivery. More memory mends the rest.
 
       Given a broker of its own with 8 MB of memory and a worker
       When 10 tasks "stamp" are sent with [0.3]

@@ -35,7 +35,7 @@ Feature: A task that fails does so within bounds
       And <bound> of their retries ran in the busiest 1.5 seconds
 
       # Without jitter, what failed together comes back together, and fails together again. Celery's own
-      # `retry_backoff` counts its jitter in whole seconds, which makes clumps: see src/redis_practices/celery_worker/failing.py.
+      # `retry_backoff` counts its jitter in whole seconds, which makes clumps: see redis_practices.celery_worker.failing.
       # A worker of one process does 20 in up to 1 s where the machine is busy; the window is longer than that.
       Examples:
         | how                             | arguments      | bound         |

@@ -1,7 +1,7 @@
 Feature: Short tasks are taken, noted and acknowledged in one round trip
-  kombu takes a task off the queue, notes that it is taken and removes that note: three round trips, and most of what a
-  short task costs a worker. The transport in src/redis_practices/celery_worker/batch_transport.py makes one of them. Turn it on for many short tasks, with
-  one solo worker for each core: docs/celery_throughput.md has the figures.
+  kombu takes a task off the queue, notes that it is taken and removes that note: three round trips, and most of what
+  a short task costs a worker. The transport in redis_practices.celery_worker.batch_transport makes one of them. Turn
+  it on for many short tasks, with one solo worker for each core: docs/celery_throughput.md has the figures.
 
   Rule: A task takes one request where it took three
 

@@ -21,8 +21,9 @@ Feature: The release of Celery is pinned for a reason
 
     @slow @disruptive @waits
     Scenario: from Celery 5.7 on, a task that kills its process is run again as a retry, and no more often than it may
-      `task_retry_on_worker_lost` bounds what `task_reject_on_worker_lost` does without end. It does not see a task that
-      kills its whole worker; the guard in src/redis_practices/celery_worker/failing.py sees both, with any release: see outbox.feature.
+      `task_retry_on_worker_lost` bounds what `task_reject_on_worker_lost` does without end. It does not see a task
+      that kills its whole worker; the guard in redis_practices.celery_worker.failing sees both, with any release: see
+      outbox.feature.
 
       Given a broker of its own with 0 workers
       And a worker of Celery 5.7.0

@@ -54,7 +54,7 @@ Feature: Results come at once and go away again
 
   Rule: Waiting for a result costs the broker nothing
     A message says that it is there. Of a few thousand, one is missed by who waits, on a busy machine (celery#4039, with
-    celery 5.6.3 and redis-py 8.1 too): src/redis_practices/celery_worker/sending.py looks again every 5 s.
+    celery 5.6.3 and redis-py 8.1 too): redis_practices.celery_worker.sending looks again every 5 s.
 
     Scenario: who waits is told, and does not ask again and again
       Given a broker with its worker

@@ -7,7 +7,7 @@ Feature: A task bears being run twice
     @known_limit
     Scenario: a task that takes longer than the visibility timeout runs twice
       Nothing tells Redis that a worker is slow and not dead (kombu#337, since 2014). Set the timeout above the longest
-      task, time limits below it, and make tasks that bear a second run: see src/redis_practices/celery_worker/delivery.py.
+      task, time limits below it, and make tasks that bear a second run: see redis_practices.celery_worker.delivery.
 
       Given a worker whose visibility timeout is 1 second
       And a second worker beside it
@@ -29,8 +29,9 @@ Feature: A task bears being run twice
       And it ran at least twice
 
     Scenario Outline: a task that has ended when it is delivered again runs <times> times
-      A worker can look for its result first (`worker_deduplicate_successful_tasks`). It costs one read for each task that
-      is delivered again, needs results that are kept, and does not prevent two runs at once: that takes src/redis_practices/celery_worker/delivery.py.
+      A worker can look for its result first (`worker_deduplicate_successful_tasks`). It costs one read for each task
+      that is delivered again, needs results that are kept, and does not prevent two runs at once: that takes
+      redis_practices.celery_worker.delivery.
 
       Given a worker whose visibility timeout is 1 second, with these settings
         | SETTING            | VALUE    |

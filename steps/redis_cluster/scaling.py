@@ -31,7 +31,7 @@ from fixtures.stacks.protocols import Cluster, Node, Private, Stack, need_comman
 from redis_practices.polling import eventually
 from redis_practices.redis_cluster.failover import fail_over
 from redis_practices.redis_cluster.formation import wait_until_ready
-from redis_practices.redis_cluster.scaling import add_node, drain_node, rebalance
+from redis_practices.redis_cluster.growth import add_node, drain_node, rebalance
 from redis_practices.redis_cluster.slot_migration import atomic_interface, close_open_slots, move_slots, open_slots
 from redis_practices.redis_cluster.topology import ClusterError, itself, members, owner, slot_of, slot_ranges
 from redis_practices.servers.server import Server

@@ -1,11 +1,15 @@
 """Start real servers, clusters, sentinels and Celery workers as child processes that end with this one.
 
-    with ProcessGroup() as group:
-        cache = start_server(group, CACHE)
-        cluster = start_cluster(group, primaries=3, replicas=1)
+with ProcessGroup() as group:
+    cache = start_server(group, CACHE)
+    cluster = start_cluster(group, primaries=3, replicas=1)
 
-`process_group` ends children however this process ends; `binary` finds the server program and free ports; `server`,
-`cluster` and `celery` start what their names say; `locate` finds the deployment that a script connects to.
+process_group    children and a folder that end with this process, however it ends
+binary           the server program, free ports
+server           one server; sentinels
+cluster          a cluster, ready a fifth of a second after it is asked for
+celery           workers and beat
+locate           the deployment that a script connects to: a URL, a local port, or an embedded one
 """
 
 from redis_practices.servers.cluster import start_cluster
