@@ -19,7 +19,7 @@ from redis_practices.tuning.catalogue import markdown
 
 EXAMPLES = "  python benchmarks/tuning_docs.py"
 ROOT = Path(__file__).resolve().parent.parent
-BEGIN, END = "## Measured", "`steps/` holds"
+BEGIN, END = "## Measured", "## Where things are"
 
 DOC = """\
 # What tuning bought on one machine

@@ -293,3 +293,10 @@ def test_all_commands_tell_the_same(shards: Sequence[Sequence[Member]], *, resp3
         assert ranges_of(known) == ranges_of(whole), command
         seen = {identity: replace(member, epoch=None, linked=None) for identity, member in known.items()}
         assert seen == (serving if command == "SLOTS" else whole), command
+
+
+def test_slots_without_ids() -> None:
+    """Nodes that an answer to CLUSTER SLOTS gives no id are told apart by their addresses."""
+    answer = [[0, 100, ["h", 1, ""]], [101, 16383, ["g", 2], ["g", 3, "", None]]]
+    told = {member.address: (member.ranges, member.primary) for member in read_slots(answer)}
+    assert told == {"h:1": (((0, 100),), None), "g:2": (((101, 16383),), None), "g:3": ((), "g:2")}

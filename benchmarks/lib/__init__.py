@@ -4,4 +4,4 @@ import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
-sys.path[:0] = [str(PROJECT / folder) for folder in ("src", ".", "benchmarks/contenders")]
+sys.path[:0] = [str(PROJECT / "src"), str(PROJECT)]

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+from lib import PROJECT
+
+sys.path.append(str(PROJECT / "benchmarks" / "contenders"))  # what they do, and how it is marked
 
 AT_MOST_ONCE = "at most once: a task is gone when its worker dies"
 ACKNOWLEDGED = "acknowledged: a task comes back when its worker dies"

@@ -3,7 +3,7 @@
 These two numbers are what to raise an alarm on. The length alone does not tell a busy queue from one without workers;
 the age does. Celery's messages carry no time, so the sender writes it into a header.
 
-    python -m redis_practices.celery_worker.queue_age redis://broker:6379/0 celery
+    PYTHONPATH=src python -m redis_practices.celery_worker.queue_age redis://broker:6379/0 celery
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Celery by itself tries for 19 s when Redis is down, and for ever when it is paused. A web request that sends a task
 cannot wait for that: `publish` raises in time, and the request shows an error or puts the task into an `Outbox`.
 
-    python -m redis_practices.celery_worker.sending worker.add 4 8
+    PYTHONPATH=src python -m redis_practices.celery_worker.sending worker.add 4 8
 
 `send_many` sends a batch: ``apply_async`` costs 0.5 ms of processor time a task, most of it for options that a batch
 does not have. `value_of` waits for a result and misses none.
@@ -63,8 +63,8 @@ def send_many(
 
 
 EXAMPLES = """\
-  python -m redis_practices.celery_worker.sending worker.add 4 8
-  python -m redis_practices.celery_worker.sending worker.add 20.5 21.5 --timeout 2"""
+  PYTHONPATH=src python -m redis_practices.celery_worker.sending worker.add 4 8
+  PYTHONPATH=src python -m redis_practices.celery_worker.sending worker.add 20.5 21.5 --timeout 2"""
 
 
 def sender(settings: Mapping[str, Any]) -> Celery:

@@ -51,7 +51,7 @@ def sample(client: Redis, limit: int = 1000, *, batch: int = 100) -> Iterator[Ke
 
     Keys that expire meanwhile are left out. A pause between batches is the caller's: it is a generator.
 
-    The client decodes its answers, as `connection.redis_client` does.
+    The client decodes its answers, as `clients.redis_client` does.
 
     Raises:
         redis.exceptions.RedisError: the server does not answer, or refuses one of the three commands to this user.

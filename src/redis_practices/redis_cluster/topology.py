@@ -97,7 +97,7 @@ def setting_differences(nodes: Mapping[str, Redis]) -> list[str]:
     """Return a line for each setting in which `nodes`, by their names, differ (``CONFIG GET *``), but for `OWN`.
 
     Raises:
-        audit.Refused: the user may not ask.
+        server_info.Refused: the user may not ask.
         redis.exceptions.RedisError: a node does not answer.
     """
     found = {name: settings(node) for name, node in nodes.items()}
@@ -112,7 +112,7 @@ def user_differences(nodes: Mapping[str, Redis]) -> list[str]:
     No line holds a password or its hash.
 
     Raises:
-        audit.Refused: the user may not ask.
+        server_info.Refused: the user may not ask.
         redis.exceptions.RedisError: a node does not answer.
     """
     with asking("ACL LIST"):
@@ -239,13 +239,16 @@ def read_slots(answer: Iterable[Sequence[Any]]) -> Iterator[Member]:
     places: dict[str, Sequence[Any]] = {}
     follows: dict[str, str | None] = {}
     for first, last, *listed in answer:
-        primary, *replicas = (str_if_bytes(place[2]) for place in listed)
+        # Proxies and emulations may tell no id: then the address stands for it.
+        primary, *replicas = (
+            str_if_bytes(*place[2:3] or [""]) or f"{str_if_bytes(place[0])}:{place[1]}" for place in listed
+        )
         ranges[primary] += ((first, last),)
         places.update(zip((primary, *replicas), listed, strict=True))
         follows |= {**dict.fromkeys(replicas, primary), primary: None}
-    for identity, (endpoint, port, _, *more) in places.items():
-        # Redis 6.2 tells nothing more.
-        told = by_name(more[0]) if more else {}
+    for identity, (endpoint, port, *more) in places.items():
+        # Redis 6.2 tells nothing more than the id.
+        told = by_name(more[1]) if len(more) > 1 and more[1] else {}
         yield _member(identity, {"endpoint": endpoint, "port": port, **told}, follows[identity], ranges[identity])
 
 

@@ -19,6 +19,7 @@ from typing import Protocol, Self
 
 # The folder goes first: a server that still runs cannot write into a removed folder, so nothing comes back.
 _GUARD = """
+PATH=${PATH:+$PATH:}/usr/bin:/bin
 trap '' HUP INT QUIT TERM
 read -r line
 until rm -rf -- "$1"; do sleep 0.05; done

@@ -166,10 +166,11 @@ def listed(observer: Redis) -> int:
 
 
 def is_new_namespace() -> bool:
-    """Tell whether this is a network namespace that was just made: its only interface, the loopback, is down."""
+    """Tell whether this is a network namespace that was just made: none of its interfaces is up."""
     with socket.socket() as any_socket:
-        flags = fcntl.ioctl(any_socket, 0x8913, struct.pack("16s24x", b"lo"))  # SIOCGIFFLAGS, netdevice(7)
-    return len(socket.if_nameindex()) == 1 and not struct.unpack("16xh", flags[:18])[0] & 1
+        asked = [struct.pack("16s24x", name.encode()) for _, name in socket.if_nameindex()]
+        answers = [fcntl.ioctl(any_socket, 0x8913, name) for name in asked]  # SIOCGIFFLAGS, netdevice(7)
+    return not any(struct.unpack("16xh", answer[:18])[0] & 1 for answer in answers)
 
 
 def main() -> None:

@@ -124,7 +124,8 @@ def seconds_replaced(cluster: Any, hang: float) -> float | None:
     hung.pause()
     try:
         replaced = poll(lambda: slot_ranges(asked)[0].primary != hung.address, hang)
-        return time.monotonic() - begun if replaced else None
+        took = time.monotonic() - begun
+        return took if replaced and took < hang else None
     finally:
         hung.resume()
 
