@@ -1,4 +1,4 @@
-"""Test that feature files are tests like any other: they are selected, run, reported and run again by pytest's means."""
+"""Test that feature files are tests like any other: they are selected, run, reported and run again by pytest."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def caches(project: Project) -> Project:
         (["-k", "keys and not 500", "--deselect", "features/limits.feature"], [TEN]),
         (["-n", "2"], ["no keys", USERS, TEN, MANY]),
     ],
-    ids=lambda value: " ".join(value),
+    ids=" ".join,
 )
 def test_selection_runs_what_it_names(caches: Project, arguments: list[str], scenarios: list[str]) -> None:
     """A selection runs exactly what it names."""
