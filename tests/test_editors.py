@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fixtures import PROJECT
-from fixtures.bdd.definitions import definitions_seen, editor_settings
+from fixtures.bdd.definitions import editor_settings, index_of_loaded
 
 SETTINGS = PROJECT / ".vscode" / "settings.json"
 DECORATORS = ("given", "when", "then", "step")
@@ -17,7 +17,8 @@ DECORATORS = ("given", "when", "then", "step")
 
 def test_settings_are_current() -> None:
     """The settings name every type of placeholder; UPDATE=1 writes them."""
-    wanted = editor_settings(definitions_seen())
+    definitions = [one for one in index_of_loaded().definitions if one.function.__module__.startswith("steps.")]
+    wanted = editor_settings(definitions)
     if os.environ.get("UPDATE"):
         SETTINGS.parent.mkdir(exist_ok=True)
         SETTINGS.write_text(wanted, encoding="utf-8")
