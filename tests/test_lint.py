@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.project import Project, assert_said
+from tests.project import SETTINGS, Project, assert_said
 
 SENTENCES = """
 @given("a cache", target_fixture="cache")
@@ -208,6 +208,15 @@ def test_unused_sentence_is_refused_once(keys: Project, arguments: tuple[str, ..
     assert run.ret == code
     said = [line for line in run.outlines if "no feature uses" in line and '"the cache is warm"' in line]
     assert len(said) == times, run.stdout
+
+
+def test_folder_of_tests_is_no_specification(keys: Project) -> None:
+    """A folder without features, beside that of all features, refuses no sentence as unused."""
+    keys.write("pytest.toml", SETTINGS.replace('["features"]', '["features", "tests"]'))
+    keys.write("tests/test_code.py", "def test_code():\n    pass\n")
+    run = keys.run()
+    assert run.ret == pytest.ExitCode.OK, run.stdout
+    run.assert_outcomes(passed=4)
 
 
 @pytest.mark.parametrize(

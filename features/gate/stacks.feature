@@ -162,7 +162,7 @@ Feature: A run says where it runs, or why it cannot
       And it says
         """
         username cached for 10 seconds
-        verdict.feature::accepted
+        verdict.feature::<verdict>: <run>[accepted
         deselected
         """
       And it does not say "verdict.feature::a run that selects nothing"
@@ -178,5 +178,5 @@ Feature: A run says where it runs, or why it cannot
 
       Examples:
         | arguments                                                    |
-        | features/gate/verdict.feature -m slow                        |
-        | 'features/gate/verdict.feature::a run that selects nothing'  |
+        | features/gate/verdict.feature -m slow                       |
+        | 'features/gate/verdict.feature::a run that selects nothing' |

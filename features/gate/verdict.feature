@@ -20,18 +20,18 @@ Feature: A run ends with a verdict and an exit code
         """
 
       Examples: what holds, what was left out and what does not hold
-        | verdict  | run                                    | options                                          | code |
-        | accepted | a cache with a memory limit            | -k limit --cache-url redis://$CACHE              | 0    |
-        | partial  | a core scenario without its deployment | -k 'limit or sum' --cache-url redis://$CACHE     | 0    |
-        | refused  | a cache without a memory limit         | -k limit --cache-url redis://$BROKER             | 1    |
-        | error    | nothing answers                        | -k limit --cache-url redis://$NOTHING            | 4    |
+        | verdict  | run                                    | options                                        | code |
+        | accepted | a cache that evicts any entry          | -k evicted --cache-url redis://$CACHE          | 0    |
+        | partial  | a core scenario without its deployment | -k 'evicted or sum' --cache-url redis://$CACHE | 0    |
+        | refused  | a cache that evicts nothing            | -k evicted --cache-url redis://$BROKER         | 1    |
+        | error    | nothing answers                        | -k evicted --cache-url redis://$NOTHING        | 4    |
 
       @slow
       Examples: what did not begin, and what is required
-        | verdict  | run                                    | options                                          | code |
-        | error    | an option that does not exist          | --bogus                                          | 4    |
-        | error    | every scenario is skipped              | -k sum --cache-url redis://$CACHE                | 0    |
-        | refused  | a core scenario that is required       | -k sum --require core --cache-url redis://$CACHE | 1    |
+        | verdict | run                              | options                                          | code |
+        | error   | an option that does not exist    | --bogus                                          | 4    |
+        | error   | every scenario is skipped        | -k sum --cache-url redis://$CACHE                | 0    |
+        | refused | a core scenario that is required | -k sum --require core --cache-url redis://$CACHE | 1    |
 
     @slow
     Scenario: a run that selects nothing
