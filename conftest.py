@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 # Helpers assert too, and their failures should show values.
-pytest.register_assert_rewrite("fixtures", "steps")
+pytest.register_assert_rewrite("fixtures", "steps", "tests")
 
 PLUGINS = [
     "fixtures.run.options",
@@ -17,7 +17,6 @@ PLUGINS = [
     "fixtures.celery_worker.workers",
     "fixtures.redis_cluster.faults",
     "fixtures.pure_cache.origin",
-    "fixtures.gate.sample_project",
     "fixtures.gate.endpoints",
     "fixtures.gate.deployment_under_test",
     "fixtures.reporting.measurements",

@@ -41,7 +41,7 @@ RUNS = {
     "embedded": (
         "features/pure_cache/data_path.feature features/redis_cluster/failover.feature -n 2",
         "features/celery_worker/processing.feature features/celery_worker/delivery.feature -n 2",
-        "features/gate/collection.feature features/gate/scripts.feature -n 2",
+        "features/gate/verdict.feature features/gate/scripts.feature -n 2",
         "features/celery_worker/processing.feature -n 0",
     ),
     "docker": ("features/pure_cache/data_path.feature features/celery_worker/processing.feature --stack=docker -n 2",),

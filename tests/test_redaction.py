@@ -123,3 +123,19 @@ def test_syntax_of_xml_is_no_password(password: str) -> None:
 def test_xml_that_is_not_whole_is_hidden() -> None:
     """A file that a full disk cut short shows no password either."""
     assert secrets("s3cret").hide_in_xml('<testsuite name="s3cret"><test') == f'<testsuite name="{HIDDEN}"><test'
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("WRONGPASS for p@ss<word", "WRONGPASS for ***"),
+        ("at rediss://me:p%40ss%3Cword@h:1", "at rediss://***@h:1"),
+        ("<b>p@ss&lt;word</b>", "<b>***</b>"),
+        ("a second one", "a *** one"),
+        ("redis://h:1/0?password=other&db=1", "redis://h:1/0?password=***&db=1"),
+        ("redis://h:1/0", "redis://h:1/0"),
+    ],
+)
+def test_passwords_of_two_urls(text: str, shown: str) -> None:
+    """The passwords of all URLs that a run was given are hidden wherever they stand."""
+    assert Secrets(["rediss://me:p%40ss%3Cword@h:1", "redis://h?password=second"]).hide(text) == shown

@@ -1,128 +1,60 @@
-Feature: A run ends with a verdict
+Feature: A run ends with a verdict and an exit code
   A report that is missing after a crash, left over from an older run, or green because nothing ran would let a broken
-  deployment through. Who reads `error` must learn what broke, hours after the terminal is gone.
+  deployment through. A script that reads the exit code and a script that reads report.json come to the same end.
 
   Background:
-    Given these sentences
-      """
-      import os, pytest, signal, time
-      from fixtures.run.keys import StackError
-
-      pytest_plugins = ["fixtures.reporting.plugin"]
-
-      @given("what holds")
-      def hold():
-          pass
-
-      @given("what does not")
-      def fail():
-          raise AssertionError("it does not")
-
-      @given("what this stack cannot do")
-      def skip():
-          pytest.skip("one node only")
-
-      @given("a stack that broke")
-      def break_stack():
-          raise StackError("the server did not start")
-
-      @given(parsers.parse("somebody who sends {name} to {whom}"))
-      def send(name, whom):
-          os.kill(os.getpid() if whom == "this process" else os.getppid(), getattr(signal, name))
-          time.sleep(20)
-      """
-    And the feature "pure_cache/sample.feature"
-      """
-      Feature: A sample
-        Scenario: dies
-          Given somebody who sends SIGKILL to this process
-        @core
-        Scenario: keeps
-          Given what holds
-        Scenario: breaks
-          Given what does not
-        @core
-        Scenario: cannot
-          Given what this stack cannot do
-        Scenario: lacks
-          Given what this stack cannot do
-        Scenario: stack
-          Given a stack that broke
-        Scenario: stopped
-          Given somebody who sends SIGINT to this process
-        Scenario: ended
-          Given somebody who sends SIGTERM to this process
-        Scenario: parent
-          Given somebody who sends SIGTERM to the parent process
-      """
+    Given these addresses
+      | NAME    | OF                           |
+      | CACHE   | a cache                      |
+      | BROKER  | a broker without a worker    |
+      | NOTHING | a port where nothing listens |
 
   Rule: Nothing but a whole run without a failure is accepted
 
-    Scenario Outline: the verdict of a run
-      Given an older "results/report.json" with the verdict "accepted"
-      When a user types "pytest --report results -k '<chosen>' <options>"
-      Then pytest exits with <code>
-      And "results/report.json" has the verdict "<verdict>" and the scenarios: <listed>
-      And "results/report.json" names the trouble: <trouble>
+    Scenario Outline: <verdict>: <run>
+      When somebody runs "mkdir $TMPDIR/r && echo older >$TMPDIR/r/report.json; pytest features/pure_cache/audit.feature features/celery_worker/processing.feature -n 0 --report $TMPDIR/r <options>; code=$?; grep '^ .verdict' $TMPDIR/r/report.json; exit $code"
+      Then it exits with <code>
+      And it says
+        """
+        "verdict": "<verdict>"
+        """
 
-      Examples: what each verdict means
-        | chosen          | options | code | verdict | listed        | trouble                          |
-        | keeps or cannot | -q      | 0    | partial | cannot, keeps | none                             |
-        | keeps or stack  | -q      | 1    | error   | keeps, stack  | ::stack: the server did not start |
-
-      Examples: a run that did not come to its end keeps what it has
-        | chosen           | options | code | verdict | listed | trouble                         |
-        | keeps or stopped | -q      | 2    | error   | keeps  | interrupted                     |
-        | keeps or ended   | -q      | 2    | error   | keeps  | stopped by SIGTERM              |
-        | keeps or dies    | -q      | -9   | error   | none   | the run did not come to its end |
-
-      Examples: a process of xdist that is lost is replaced, and the next one does the rest
-        | chosen        | options              | code | verdict | listed      | trouble               |
-        | keeps or dies | -p xdist.plugin -n 1 | 1    | error   | dies, keeps | crashed while running |
-
-      Examples: a run that did not begin
-        | chosen | options   | code | verdict | listed | trouble                                                       |
-        | keeps  | --bogus   | 4    | error   | none   | pytest did not begin: unrecognized arguments: --bogus         |
+      Examples: what holds, what was left out and what does not hold
+        | verdict  | run                                    | options                                        | code |
+        | accepted | a cache that evicts any entry          | -k evicted --cache-url redis://$CACHE          | 0    |
+        | partial  | a core scenario without its deployment | -k 'evicted or sum' --cache-url redis://$CACHE | 0    |
+        | refused  | a cache that evicts nothing            | -k evicted --cache-url redis://$BROKER         | 1    |
+        | error    | nothing answers                        | -k evicted --cache-url redis://$NOTHING        | 4    |
 
       @slow
-      Examples: and the rest
-        | chosen            | options              | code | verdict  | listed         | trouble                                        |
-        | keeps or lacks    | -q                   | 0    | accepted | keeps, lacks   | none                                           |
-        | breaks or cannot  | -q                   | 1    | refused  | breaks, cannot | none                                           |
-        | breaks or stack   | -q                   | 1    | refused  | breaks, stack  | ::stack: the server did not start              |
-        | breaks or stopped | -q                   | 2    | refused  | breaks         | interrupted                                    |
-        | lacks             | -q                   | 0    | error    | lacks          | no scenario ran                                |
-        | nobody            | -q                   | 5    | error    | none           | no scenario ran                                |
-        | parent            | -p xdist.plugin -n 1 | 2    | error    | none           | stopped by SIGTERM                             |
-        | keeps             | features/missing     | 4    | error    | none           | pytest ended with exit code 4                  |
+      Examples: what did not begin, and what is required
+        | verdict | run                              | options                                          | code |
+        | error   | an option that does not exist    | --bogus                                          | 4    |
+        | error   | every scenario is skipped        | -k sum --cache-url redis://$CACHE                | 0    |
+        | refused | a core scenario that is required | -k sum --require core --cache-url redis://$CACHE | 1    |
 
     @slow
-    Scenario: a process that is lost after its last scenario is no success
-      Given these sentences too
+    Scenario: a run that selects nothing
+      When somebody runs "pytest features/pure_cache/audit.feature -n 0 -k nothing"
+      Then it exits with 5
+      And it says
         """
-        def pytest_sessionfinish(session):
-            if hasattr(session.config, "workerinput"):
-                os.kill(os.getpid(), signal.SIGKILL)
+        verdict: error (0 scenarios; no scenario ran)
         """
-      When a user types "pytest --report results -k keeps -p xdist.plugin -n 1"
-      Then "results/report.json" has the verdict "error" and the scenarios: keeps
 
-    Scenario: a feature that cannot be collected is no success
-      Given the feature "pure_cache/empty.feature"
+    @waits
+    Scenario Outline: a run that gets <end>
+      Given somebody started "exec pytest features/pure_cache/username.feature -n 0"
+      And 2 of its servers and workers run
+      When it gets <end>
+      Then it ends
+      And it exits with 2
+      And it says
         """
-        Feature: Nothing in it
+        verdict: error (0 scenarios; <trouble>)
         """
-      When a user types "pytest --report results -k keeps --continue-on-collection-errors"
-      Then pytest exits with 1
-      And "results/report.json" has the verdict "error" and the scenarios: keeps
 
-  Rule: A folder that cannot be written stops the run before it begins
-
-    Scenario: a file stands where the results should go
-      Given a file named "results"
-      When a user types "pytest --report results"
-      Then pytest exits with 4
-      And pytest says
-        """
-        ERROR: --report: cannot write (results is no folder); name a folder that can be made
-        """
+      Examples:
+        | end     | trouble            |
+        | Ctrl-C  | interrupted        |
+        | SIGTERM | stopped by SIGTERM |

@@ -1,0 +1,34 @@
+"""What the tests share; they test this project, so that a run on somebody's deployment leaves them out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from fixtures.run.options import OPTIONS
+from fixtures.run.processes import ForkingGroup
+from tests.project import Project
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load pytest's own fixtures for tests of plugins."""
+    config.pluginmanager.import_plugin("pytester")
+
+
+def pytest_ignore_collect(config: pytest.Config) -> bool | None:
+    """Leave all tests out when a deployment is accepted."""
+    return True if config.stash[OPTIONS].stack == "external" else None
+
+
+@pytest.fixture(scope="session")
+def project_group() -> Iterator[ForkingGroup]:
+    """Give the group of the processes that run in small projects."""
+    with ForkingGroup("redis-practices-projects") as group:
+        yield group
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, project_group: ForkingGroup) -> Project:
+    """Give an empty project."""
+    return Project(pytester.path, project_group)

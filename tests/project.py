@@ -1,0 +1,112 @@
+"""A small project of features and sentences, on which tests run a real pytest."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from fixtures import PROJECT
+from fixtures.run.processes import ForkingGroup
+
+SETTINGS = """\
+[pytest]
+strict = true
+testpaths = ["features"]
+markers = ["core: ", "slow: ", "pure_cache: "]
+"""
+
+IMPORTS = "import os, pytest, signal, sys, time\nfrom pytest_bdd import given, parsers, then, when\n"
+
+REPORTING = """\
+from fixtures.reporting.measurements import Bound
+from fixtures.run.keys import StackError
+
+pytest_plugins = ["fixtures.reporting.measurements", "fixtures.reporting.plugin"]
+"""
+"""What a project needs whose runs end with a verdict and a report."""
+
+
+class Project:
+    """A folder with features, sentences and settings of its own."""
+
+    def __init__(self, root: Path, group: ForkingGroup) -> None:
+        """Take an empty folder; pytest runs in a process of `group`."""
+        self.root, self._group = root, group
+        self.plugins = ["pytest_bdd.plugin", "fixtures.bdd.collector"]
+        self.environment: dict[str, str] = {}
+        """Variables that pytest sees besides."""
+        self.write("pytest.toml", SETTINGS)
+
+    def read(self, name: str) -> str:
+        """Return the text of a file."""
+        return (self.root / name).read_text(encoding="utf-8")
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file and the folders above it."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    def write_sentences(self, *parts: str) -> None:
+        """Write the step definitions."""
+        self.write("conftest.py", "\n".join([IMPORTS, *parts]))
+
+    def write_changed(self, name: str, copy: str, line: str, changed_to: str) -> None:
+        """Write a copy of a file in which other lines, indented alike, stand for the one line that reads `line`."""
+        lines = self.read(name).splitlines()
+        [found] = [number for number, text in enumerate(lines) if text.strip() == line]
+        indent = lines[found][: -len(line)]
+        lines[found : found + 1] = [f"{indent}{text}" for text in changed_to.splitlines()]
+        self.write(copy, "\n".join(lines))
+
+    def report(self, name: str = "results/report.json") -> dict[str, Any]:
+        """Return a report with the scenarios' names in place of their ids."""
+        report: dict[str, Any] = json.loads(self.read(name))
+        for record in report["scenarios"]:
+            record["id"] = record["id"].partition("::")[2]
+        return report
+
+    def junit(self, name: str = "results/junit.xml") -> list[ET.Element]:
+        """Return the tests of a JUnit file."""
+        return list(ET.fromstring(self.read(name)).iter("testcase"))  # noqa: S314 - pytest has just written it
+
+    def run(self, *arguments: str) -> pytest.RunResult:
+        """Run pytest with `self.plugins`, and xdist for ``-n``; raises TimeoutExpired after 60 seconds."""
+        xdist = ["xdist.plugin"] if "-n" in arguments else []
+        loaded = [part for plugin in [*self.plugins, *xdist] for part in ("-p", plugin)]
+        # What pytest and xdist tell their own child processes must not reach this one, nor what this run was asked for.
+        others = ("PYTEST_", "GITHUB_", "REPORT")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(others)}
+        environment |= self.environment
+        environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        environment["PYTHONPATH"] = os.pathsep.join(map(str, (self.root, PROJECT, PROJECT / "src")))
+        log = self._group.folder / f"{self.root.name}.log"
+        log.unlink(missing_ok=True)
+        options = [*loaded, "-rpf", "--color=no", *arguments]
+        code = self._group.start_python("pytest", options, log, cwd=self.root, env=environment).wait(60)
+        return pytest.RunResult(code, log.read_text(encoding="utf-8").splitlines(), [], 0.0)
+
+
+def assert_said(run: pytest.RunResult, text: str) -> None:
+    """Find each line of a text in a line that pytest said, in this order."""
+    said = iter(run.outlines)
+    for wanted in filter(None, map(str.strip, text.splitlines())):
+        assert any(wanted in line for line in said), f"not said, or not in this order: {wanted}\n{run.stdout}"
+
+
+def names_run(run: pytest.RunResult) -> list[str]:
+    """Return the names of the scenarios that ran, sorted."""
+    ended = [line for line in run.outlines if line.startswith(("PASSED ", "FAILED "))]
+    return sorted(line.partition("::")[2].partition(" - ")[0] for line in ended)
+
+
+def outcomes(tests: list[ET.Element]) -> set[tuple[str, ...]]:
+    """Return class and name of each test of a JUnit file, and the first line of its failure."""
+    names = {test: (test.get("classname", ""), test.get("name", "")) for test in tests}
+    failures = {test: [one.get("message", "").splitlines()[0] for one in test.iter("failure")] for test in tests}
+    return {(*names[test], *failures[test]) for test in tests}

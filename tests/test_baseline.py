@@ -1,0 +1,132 @@
+"""Test that a run is compared with an earlier one, and that noise is not told as a change."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from fixtures.reporting.baseline import compare
+from tests.project import REPORTING, Project, assert_said
+from tests.test_page import assert_shown
+
+SENTENCES = """
+@given(parsers.parse("room for {size:d} keys"), target_fixture="size")
+def room(size, measure):
+    measure("room", unit="keys", seen=size, bound=Bound.at_least(1))
+    return size
+
+@then(parsers.parse("{count:d} keys fit"))
+def fit(size, count):
+    assert count <= size, f"room for {size} keys"
+"""
+
+FILE = "features/pure_cache/size.feature"
+ROOMS = {"breaks": (5, 10), "recovers": (50, 10), "shrinks": (1, 1), "stays": (30, 1)}
+"""Scenarios: the room they measure, and the keys that must fit."""
+
+EARLIER = {"breaks": ("passed", 5), "recovers": ("failed", 50), "shrinks": ("passed", 9), "stays": ("passed", 900)}
+"""How they ended in the earlier run, and the room there was."""
+
+
+@pytest.fixture
+def measured(project: Project) -> Project:
+    """Give a project with the report of a run."""
+    project.write_sentences(REPORTING, SENTENCES)
+    lines = [
+        f"  Scenario: {name}\n    Given room for {room} keys\n    Then {keys} keys fit\n"
+        for name, (room, keys) in ROOMS.items()
+    ]
+    project.write(FILE, "Feature: Size\n" + "".join(lines))
+    project.run("--report", "results")
+    return project
+
+
+def test_changes_are_told(measured: Project) -> None:
+    """A run tells what broke, what holds again, and which number is nearer to its bound."""
+    report = json.loads(measured.read("results/report.json"))
+    for record in report["scenarios"]:
+        status, seen = EARLIER[record["id"].partition("::")[2]]
+        record |= {"status": status, "seconds": 0.01}
+        record["measurements"][0]["seen"] = seen
+    measured.write("results/report.json", json.dumps(report))
+    run = measured.run("--report", "later", "--baseline", "results/report.json")
+    assert_said(
+        run,
+        f"""
+        since
+        broke: {FILE}::breaks (was passed, is failed: room for 5 keys)
+        fixed: {FILE}::recovers (was failed, is passed)
+        worse: {FILE}::shrinks (room: was 9 keys, is 1 keys, bound >= 1 keys)
+        verdict: refused
+        """,
+    )
+    assert f"worse: {FILE}::stays" not in str(run.stdout)
+    assert_shown(
+        measured.read("later/index.html"),
+        f"""
+        Since
+        broke
+        {FILE}::breaks
+        worse
+        {FILE}::shrinks
+        room: was 9 keys, is 1 keys, bound >= 1 keys
+        """,
+    )
+    assert f"| worse | {FILE.replace('_', chr(92) + '_')}::shrinks |" in measured.read("later/summary.md")
+
+
+def test_same_run_has_no_changes(measured: Project) -> None:
+    """The same run again differs in nothing."""
+    assert_said(measured.run("--baseline", "results/report.json"), ": nothing\nverdict: refused")
+
+
+@pytest.mark.parametrize(
+    ("pace", "noise", "own", "is_slower"),
+    [
+        (1, 5, 1.4, False),
+        (1, 5, 1.8, True),
+        (3, 5, 3.5, False),
+        (3, 5, 6, True),
+        (1, 40, 1.8, False),
+        (1, 40, 20, True),
+        (0.5, 5, 1, True),
+    ],
+)
+def test_slower_scenario(pace: float, noise: float, own: float, *, is_slower: bool) -> None:
+    """One of 12 scenarios is told as slower when its own pace stands out from that of all and their noise in %."""
+    spread = [pace * math.exp(noise / 100 * (number - 5) / 3.3) for number in range(11)]
+    before = [record(number, 2.0) for number in range(12)]
+    after = [record(number, 2.0 * factor) for number, factor in enumerate([*spread, own])]
+    changes = compare({"started": "before", "scenarios": before}, after)["changes"]
+    assert [(one["id"], one["kind"]) for one in changes] == [("11", "slower")] * is_slower
+
+
+def record(number: int, seconds: float) -> dict[str, Any]:
+    """Return a scenario that passed."""
+    return {"id": str(number), "status": "passed", "seconds": seconds, "measurements": [], "reason": None}
+
+
+STRANGE = "it is not as this suite writes it"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "No such file or directory"),
+        ("in the way", STRANGE),
+        ("[1]", STRANGE),
+        ('{"scenarios": [{}]}', STRANGE),
+        ('{"scenarios": []}', "it holds no scenario"),
+    ],
+)
+def test_baseline_that_is_none_is_refused(project: Project, text: str | None, why: str) -> None:
+    """A file that is no report is refused in one line with the reason, before anything runs."""
+    project.write_sentences(REPORTING)
+    if text is not None:
+        project.write("old.json", text)
+    run = project.run("--baseline", "old.json")
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    assert_said(run, f"ERROR: --baseline: cannot use old.json ({why}); name the report.json of an earlier run")

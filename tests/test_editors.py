@@ -1,0 +1,80 @@
+"""Test that editors find every sentence: the settings of VS Code's Cucumber extension come from the sentences."""
+
+from __future__ import annotations
+
+import ast
+import os
+from pathlib import Path
+
+import pytest
+
+from fixtures import PROJECT
+from fixtures.bdd.definitions import editor_settings, index_of_loaded
+
+SETTINGS = PROJECT / ".vscode" / "settings.json"
+DECORATORS = ("given", "when", "then", "step")
+
+
+def test_settings_are_current() -> None:
+    """The settings name every type of placeholder; UPDATE=1 writes them."""
+    definitions = [one for one in index_of_loaded().definitions if one.function.__module__.startswith("steps.")]
+    wanted = editor_settings(definitions)
+    if os.environ.get("UPDATE"):
+        SETTINGS.parent.mkdir(exist_ok=True)
+        SETTINGS.write_text(wanted, encoding="utf-8")
+    seen = SETTINGS.read_text(encoding="utf-8") if SETTINGS.exists() else ""
+    assert seen == wanted, "the settings are not current: UPDATE=1 pytest tests/test_editors.py"
+
+
+def hidden(source: str) -> list[int]:
+    """Return the lines of decorators whose sentence is not one literal."""
+    lines = source.encode().splitlines()
+    decorators = [
+        one
+        for function in ast.walk(ast.parse(source))
+        if isinstance(function, ast.FunctionDef)
+        for one in function.decorator_list
+        if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id in DECORATORS
+    ]
+    return [one.lineno for one in decorators if not _is_literal(one.args[0], lines)]
+
+
+def _is_literal(sentence: ast.expr, lines: list[bytes]) -> bool:
+    """Tell whether a sentence is one literal, alone or in parsers.parse or parsers.cfparse."""
+    if isinstance(sentence, ast.Call):
+        if not (isinstance(sentence.func, ast.Attribute) and sentence.func.attr in ("parse", "cfparse")):
+            return False
+        sentence = sentence.args[0]
+    if not isinstance(sentence, ast.Constant) or sentence.lineno != sentence.end_lineno:
+        return False
+    text = lines[sentence.lineno - 1][sentence.col_offset : sentence.end_col_offset].decode()
+    # Two literals side by side are one constant to Python, and none to an editor.
+    return text[0] == text[-1] and text[0] in "\"'" and text[0] not in text[1:-1].replace(f"\\{text[0]}", "")
+
+
+MODULES = sorted((PROJECT / "steps").rglob("[!_]*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: f"{path.parent.name}.{path.stem}")
+def test_no_sentence_is_hidden(path: Path) -> None:
+    """Every sentence is a literal that editors can read."""
+    assert not hidden(path.read_text(encoding="utf-8")), "write one literal for parsers.parse"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "is_hidden"),
+    [
+        ('"a cache"', False),
+        (r'"a \"cache\""', False),
+        ('parsers.parse("a cache of {size}")', False),
+        ('"a " + "cache"', True),
+        ('f"a cache of {SIZE}"', True),
+        ('"a " "cache"', True),
+        ("'a ' \"cache\"", True),
+        ('re.compile("a cache")', True),
+        ("SENTENCE", True),
+    ],
+)
+def test_hidden_sentence_is_found(sentence: str, *, is_hidden: bool) -> None:
+    """A sentence that is put together, computed or a regular expression is found at its line."""
+    assert hidden(f"\n@given({sentence})\ndef step(): ...\n") == [2] * is_hidden

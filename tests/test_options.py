@@ -1,0 +1,132 @@
+"""Test that any text as a URL or an option is used, or refused in one line without the password in it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+
+from fixtures import PROJECT
+from fixtures.gate.deployment_under_test import gate_environment
+from fixtures.run.options import ROLES, STACKS, checked
+from fixtures.stacks.external.stack import ExternalStack
+from redis_practices.cli import Failure, UsageError
+from redis_practices.clients import checked_url
+
+PASSWORD = "s3cret"  # noqa: S105 - of no server
+quiet = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
+
+WORDS = st.text(st.characters(blacklist_categories=["Cs"]), max_size=12)
+HOSTS = st.sampled_from(
+    ("127.0.0.1", "localhost", "[::1]", "", "[::1", "a..b", "x" * 70, "ü.invalid", "%00", "a b", "*")
+)
+PORTS = st.sampled_from(("", ":1", ":0", ":70000", ":x", ":-1", ":"))
+TAILS = st.one_of(
+    st.sampled_from(
+        ("", "/0", "/99", "/x", "?db=x", "?socket_timeout=x", "?ssl_cert_reqs=?", "?protocol=9", "?timeout", "#")
+    ),
+    WORDS,
+)
+SCHEMES = st.sampled_from(("redis://", "rediss://", "redis:", "unix://", "amqp://", "REDIS://", "", " r://"))
+USERS = st.one_of(
+    st.sampled_from((f":{PASSWORD}@", f"u:{PASSWORD}@", f"{PASSWORD}@", f":{PASSWORD}/x@", f"u:{PASSWORD}#@", "")),
+    WORDS,
+)
+NEARLY_URLS = st.tuples(SCHEMES, USERS, HOSTS, PORTS, TAILS).map("".join)
+
+
+def refusal(url: str, *, connects: bool) -> str:
+    """Return why a URL is refused; "" when it is taken."""
+    try:
+        checked_url(url, "--cache-url")
+        if connects:
+            ExternalStack({"cache": url}).engines()
+    except (UsageError, Failure) as error:
+        return str(error)
+    return ""
+
+
+def check_line(line: str) -> None:
+    """Require one line without the password."""
+    assert len(line.splitlines()) <= 1, f"more than one line: {line!r}"
+    assert PASSWORD not in line, f"the password is in it: {line}"
+
+
+@given(NEARLY_URLS)
+@settings(quiet, max_examples=300)
+def test_any_text_as_a_url(url: str) -> None:
+    """A text that is nearly a URL is taken, or gets one line."""
+    check_line(refusal(url, connects=False))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:1", "localhost:1", "[::1]:1", f"{'x' * 70}:1", "a..b:1", "%00:1", "-:1"])
+@given(
+    scheme=st.sampled_from(("redis://", "rediss://")),
+    user=st.sampled_from(("", f":{PASSWORD}@", f"u%20:{PASSWORD}@")),
+    tail=st.sampled_from(("", "/0", "/7", "?protocol=2", "?health_check_interval=1")),
+)
+@settings(quiet, max_examples=6)
+def test_url_where_nothing_answers(scheme: str, user: str, host: str, tail: str) -> None:
+    """A URL where nothing answers gets one line within 5 seconds."""
+    url = f"{scheme}{user}{host}{tail}"
+    begun = time.monotonic()
+    line = refusal(url, connects=True)
+    assert line, f"{url} is taken"
+    check_line(line)
+    assert time.monotonic() - begun <= 5, f"{url} took {time.monotonic() - begun:.1f} s"
+
+
+NUMBERS = st.one_of(st.integers().map(str), st.sampled_from(("core", "core,", "@core", "1e3", "٣")), WORDS)
+SWITCHES = ("keep_stack", "allow_disruption")
+OPTIONS: dict[str, Any] = {
+    **{f"{role}_url": st.one_of(st.none(), NEARLY_URLS) for role in ROLES},
+    "stack": st.sampled_from((None, *STACKS)),
+    "max_ops": st.one_of(st.none(), NUMBERS),
+    "require": WORDS,
+    "server_binary": st.one_of(st.none(), WORDS.filter(lambda text: "\0" not in text)),  # no shell can give that
+    "keyword": WORDS,
+    "markexpr": WORDS,
+    **dict.fromkeys(SWITCHES, st.booleans()),
+}
+NOTHING = {name: False if name in SWITCHES else "" for name in OPTIONS} | {"stack": None}
+
+
+# More than a newline ends a line.
+@given(st.fixed_dictionaries(OPTIONS))
+@example({**NOTHING, "require": "core\x1e0"})
+@example({**NOTHING, "server_binary": "redis\n0"})
+@settings(quiet, max_examples=200)
+def test_any_text_as_an_option(pytestconfig: pytest.Config, options: dict[str, Any]) -> None:
+    """A set of options is taken, or gets one line."""
+    config: Any = SimpleNamespace(option=SimpleNamespace(**options), getini=pytestconfig.getini)
+    try:
+        checked(config)
+    except pytest.UsageError as error:
+        check_line(str(error))
+
+
+@pytest.mark.slow
+@given(url=NEARLY_URLS)
+@settings(quiet, max_examples=3)
+def test_refused_url_ends_a_whole_run(tmp_path: Path, url: str) -> None:
+    """A whole run with a URL that is refused ends in one line, with exit code 4 and the verdict error."""
+    assume(url and "\0" not in url and refusal(url, connects=False))
+    command = [sys.executable, "-m", "pytest", "features", f"--cache-url={url}", "--report", str(tmp_path)]
+    ended = subprocess.run(
+        command, cwd=PROJECT, env=gate_environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    said = [line for line in f"{ended.stdout}{ended.stderr}".splitlines() if line.strip()]
+    assert ended.returncode == pytest.ExitCode.USAGE_ERROR, said
+    assert len(said) == 1, said
+    check_line(said[0])
+    report = (tmp_path / "report.json").read_text(encoding="utf-8")
+    assert json.loads(report)["verdict"] == "error", report
+    assert PASSWORD not in report, report

@@ -1,0 +1,183 @@
+"""Test what other tools read of a run: Cucumber's messages, JUnit, GitHub's annotations and summary, the badge."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from fixtures import PROJECT
+from fixtures.run.keys import Unsupported
+from tests.project import REPORTING, Project, assert_said, outcomes
+
+SENTENCES = """
+@given(parsers.parse("a cache of {size:d} keys"), target_fixture="size")
+def cache(size, measure):
+    measure("room", unit="keys", seen=size, bound=Bound.at_least(1))
+    return size
+
+@given("these keys")
+def keys(datatable):
+    pass
+
+@then(parsers.parse("{count:d} keys fit"))
+def fit(size, count):
+    assert count <= size, f"room for {size} keys: 100% full\\n::set-output name=a::b"
+
+@then("one replica has it too")
+def skip():
+    pytest.skip("one node only | no replica")
+"""
+
+SIZE = """\
+@core
+Feature: Size, of caches
+  Background:
+    Given these keys
+      | KEY |
+      | a   |
+
+  Rule: Keys fit
+    Scenario Outline: a cache of <size>: filled
+      Given a cache of <size> keys
+      Then 10 keys fit
+      And one replica has it too
+
+      Examples:
+        | size |
+        | 5    |
+        | 50   |
+"""
+
+LAST = """\
+Feature: Last
+  Scenario: a small cache
+    Given a cache of 1 keys
+    Then 1 keys fit
+"""
+
+
+@pytest.fixture
+def caches(project: Project) -> Project:
+    """Give a project of which one scenario passes, one fails and one is skipped."""
+    project.write_sentences(REPORTING, SENTENCES)
+    project.write("features/pure_cache/size.feature", SIZE)
+    project.write("features/pure_cache/last.feature", LAST)
+    return project
+
+
+@pytest.mark.browser  # it too needs what is installed for developers alone
+def test_messages_follow_the_published_schema(caches: Project) -> None:
+    """Every line of messages.ndjson is a valid Cucumber message, and each message is there."""
+    try:
+        from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # noqa: PLC0415 - not installed for users
+    except ImportError:
+        raise Unsupported("needs jsonschema: pip install -r requirements-dev.txt") from None
+    schema = PROJECT / "fixtures/gate/cucumber/messages.schema.json"
+    validator = Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
+    caches.run("--report", "results")
+    messages = [json.loads(line) for line in caches.read("results/messages.ndjson").splitlines()]
+    found = [f"{error.json_path}: {error.message}" for one in messages for error in validator.iter_errors(one)]
+    assert not found, "\n".join(found)
+    count = Counter(next(iter(one)) for one in messages)
+    assert list(count.items()) == [
+        ("meta", 1),
+        ("source", 2),
+        ("gherkinDocument", 2),
+        ("pickle", 3),
+        ("testRunStarted", 1),
+        ("testCase", 3),
+        ("testCaseStarted", 3),
+        ("testStepStarted", 10),
+        ("testStepFinished", 10),
+        ("attachment", 3),
+        ("testCaseFinished", 3),
+        ("testRunFinished", 1),
+    ]
+
+
+def test_messages_tell_how_each_step_ended(caches: Project) -> None:
+    """The references lead from each case to its pickle and to the results of its steps; each id stands once."""
+    caches.run("--report", "results", "-n", "2")
+    messages = [next(iter(json.loads(line).items())) for line in caches.read("results/messages.ndjson").splitlines()]
+    known = [message["id"] for _, message in messages if "id" in message]
+    assert len(known) == len(set(known)), f"ids stand twice: {sorted(known)}"
+    pickles = {pickle["id"]: pickle["name"] for kind, pickle in messages if kind == "pickle"}
+    results = {one["testStepId"]: one["testStepResult"] for kind, one in messages if kind == "testStepFinished"}
+    seen = {}
+    for case in (message for kind, message in messages if kind == "testCase"):
+        ended = [results[step["id"]] for step in case["testSteps"]]
+        said = next((result["message"] for result in ended if "message" in result), "").partition("\n")[0]
+        seen[pickles[case["pickleId"]]] = (" ".join(result["status"] for result in ended), said)
+    assert seen == {
+        "a cache of 50: filled": ("PASSED PASSED PASSED SKIPPED", "one node only | no replica"),
+        "a cache of 5: filled": ("PASSED PASSED FAILED SKIPPED", "room for 5 keys: 100% full"),
+        "a small cache": ("PASSED PASSED", ""),
+    }
+
+
+def test_junit_names_feature_and_rule(caches: Project) -> None:
+    """junit.xml has a test a scenario, with its feature, rule, measurements and the sentence that failed."""
+    caches.run("--report", "results", "-k", "a and 5 and not 50 or small")
+    tests = caches.junit()
+    small, five = "a small cache", "a cache of <size>: filled[5]"
+    assert outcomes(tests) == {
+        ("features.pure_cache.size.feature", five, "Then 10 keys fit: AssertionError: room for 5 keys: 100% full"),
+        ("features.pure_cache.last.feature", small),
+    }
+    seen = {(test.get("name"), one.get("name"), one.get("value")) for test in tests for one in test.iter("property")}
+    assert seen == {
+        (small, "feature", "Last"),
+        (small, "measurement: room [keys]", "seen 1, bound >= 1"),
+        (five, "feature", "Size, of caches"),
+        (five, "rule", "Keys fit"),
+        (five, "measurement: room [keys]", "seen 5, bound >= 1"),
+    }
+
+
+@pytest.fixture
+def job(caches: Project) -> Project:
+    """Give the project what GitHub gives to each step of a job."""
+    files = {"GITHUB_WORKSPACE": str(caches.root), "GITHUB_STEP_SUMMARY": str(caches.root / "job.md")}
+    caches.environment = {"GITHUB_ACTIONS": "true", **files}
+    return caches
+
+
+def test_github_is_told_the_line(job: Project) -> None:
+    """GitHub is told the line of the feature file, and nothing that a message says is a command."""
+    run = job.run("-n", "2")
+    place = "file=features/pure_cache/size.feature,line=11,title=a cache of <size>%3A filled[5]"
+    message = "room for 5 keys: 100%25 full%0A  ::set-output name=a::b%0Aassert 10 <= 5"
+    assert_said(run, f"::error {place}::{message}")
+    assert not [line for line in run.outlines if line.startswith("::set-output")]
+
+
+SUMMARY = r"""
+## ❌ redis-practices: refused
+
+1 passed, 1 failed, 1 skipped in … s on embedded (no engine asked)
+
+### What failed
+
+| scenario | because |
+|---|---|
+| features/pure\_cache/size.feature::a cache of &lt;size&gt;: filled\[5\] | room for 5 keys: 100% full |
+
+### What was skipped
+
+- 1 times: one node only \| no replica
+"""
+
+
+def test_summary_and_badge(job: Project) -> None:
+    """The summary of the job is that of the results folder, and the badge says the verdict."""
+    job.run("--report", "results")
+    summary = job.read("results/summary.md")
+    assert re.sub(r"(?<= in )[\d.]+(?= s )", "…", summary).strip() == SUMMARY.strip()
+    assert job.read("job.md") == summary
+    title = ET.fromstring(job.read("results/badge.svg")).find("{http://www.w3.org/2000/svg}title")  # noqa: S314 - our own
+    assert title is not None
+    assert title.text == "redis-practices: refused"

@@ -1,0 +1,174 @@
+"""Test the page of a run in a real browser: on any screen, without a network, a mouse, script or paper."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+from fixtures.run.keys import Unsupported
+from tests.project import Project
+from tests.test_page import PAGE, write_features
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+CONTRAST = Path(__file__).with_name("contrast.js")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Give a browser without a window; it ends with the session (`Unsupported` where there is none)."""
+    try:
+        from playwright.sync_api import sync_playwright  # noqa: PLC0415 - not installed for users
+    except ImportError:
+        raise Unsupported("needs Playwright: pip install -r requirements-dev.txt") from None
+    program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if not program:
+        raise Unsupported("needs a browser: apt-get install chromium, or name one in CHROMIUM")
+    # Without its sandbox, which root and many containers cannot have: it opens nothing but files of ours.
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=program, args=["--no-sandbox"]) as browser,
+    ):
+        yield browser
+
+
+@dataclass
+class OpenPage:
+    """A page that is open, and what the browser asked for and complained about."""
+
+    page: Page
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def run(self, script: str) -> Any:
+        """Return what a JavaScript expression gives on the page."""
+        return self.page.evaluate(script)
+
+
+OpenIn = Callable[..., OpenPage]
+
+
+@pytest.fixture
+def open_page(request: pytest.FixtureRequest, project: Project) -> OpenIn:
+    """Give a function that opens the page of a run; a machine without a browser skips the test that calls it."""
+    write_features(project).run("--report", "results")
+    return partial(_open, request, project.root / PAGE)
+
+
+def _open(
+    request: pytest.FixtureRequest,
+    path: Path,
+    width: int = 1280,
+    scheme: Literal["light", "dark"] = "light",
+    *,
+    script: bool = True,
+) -> OpenPage:
+    """Open a file until the test ends, `width` pixels wide, in the light or the dark scheme."""
+    # Only now: what is unsupported in the midst of a test is skipped, or fails under --require.
+    browser: Browser = request.getfixturevalue("browser")
+    size: Any = {"width": width, "height": 800}
+    context = browser.new_context(viewport=size, color_scheme=scheme, java_script_enabled=script)
+    request.addfinalizer(context.close)
+    opened = OpenPage(context.new_page())
+    opened.page.on("request", lambda request: opened.requests.append(request.url))
+    opened.page.on("console", lambda message: opened.complaints.append(message.text))
+    opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
+    opened.page.on("dialog", lambda dialog: opened.complaints.append(dialog.message))
+    opened.page.goto(path.as_uri())
+    return opened
+
+
+FILTERS = [
+    ("", "", "", ["reads by", "failing over", "several nodes", "<name>"]),
+    ("failed", "", "", ["reads by", "<name>"]),
+    ("skipped", "pure_cache", "", ["several nodes"]),
+    ("", "", "ONE node only", ["several nodes"]),
+    ("passed", "", "robots", []),
+]
+"""Status, practice and text to filter by, and the beginnings of the names that are left."""
+
+
+@pytest.mark.slow
+def test_page_opened_from_the_file_system(open_page: OpenIn, project: Project) -> None:
+    """The page asks for no other file; its filters work, what failed is open, and a link leads there."""
+    opened = open_page()
+    assert opened.requests == [(project.root / PAGE).as_uri()], f"it asked for {opened.requests}"
+    assert not opened.complaints, f"the browser says {opened.complaints}"
+    for status, practice, text, wanted in FILTERS:
+        opened.page.select_option("[name=status]", status)
+        opened.page.select_option("[name=practice]", practice)
+        opened.page.fill("[name=text]", text)
+        seen = [one.inner_text() for one in opened.page.locator(".scenario > summary .name").all() if one.is_visible()]
+        assert len(seen) == len(wanted), f"{(status, practice, text)} leaves {seen}"
+        assert sorted(wanted) == sorted(want for want in wanted for name in seen if name.startswith(want)), seen
+        assert opened.page.locator("output").inner_text().startswith(f"{len(wanted)} of ")
+    opened.page.reload()
+    shown = opened.page.locator(".scenario[open]", has=opened.page.get_by_text("reads by")).first
+    assert "a read: seen 3.1 s, bound <= 2.5 s" in shown.inner_text()
+    opened.run("document.querySelectorAll('.scenario').forEach((one) => { one.open = false; })")
+    opened.page.locator("section", has_text="What failed").locator("a").first.click()
+    shown = opened.page.locator(".scenario[open]")
+    shown.wait_for(timeout=5000)
+    assert shown.get_attribute("data-status") == "failed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [320, 1400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_is_legible(open_page: OpenIn, width: int, scheme: str) -> None:
+    """Nothing is wider than the screen but what scrolls alone, and every text has a contrast of at least 4.5."""
+    opened = open_page(width, scheme)
+    opened.run("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    page, screen = opened.run("[document.documentElement.scrollWidth, innerWidth]")
+    assert page <= screen, f"it is {page} pixels wide"
+    beyond = opened.run(
+        "[...document.querySelectorAll('body *')].filter((one) => !one.closest('.scroll, .skip, .quiet, pre')"
+        " && one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML.slice(0, 80))"
+    )
+    assert not beyond, f"these reach beyond the screen: {beyond}"
+    faint = opened.page.evaluate(CONTRAST.read_text(encoding="utf-8"), 4.5)
+    assert not faint, "\n".join(faint)
+
+
+@pytest.mark.slow
+def test_page_with_keyboard_on_paper_and_without_script(open_page: OpenIn) -> None:
+    """The keyboard alone opens a scenario, paper shows every step, and without script every step can be read."""
+    opened = open_page()
+    press = opened.page.keyboard.press
+    press("Tab")
+    box = opened.page.locator(".skip").bounding_box()
+    assert box
+    assert box["x"] >= 0, f"the way past the navigation is at {box}"
+    press("Enter")
+    assert opened.run("document.activeElement.id") == "specification"
+    closed = "document.activeElement.matches('.scenario:not([open]) > summary')"
+    assert any(press("Tab") or opened.run(closed) for _ in range(60)), "Tab reaches no scenario that is closed"
+    assert opened.run("parseFloat(getComputedStyle(document.activeElement).outlineWidth)") >= 2
+    press("Enter")
+    assert opened.run("document.activeElement.parentElement.open")
+
+    opened.run("document.querySelectorAll('details').forEach((one) => { one.open = false; })")
+    opened.page.emulate_media(media="print")
+    steps = opened.page.locator(".steps li").all()
+    assert steps, "there is no step"
+    hidden = [step.text_content() for step in steps if not (step.bounding_box() or {"height": 0})["height"]]
+    assert not hidden, f"these are not printed: {hidden}"
+
+    page = open_page(script=False).page
+    assert not page.locator("#filters").is_visible()
+    for scenario in page.locator(".scenario").all():
+        if scenario.get_attribute("open") is None:
+            scenario.locator("> summary").click()
+    hidden = [step.text_content() for step in page.locator(".steps li").all() if not step.is_visible()]
+    assert not hidden, f"these cannot be read: {hidden}"

@@ -1,0 +1,162 @@
+"""Test that the verdict, the exit code and report.json are right however a run ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import NamedTuple
+
+import pytest
+
+from tests.project import REPORTING, Project, assert_said
+
+SENTENCES = """
+@given("what holds")
+def hold():
+    pass
+
+@given("what does not")
+def fail():
+    raise AssertionError("it does not")
+
+@given("what this stack cannot do")
+def skip():
+    pytest.skip("one node only")
+
+@given("a stack that broke")
+def break_stack():
+    raise StackError("the server did not start")
+
+@given(parsers.parse("{name} is sent to {target}"))
+def send(name, target):
+    os.kill(os.getpid() if target == "this process" else os.getppid(), getattr(signal, name))
+    time.sleep(20)
+"""
+
+FEATURE = """\
+Feature: A sample
+  Scenario: dies
+    Given SIGKILL is sent to this process
+  @core
+  Scenario: keeps
+    Given what holds
+  Scenario: breaks
+    Given what does not
+  @core
+  Scenario: cannot
+    Given what this stack cannot do
+  Scenario: lacks
+    Given what this stack cannot do
+  Scenario: stack
+    Given a stack that broke
+  Scenario: stopped
+    Given SIGINT is sent to this process
+  Scenario: ended
+    Given SIGTERM is sent to this process
+  Scenario: parent
+    Given SIGTERM is sent to the parent process
+"""
+
+
+@pytest.fixture
+def sample(project: Project) -> Project:
+    """Give a project of which one scenario ends in each way, with the report of an older run that was accepted."""
+    project.write_sentences(REPORTING, SENTENCES)
+    project.write("features/pure_cache/sample.feature", FEATURE)
+    project.write("results/report.json", json.dumps({"verdict": "accepted", "scenarios": []}))
+    return project
+
+
+ONE_PROCESS = ("-n", "1")
+NOTHING_RAN = "no scenario ran"
+BROKE = "::stack: the server did not start"
+
+
+class End(NamedTuple):
+    """How a run of some scenarios must end."""
+
+    chosen: str
+    code: int
+    verdict: str
+    listed: list[str]
+    trouble: str | None = None
+    options: tuple[str, ...] = ()
+
+
+ENDS = [
+    # What each verdict means.
+    End("keeps or lacks", 0, "accepted", ["keeps", "lacks"]),
+    End("keeps or cannot", 0, "partial", ["cannot", "keeps"]),
+    End("breaks or cannot", 1, "refused", ["breaks", "cannot"]),
+    End("keeps or stack", 1, "error", ["keeps", "stack"], BROKE),
+    End("breaks or stack", 1, "refused", ["breaks", "stack"], BROKE),
+    End("lacks", 0, "error", ["lacks"], NOTHING_RAN),
+    # A run that did not come to its end keeps what it has.
+    End("keeps or stopped", 2, "error", ["keeps"], "interrupted"),
+    End("breaks or stopped", 2, "refused", ["breaks"], "interrupted"),
+    End("keeps or ended", 2, "error", ["keeps"], "stopped by SIGTERM"),
+    End("keeps or dies", -signal.SIGKILL, "error", [], "the run did not come to its end"),
+    # A process of xdist that is lost is replaced, and the next one does the rest.
+    End("keeps or dies", 1, "error", ["dies", "keeps"], "crashed while running", ONE_PROCESS),
+    End("parent", 2, "error", [], "stopped by SIGTERM", ONE_PROCESS),
+    # A run that did not begin, or selected nothing.
+    End("keeps", 4, "error", [], "pytest did not begin: unrecognized arguments: --bogus", ("--bogus",)),
+    End("keeps", 4, "error", [], "pytest ended with exit code 4", ("features/missing",)),
+    End("nothing", 5, "error", [], NOTHING_RAN),
+]
+SLOW = {"parent"}
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(end, id=" ".join([end.chosen, *end.options]), marks=[pytest.mark.slow] * (end.chosen in SLOW))
+        for end in ENDS
+    ],
+)
+def test_end_of_a_run(sample: Project, end: End) -> None:
+    """Nothing but a whole run without a failure is accepted, and no older report is left."""
+    run = sample.run("--report", "results", "-k", end.chosen, *end.options)
+    assert run.ret == end.code, run.stdout
+    report = sample.report()
+    assert (report["verdict"], [record["id"] for record in report["scenarios"]]) == (end.verdict, end.listed)
+    if end.trouble:
+        assert any(end.trouble in one for one in report["troubles"]), report["troubles"]
+    else:
+        assert not report["troubles"]
+    assert not any("\n" in one for one in report["troubles"])
+
+
+LOST = """
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workerinput"):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+def test_process_lost_after_its_last_scenario(sample: Project) -> None:
+    """A process that is lost after its last scenario is no success."""
+    sample.write_sentences(REPORTING, SENTENCES, LOST)
+    sample.run("--report", "results", "-k", "keeps", *ONE_PROCESS)
+    report = sample.report()
+    assert (report["verdict"], [record["id"] for record in report["scenarios"]]) == ("error", ["keeps"])
+
+
+def test_feature_that_cannot_be_collected(sample: Project) -> None:
+    """A feature that cannot be collected is no success, not even for a run that goes on."""
+    sample.write("features/pure_cache/empty.feature", "Feature: Nothing in it\n")
+    run = sample.run("--report", "results", "-k", "keeps", "--continue-on-collection-errors")
+    assert run.ret == pytest.ExitCode.TESTS_FAILED
+    report = sample.report()
+    assert (report["verdict"], [record["id"] for record in report["scenarios"]]) == ("error", ["keeps"])
+
+
+def test_file_stands_where_results_should_go(project: Project) -> None:
+    """A folder that cannot be written stops the run before it begins."""
+    project.write_sentences(REPORTING, SENTENCES)
+    project.write("features/pure_cache/sample.feature", FEATURE)
+    project.write("results", "in the way\n")
+    run = project.run("--report", "results")
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    assert_said(run, "ERROR: --report: cannot write (results is no folder); name a folder that can be made")
