@@ -86,11 +86,11 @@ Feature: Feature files are tests like any other
       Then pytest exits with 1
       And pytest says
         """
+        E   AssertionError: room for 2 keys only
         features/limits.feature:2: Scenario: too many
         Given a cache of 2 keys
         > Then 3 keys fit    <- features/limits.feature:4
         And 4 keys fit
-        E   AssertionError: room for 2 keys only
         """
       And "junit.xml" holds these tests
         | CLASSNAME                        | NAME                 | MESSAGE                                               |

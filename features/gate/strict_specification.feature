@@ -95,7 +95,7 @@ Feature: A specification cannot be green by accident
             Angenommen a cache
         """
       When a user types "pytest features/"
-      Then pytest exits with 2
+      Then pytest exits with 4
       And pytest says
         """
         features/empty.feature:1: no "Feature:" in this file; write one or delete the file
@@ -162,8 +162,8 @@ Feature: A specification cannot be green by accident
 
       Examples: asked for all features, whatever is selected of them
         | command       | code | times |
-        | pytest -k one | 2    | 1     |
-        | pytest -n 2 . | 2    | 1     |
+        | pytest -k one | 4    | 1     |
+        | pytest -n 2 . | 4    | 1     |
 
       Examples: asked for less
         | command                    | code | times |

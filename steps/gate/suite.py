@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from pytest_bdd import given, parsers, then, when
 
 from fixtures import PROJECT
-from fixtures.bdd.definitions import definitions_seen, editor_settings
+from fixtures.bdd.definitions import definitions_of, editor_settings
 from fixtures.gate.deployment_under_test import gate_environment
 from fixtures.gate.sample_project import Outcome, SampleTree
 from fixtures.reporting.measurements import Bound
@@ -93,7 +93,7 @@ def check_lines(outcome: Outcome, docstring: str) -> None:
 @then("each copy is refused at its line for its reason")
 def check_refusals(outcome: Outcome, changes: Table) -> None:
     """Find the refusal of every changed copy, and no run of anything."""
-    assert outcome.exit_code == pytest.ExitCode.INTERRUPTED, f"it was not refused\n{outcome}"
+    assert outcome.exit_code == pytest.ExitCode.USAGE_ERROR, f"it was not refused\n{outcome}"
     for number, (_, changed_to, line, reason) in enumerate(changes, 1):
         start = f"features/change_{number}.feature:"
         said = [text for text in outcome.lines if text.startswith(start)]
@@ -211,9 +211,9 @@ FOUND = ("given", "when", "then", "step")
 
 
 @then(parsers.parse('"{name}" is what the sentences ask for'))
-def check_settings(name: str) -> None:
+def check_settings(pytestconfig: pytest.Config, name: str) -> None:
     """Compare the file with what it would be now; UPDATE=1 writes it."""
-    wanted, path = editor_settings(definitions_seen()), PROJECT / name
+    wanted, path = editor_settings(definitions_of(pytestconfig)), PROJECT / name
     if os.environ.get("UPDATE"):
         path.parent.mkdir(exist_ok=True)
         path.write_text(wanted, encoding="utf-8")
