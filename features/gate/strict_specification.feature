@@ -210,6 +210,6 @@ Feature: A specification cannot be green by accident
         """
 
       Examples:
-        | module | name                    | words                                                           |
-        | compat | get_fixture_names       | cannot import name 'get_fixture_names' from 'pytest_bdd.compat' |
-        | parser | ScenarioTemplate.render | render                                                          |
+        | module | name                           | words                                                                       |
+        | steps  | step_function_context_registry | cannot import name 'step_function_context_registry' from 'pytest_bdd.steps' |
+        | parser | ScenarioTemplate.render        | render                                                                      |
