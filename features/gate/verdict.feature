@@ -107,11 +107,17 @@ Feature: A run ends with a verdict
       When a user types "pytest --report results -k keeps -p xdist.plugin -n 1"
       Then "results/report.json" has the verdict "error" and the scenarios: keeps
 
-    Scenario: a feature that cannot be collected is no success
+    Scenario: a feature that is refused is no success
       Given the feature "pure_cache/empty.feature"
         """
         Feature: Nothing in it
         """
+      When a user types "pytest --report results -k keeps"
+      Then pytest exits with 4
+      And "results/report.json" has the verdict "error" and the scenarios: none
+
+    Scenario: a module that cannot be collected is no success
+      Given the text "1 / 0" in a file "features/test_broken.py"
       When a user types "pytest --report results -k keeps --continue-on-collection-errors"
       Then pytest exits with 1
       And "results/report.json" has the verdict "error" and the scenarios: keeps

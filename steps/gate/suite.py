@@ -289,8 +289,6 @@ OPTIONS: dict[str, Any] = {
     "max_ops": st.one_of(st.none(), _NUMBERS),
     "require": _WORDS,
     "server_binary": st.one_of(st.none(), _WORDS.filter(lambda text: "\0" not in text)),  # no shell can give that
-    "keyword": _WORDS,
-    "markexpr": _WORDS,
     **dict.fromkeys(("keep_stack", "allow_disruption"), st.booleans()),
 }
 NOTHING = {name: False if name in ("keep_stack", "allow_disruption") else "" for name in OPTIONS} | {"stack": None}
