@@ -17,6 +17,7 @@ SETTINGS = """\
 [pytest]
 strict = true
 testpaths = ["features"]
+addopts = ["--tb", "short"]
 markers = ["core: ", "slow: ", "pure_cache: "]
 """
 

@@ -103,11 +103,11 @@ def test_failure_shows_its_sentence(caches: Project) -> None:
     assert_said(
         run,
         """
+        E   AssertionError: room for 2 keys only
         features/limits.feature:2: Scenario: too many
         Given a cache of 2 keys
         > Then 3 keys fit    <- features/limits.feature:4
         And 4 keys fit
-        E   AssertionError: room for 2 keys only
         """,
     )
 

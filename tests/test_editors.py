@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from fixtures import PROJECT
-from fixtures.bdd.definitions import editor_settings, index_of_loaded
+from fixtures.bdd.definitions import definitions_of, editor_settings
 
 SETTINGS = PROJECT / ".vscode" / "settings.json"
 DECORATORS = ("given", "when", "then", "step")
 
 
-def test_settings_are_current() -> None:
+def test_settings_are_current(pytestconfig: pytest.Config) -> None:
     """The settings name every type of placeholder; UPDATE=1 writes them."""
-    definitions = [one for one in index_of_loaded().definitions if one.function.__module__.startswith("steps.")]
+    definitions = [one for one in definitions_of(pytestconfig) if not one.is_of_pytest_bdd]
     wanted = editor_settings(definitions)
     if os.environ.get("UPDATE"):
         SETTINGS.parent.mkdir(exist_ok=True)

@@ -51,7 +51,7 @@ Feature: Keys
 
 SOUND = "features/pure_cache/keys.feature"
 CHANGED = "features/changed.feature"
-REFUSED = pytest.ExitCode.INTERRUPTED
+REFUSED = pytest.ExitCode.USAGE_ERROR
 """The exit code of a run with a trap."""
 
 
@@ -222,7 +222,7 @@ def test_folder_of_tests_is_no_specification(keys: Project) -> None:
 @pytest.mark.parametrize(
     ("module", "name", "gone"),
     [
-        ("compat", "get_fixture_names", "cannot import name 'get_fixture_names' from 'pytest_bdd.compat'"),
+        ("steps", "step_function_context_registry", "cannot import name 'step_function_context_registry'"),
         ("parser", "ScenarioTemplate.render", "render"),
     ],
 )

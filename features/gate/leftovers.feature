@@ -55,7 +55,7 @@ Feature: Whatever ends a command, nothing of it is left behind
       And nothing of it is left within 5 seconds
 
   Rule: A run of pytest takes those of all its processes along
-    Workers are forked from a process of their own, and so are the processes of xdist: both count.
+    Workers are forked from a process of their own: it counts too.
 
     Scenario: a run that comes to its end
       Given somebody started "exec pytest features/pure_cache/data_path.feature -k lives -n 1"
@@ -96,7 +96,3 @@ Feature: Whatever ends a command, nothing of it is left behind
         worker 'gw0' crashed while running
         """
       And nothing of it is left within 5 seconds
-
-    Scenario: who asks for a process is gone before it is there
-      When a process is asked for by somebody who goes at once
-      Then it ends by itself within 5 seconds

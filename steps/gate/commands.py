@@ -9,19 +9,16 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from string import Template
 from threading import Timer
 from typing import NamedTuple
 
-import pytest
 from pytest_bdd import given, parsers, then, when
 
-from fixtures.gate.commands import Ended, Running, Traces, command_where, members, run, run_at_terminal
+from fixtures.gate.commands import Ended, Running, Traces, command_where, run, run_at_terminal
 from fixtures.gate.endpoints import Addresses
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import StackError, Unsupported
-from fixtures.run.processes import ADDRESS, ForkingGroup, ask
 from fixtures.stacks.docker.compose import guard_of, run_project
 from fixtures.stacks.docker.engine import check_engine, containers, remove
 from redis_practices.clients import cluster_client, node_client, redis_client
@@ -225,8 +222,7 @@ def send_signal(running: Running, name: str) -> None:
 @when("its xdist process gets SIGKILL")
 def kill_xdist_process(traces: Traces) -> None:
     """Kill the one process that xdist started to run scenarios in."""
-    running = traces.running
-    [found] = [one for one in traces.processes() if one.group == running.group and one.pid != running.process.pid]
+    [found] = [one for one in traces.processes() if "exec(eval(sys.stdin.readline()))" in one.command]
     os.kill(found.pid, signal.SIGKILL)
 
 
@@ -246,31 +242,6 @@ def check_nothing_left(traces: Traces, bound: Bound, measure: Callable[..., None
         assert not left, f"left: {left}"
 
     measure("all gone", unit="s", seen=round(seconds_until(look, give_up=30.0), 2), bound=bound)
-
-
-@when("a process is asked for by somebody who goes at once", target_fixture="asked")
-def ask_for_process(pytestconfig: pytest.Config) -> Iterator[ForkingGroup]:
-    """Ask the process that forks for one that would run for ever, and for another to know that it has been forked."""
-    if not (address := pytestconfig.stash[ADDRESS]):
-        raise Unsupported("needs Linux: elsewhere no process is forked by another")
-    with ForkingGroup() as group, Path(os.devnull).open("r+b") as nothing:
-        place = {"cwd": str(group.folder), "env": dict(os.environ), "group": group.number}
-        request = {"module": "http.server", "arguments": ["0", "--bind", "127.0.0.1"], **place}
-        ask(address, [nothing.fileno()] * 3, request).close()
-        assert group.start_python("this", [], group.folder / "log", cwd=group.folder).wait(30.0) == 0
-        yield group
-
-
-@then(parsers.parse("it ends by itself {bound:Bound}", extra_types=TYPES))
-def check_ended(asked: ForkingGroup, bound: Bound, measure: Callable[..., None]) -> None:
-    """Look for processes of its group until there is none but the one that ends the others."""
-
-    def look() -> None:
-        """Look who is there."""
-        there = [str(one) for one in members(asked.number) if one.pid != asked.number]
-        assert not there, f"these run: {there}"
-
-    measure("gone", unit="s", seen=round(seconds_until(look, give_up=30.0), 2), bound=bound)
 
 
 UP_WITHIN = 120.0

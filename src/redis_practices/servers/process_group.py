@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
+from weakref import WeakSet
 
 # The folder goes first: a server that still runs cannot write into a removed folder, so nothing comes back.
 _GUARD = """
@@ -76,6 +77,7 @@ class ProcessGroup:
             stderr=subprocess.DEVNULL,
             process_group=0,
         )
+        _groups.add(self)
         self._children: list[Child] = []
         self.held: list[socket.socket] = []
         """Keep the ports of servers that may come back; see `binary.free_ports`."""
@@ -122,8 +124,7 @@ class ProcessGroup:
         """End every child, youngest first, and remove the folder; returns when all are gone."""
         for child in reversed(self._children):
             child.kill()
-        if self._guard.stdin is not None:
-            self._guard.stdin.close()
+        self.let_go()
         self._guard.wait()
         for child in self._children:
             child.wait()
@@ -131,6 +132,11 @@ class ProcessGroup:
         for kept in self.held:
             kept.close()
         self.held.clear()
+
+    def let_go(self) -> None:
+        """Close the pipe of the guard, and leave the children alone."""
+        if self._guard.stdin is not None:
+            self._guard.stdin.close()
 
     def __enter__(self) -> Self:
         """Return itself; leaving the block closes it."""
@@ -141,6 +147,19 @@ class ProcessGroup:
     ) -> None:
         """Close it, whatever happened in the block."""
         self.close()
+
+
+_groups: WeakSet[ProcessGroup] = WeakSet()
+"""The groups of this process, whose pipes a fork of it closes."""
+
+
+def _let_go() -> None:
+    """Close the pipes of the guards in a process just forked: while it held them, no guard would see its parent end."""
+    for group in _groups:
+        group.let_go()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 def tail(log: Path, lines: int = 40) -> str:

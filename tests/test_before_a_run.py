@@ -1,0 +1,105 @@
+"""Test what is refused before a run starts anything, and what the collector needs of pytest-bdd."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fixtures import PROJECT
+from tests.project import Project
+
+SENTENCES = """
+from pathlib import Path
+import pytest
+from pytest_bdd import given
+
+@given("a cache")
+def cache(): ...
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart():
+    Path("started").touch()
+"""
+SOUND = "Feature: A\n  Scenario: one\n    Given a cache\n"
+TRAP = "Feature: B\n  Scenario: two\n    Given a cache\n    Then nothing is known\n"
+
+
+@pytest.fixture
+def tree(project: Project) -> Project:
+    """Give a project with a sound feature and one with a trap."""
+    project.write("conftest.py", SENTENCES)
+    project.write("features/sound.feature", SOUND)
+    project.write("features/more/trap.feature", TRAP)
+    return project
+
+
+@pytest.mark.parametrize("arguments", [[], ["-n", "2"], ["features/more"], ["features/more/trap.feature::two"]])
+def test_trap_is_refused_once_before_anything_starts(tree: Project, arguments: list[str]) -> None:
+    """Require exit code 4, one line, and that not even the first hook of a session ran."""
+    outcome = tree.run(*arguments)
+    said = [line for line in outcome.outlines if "trap.feature" in line]
+    assert outcome.ret == pytest.ExitCode.USAGE_ERROR, outcome.outlines
+    [line] = said
+    assert line.startswith('features/more/trap.feature:4: no definition for "then nothing is known"; write one')
+    assert not (tree.root / "started").exists(), "a session had begun"
+    assert "test session starts" not in str(outcome.stdout)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["features/sound.feature"], ["--ignore", "features/more"], ["--ignore-glob", "*trap*"]]
+)
+def test_trap_elsewhere_is_left_alone(tree: Project, arguments: list[str]) -> None:
+    """Require that features which a run does not collect do not stop it."""
+    outcome = tree.run(*arguments)
+    assert outcome.ret == pytest.ExitCode.OK, outcome.outlines
+    assert (tree.root / "started").exists()
+
+
+def test_file_with_byte_order_mark(tree: Project) -> None:
+    """Require that a file which editors on Windows have written is read."""
+    (tree.root / "features" / "sound.feature").write_text(SOUND, encoding="utf-8-sig")
+    outcome = tree.run("features/sound.feature")
+    assert outcome.ret == pytest.ExitCode.OK, outcome.outlines
+
+
+def test_failure_of_a_helper_shows_few_lines(tree: Project) -> None:
+    """Require the sentences, the words of the assertion and at most 25 lines for a failure."""
+    failing = 'def check(value):\n    assert value == 2, "room for 2"\n\n@given("a cache")\ndef cache(): check(3)\n'
+    tree.write("conftest.py", f"from pytest_bdd import given\n\n{failing}")
+    outcome = tree.run("features/sound.feature")
+    told = str(outcome.stdout).partition("= FAILURES =")[2].partition("short test summary")[0].splitlines()
+    assert "E   AssertionError: room for 2" in map(str.strip, told), outcome.outlines
+    assert "> Given a cache    <- features/sound.feature:3" in map(str.strip, told), outcome.outlines
+    assert len(told) <= 25, outcome.outlines
+
+
+@pytest.mark.parametrize("option", ["-k", "-m"])
+def test_expression_that_cannot_be_read_is_one_line(option: str) -> None:
+    """Require one line and exit code 4, where each process of xdist would show a traceback."""
+    command = [sys.executable, "-m", "pytest", "features/pure_cache/ttl.feature", "-n", "2", option, "a and"]
+    ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == pytest.ExitCode.USAGE_ERROR, ended
+    [line] = filter(None, ended.stderr.splitlines())
+    assert line.startswith(f"ERROR: Wrong expression passed to '{option}': a and:"), ended
+
+
+FOREIGN = re.compile(
+    r"create_io|atexit\._|threading\._|gc\.freeze|\bfrom _pytest|\bimport _pytest|setattr\((?!self)|"
+    r"^(?:pytest_bdd|execnet|xdist|running)(?:\.\w+)+ = ",
+    re.MULTILINE,
+)
+
+
+def test_no_internals_of_pytest_and_its_plugins_are_touched() -> None:
+    """Require that fixtures and steps neither import nor replace private parts of pytest, xdist and execnet."""
+    found = [
+        f"{path.relative_to(PROJECT)}: {match.group()}"
+        for folder in ("fixtures/bdd", "fixtures/run", "fixtures/reporting", "steps")
+        for path in Path(PROJECT / folder).rglob("*.py")
+        for match in FOREIGN.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert not found, found

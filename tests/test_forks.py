@@ -1,0 +1,198 @@
+"""Test that forked programs behave as started ones, and that nothing of a fork server stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fixtures import PROJECT
+from fixtures.gate.commands import Running, Traces
+from fixtures.run.processes import ForkingGroup
+from redis_practices.polling import eventually
+from redis_practices.servers.process_group import ProcessGroup, scratch_root
+
+GROUP_AND_FORK = """
+import os, sys, time
+from redis_practices.servers.process_group import ProcessGroup
+
+group = ProcessGroup()
+if not os.fork():
+    time.sleep(60)
+    os._exit(0)
+print(group.folder, flush=True)
+if sys.argv[1] == "closes":
+    group.close()
+    print("closed", flush=True)
+time.sleep(60)
+"""
+
+FORKS = """
+import sys, time
+from fixtures.run.processes import ForkingGroup
+
+if __name__ == "__main__":
+    with ForkingGroup() as group:
+        assert group.start_python("this", [], group.folder / "log", cwd=group.folder).wait(30) == 0
+        group.start_python("http.server", ["0", "--bind", "127.0.0.1"], group.folder / "log", cwd=group.folder)
+        print("forked", flush=True)
+        time.sleep(float(sys.argv[1]))
+"""
+
+ASKS = """
+import os, signal, sys
+from pathlib import Path
+from fixtures.run.forks import Fork, Program
+from fixtures.run.processes import fork_server
+
+def program(module, *arguments):
+    folder = Path(sys.argv[2])
+    return Program(module, arguments, folder / "log", folder, dict(os.environ), int(sys.argv[1]))
+
+def is_server(process):
+    try:
+        ours = f") S {os.getpid()} " in (process / "stat").read_text()
+        return ours and b"multiprocessing.forkserver" in (process / "cmdline").read_bytes()
+    except OSError:
+        return False
+
+if __name__ == "__main__":
+    assert Fork(fork_server(), program("this")).wait(30) == 0
+    [server] = [int(process.name) for process in Path("/proc").glob("[0-9]*") if is_server(process)]
+    os.kill(server, signal.SIGSTOP)
+    print(server, flush=True)
+    Fork(fork_server(), program("http.server", "0", "--bind", "127.0.0.1"))
+"""
+
+
+class Commands:
+    """Python programs that run, and what is left of them."""
+
+    def __init__(self, folder: Path) -> None:
+        """Keep their sources in a folder."""
+        self._folder = folder
+        self.running: list[Running] = []
+
+    def start(self, source: str, *arguments: object) -> Running:
+        """Start a program."""
+        program = self._folder / "program.py"
+        program.write_text(source)
+        env = {"PYTHONPATH": f"{PROJECT}:{PROJECT / 'src'}", "PATH": os.environ["PATH"]}
+        command = " ".join(["exec", sys.executable, str(program), *map(str, arguments)])
+        self.running.append(Running(command, env))
+        return self.running[-1]
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Iterator[Commands]:
+    """Give programs, and end them."""
+    commands = Commands(tmp_path)
+    yield commands
+    for running in commands.running:
+        Traces(running).remove()
+        running.close()
+
+
+def said(running: Running) -> list[str]:
+    """Return the words that a program has said, once there are some."""
+
+    def look() -> list[str]:
+        """Look what it has said."""
+        words = running.said().stdout.split()
+        assert words, f"it has said nothing but {running.said()}"
+        return words
+
+    return eventually(look, within=30)
+
+
+def test_group_closes_while_a_fork_lives(commands: Commands) -> None:
+    """Require that a group does not wait for the end of a process that was forked beside it."""
+    running = commands.start(GROUP_AND_FORK, "closes")
+
+    def look() -> None:
+        """Look whether it is closed."""
+        assert "closed" in running.said().stdout, "the group waits for the fork"
+
+    eventually(look, within=5)
+
+
+def test_folder_goes_with_a_killed_parent_while_a_fork_lives(commands: Commands) -> None:
+    """Require that the guard sees the end of the parent, though a process forked by it lives."""
+    running = commands.start(GROUP_AND_FORK, "stays")
+    folder = Path(said(running)[0])
+    assert folder.exists()
+    os.kill(running.process.pid, signal.SIGKILL)
+
+    def look() -> None:
+        """Look for the folder."""
+        assert not folder.exists(), "the folder of the group is still there"
+
+    eventually(look, within=5)
+
+
+@pytest.mark.parametrize("end", ["its end", "SIGKILL"])
+def test_nothing_is_left_of_a_fork_server(commands: Commands, end: str) -> None:
+    """Require that no fork, no server, no folder of a socket is left, however the requester ends."""
+    running = commands.start(FORKS, 1 if end == "its end" else 60)
+    traces = Traces(running)
+    said(running)
+    found = [one for one in traces.processes() if "multiprocessing.forkserver" in one.command]
+    assert found, f"no fork server among {traces.processes()}"
+    folders = list(Path(scratch_root()).glob(f"forks-{running.process.pid}-*/pymp-*"))
+    assert folders, "the socket's folder is not where it would be removed"
+    if end == "SIGKILL":
+        os.kill(running.process.pid, signal.SIGKILL)
+    assert running.ended().exit_code == (-9 if end == "SIGKILL" else 0), running.said()
+
+    def look() -> None:
+        """Look for processes and folders."""
+        there = [folder for folder in folders if folder.exists()]
+        left = [str(one) for one in [*traces.processes(), *traces.files(), *there]]
+        assert not left, f"left: {left}"
+
+    eventually(look, within=10)
+
+
+def test_fork_of_a_dead_requester_ends(commands: Commands, tmp_path: Path) -> None:
+    """Require that a program ends itself if its requester died before it was there."""
+    with ProcessGroup() as group:
+        running = commands.start(ASKS, group.number, tmp_path)
+        server = int(said(running)[0])
+        time.sleep(0.5)  # the request is on its way to the server, which is stopped
+        os.kill(running.process.pid, signal.SIGKILL)
+        running.ended()
+        os.kill(server, signal.SIGCONT)
+        traces = Traces(running)
+
+        def look() -> None:
+            """Look who is in the group."""
+            os.kill(group.number, 0)
+            there = [path for path in Path("/proc").glob("[0-9]*/stat") if _group(path) == group.number]
+            assert [int(path.parent.name) for path in there] == [group.number], f"these run: {there}"
+            assert not traces.processes()
+
+        eventually(look, within=10)
+
+
+def _group(stat: Path) -> int:
+    """Return the process group of a process, 0 if it has ended."""
+    try:
+        state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
+    except OSError:
+        return 0
+    return 0 if state in "ZX" else int(group)
+
+
+@pytest.mark.parametrize(("source", "code"), [("raise SystemExit(3)", 3), ("import os; os.kill(os.getpid(), 15)", -15)])
+def test_exit_codes(source: str, code: int, tmp_path: Path) -> None:
+    """Require the exit codes that `subprocess` gives."""
+    (tmp_path / "program.py").write_text(source)
+    with ForkingGroup() as group:
+        assert group.start_python("program", [], tmp_path / "log", cwd=tmp_path).wait(30) == code
+        assert group.start_python("no_such", [], tmp_path / "log", cwd=tmp_path).wait(30) == 1
+    assert "No module named no_such" in (tmp_path / "log").read_text()
