@@ -287,7 +287,7 @@ def test_beat(group: ForkingGroup, server: Server, command: str, *, guards: bool
     """A beat that inherits the environment of a run refuses them too, and waits for its turns."""
     seen = group.folder / "seen"
     monkeypatch.setenv(VARIABLE, f"{RATE}:{group.folder / 'turns'}")
-    guarding = celery_environment(server.url) if guards else {}
+    guarding = celery_environment() if guards else {}
     sending = {"BROKER_URL": server.url, "SENT_BY_BEAT": command, "SEEN_BY_BEAT": str(seen), "BEAT_EVERY": "60"}
     Beat(group, "beat", worker_environment({**sending, **guarding}))
     eventually(seen.exists, within=20.0)
@@ -329,7 +329,7 @@ def test_guard_notices_a_renamed_attribute_of_kombu(server: Server, monkeypatch:
     """A release of kombu that takes another attribute than ``connection_class`` opens no channel."""
     monkeypatch.delattr(Channel, "connection_class")
     with closing(Celery(set_as_current=False)) as app:
-        app.conf.update(settings(server.url), broker_transport=celery_environment(server.url)["BROKER_TRANSPORT"])
+        app.conf.update(settings(server.url), broker_transport=celery_environment()["BROKER_TRANSPORT"])
         with pytest.raises(StackError, match="Connection would send commands"):
             forbidden_task.channel_of(app)
 
