@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import hiredis
+
 from lib.ceiling_ways import CEILING, Way, ceiling, coredis, glide, redis_py
 from lib.side_by_side import machine, rounds_of, show, summary
 
@@ -22,7 +24,6 @@ from redis_practices.cli import Failure, Parser, count, run, say
 from redis_practices.clients import cluster_client, one_line_errors, redis_client
 from redis_practices.servers.locate import deployment
 from redis_practices.tuning import bulk, round_trips
-from redis_practices.tuning.connections import parse_compiled
 
 EXAMPLES = """\
   python benchmarks/ceiling.py
@@ -77,7 +78,7 @@ def parts_of(server: Any, depth: int, size: int) -> list[dict[str, Any]]:
     answer = f"${size}\r\n{'x' * size}\r\n".encode() * depth
     reader_only = f"*{depth}\r\n".encode() + answer
     packing = median_of(lambda: bulk.packed(commands), time.thread_time)
-    parsing = median_of(lambda: parse_compiled(reader_only), time.thread_time)
+    parsing = median_of(lambda: parsed(reader_only), time.thread_time)
     rows = []
     ways: dict[str, Callable[[], Any]] = {
         "redis-py, pipeline": lambda: round_trips.in_pipelines(server, keys, depth),
@@ -93,6 +94,13 @@ def parts_of(server: Any, depth: int, size: int) -> list[dict[str, Any]]:
         {name: round(1e6 * value / depth, 3) if isinstance(value, float) else value for name, value in row.items()}
         for row in rows
     ]
+
+
+def parsed(answer: bytes) -> Any:
+    """Return an answer as hiredis reads it."""
+    reader = hiredis.Reader(encoding="utf-8")
+    reader.feed(answer)
+    return reader.gets()
 
 
 def median_of(work: Callable[[], object], clock: Callable[[], float], rounds: int = 21) -> float:

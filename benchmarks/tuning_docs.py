@@ -37,8 +37,8 @@ From `python src/tuning_example.py --plot docs/tuning.svg`. What has no spread w
 
 {pairs}
 
-No advice are those that [reported.feature](../features/tuning/reported.feature) only reports: unix sockets, asyncio and
-hiredis for single reads on the loopback, threads for input and output, hash tags inside a pipeline.
+No advice are those that [reported.feature](../features/tuning/reported.feature) only reports: unix sockets, asyncio for
+single reads on the loopback, threads for input and output, hash tags inside a pipeline.
 
 ## Latency by load
 

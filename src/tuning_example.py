@@ -99,7 +99,7 @@ def on_own_servers(practices: Sequence[Setting | Effect], budget: float) -> Iter
         with lab() as servers:
             if isinstance(practice, Setting):
                 ways = practice.naive(servers), practice.tuned(servers)
-                seen = timed(*ways, budget, practice.clock)
+                seen = timed(*ways, budget)
             else:
                 try:
                     seen = counted_row(practice, servers)

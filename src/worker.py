@@ -23,13 +23,14 @@ def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]
 
     Tasks and results go through `broker_url`; `timeout` in seconds bounds connecting to Redis and each of its answers.
     """
+    results, backend = os.environ.get("RESULT_BACKEND", broker_url), os.environ.get("RESULT_BACKEND_CLASS")
     # The same for tasks and results: a prefix of all keys, and the name under which the sentinels know the primary.
     shared = {"global_keyprefix": os.environ.get("KEY_PREFIX", "")}
     if sentinel_primary := os.environ.get("SENTINEL_PRIMARY"):
         shared["master_name"] = sentinel_primary
     return {
         "broker_url": broker_url,
-        "result_backend": os.environ.get("RESULT_BACKEND", broker_url),
+        "result_backend": f"{backend}+{results}" if backend else results,
         "task_default_queue": os.environ.get("TASK_QUEUE", "celery"),
         # JSON only: with pickle, anything that can write to the broker can run code in the worker.
         "accept_content": ["json"],

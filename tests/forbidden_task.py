@@ -1,12 +1,57 @@
-"""A task that sends any command to the broker of its worker, for the test of the guard."""
+"""What a worker or a beat sends to its broker, for the test of the guard."""
 
 from __future__ import annotations
 
-from celery import Task, shared_task
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from celery import Celery, Task, shared_task
+from celery.signals import beat_init
+from redis import Redis
+
+from redis_practices.clients import redis_client
+
+
+def channel_of(app: Celery) -> Any:
+    """Return a channel of the broker."""
+    return app.connection_for_write().default_channel
+
+
+CLIENTS: dict[str, Callable[[Celery], Redis]] = {
+    "the result backend": lambda app: app.backend.client,
+    "the broker": lambda app: channel_of(app).client,
+    "the broker's event loop": lambda app: Redis.from_pool(channel_of(app).async_pool),
+    "a task's own client": lambda app: redis_client(app.conf.broker_url),
+}
+"""Clients of a process of Celery."""
+
+
+def send(app: Celery, client: str, words: list[str], times: int = 1) -> tuple[str, float]:
+    """Send a command so many times, and return its last answer as text, and the seconds that they took."""
+    through = CLIENTS[client](app)
+    through.ping()
+    begun = time.monotonic()
+    for _ in range(times):
+        answer: Any = through.execute_command(*words)
+    return answer.decode() if isinstance(answer, bytes) else str(answer), time.monotonic() - begun
 
 
 @shared_task(bind=True, name="test.send_command")
-def send_command(self: Task, *words: str) -> str:
-    """Send a command to the server that keeps the results, and return its answer as text."""
-    answer = self.backend.client.execute_command(*words)
-    return answer.decode() if isinstance(answer, bytes) else str(answer)
+def send_command(self: Task, client: str, words: list[str], times: int) -> tuple[str, float]:
+    """Send a command from a worker."""
+    return send(self.app, client, words, times)
+
+
+@beat_init.connect
+def send_from_beat(sender: Any, **_: object) -> None:
+    """Send what SENT_BY_BEAT says from a beat, and write down what came of it."""
+    words, file = os.environ["SENT_BY_BEAT"].split(), Path(os.environ["SEEN_BY_BEAT"])
+    try:
+        seen = str(send(sender.app, "the broker", words, 40))
+    except Exception as error:  # noqa: BLE001 - what it is, is the answer
+        seen = repr(error)
+    file.with_suffix(".new").write_text(seen, encoding="utf-8")
+    file.with_suffix(".new").rename(file)

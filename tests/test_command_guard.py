@@ -1,20 +1,46 @@
-"""Test that the workers of a run on an external deployment refuse the commands that are never sent to one."""
+"""Test that nothing of a run on an external deployment sends the commands that are never sent to one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import ast
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
+from celery import Celery
 from redis import Redis
 
 from fixtures import PROJECT
-from fixtures.run.keys import Unsupported
+from fixtures.proxies.tls import TlsProxy
+from fixtures.run.keys import StackError, Unsupported
 from fixtures.run.processes import ForkingGroup
 from fixtures.stacks.embedded import EmbeddedBroker
-from fixtures.stacks.external.command_guard import VARIABLE
-from fixtures.stacks.external.deployments import ExternalBroker
+from fixtures.stacks.external import command_guard
+from fixtures.stacks.external.command_guard import (
+    VARIABLE,
+    Channel,
+    Guarded,
+    celery_environment,
+    guard,
+    guarded_client,
+    guarded_cluster,
+    prove,
+)
+from fixtures.stacks.external.deployments import ExternalBroker, ExternalCluster, ExternalServer
+from fixtures.stacks.protocols import worker_environment
 from redis_practices.celery_worker.sending import sender, value_of
+from redis_practices.clients import POOLS, async_client, cluster_client, redis_client
+from redis_practices.polling import eventually
+from redis_practices.servers.celery import Beat
+from redis_practices.servers.cluster import start_cluster
 from redis_practices.servers.server import BROKER, Server, start_server
+from redis_practices.tuning.bulk import pipelined
+from redis_practices.tuning.connections import another, cluster_each_time, tasks_of
 from tests import forbidden_task
 from worker import settings
 
@@ -25,9 +51,15 @@ FORBIDDEN = {
     "CONFIG RESETSTAT": ["CONFIG RESETSTAT"],
     "CLIENT PAUSE": ["CLIENT", "PAUSE", "1"],
 }
-"""Commands that a broker obeys at once, by their names, in the ways in which redis-py is told them."""
+"""Commands that a server obeys at once, by their names, in the ways in which redis-py is told them."""
 
 KEY = "a key of others"
+
+RATE, TIMES = 200, 40
+"""Commands a second that a budget allows, and how many a test sends."""
+
+AT_LEAST = (TIMES - 1) / RATE - command_guard.BURST
+"""Seconds that they take if each of them counts."""
 
 
 @pytest.fixture
@@ -48,17 +80,16 @@ def server(group: ForkingGroup) -> Server:
     return server
 
 
-def answer(broker: EmbeddedBroker, command: list[str]) -> object:
-    """Let a worker send a command, and return its answer or the exception of the task."""
-    app = sender(settings(broker.url))
-    result = app.send_task("test.send_command", command, queue=broker.queue)
-    try:
-        return value_of(result, 20.0)
-    except Exception as error:  # noqa: BLE001 - what the task raised is the answer
-        return error
-    finally:
-        result.backend = None  # or it would look for its broker when it is collected
-        app.close()
+@pytest.fixture
+def guarded(group: ForkingGroup, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Guard this process, with a budget, as a run with --max-ops does, until the test ends."""
+    monkeypatch.setenv(VARIABLE, f"{RATE}:{group.folder / 'turns'}")
+    before = command_guard._never, command_guard._budget  # noqa: SLF001 - what `guard` sets
+    pools = dict(POOLS)
+    guard(disrupt=False)
+    yield
+    POOLS.update(pools)
+    command_guard._never, command_guard._budget = before  # noqa: SLF001 - see above
 
 
 def kept(client: Redis) -> tuple[object, object]:
@@ -66,29 +97,266 @@ def kept(client: Redis) -> tuple[object, object]:
     return client.get(KEY), client.config_get("maxmemory-policy")["maxmemory-policy"]
 
 
-@pytest.mark.parametrize("bound", ["", "1000"], ids=["no bound", "a bound"])
-def test_refused(group: ForkingGroup, server: Server, bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Require that a worker refuses them, with and without ``--max-ops``, and still does what is allowed."""
+Send = Callable[[Server, list[str], int], object]
+"""Sends a command so many times to a server by one kind of client."""
+
+
+def by_client(server: Server, words: list[str], times: int) -> None:
+    """Send it by a client of a server."""
+    with ExternalServer(server.url).client() as client:
+        for _ in range(times):
+            client.execute_command(*words)
+
+
+def by_tls(server: Server, words: list[str], times: int) -> None:
+    """Send it by a client that speaks TLS."""
+    with closing(TlsProxy(server.folder)) as proxy:
+        url = f"rediss://{proxy.before(server.port)}?ssl_ca_certs={proxy.ca_file}"
+        with ExternalServer(url).client() as client:
+            for _ in range(times):
+                client.execute_command(*words)
+
+
+def by_pipeline(server: Server, words: list[str], times: int) -> None:
+    """Send it in a pipeline."""
+    with ExternalServer(server.url).client() as client, client.pipeline(transaction=False) as pipe:
+        for _ in range(times):
+            pipe.execute_command(*words)
+        pipe.execute()
+
+
+def by_packed_pipeline(server: Server, words: list[str], times: int) -> None:
+    """Send it as `redis_practices.tuning.bulk` packs commands."""
+    with ExternalServer(server.url).client() as client:
+        pipelined(client, [tuple(" ".join(words).split())] * times)
+
+
+def by_subscriber(server: Server, words: list[str], times: int) -> None:
+    """Send it by the connection of a subscriber."""
+    with ExternalServer(server.url).client() as client, client.pubsub() as subscriber:
+        for _ in range(times):
+            subscriber.execute_command(*words)
+
+
+def by_further_client(server: Server, words: list[str], times: int) -> None:
+    """Send it by a client that a tuning practice makes of another one."""
+    with ExternalServer(server.url).client() as client, another(client) as further:
+        for _ in range(times):
+            further.execute_command(*words)
+
+
+def by_asyncio(url: str, words: list[str], times: int, *, together: bool = False) -> None:
+    """Send it by a client for asyncio, in a pipeline if all go `together`."""
+
+    async def run() -> None:
+        """Send."""
+        async with async_client(url) as client, client.pipeline(transaction=False) as pipe:
+            for _ in range(times):
+                await (pipe if together else client).execute_command(*words)
+            await pipe.execute()
+
+    asyncio.run(run())
+
+
+def by_tasks(server: Server, words: list[str], times: int) -> None:
+    """Send it by the connections of the tasks that a tuning practice makes of a client, which do nothing but GET."""
+    with ExternalServer(server.url).client() as client, tasks_of(client, 2) as read:
+        if times > 1:
+            read([KEY] * times)
+        by_client(server, words, 1)
+
+
+def by_asyncio_and_tls(server: Server, words: list[str], times: int) -> None:
+    """Send it by a client for asyncio that speaks TLS."""
+    with closing(TlsProxy(server.folder)) as proxy:
+        by_asyncio(f"rediss://{proxy.before(server.port)}?ssl_ca_certs={proxy.ca_file}", words, times)
+
+
+WAYS: dict[str, Send] = {
+    "a client": by_client,
+    "a client, TLS": by_tls,
+    "a pipeline": by_pipeline,
+    "a packed pipeline": by_packed_pipeline,
+    "a subscriber": by_subscriber,
+    "a further client": by_further_client,
+    "asyncio": lambda server, *sent: by_asyncio(server.url, *sent),
+    "asyncio, a pipeline": lambda server, *sent: by_asyncio(server.url, *sent, together=True),
+    "asyncio, TLS": by_asyncio_and_tls,
+    "asyncio, a practice": by_tasks,
+}
+
+
+@pytest.mark.usefixtures("guarded")
+@pytest.mark.parametrize("way", WAYS)
+def test_client_refuses(server: Server, way: str) -> None:
+    """Each kind of client refuses them and does what is allowed, at the pace of the budget."""
+    for name, words in FORBIDDEN.items():
+        with pytest.raises(Unsupported, match=f"external: {name} is not sent to a deployment of others"):
+            WAYS[way](server, words, 1)
+    begun = time.monotonic()
+    WAYS[way](server, ["SET", "allowed", "1"], TIMES)
+    assert time.monotonic() - begun >= AT_LEAST, "they did not wait for their turns"
+    with server.client() as client:
+        assert kept(client) == ("its value", "noeviction")
+        assert client.get("allowed") == "1"
+
+
+@pytest.mark.parametrize("way", [name for name in WAYS if name != "a subscriber"])
+def test_client_obeys_without_guard(server: Server, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same goes through without guard, so that the test above can fail."""
+    monkeypatch.setattr(command_guard, "require_guard", lambda _: None)
+    WAYS[way](server, ["FLUSHALL"], 1)
+    with server.client() as client:
+        assert not client.exists(KEY)
+
+
+@pytest.mark.usefixtures("guarded")
+def test_client_of_cluster_refuses(group: ForkingGroup) -> None:
+    """A client of a cluster refuses them on every node, alone and in pipelines, and counts what is allowed."""
+    cluster = start_cluster(group, replicas=0)
+    with ExternalCluster(cluster.url).client() as client, client.pipeline() as pipe:
+        for name, words in FORBIDDEN.items():
+            for node in client.get_nodes():
+                with pytest.raises(Unsupported, match=name):
+                    client.get_redis_connection(node).execute_command(*words)
+        with pytest.raises(Unsupported, match="FLUSHALL"):
+            client.flushall()
+        begun = time.monotonic()
+        for number in range(TIMES):
+            pipe.set(f"key:{number}", "1")
+        pipe.execute()
+        assert time.monotonic() - begun >= AT_LEAST, "they did not wait for their turns"
+        begun = time.monotonic()
+        cluster_each_time(client, ["key:1"] * 10)
+        assert time.monotonic() - begun >= 10 / RATE, "further clients did not wait for their turns"
+
+
+CELERY = tuple(forbidden_task.CLIENTS)
+
+
+def asked(app: Celery, queue: str, client: str, words: list[str], times: int = 1) -> Any:
+    """Let a worker send a command, and return its answer and the seconds, or the exception of the task."""
+    result = app.send_task("test.send_command", (client, words, times), queue=queue)
+    try:
+        return value_of(result, 20.0)
+    except Exception as error:  # noqa: BLE001 - what the task raised is the answer
+        return error
+    finally:
+        result.backend = None  # or it would look for its broker when it is collected
+
+
+@pytest.mark.parametrize("transport", ["", "redis_practices.celery_worker.batch_transport:Transport"])
+@pytest.mark.parametrize("bound", ["", RATE], ids=["no bound", "a bound"])
+def test_worker_refuses(
+    group: ForkingGroup, server: Server, bound: str, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker refuses them by each of its clients, with and without --max-ops, and still does what is allowed."""
     if bound:
         monkeypatch.setenv(VARIABLE, f"{bound}:{group.folder / 'turns'}")
     broker = ExternalBroker(server.url, group)  # as a run with --broker-url has it
-    broker.start_worker()
-    for name, command in FORBIDDEN.items():
-        refused = answer(broker, command)
-        assert isinstance(refused, Unsupported), f"{name} gives {refused!r}"
-        assert str(refused) == f"external: {name} is not sent to a deployment of others"
-    assert answer(broker, ["ECHO", "allowed"]) == "allowed"
+    broker.start_worker(BROKER_TRANSPORT=transport, WORKER_POOL="solo")
+    with closing(sender(settings(broker.url))) as app:
+        for client in CELERY:
+            for name, words in FORBIDDEN.items():
+                refused = asked(app, broker.queue, client, words)
+                assert isinstance(refused, Unsupported), f"{name} by {client} gives {refused!r}"
+                assert str(refused) == f"external: {name} is not sent to a deployment of others"
+            answer, took = asked(app, broker.queue, client, ["ECHO", "allowed"], TIMES)
+            assert answer == "allowed"
+            assert took >= AT_LEAST or not bound, f"{client} did not wait for its turns"
     with server.client() as client:
         assert kept(client) == ("its value", "noeviction")
 
 
-def test_obeyed_without_guard(group: ForkingGroup, server: Server) -> None:
-    """Require that the same commands go through where there is no guard, so that the tests above can fail."""
+@pytest.mark.parametrize("client", CELERY)
+def test_worker_obeys_without_guard(group: ForkingGroup, server: Server, client: str) -> None:
+    """The same commands go through where there is no guard, so that the test above can fail."""
     broker = EmbeddedBroker(server, group)
-    broker.start_worker()
-    assert answer(broker, ["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]) == "OK"
+    broker.start_worker(WORKER_POOL="solo")
+    with closing(sender(settings(broker.url))) as app:
+        assert asked(app, broker.queue, client, ["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"])[0] in {
+            "OK",
+            "True",
+        }
+    with server.client() as observer:
+        assert kept(observer) == ("its value", "allkeys-lru")
+
+
+@pytest.mark.parametrize(("guards", "command"), [(True, "FLUSHDB"), (True, "ECHO allowed"), (False, "FLUSHDB")])
+def test_beat(group: ForkingGroup, server: Server, command: str, *, guards: bool, monkeypatch: Any) -> None:
+    """A beat that inherits the environment of a run refuses them too, and waits for its turns."""
+    seen = group.folder / "seen"
+    monkeypatch.setenv(VARIABLE, f"{RATE}:{group.folder / 'turns'}")
+    guarding = celery_environment() if guards else {}
+    sending = {"BROKER_URL": server.url, "SENT_BY_BEAT": command, "SEEN_BY_BEAT": str(seen), "BEAT_EVERY": "60"}
+    Beat(group, "beat", worker_environment({**sending, **guarding}))
+    eventually(seen.exists, within=20.0)
+    text = seen.read_text(encoding="utf-8")
+    if guards and command == "FLUSHDB":
+        assert text == "Unsupported('external: FLUSHDB is not sent to a deployment of others')"
+    else:
+        answer, took = ast.literal_eval(text)
+        assert answer in {"True", "allowed"}
+        assert (took >= AT_LEAST) is guards
     with server.client() as client:
-        assert kept(client) == ("its value", "allkeys-lru")
-    assert answer(broker, ["FLUSHALL"]) == "True"
-    with server.client() as client:
-        assert not client.exists(KEY)
+        assert bool(client.exists(KEY)) is guards
+
+
+def test_what_is_not_guarded_does_not_begin(server: Server, group: ForkingGroup) -> None:
+    """Clients without guard are no clients of an external deployment, and a connection without it is no proof."""
+    with redis_client(server.url) as client, pytest.raises(StackError, match="Connection would send commands"):
+        guarded_client(client)
+    cluster = start_cluster(group, primaries=3, replicas=0)
+    with cluster_client(cluster.url) as client, pytest.raises(StackError, match="Connection would send commands"):
+        guarded_cluster(client)
+    with pytest.raises(StackError, match="FLUSHALL would be sent"):
+        prove(redis.ConnectionPool.from_url("redis://127.0.0.1:1").make_connection())
+
+
+@pytest.mark.parametrize("renamed", ["send_packed_command", "connection_class"])
+def test_guard_notices_a_renamed_method(renamed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release of redis-py that calls another method, or takes another option, begins no run."""
+    if renamed == "send_packed_command":
+        monkeypatch.delattr(Guarded, renamed)  # what calls nothing of ours
+    else:
+        monkeypatch.setattr(command_guard, "guarded", lambda kind: kind)
+    monkeypatch.setattr(command_guard, "POOLS", {})
+    with pytest.raises(StackError, match="FLUSHALL would be sent"):
+        guard(disrupt=False)
+
+
+def test_guard_notices_a_renamed_attribute_of_kombu(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release of kombu that takes another attribute than ``connection_class`` opens no channel."""
+    monkeypatch.delattr(Channel, "connection_class")
+    with closing(Celery(set_as_current=False)) as app:
+        app.conf.update(settings(server.url), broker_transport=celery_environment()["BROKER_TRANSPORT"])
+        with pytest.raises(StackError, match="Connection would send commands"):
+            forbidden_task.channel_of(app)
+
+
+MAKERS = {"Redis", "StrictRedis", "AsyncRedis", "RedisCluster", "Celery", "ConnectionPool", "BlockingConnectionPool"}
+"""What makes clients."""
+
+MAY_MAKE = {
+    "src/redis_practices/clients.py": "makes them with POOLS",
+    "src/redis_practices/tuning/connections.py": "gives a further client the connections of the first",
+    "src/redis_practices/tuning/failures.py": "servers of its own",
+    "src/redis_practices/tuning/server_settings.py": "unix sockets of servers of its own",
+    "src/redis_practices/celery_worker/sending.py": "has the settings of the worker",
+    "src/worker.py": "reads its transport and its backend from the environment",
+    "steps/pure_cache/degradation.py": "a server of its own",
+    "steps/redis_cluster/scaling.py": "a cluster of its own",
+}
+"""Modules that may call them, and why."""
+
+
+def test_clients_are_made_where_they_are_guarded() -> None:
+    """No other module of a run makes clients than those that are known."""
+    found = set()
+    for folder in ("src", "fixtures", "steps"):
+        for path in Path(PROJECT, folder).rglob("*.py"):
+            for call in [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]:
+                target = call.func.value if isinstance(call.func, ast.Attribute) else call.func
+                if isinstance(target, ast.Name) and target.id in MAKERS:
+                    found.add(path.relative_to(PROJECT).as_posix())
+    assert found == set(MAY_MAKE)

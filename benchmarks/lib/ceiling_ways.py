@@ -12,11 +12,10 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from redis import ConnectionPool, Redis
-from redis._parsers import _RESP2Parser
+from redis import Redis
 
 from redis_practices.tuning import bulk, round_trips
-from redis_practices.tuning.connections import address
+from redis_practices.tuning.connections import address, client_process
 
 Way = Callable[[], float]
 """Reads keys and returns how many microseconds each took."""
@@ -59,18 +58,17 @@ def timed(read: Callable[[], Any], keys: Sequence[str]) -> Way:
 
 def redis_py(server: Redis, cluster: Any, keys: Sequence[str], depth: int, stack: ExitStack) -> dict[str, Way]:
     """Return the ways of redis-py, and ours on top of it."""
-    pool = stack.enter_context(ConnectionPool(protocol=2, parser_class=_RESP2Parser, **address(server)))
-    python = stack.enter_context(Redis(connection_pool=pool))
+    python = stack.enter_context(client_process(server, "python"))
     commands = [("GET", key) for key in keys]
     found: dict[str, Callable[[], Any]] = {
-        "redis-py without hiredis, pipeline": lambda: round_trips.in_pipelines(python, keys, depth),
         "redis-py, pipeline": lambda: round_trips.in_pipelines(server, keys, depth),
         "redis-py, MGET": lambda: round_trips.read_together(server, keys, depth),
         "tuning.bulk, one server": lambda: bulk.pipelined(server, commands, depth),
         "redis-py, cluster pipeline": lambda: bulk.read_by_pipeline(cluster, keys),
         "tuning.bulk, cluster": lambda: bulk.bulk(cluster, commands, depth),
     }
-    return {name: timed(read, keys) for name, read in found.items()}
+    apart = {"redis-py without hiredis, pipeline": lambda: 1e6 * float(python(commands, depth)[1]) / len(keys)}
+    return apart | {name: timed(read, keys) for name, read in found.items()}
 
 
 def glide(server: Redis, cluster: Any, keys: Sequence[str], depth: int, runner: Runner) -> dict[str, Way]:

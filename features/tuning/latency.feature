@@ -30,4 +30,7 @@ Feature: How long answers take is asked as users ask
     @disruptive
     Scenario: a compiled parser for long answers
       Given a server of its own
-      Then hiredis reads an answer of 1000 items in at least 5 times less processor time
+      Then hiredis saves a client processor time
+        | AN ANSWER OF | TIMES LESS |
+        | 1000 items   | at least 4 |
+        | 1 value      | reported   |

@@ -11,6 +11,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from redis import Redis
+from redis.asyncio import ConnectionPool as AsyncConnectionPool
+from redis.asyncio import Redis as AsyncRedis
 from redis.backoff import ExponentialBackoff
 from redis.cluster import PRIMARY, ClusterNode, RedisCluster
 from redis.connection import ConnectionPool
@@ -37,6 +39,10 @@ TIMEOUT = 5.0
 
 DRIVER = DriverInfo()
 """What clients tell servers of themselves: redis-py reads it from the package's files for each client, 0.5 ms."""
+
+
+POOLS: dict[str, Any] = {"sync": ConnectionPool, "asynchronous": AsyncConnectionPool}
+"""What clients are made with; a program may put pools of its own in place, with a ``connection_class`` of its own."""
 
 
 def client_options(timeout: float = TIMEOUT) -> dict[str, Any]:
@@ -99,7 +105,13 @@ def shown(url: str) -> str:
 
 def redis_client(url: str, timeout: float = TIMEOUT, **options: Any) -> Redis:
     """Return a client of one server by its URL; connects at the first command."""
-    return Redis.from_url(url, **{**client_options(timeout), **options})
+    return Redis.from_pool(POOLS["sync"].from_url(url, **{**client_options(timeout), **options}))
+
+
+def async_client(url: str, timeout: float = TIMEOUT, **options: Any) -> AsyncRedis:
+    """Return a client for asyncio; the retries of the synchronous client are of no use to it."""
+    ours = {name: value for name, value in client_options(timeout).items() if name != "retry"}
+    return AsyncRedis.from_pool(POOLS["asynchronous"].from_url(url, **{**ours, **options}))
 
 
 class ClusterClient(RedisCluster):
@@ -124,7 +136,8 @@ def cluster_client(url: str, timeout: float = TIMEOUT, **options: Any) -> Cluste
     Raises:
         RedisError: the node does not answer, or is no cluster node.
     """
-    return ClusterClient(url=url, **{**client_options(timeout), **options})
+    ours = {**client_options(timeout), "connection_pool_class": POOLS["sync"]}
+    return ClusterClient(url=url, **{**ours, **options})
 
 
 def is_cluster_node(client: Redis) -> bool:

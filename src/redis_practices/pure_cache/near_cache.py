@@ -108,7 +108,8 @@ class NearCache:
     def _listen(self, connection: Any) -> None:
         """Ask for notices and take them until the end, or until nothing is heard (RedisError)."""
         connection.connect()
-        # Kept on the parser by redis-py, which has no public way to it for others than its own cache.
+        # The one private name of redis-py in this project: its public ways to notices are those of its own cache alone,
+        # see https://github.com/redis/redis-py/issues/3087. tests/test_redis_py_internals.py shows when it changes.
         connection._get_parser().set_invalidation_push_handler(self._changed)  # noqa: SLF001 - see above
         connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", self._prefix)
         connection.read_response()

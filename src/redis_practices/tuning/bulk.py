@@ -21,6 +21,7 @@ from redis.exceptions import AskError, MovedError, RedisError, ResponseError, Sl
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from redis_practices.clients import cluster_client
 from redis_practices.redis_cluster.topology import slot_of
 
 Command = tuple[Any, ...]
@@ -194,7 +195,8 @@ def _balanced(cluster: RedisCluster, keys: Sequence[str], strategy: LoadBalancin
     """Read key after key with a client of that strategy."""
     node = cluster.get_default_node()
     options = {"decode_responses": True, "password": cluster.get_connection_kwargs().get("password")}
-    with RedisCluster(host=node.host, port=node.port, load_balancing_strategy=strategy, **options) as client:
+    url = f"redis://{node.host}:{node.port}"
+    with cluster_client(url, load_balancing_strategy=strategy, **options) as client:
         return [client.get(key) for key in keys]
 
 

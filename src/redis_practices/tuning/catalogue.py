@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from redis_practices.tuning import bulk, connections, failures, memory, round_trips, scaling, server_settings
 from redis_practices.tuning.bulk import pipelined
-from redis_practices.tuning.connections import read_again, read_tracked, tasks_of
+from redis_practices.tuning.connections import read_again, read_near, tasks_of
 from redis_practices.tuning.measuring import PLAIN, Lab, Servers, compare, counted, reads_by_node
 
 
@@ -116,11 +116,17 @@ def isolating(servers: Servers) -> tuple[float, float]:
     return 1000 * own, 1000 * statistics.median(chain(*others))
 
 
-def long_answer(servers: Servers) -> bytes:
-    """Return the bytes of an answer with 1000 items."""
-    with servers.server(PLAIN).client() as client:
-        client.rpush("list", *["x" * 100] * 1000)
-        return connections.raw_answer(client, "LRANGE", "list", "0", "-1")
+def parsing(commands: connections.Commands) -> Callable[[Servers], tuple[float, float]]:
+    """Return how many ms of a client's processor they take without hiredis and with it."""
+
+    def seen(servers: Servers) -> tuple[float, float]:
+        """Run them on a server of its own, which holds a value and a list of 1000 items."""
+        with servers.server(PLAIN).client() as client:
+            client.set("key", "x" * 100)
+            client.rpush("list", *["x" * 100] * 1000)
+            return connections.parsing(client, commands)
+
+    return seen
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,6 @@ class Setting:
     naive: Callable[[Servers], Callable[[], object]]
     tuned: Callable[[Servers], Callable[[], object]]
     not_when: str
-    clock: Callable[[], float] = time.perf_counter
 
 
 @dataclass(frozen=True)
@@ -151,13 +156,6 @@ STALE = "what was just written must be read"
 OFTEN = "the key is written often"
 
 SETTINGS = (
-    Setting(
-        "hiredis, 1000 items (CPU)",
-        lambda servers: partial(connections.parse_in_python, long_answer(servers)),
-        lambda servers: partial(connections.parse_compiled, long_answer(servers)),
-        "answers are short",
-        time.thread_time,
-    ),
     Setting("appendfsync no", partial(WRITING, PLAIN), partial(WRITING, server_settings.LEFT_TO_SYSTEM), ON_DISK),
     Setting("appendfsync everysec", partial(WRITING, PLAIN), partial(WRITING, server_settings.EACH_SECOND), ON_DISK),
     Setting("appendfsync always", partial(WRITING, PLAIN), partial(WRITING, server_settings.EACH_WRITE), ON_DISK),
@@ -178,6 +176,8 @@ EFFECTS = (
         "texts are below 1 KB, or the client's processor is the limit",
     ),
     Effect("short names", bytes_taken(memory.long_names, memory.short_names, 20_000), "KB", "people must read them"),
+    Effect("hiredis, 1000 items", parsing([("LRANGE", "list", "0", "-1")]), "ms CPU", "answers are short"),
+    Effect("hiredis, 200 single reads", parsing([("GET", "key")] * 200), "ms CPU", "the processor has time left"),
     Effect("LFU, not LRU", evicting, "% hits", "what is new is what will be read", more_is_better=True),
     Effect("SCAN, not KEYS", listing, "ms", "never: a bystander waits"),
     Effect("UNLINK, not DEL", freeing, "ms", "values are small; Valkey >= 8 does it by itself"),
@@ -198,12 +198,12 @@ EFFECTS = (
 Work = Callable[[], object]
 
 
-def timed(naive: Work, tuned: Work, budget: float, clock: Callable[[], float] = time.perf_counter) -> dict[str, Any]:
+def timed(naive: Work, tuned: Work, budget: float) -> dict[str, Any]:
     """Time two ways in turn for about `budget` seconds, 5 rounds at least, and return the columns of a row."""
     begun = time.perf_counter()
     naive(), tuned()
     rounds = max(5, min(51, round(budget / (time.perf_counter() - begun))))
-    seen = compare(naive, tuned, rounds=rounds, clock=clock)
+    seen = compare(naive, tuned, rounds=rounds)
     return {
         "naive": round(1000 * median(seen.naive), 3),
         "tuned": round(1000 * median(seen.tuned), 3),
@@ -296,7 +296,6 @@ PAIRS = (
     Pair("MSET of 100", plain(round_trips.write_each), plain(round_trips.write_together), "values need a ttl"),
     Pair("connection kept", plain(connections.connect_each_time), EACH, "never", keys=30),
     Pair("20 asyncio tasks, loopback", EACH, tasks_of, "there is no network between: a loop is as fast", keys=200),
-    Pair("hiredis, single reads", plain(connections.without_hiredis), EACH, "answers are short", keys=200),
     Pair(
         "SET with EX",
         plain(round_trips.set_then_expire),
@@ -322,7 +321,7 @@ PAIRS = (
     Pair(
         "cache in the client",
         plain(read_again),
-        plain(read_tracked),
+        plain(read_near),
         "values change as often as they are read",
         keys=200,
     ),

@@ -9,27 +9,29 @@ costs more than it gains against a plain loop, and it never wins against a pipel
 The compiled parser (``redis[hiredis]``) pays for answers of many items, which cost the client far more than the server.
 On single reads it gains some percent, since the rest of redis-py costs more than parsing one value.
 
-A cache in the client (`TrackedCache`) pays for few keys that are read far more often than written: each change costs a
-message to every client that read the key. redis-py has such a cache built in, for Redis 7.4 and newer alone.
+A cache in the client (`NearCache`) pays for few keys that are read far more often than written: each change costs a
+message to every client that listens. redis-py has such a cache built in, for Redis 7.4 and newer alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from types import SimpleNamespace
-from typing import Any, Self
+from statistics import median
+from typing import IO, Any, Literal, cast
 
-import hiredis
 from redis import BlockingConnectionPool, ConnectionPool, Redis
-from redis._parsers import _RESP2Parser
-from redis._parsers.encoders import Encoder
-from redis.asyncio import BlockingConnectionPool as AsyncPool
 from redis.asyncio import Redis as AsyncRedis
 from redis.cluster import RedisCluster
+
+from redis_practices.clients import POOLS, cluster_client
+from redis_practices.polling import eventually
+from redis_practices.pure_cache.near_cache import NearCache
 
 
 def address(server: Redis) -> dict[str, Any]:
@@ -38,11 +40,17 @@ def address(server: Redis) -> dict[str, Any]:
     return {name: options.get(name) for name in ("host", "port", "username", "password", "db", "decode_responses")}
 
 
+def another(server: Redis, pool: type[ConnectionPool] = ConnectionPool, **options: Any) -> Redis:
+    """Return a further client of a client's server, made of the same class of connections."""
+    kind = server.connection_pool.connection_class
+    return Redis.from_pool(pool(connection_class=kind, **{**address(server), **options}))
+
+
 def connect_each_time(server: Redis, keys: Sequence[str]) -> list[Any]:
     """Naive: a new client, thus a new connection, for every read."""
     values: list[Any] = []
     for key in keys:
-        with Redis(**address(server)) as client:
+        with another(server) as client:
             values.append(client.get(key))
     return values
 
@@ -54,28 +62,25 @@ def cluster_each_time(cluster: RedisCluster, keys: Sequence[str]) -> list[Any]:
     values: list[Any] = []
     for key in keys:
         login = {name: options.get(name) for name in ("username", "password", "decode_responses")}
-        with RedisCluster(host=node.host, port=node.port, **login) as client:
+        with cluster_client(f"redis://{node.host}:{node.port}", **login) as client:
             values.append(client.get(key))
     return values
 
 
 def pool_of(server: Redis, keys: Sequence[str], connections: int = 4, threads: int = 16) -> list[Any]:
     """Tuned: `threads` share a pool of `connections`; who finds none free waits for one instead of connecting."""
-    pool = BlockingConnectionPool(max_connections=connections, timeout=5, **address(server))
-    with Redis(connection_pool=pool) as client, ThreadPoolExecutor(threads) as workers:
-        values: list[Any] = list(workers.map(client.get, keys))
-    pool.disconnect()
-    return values
+    waiting = {"max_connections": connections, "timeout": 5}
+    with another(server, BlockingConnectionPool, **waiting) as client, ThreadPoolExecutor(threads) as workers:
+        return list(workers.map(client.get, keys))
 
 
 @contextmanager
 def tasks_of(server: Redis, tasks: int = 20) -> Iterator[Callable[[Sequence[str]], list[Any]]]:
     """Yield a function that reads keys by `tasks` that share as many connections, which are kept between its calls."""
-    pool = AsyncPool(max_connections=tasks, timeout=10, **address(server))
-    client = AsyncRedis(connection_pool=pool)
+    client = AsyncRedis.from_pool(POOLS["asynchronous"](max_connections=tasks, **address(server)))
     with asyncio.Runner() as runner:
         yield lambda keys: runner.run(_read(client, keys, tasks))
-        runner.run(pool.disconnect())
+        runner.run(client.aclose())
 
 
 async def _read(client: AsyncRedis, keys: Sequence[str], tasks: int) -> list[Any]:
@@ -91,90 +96,57 @@ async def _read(client: AsyncRedis, keys: Sequence[str], tasks: int) -> list[Any
     return [values[key] for key in keys]
 
 
-def parse_in_python(answer: bytes) -> Any:
-    """Naive: read an answer as redis-py does without hiredis."""
-    source = io.BytesIO(answer)
-    parser = _RESP2Parser(socket_read_size=65536)
-    connection = SimpleNamespace(_sock=SimpleNamespace(recv=source.read), socket_timeout=None)
-    parser.on_connect(SimpleNamespace(**vars(connection), encoder=Encoder("utf-8", "strict", decode_responses=True)))
-    return parser.read_response()
+CHILD = """
+import json, sys, time
+if sys.argv[1] == "python":
+    sys.modules["hiredis"] = None  # as where it is not installed
+from redis import Redis
+client = Redis(**json.loads(sys.stdin.readline()))
+for line in sys.stdin:
+    depth, commands = json.loads(line)
+    used, begun = time.thread_time(), time.perf_counter()
+    for first in range(0, len(commands), depth):
+        if depth == 1:
+            client.execute_command(*commands[first])
+            continue
+        with client.pipeline(transaction=False) as pipe:
+            for command in commands[first : first + depth]:
+                pipe.execute_command(*command)
+            pipe.execute()
+    print(json.dumps([time.thread_time() - used, time.perf_counter() - begun]), flush=True)
+"""
+"""A client in a process of its own: whether it has the compiled parser is decided when redis-py is imported."""
+
+Commands = Sequence[Sequence[str]]
 
 
-def parse_compiled(answer: bytes) -> Any:
-    """Tuned: read it by hiredis."""
-    reader = hiredis.Reader(encoding="utf-8")
-    reader.feed(answer)
-    return reader.gets()
+@contextmanager
+def client_process(server: Redis, parser: Literal["python", "compiled"]) -> Iterator[Callable[[Commands, int], Any]]:
+    """Yield a function that runs commands, so many in a pipeline, in a process with that parser.
+
+    It returns the seconds of processor time and of the clock that they took there.
+    """
+    command = [sys.executable, "-c", CHILD, parser]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        to, back = cast("IO[str]", child.stdin), cast("IO[str]", child.stdout)
+
+        def run(commands: Commands, depth: int = 1) -> Any:
+            """Have them run."""
+            print(json.dumps([depth, commands]), file=to, flush=True)
+            return json.loads(back.readline())
+
+        print(json.dumps(address(server)), file=to, flush=True)
+        try:
+            yield run
+        finally:
+            child.kill()
 
 
-def raw_answer(server: Redis, *command: str) -> bytes:
-    """Return the bytes that a server answers, as they come over the wire (RESP2); the last ones end the answer."""
-    pool = ConnectionPool(protocol=2, **address(server))
-    connection: Any = pool.get_connection()
-    connection.send_command(*command)
-    # What follows the answer tells its end: nothing else in it looks like this.
-    connection.send_command("ECHO", END)
-    received = b""
-    while not received.endswith(END.encode() + b"\r\n"):
-        received += connection._sock.recv(65536)  # noqa: SLF001 - redis-py has no public way to the bytes
-    connection.disconnect()
-    pool.release(connection)
-    return received[: received.rindex(b"$")]
-
-
-END = "that was the answer"
-
-
-def without_hiredis(server: Redis, keys: Sequence[str]) -> list[Any]:
-    """Naive: read key after key by a client whose parser is Python."""
-    pool = ConnectionPool(protocol=2, parser_class=_RESP2Parser, **address(server))
-    with Redis(connection_pool=pool) as client:
-        values = [client.get(key) for key in keys]
-    pool.disconnect()
-    return values
-
-
-class TrackedCache:
-    """Reads keys through one connection and remembers them until the server says that they have changed."""
-
-    def __init__(self, server: Redis) -> None:
-        """Open a connection of its own to the same server, and have its reads tracked."""
-        self._pool = ConnectionPool(protocol=3, **address(server))
-        self._connection = self._pool.get_connection()
-        self._known: dict[str, Any] = {}
-        self._connection._parser.set_invalidation_push_handler(self._forget)  # noqa: SLF001 - redis-py has no public way
-        self._ask("CLIENT", "TRACKING", "ON")
-
-    def get(self, key: str) -> Any:
-        """Return the value of `key`, asking the server only if it is not known or has changed (``GET``).
-
-        Raises:
-            redis.exceptions.RedisError: the server does not answer.
-        """
-        while self._connection.can_read(timeout=0):
-            self._connection.read_response(push_request=True)
-        if key not in self._known:
-            self._known[key] = self._ask("GET", key)
-        return self._known[key]
-
-    def _ask(self, *command: str) -> Any:
-        """Send one command and return its answer."""
-        self._connection.send_command(*command)
-        return self._connection.read_response()
-
-    def _forget(self, message: list[Any]) -> None:
-        """Forget the keys that a message names; all, when it names none (the server forgot who read what)."""
-        for key in message[1] or list(self._known):
-            self._known.pop(key.decode() if isinstance(key, bytes) else key, None)
-
-    def __enter__(self) -> Self:
-        """Return the cache."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Give the connection back, which ends the tracking."""
-        self._connection.disconnect()
-        self._pool.release(self._connection)
+def parsing(server: Redis, commands: Commands, rounds: int = 15) -> tuple[float, float]:
+    """Return how many ms of a client's processor `commands` take without hiredis and with it, medians of `rounds`."""
+    with client_process(server, "python") as naive, client_process(server, "compiled") as tuned:
+        seen = [(naive(commands, 1)[0], tuned(commands, 1)[0]) for _ in range(rounds + 1)][1:]  # the first one connects
+    return 1000 * median(one for one, _ in seen), 1000 * median(other for _, other in seen)
 
 
 def read_again(server: Redis, keys: Sequence[str]) -> None:
@@ -184,9 +156,10 @@ def read_again(server: Redis, keys: Sequence[str]) -> None:
             server.get(key)
 
 
-def read_tracked(server: Redis, keys: Sequence[str]) -> None:
-    """Tuned: read each key five times through a cache in the client; opening it included."""
-    with TrackedCache(server) as tracked:
+def read_near(server: Redis, keys: Sequence[str]) -> None:
+    """Tuned: read each key five times through a cache of keys with their prefix; opening and closing it included."""
+    with NearCache(server, keys[0].rstrip("0123456789"), heartbeat=0.04) as near:
+        eventually(lambda: near.listening, within=5.0, every=0.001)
         for _ in range(5):
             for key in keys:
-                tracked.get(key)
+                near.get(key)

@@ -1,0 +1,93 @@
+"""Test that redis-py still has the one private name that is used, and that no module uses another one.
+
+`NearCache` hears of changes by ``connection._get_parser().set_invalidation_push_handler``. If a test here fails after
+an upgrade of redis-py, look at https://github.com/redis/redis-py/issues/3087 for the way that it has now, and change
+``near_cache.py``.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures import PROJECT
+from fixtures.run.processes import ForkingGroup
+from redis_practices.servers.server import CACHE, Server, start_server
+
+NEAR_CACHE = "src/redis_practices/pure_cache/near_cache.py"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """Give a cache."""
+    with ForkingGroup() as group:
+        yield start_server(group, CACHE)
+
+
+HEARD = """
+import sys
+if sys.argv[2] == "python":
+    sys.modules["hiredis"] = None  # as where it is not installed
+from redis import Redis
+other = Redis(port=int(sys.argv[1]))
+connection = other.connection_pool.make_connection()
+connection.connect()
+heard = []
+connection._get_parser().set_invalidation_push_handler(lambda notice: heard.append(notice) or notice)
+connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "user:")
+assert connection.read_response() == b"OK"
+other.set("user:1", "value")
+connection.read_response(push_request=True, timeout=5)
+other.flushall()
+connection.read_response(push_request=True, timeout=5)
+print(type(connection._get_parser()).__name__, heard)
+"""
+
+
+@pytest.mark.parametrize(("parser", "name"), [("python", "_RESP3Parser"), ("compiled", "_HiredisParser")])
+def test_handler_hears_of_changes(server: Server, parser: str, name: str) -> None:
+    """Both parsers of redis-py hand over which key changed, and None after a flush."""
+    command = [sys.executable, "-c", HEARD, str(server.port), parser]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert not done.stderr, done.stderr
+    assert done.stdout.strip() == f"{name} [[b'invalidate', [b'user:1']], [b'invalidate', None]]"
+
+
+def private_names(path: Path) -> Iterator[str]:
+    """Yield what a module takes from private parts of redis-py, and what it sets on other packages."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "redis":
+            yield from (
+                name for name in (*str(node.module).split("."), *(a.name for a in node.names)) if name[0] == "_"
+            )
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("redis.") and "._" in alias.name)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setattr":
+            yield f"setattr in line {node.lineno}"
+        if isinstance(node, ast.Attribute) and node.attr in PRIVATE and not is_own(node.value):
+            yield node.attr
+
+
+PRIVATE = {"_get_parser", "_parser", "_sock", "_command_packer", "_reader", "_writer", "_conn", "_stream"}
+"""Attributes of redis-py's connections and parsers."""
+
+
+def is_own(value: Any) -> bool:
+    """Tell whether an attribute is one of the object itself."""
+    return isinstance(value, ast.Name) and value.id in {"self", "cls"}
+
+
+def test_no_module_uses_another_private_name() -> None:
+    """The near cache alone touches a private name of redis-py, and nothing is set on another package."""
+    found = {}
+    for folder in ("src", "fixtures", "steps", "benchmarks"):
+        for path in Path(PROJECT, folder).rglob("*.py"):
+            if names := list(private_names(path)):
+                found[path.relative_to(PROJECT).as_posix()] = names
+    assert found == {NEAR_CACHE: ["_get_parser"]}
