@@ -17,7 +17,7 @@ from redis import Redis
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Unsupported
 from fixtures.run.options import OPTIONS
-from fixtures.stacks.protocols import Cache, Private, need_command
+from fixtures.stacks.protocols import Cache, Private, Stack, need, need_command
 from redis_practices.polling import eventually
 from redis_practices.servers.server import CACHE, Server
 from redis_practices.tuning import connections, load, memory, round_trips, scaling
@@ -223,13 +223,11 @@ def check_verdicts(datatable: Table) -> None:
 
 
 @then("a client that vanishes is listed like this after a while")
-def check_vanished(pytestconfig: pytest.Config, datatable: Table, measure: Measure) -> None:
+def check_vanished(pytestconfig: pytest.Config, stack: Stack, datatable: Table, measure: Measure) -> None:
     """Cut a client off from a server without and one with keepalive, and count whom they still list."""
-    options = pytestconfig.stash[OPTIONS]
-    if options.stack != "embedded":
-        raise Unsupported(f"{options.stack}: a network that is turned off must be the server's own")
+    need(stack, "cut networks")
     try:
-        seen = vanished(options.server_binary)
+        seen = vanished(pytestconfig.stash[OPTIONS].server_binary)
     except NoNamespaceError as error:
         raise Unsupported(str(error)) from None
     for row, count in zip(rows(datatable, ["KEEPALIVE", "CLIENTS"]), seen, strict=True):
