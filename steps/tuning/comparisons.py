@@ -18,7 +18,7 @@ from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Unsupported
 from fixtures.run.options import OPTIONS
 from fixtures.stacks.protocols import Cache, Private, Stack, need, need_command
-from redis_practices.polling import eventually
+from redis_practices.polling import eventually, join
 from redis_practices.servers.server import CACHE, Server
 from redis_practices.tuning import connections, load, memory, round_trips, scaling
 from redis_practices.tuning.bulk import pipelined
@@ -205,7 +205,7 @@ def check_loops(  # noqa: PLR0913, PLR0917 - what is asked, of whom, and how
         hanging = Timer(0.3, pause)
         hanging.start()
         times = LOOPS[row["LOOP"]](site.client, site.keys, rate, 1.0)
-        hanging.join()
+        join(hanging)
         name = f"{row['LOOP']} loop"
         measure(f"{name}: 99 % took at most", unit="ms", seen=round(1000 * load.percentile(times, 99), 2))
         slow = sum(seconds > 0.1 for seconds in times)  # noqa: PLR2004 - the table's header has it
