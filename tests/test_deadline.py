@@ -121,16 +121,14 @@ Feature: Waits
 """
 
 
-@pytest.fixture(scope="module", params=["0", "1"], ids=["in one process", "in a process of xdist"])
-def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """Run the feature once in each way, and return what was said and the folder."""
-    folder = tmp_path_factory.mktemp("hanging")
+def _run(folder: Path, processes: str) -> dict[str, dict[str, Any]]:
+    """Run the feature in a folder, and return what the report says of each scenario."""
     (folder / "pytest.toml").write_text("[pytest]\nstrict = true\n", encoding="utf-8")
     (folder / "conftest.py").write_text(SENTENCES, encoding="utf-8")
     (folder / "waits.feature").write_text(FEATURE, encoding="utf-8")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "REPORT", "GITHUB"))}
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:docker", "-n", request.param, "--report", "results", "-q"],
+        [sys.executable, "-m", "pytest", "-p", "no:docker", "-n", processes, "--report", "results", "-q"],
         cwd=folder,
         env={**kept, "PYTHONPATH": os.pathsep.join((str(PROJECT), str(PROJECT / "src")))},
         capture_output=True,
@@ -138,52 +136,34 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         timeout=50,
         check=False,
     )
-    return ended.stdout + ended.stderr, folder
-
-
-def _record(run: tuple[str, Path], name: str) -> dict[str, Any]:
-    """Return what the report says of a scenario."""
-    said, folder = run
     report = folder / "results" / "report.json"
-    assert report.exists(), said
-    found = [one for one in json.loads(report.read_text())["scenarios"] if one["id"].endswith(f"::{name}")]
-    assert len(found) == 1, said
-    return dict(found[0])
+    assert report.exists(), ended.stdout + ended.stderr
+    return {one["id"].partition("::")[2]: one for one in json.loads(report.read_text())["scenarios"]}
 
 
-@pytest.mark.parametrize("name", ["recv", "lock", "file", "swallowed"])
-def test_scenario_fails_in_its_step(run: tuple[str, Path], name: str) -> None:
-    """Require a failure that names the deadline, the step and the stacks of all threads."""
-    record = _record(run, name)
-    assert record["status"] == "failed"
-    assert record["reason"] == "DeadlineError: the scenario is not done after 1 s"
-    assert record["seconds"] < 10
-    stacks = {one["title"]: one["text"] for one in record["evidence"]}["stacks of all threads"]
-    step = {"recv": "wait_in_recv", "lock": "wait_for_lock", "file": "wait_for_file", "swallowed": "swallow"}[name]
-    assert f" in {step}\n" in stacks, stacks
-    if name != "swallowed":  # its error comes after its steps
-        assert len(record["steps"]) == (1 if name == "file" else 2), "it fails in the step that waits"
+STEPS = {"recv": "wait_in_recv", "lock": "wait_for_lock", "file": "wait_for_file", "swallowed": "swallow"}
+"""The function in which each scenario waits."""
 
 
-def test_logs_are_kept(run: tuple[str, Path]) -> None:
-    """Require the end of the log of the server that the scenario had."""
-    logs = [one["text"] for one in _record(run, "recv")["evidence"] if one["title"].startswith("log of ")]
+@pytest.mark.parametrize("processes", ["0", "1"], ids=["in one process", "in a process of xdist"])
+def test_scenario_that_hangs_fails(tmp_path: Path, processes: str) -> None:
+    """Require failures with step, stacks and logs, an end of what was started, and a run that goes on."""
+    records = _run(tmp_path, processes)
+    for name, step in STEPS.items():
+        record = records[name]
+        assert (record["status"], record["reason"]) == ("failed", "DeadlineError: the scenario is not done after 1 s")
+        assert record["seconds"] < 10
+        stacks = {one["title"]: one["text"] for one in record["evidence"]}["stacks of all threads"]
+        assert f" in {step}\n" in stacks, stacks
+        if name != "swallowed":  # its error comes after its steps
+            assert len(record["steps"]) == (1 if name == "file" else 2), "it fails in the step that waits"
+    logs = [one["text"] for one in records["recv"]["evidence"] if one["title"].startswith("log of ")]
     assert any("Ready to accept connections" in log for log in logs)
-
-
-def test_teardown_is_bounded(run: tuple[str, Path]) -> None:
-    """Require an error of a scenario whose teardown hangs."""
-    record = _record(run, "teardown")
-    assert (record["status"], record["reason"]) == (
-        "error",
-        "teardown: DeadlineError: the teardown of the scenario is not done after 1 s",
-    )
-
-
-def test_run_goes_on(run: tuple[str, Path]) -> None:
-    """Require that the next scenario passes, and that no server is left of those before it."""
-    assert _record(run, "next")["status"] == "passed"
-    pids = (run[1] / "started").read_text().split()
+    hanging = records["teardown"]
+    reason = "teardown: DeadlineError: the teardown of the scenario is not done after 1 s"
+    assert (hanging["status"], hanging["reason"]) == ("error", reason)
+    assert records["next"]["status"] == "passed"
+    pids = (tmp_path / "started").read_text().split()
     assert len(pids) == 4
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()], "a server of a scenario that hung still runs"
 

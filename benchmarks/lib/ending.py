@@ -13,7 +13,7 @@ from lib.process_tree import tree
 
 from redis_practices import cli
 
-GRACE = 8
+GRACE = 5
 """Seconds for its blocks to end what they started; a thread that still waits for an answer gets no more."""
 
 
@@ -24,7 +24,10 @@ def run(main: Callable[[], None]) -> NoReturn:
 
 
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:
-    """Leave all blocks, and then the program; at once when it takes too long, or at a second SIGTERM."""
+    """Leave all blocks, and then the program; at once when it takes too long, or at a second SIGTERM.
+
+    Late in the end of the interpreter, where no handler is left, the alarm itself ends it.
+    """
     for again in (signal.SIGTERM, signal.SIGALRM):
         signal.signal(again, _leave_at_once)
     signal.alarm(GRACE)
