@@ -12,6 +12,7 @@ PLUGINS = [
     "fixtures.bdd.lint",
     "fixtures.bdd.collector",
     "fixtures.run.processes",
+    "fixtures.run.deadline",
     "fixtures.stacks.stack",
     "fixtures.celery_worker.client",
     "fixtures.celery_worker.workers",

@@ -15,6 +15,7 @@ from functools import partial
 
 from lib.cache_peers import INSTALL, ways
 from lib.cache_ways import Way
+from lib.ending import run
 from lib.side_by_side import rounds_of, show, summary
 
 from redis_practices.servers.process_group import ProcessGroup
@@ -77,4 +78,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -18,9 +18,10 @@ from typing import Any
 import hiredis
 
 from lib.ceiling_ways import CEILING, Way, ceiling, coredis, glide, redis_py
+from lib.ending import run
 from lib.side_by_side import machine, rounds_of, show, summary
 
-from redis_practices.cli import Failure, Parser, count, run, say
+from redis_practices.cli import Failure, Parser, count, say
 from redis_practices.clients import cluster_client, one_line_errors, redis_client
 from redis_practices.servers.locate import deployment
 from redis_practices.tuning import bulk, round_trips

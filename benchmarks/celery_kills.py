@@ -16,12 +16,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import NamedTuple
 
+from lib.ending import run
 from lib.side_by_side import machine
 
 from fixtures.stacks.protocols import worker_environment
 from redis_practices.celery_worker.delivery import Outbox
 from redis_practices.celery_worker.sending import send_many, sender
-from redis_practices.cli import Failure, Parser, count, run, say
+from redis_practices.cli import Failure, Parser, count, say
 from redis_practices.servers.celery import WorkerProcess, start_worker
 from redis_practices.servers.process_group import ProcessGroup
 from redis_practices.servers.server import BROKER, Server, start_server
@@ -110,7 +111,7 @@ class Load:
                 print(f"\r\033[K{still_open:,} of {total:,} open", end="", file=sys.stderr, flush=True)
             time.sleep(max(0.0, begun + 1.0 - time.monotonic()))
         for one in publishing:
-            one.result()
+            one.result(PATIENCE)
 
 
 def carried(transport: str, orders: int, publishers: int, workers: int) -> Carried:

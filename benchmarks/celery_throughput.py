@@ -25,9 +25,10 @@ from statistics import median, quantiles
 
 from lib.celery_contender import CONTENDERS
 from lib.celery_measure import LeftOutError, Measured, measured
+from lib.ending import run
 from lib.side_by_side import machine
 
-from redis_practices.cli import UsageError, count, run, say
+from redis_practices.cli import UsageError, count, say
 
 BASE = CONTENDERS[0].name
 HEADER = "| | publish | drain | end to end | processor, ms a task |"

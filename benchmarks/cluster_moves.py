@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from lib.ending import run
 from lib.side_by_side import rounds_of, show, summary
 
 from redis_practices.redis_cluster.formation import wait_until_ready
@@ -126,4 +127,4 @@ def _rebalance(cluster: Grown) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

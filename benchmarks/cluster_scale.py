@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 
 from redis import Redis
 
+from lib.ending import run
 from lib.side_by_side import machine
 
 from redis_practices.servers.binary import engine_of, server_binary
@@ -116,4 +117,4 @@ def median(samples: list[Sample]) -> dict[str, float | None]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

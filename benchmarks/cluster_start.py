@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import time
 
+from lib.ending import run
 from lib.side_by_side import rounds_of, show, summary
 
 from redis_practices.redis_cluster.formation import wait_until_ready
@@ -39,7 +40,8 @@ def by_redis_cli(binary: str, redis_cli: str) -> float:
         # A port that somebody takes in between ends the benchmark: its figures would be of something else.
         clients = [plan.connect(server) for server in [plan.start(index) for index in range(6)]]
         create = [redis_cli, "--cluster", "create", *(server.address for server in plan.started)]
-        subprocess.run([*create, "--cluster-replicas", "1", "--cluster-yes"], check=True, capture_output=True)
+        create += ["--cluster-replicas", "1", "--cluster-yes"]
+        subprocess.run(create, check=True, capture_output=True, timeout=60)
         wait_until_ready(clients)
         return time.monotonic() - begun
 
@@ -65,4 +67,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

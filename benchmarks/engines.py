@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lib import PROJECT
+from lib.ending import run
 from lib.engine_results import SPEED, compatibility
 from lib.engine_sources import SOURCES, NotHadError, fetched
 from lib.engine_speed import speeds
@@ -83,4 +84,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    run(main)

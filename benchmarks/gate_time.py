@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 
 from lib import PROJECT
+from lib.ending import run
 from lib.gate_cost import Cost, cost_of
 from lib.whole_run import progress
 
@@ -51,7 +52,7 @@ def costly(cost: Cost, most: int) -> str:
 def imports(most: int) -> str:
     """Return which packages a collection spends its imports on, by their own time."""
     command = [sys.executable, "-X", "importtime", "-m", "pytest", "-n", "0", "--collect-only", "-q", "-s"]
-    ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=120)
     spent: Counter[str] = Counter()
     for own, module in re.findall(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)", ended.stderr):
         spent[module.partition(".")[0]] += int(own)
@@ -82,4 +83,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    run(main)

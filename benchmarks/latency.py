@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lib.ending import run
 from lib.side_by_side import TOO_WIDE, machine
 
-from redis_practices.cli import Failure, Parser, count, run, say, seconds
+from redis_practices.cli import Failure, Parser, count, say, seconds
 from redis_practices.clients import one_line_errors, redis_client
 from redis_practices.servers.locate import deployment
 from redis_practices.svg import lines

@@ -20,6 +20,7 @@ from operator import not_
 from pathlib import Path
 
 from lib import PROJECT
+from lib.ending import run
 from lib.left_behind import SHARED_MEMORY, clear, left
 from lib.process_tree import tree
 from lib.whole_run import progress
@@ -96,6 +97,10 @@ def trial(stack: str, lengths: dict[str, float], temporary: Path) -> tuple[str, 
     return f"{number.name} to {who} after {moment:.1f} s: {arguments}", found
 
 
+MOST_SECONDS = 1800.0
+"""Seconds that a run may take which nothing ends."""
+
+
 def measure(stack: str, temporary: Path) -> dict[str, float]:
     """Return how long each run takes when nobody ends it; it must leave nothing either (Failure)."""
     lengths = {}
@@ -103,7 +108,7 @@ def measure(stack: str, temporary: Path) -> dict[str, float]:
         progress(f"how long it takes: {arguments}")
         begun = time.monotonic()
         run = start(arguments, temporary)
-        run.wait()
+        run.wait(MOST_SECONDS)
         lengths[arguments] = time.monotonic() - begun
         time.sleep(1)
         if found := left(temporary, run.pid, stack):
@@ -143,4 +148,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    run(main)

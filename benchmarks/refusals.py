@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from lib import PROJECT
+from lib.ending import run
 from lib.side_by_side import machine
 
 from fixtures.gate.defects import Builder
@@ -158,4 +159,4 @@ def _sum_up(rows: Sequence[dict[str, Any]], alarms: Sequence[str], engine: str, 
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -14,6 +14,7 @@ import statistics
 import time
 from typing import Any
 
+from lib.ending import run
 from lib.side_by_side import machine
 
 from redis_practices.redis_cluster.formation import even_ranges
@@ -143,4 +144,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from lib import PROJECT
+from lib.ending import run
 from lib.remains import MARK, remains
 from lib.soak_list import keep_evidence, last_number, list_of
 from lib.whole_run import all_cores_busy, progress, run_once
@@ -87,4 +88,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    run(main)

@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lib.ending import run
 from lib.side_by_side import TOO_WIDE
 
 from ceiling import markdown as ceilings
-from redis_practices.cli import Failure, Parser, run, say
+from redis_practices.cli import Failure, Parser, say
 from redis_practices.tuning.catalogue import markdown
 
 EXAMPLES = "  python benchmarks/tuning_docs.py"
@@ -88,6 +89,10 @@ times and lists what was ever not green, `leftovers.py` ends runs at random mome
 """
 
 
+MOST_SECONDS = 3600.0
+"""Seconds that a program may take; the longest takes minutes."""
+
+
 def seen_by(program: str, *options: str) -> dict[str, Any]:
     """Run a program with ``--json`` and return what it saw.
 
@@ -95,7 +100,11 @@ def seen_by(program: str, *options: str) -> dict[str, Any]:
         Failure: it failed; its own words are on the terminal.
     """
     say(f"running {program} …")
-    done = subprocess.run([sys.executable, program, "--json", *options], cwd=ROOT, stdout=subprocess.PIPE, check=False)
+    command = [sys.executable, program, "--json", *options]
+    try:
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=False, timeout=MOST_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise Failure(str(error)) from None
     if done.returncode:
         raise Failure(f"{program} ended with {done.returncode}")
     answer: dict[str, Any] = json.loads(done.stdout)

@@ -86,15 +86,15 @@ class ThreadWay:
 
         def go() -> None:
             """Wait for the others, then read."""
-            barrier.wait()
+            barrier.wait(30)
             self._read(name, delay)
 
         with ThreadPoolExecutor(readers) as threads:
             asked = [threads.submit(go) for _ in range(readers)]
-            barrier.wait()
+            barrier.wait(30)
             begun = time.perf_counter()
             for one in asked:
-                one.result()
+                one.result(60)
         return time.perf_counter() - begun, self.counter.calls - before
 
 

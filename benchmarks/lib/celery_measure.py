@@ -84,10 +84,19 @@ def measured(contender: Contender, tasks: int, folders: Sequence[Path]) -> Measu
     return Measured(tasks / publishing, tasks / draining, tasks / passing, processor)
 
 
+MOST_SECONDS = 600.0
+"""Seconds that publishing may take."""
+
+
 def _publish(contender: Contender, tasks: int, programs: Path, environment: dict[str, str]) -> tuple[float, float]:
     """Publish in a process of its own; return when it began (seconds since 1970) and how many seconds it took."""
     command = [str(programs / "python"), "publish_tasks.py", contender.module, str(tasks)]
-    done = subprocess.run(command, cwd=FOLDER, env=environment, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            command, cwd=FOLDER, env=environment, capture_output=True, text=True, check=False, timeout=MOST_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise LeftOutError(f"it has not published {tasks} tasks after {MOST_SECONDS:g} s") from None
     if done.returncode:
         raise LeftOutError(f"it cannot publish: {done.stderr.strip().splitlines()[-1]}")
     begun, seconds = done.stdout.split()

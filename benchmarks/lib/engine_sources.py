@@ -172,9 +172,18 @@ def fetched(name: str) -> Path:
     return folder / "server"
 
 
+MOST_SECONDS = 1800.0
+"""Seconds that a command may take; a build takes minutes."""
+
+
 def _run(*command: str) -> str:
     """Run a command and return what it says (NotHadError with the last line of its complaint)."""
-    ended = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    try:
+        ended = subprocess.run(
+            command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=MOST_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise NotHadError(f"{Path(command[0]).name} is not done after {MOST_SECONDS:g} s") from None
     if ended.returncode:
         complaint = [line for line in (ended.stderr or ended.stdout).splitlines() if line.strip()]
         raise NotHadError(f"{Path(command[0]).name}: {first_line(complaint[-1]) if complaint else ended.returncode}")

@@ -46,5 +46,5 @@ def _ask(program: str, server: Server, command: str) -> float:
         command,
         "--csv",
     ]
-    said = subprocess.run([program, *options], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run([program, *options], capture_output=True, text=True, check=True, timeout=300).stdout
     return float([*csv.reader(said.splitlines())][-1][1])

@@ -17,6 +17,8 @@ from typing import Any
 from lib.process_tree import memory_bytes
 from lib.whole_run import run_once
 
+from redis_practices.polling import join
+
 CONTROLLER = "alone"
 """The name that cpu_meter.py gives to a process that xdist did not start."""
 
@@ -86,7 +88,7 @@ def cost_of(arguments: Sequence[str]) -> Cost:
             done = run_once(Path(folder) / "report", ["-p", "benchmarks.lib.cpu_meter", *arguments])
         finally:
             over.set()
-            watcher.join()
+            join(watcher)
         wall, cpu = time.time() - begun, _children() - used
         noted = meter.read_text(encoding="utf-8").splitlines() if meter.exists() else []
         return Cost(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -85,7 +84,6 @@ def run_once(folder: Path, arguments: Sequence[str], *, limit: float = MOST_SECO
     command = [sys.executable, "-m", "pytest", f"--report={folder.absolute()}", "--color=no", *arguments]
     with (folder / "output.txt").open("wb") as output:
         run = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        before = signal.signal(signal.SIGTERM, _leave)  # who is told to end takes the run along
         try:
             run.wait(limit)
         except subprocess.TimeoutExpired:
@@ -94,14 +92,8 @@ def run_once(folder: Path, arguments: Sequence[str], *, limit: float = MOST_SECO
             run.terminate()
             raise
         finally:
-            signal.signal(signal.SIGTERM, before)
             _end(run)
     return WholeRun(folder)
-
-
-def _leave(number: int, _: object) -> None:
-    """Leave by way of what is to be taken down."""
-    raise SystemExit(128 + number)
 
 
 def _end(run: subprocess.Popen[bytes]) -> None:
@@ -110,7 +102,7 @@ def _end(run: subprocess.Popen[bytes]) -> None:
         run.wait(30)
     except subprocess.TimeoutExpired:
         run.kill()
-        run.wait()
+        run.wait(30)
 
 
 @contextmanager

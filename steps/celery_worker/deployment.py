@@ -107,7 +107,7 @@ def check_mingling(broker: Broker, bound: Bound, measure: Callable[..., None]) -
     """Read from the worker's log when it began to look for neighbours, and when it had found none, if it did."""
     times = [
         datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S,%f").astimezone()
-        for found in re.finditer(r"\[(.+?): INFO/MainProcess\] mingle: ", broker.workers[0].log_tail(400))
+        for found in re.finditer(r"\[(.+?): INFO/MainProcess\] mingle: ", broker.workers()[0].log_tail(400))
     ]
     measure("asking others", unit="s", bound=bound, seen=(times[-1] - times[0]).total_seconds() if times else 0)
 

@@ -93,7 +93,7 @@ def put_by_hand(broker: Broker, text: str) -> None:
 @then(parsers.cfparse("the worker ends with exit code {code:Count} {bound:Bound}", extra_types=TYPES))
 def check_exit(broker: Broker, code: int, bound: Bound, measure: Callable[..., None]) -> None:
     """Wait for the end of the broker's first worker."""
-    worker: Worker = broker.workers[0]
+    worker: Worker = broker.workers()[0]
     begun = time.monotonic()
     assert worker.wait_end(30.0) == code
     measure("until the worker ended", unit="s", bound=bound, seen=round(time.monotonic() - begun, 3))
@@ -113,7 +113,7 @@ def have_broker_with_state(private: Private, tmp_path: Path, place: str) -> Brok
 def revoke(broker: Broker, sent: Sent) -> None:
     """Revoke the last task; where workers run, go on when one says that it has heard."""
     task = sent.results[-1].id
-    if not broker.workers:
+    if not broker.workers():
         sent.app.control.revoke(task)
         return
     # Again where nobody has: one that has just started may not hear commands yet.
@@ -135,7 +135,7 @@ def start_first_worker(broker: Broker) -> None:
 @when(parsers.cfparse('the worker is restarted and serves "{queue}"'))
 def restart_worker(broker: Broker, sent: Sent, queue: str) -> None:
     """Stop the first worker as a deployment does, and start one with the same settings for a queue."""
-    broker.workers[0].stop()
+    broker.workers()[0].stop()
     sent.app.conf.task_default_queue = queue
     broker.start_worker(TASK_QUEUE=queue)
 
@@ -145,13 +145,13 @@ def restart_worker(broker: Broker, sent: Sent, queue: str) -> None:
 )
 def ping_by_name(broker: Broker, sent: Sent, number: int) -> int:
     """Ping the shared worker, and return how many answers came: a call ends when those named have answered."""
-    return _answers(sent, broker.workers[0].name, number, destination=[broker.workers[0].name], timeout=5.0)
+    return _answers(sent, broker.workers()[0].name, number, destination=[broker.workers()[0].name], timeout=5.0)
 
 
 @when(parsers.cfparse("all workers are pinged {number:Count} times", extra_types=TYPES), target_fixture="answers")
 def ping_all(broker: Broker, sent: Sent, number: int) -> int:
     """Ping whoever is there, and return how many answers of the shared worker came: a call ends with its time."""
-    return _answers(sent, broker.workers[0].name, number, timeout=0.2)
+    return _answers(sent, broker.workers()[0].name, number, timeout=0.2)
 
 
 def _answers(sent: Sent, worker: str, number: int, **options: Any) -> int:
@@ -171,10 +171,10 @@ def check_answers(answers: int, bound: Bound, measure: Callable[..., None]) -> N
 def check_ping_raises(broker: Broker, sent: Sent) -> None:
     """Require that the command fails once over the connection that the process has kept."""
     with pytest.raises(RedisConnectionError):
-        sent.app.control.ping([broker.workers[0].name], timeout=5.0)
+        sent.app.control.ping([broker.workers()[0].name], timeout=5.0)
 
 
 @then(parsers.cfparse("the worker answers a ping within {duration:Duration}", extra_types=TYPES))
 def check_ping(broker: Broker, sent: Sent, duration: Duration) -> None:
     """Require an answer of the first worker, which connects again in its own time."""
-    wait_until_it_hears(sent.app, broker.workers[0].name, duration.seconds())
+    wait_until_it_hears(sent.app, broker.workers()[0].name, duration.seconds())

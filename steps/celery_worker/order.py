@@ -46,8 +46,8 @@ def route_to_queue(broker: Broker, waiting: Waiting, task: str) -> None:
 @given("the shared worker serves its queue too")
 def share_queue(broker: Broker, waiting: Waiting, request: pytest.FixtureRequest) -> None:
     """Let a second worker serve the queue for the length of the scenario."""
-    waiting.begin(broker.workers[0])
-    request.addfinalizer(lambda: waiting.end(broker.workers[0]))
+    waiting.begin(broker.workers()[0])
+    request.addfinalizer(lambda: waiting.end(broker.workers()[0]))
 
 
 @when("the worker begins with its queue")

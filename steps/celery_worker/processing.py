@@ -36,8 +36,8 @@ from worker import settings as worker_settings
 @given("a broker with its worker", target_fixture="workers")
 def have_workers(broker: Broker) -> list[Worker]:
     """Have at least one worker that is ready."""
-    assert broker.workers, "no worker serves the broker"
-    return [broker.workers[0]]
+    assert broker.workers(), "no worker serves the broker"
+    return [broker.workers()[0]]
 
 
 @given("a second worker")
@@ -223,7 +223,7 @@ def check_log(broker: Broker, text: str) -> None:
 
     def says() -> None:
         """Require them now."""
-        assert text in broker.workers[0].log_tail(400), f"its log says:\n{broker.workers[0].log_tail(15)}"
+        assert text in broker.workers()[0].log_tail(400), f"its log says:\n{broker.workers()[0].log_tail(15)}"
 
     eventually(says, within=5.0)
 

@@ -69,7 +69,7 @@ def do_all(broker: EmbeddedBroker, sent: Sent, datatable: Sequence[Sequence[str]
         try:
             acts[row["WORK"]]()
         except NoAnswerError as error:
-            said = broker.workers[-1].log_tail(10)
+            said = broker.workers()[-1].log_tail(10)
             raise AssertionError(f"{row['WORK']}: no answer in time; the last worker says\n{said}") from error
 
 
@@ -135,7 +135,7 @@ def attempt(broker: EmbeddedBroker, work: str) -> Exception | None:
     except (CeleryError, KombuError, RedisError, EmbeddedError, AssertionError, RuntimeError) as error:
         return error
     finally:
-        for worker in broker.workers:
+        for worker in broker.workers():
             worker.kill()
         for result in results:
             let_go(result)

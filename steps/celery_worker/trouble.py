@@ -92,9 +92,9 @@ def check_ready(starting: Future[Worker]) -> None:
 @then("the worker is still the same process")
 def check_same_process(broker: Broker) -> None:
     """Require that no worker of the broker has ended."""
-    log = broker.workers[0].log_tail(400)
+    log = broker.workers()[0].log_tail(400)
     assert "Unrecoverable error" not in log, f"it ended:\n{log[-2000:]}"
-    assert broker.workers[0].runs, f"it ended:\n{log[-2000:]}"
+    assert broker.workers()[0].runs, f"it ended:\n{log[-2000:]}"
 
 
 @then(parsers.cfparse('whoever asks anew reads "{state}" {bound:Bound}', extra_types=TYPES))

@@ -12,9 +12,9 @@ import pytest
 from pytest_bdd import given, parsers, then
 
 from fixtures.reporting.measurements import Bound
-from fixtures.run.keys import LACKS, Lacks, Unsupported
+from fixtures.run.keys import Lacks, Unsupported
 from fixtures.run.options import FILE, AuditBounds
-from fixtures.stacks.protocols import Cluster, Node, Stack
+from fixtures.stacks.protocols import Cluster, Node, Stack, need
 from redis_practices.redis_cluster.topology import SLOTS, Member, itself, members
 from redis_practices.server_info import Refused, engine_name, facts, may_run, settings, user_of, version_of
 from steps.common.vocabulary import TYPES, rows
@@ -67,11 +67,11 @@ class Audited:
 
 
 @given(parsers.parse("the servers of the {role:w}"), target_fixture="audited")
-def have_servers(role: str, request: pytest.FixtureRequest, audit_bounds: AuditBounds) -> Audited:
+def have_servers(role: str, request: pytest.FixtureRequest, stack: Stack, audit_bounds: AuditBounds) -> Audited:
     """Have the servers of a role: cache, broker or cluster."""
     deployment = request.getfixturevalue(role)
     nodes = deployment.nodes if role == "cluster" else [deployment.node]
-    return Audited(nodes, audit_bounds, request.config.stash[LACKS].get(role, {}))
+    return Audited(nodes, audit_bounds, stack.lacks.get(role, {}))
 
 
 @then(parsers.parse('the {kind:w} "{name}" is one of "{allowed}"'))
@@ -120,8 +120,7 @@ def check_one_version(audited: Audited) -> None:
 @then("their version still gets security fixes")
 def check_supported(audited: Audited, stack: Stack, datatable: Sequence[Sequence[str]]) -> None:
     """Require at least the oldest version line that is still mended; of an engine that a run brings along, nothing."""
-    if stack.name != "external":
-        raise Unsupported(f"{stack.name}: the engine is the one that this run was told to use")
+    need(stack, "judge versions")
     oldest = {row["ENGINE"]: row["OLDEST"] for row in rows(datatable, ("ENGINE", "OLDEST"))}
     for address, told in audited.told("field").items():
         engine = engine_name(told)
@@ -135,8 +134,7 @@ def check_supported(audited: Audited, stack: Stack, datatable: Sequence[Sequence
 @then("their user may not run these commands")
 def check_dangerous(audited: Audited, stack: Stack, datatable: Sequence[Sequence[str]]) -> None:
     """Ask of each command whether the user of the URL may run it; nothing is run."""
-    if stack.name != "external":
-        raise Unsupported(f"{stack.name}: its servers know only the user of this suite")
+    need(stack, "judge users")
     if "default" in dict(audited.each("ACL WHOAMI", user_of)).values():
         raise Unsupported("the URL names no user of its own: the default user is meant for those who administer")
     commands = {row["COMMAND"]: row["DANGER"] for row in rows(datatable, ("COMMAND", "DANGER"))}

@@ -22,7 +22,7 @@ from fixtures.run.keys import StackError, Unsupported
 from fixtures.stacks.docker.compose import guard_of, run_project
 from fixtures.stacks.docker.engine import check_engine, containers, remove
 from redis_practices.clients import cluster_client, node_client, redis_client
-from redis_practices.polling import eventually, seconds_until
+from redis_practices.polling import eventually, join, seconds_until
 from redis_practices.servers.process_group import ProcessGroup
 from redis_practices.servers.server import BROKER, start_server
 from steps.common.vocabulary import TYPES, rows
@@ -171,7 +171,7 @@ def hold_port(addresses: Addresses, seconds: float) -> float:
         closing.start()
         begun = time.monotonic()
         server.restart()
-        closing.join()
+        join(closing)
         return time.monotonic() - begun
 
 

@@ -217,5 +217,5 @@ def kill_gate(judged: Judged, tmp_path: Path, request: pytest.FixtureRequest) ->
     request.addfinalizer(running.kill)
     eventually(lambda: any(b"_kombu" in key for key in without_ttl(judged.servers)), within=TIMEOUT, every=0.05)
     running.send_signal(signal.SIGKILL)
-    running.wait()
+    running.wait(TIMEOUT)
     assert without_ttl(judged.servers), "nothing was left"

@@ -16,7 +16,7 @@ from cache_example import recall, remember
 from fixtures.pure_cache.origin import at_once
 from fixtures.reporting.measurements import MOST_POINTS, Bound
 from fixtures.stacks.protocols import Cache, Private, need_command, need_options
-from redis_practices.polling import eventually
+from redis_practices.polling import eventually, join
 from redis_practices.pure_cache.cache_aside import LEASE, decoded
 from redis_practices.pure_cache.expiry import is_due
 from redis_practices.servers.server import CACHE, Server
@@ -269,7 +269,7 @@ def ask_all_the_time(front: Front, number: int, key: str, duration: Duration) ->
     watcher.start()
     front.got = [value for part in at_once(number, read) for value in part]
     ended.set()
-    watcher.join()
+    join(watcher)
     return holes
 
 

@@ -27,7 +27,6 @@ from fixtures.redis_cluster.nodes import (
     node_at,
     owner_of,
     ranges,
-    welcome,
 )
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Unsupported
@@ -220,7 +219,7 @@ def have_empty_replica(private: Private, cluster: Cluster, key_prefix: str, key:
         primary.execute_command("CLUSTER MEET", host, port, bus_port(replica))
         identity = itself(primary).identity
         eventually(lambda: bool(replica.execute_command("CLUSTER REPLICATE", identity)), within=5.0, also=(RedisError,))
-    welcome(cluster, node)
+    cluster.add(node)
     with clients_of(cluster.nodes) as clients:
         wanted = {"cluster_known_nodes": str(len(clients)), "cluster_slots_assigned": "16384", "cluster_state": "ok"}
 

@@ -16,14 +16,12 @@ from redis.cluster import RedisCluster
 from fixtures.redis_cluster.faults import Cast, held_move
 from fixtures.redis_cluster.nodes import (
     clients_of,
-    dismiss,
     empty_node,
     node_at,
     owner_of,
     primaries,
     ranges,
     strangers,
-    welcome,
 )
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Unsupported
@@ -58,7 +56,7 @@ def join(cluster: Cluster, new_node: Server, measure: Callable[..., None]) -> No
     with clients_of(cluster.nodes) as clients, new_node.client() as newcomer:
         add_node(newcomer, clients)
         moved = rebalance([*clients, newcomer])
-    welcome(cluster, new_node)
+    cluster.add(new_node)
     measure("slots moved to the new node", unit="", seen=moved)
 
 
@@ -71,13 +69,13 @@ def join_as_replica(cluster: Cluster, key_prefix: str, key: str, new_node: Serve
         owner_of(cluster, key_prefix + key).client() as primary,
     ):
         add_node(newcomer, clients, replica_of=primary)
-    welcome(cluster, new_node)
+    cluster.add(new_node)
 
 
 @when("the new node drains and leaves")
 def leave(cluster: Cluster, new_node: Server) -> None:
     """Let the node give away its slots and leave."""
-    dismiss(cluster, new_node)
+    cluster.remove(new_node.address)
     with clients_of(cluster.nodes) as clients, new_node.client() as leaver:
         drain_node(leaver, clients)
 
@@ -133,8 +131,8 @@ def replace_all(cluster: Cluster, new_nodes: list[Server]) -> None:
         with clients_of(cluster.nodes) as clients, new.client() as newcomer, old.client() as leaver:
             add_node(newcomer, clients, replica_of=leaver)
             fail_over(newcomer)
-            welcome(cluster, new)
-            dismiss(cluster, old)  # type: ignore[arg-type]  # new nodes come from the stack that has servers alone
+            cluster.add(new)
+            cluster.remove(old.address)
             with clients_of(cluster.nodes) as rest:
                 drain_node(leaver, rest)
         old.kill()
@@ -221,7 +219,7 @@ def move_them(  # noqa: PLR0913, PLR0917 - pytest-bdd hands fixtures and placeho
     """Move the slots, and tell how long that takes; a cluster that is only lent gets them back."""
     try_move(cluster, move, way)
     assert move.error is None, str(move.error)
-    if stack.name != "embedded":
+    if stack.lends:
         back = Move(move.slots, move.target, move.source)
         request.addfinalizer(lambda: try_move(cluster, back, "by default"))
     measure(f"moving {len(move.slots)} slots {way}", unit="s", seen=round(move.seconds, 3))

@@ -17,8 +17,8 @@ from redis import Redis
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Unsupported
 from fixtures.run.options import OPTIONS
-from fixtures.stacks.protocols import Cache, Private, need_command
-from redis_practices.polling import eventually
+from fixtures.stacks.protocols import Cache, Private, Stack, need, need_command
+from redis_practices.polling import eventually, join
 from redis_practices.pure_cache.near_cache import NearCache
 from redis_practices.servers.server import CACHE, Server
 from redis_practices.tuning import connections, load, memory, round_trips, scaling
@@ -206,7 +206,7 @@ def check_loops(  # noqa: PLR0913, PLR0917 - what is asked, of whom, and how
         hanging = Timer(0.3, pause)
         hanging.start()
         times = LOOPS[row["LOOP"]](site.client, site.keys, rate, 1.0)
-        hanging.join()
+        join(hanging)
         name = f"{row['LOOP']} loop"
         measure(f"{name}: 99 % took at most", unit="ms", seen=round(1000 * load.percentile(times, 99), 2))
         slow = sum(seconds > 0.1 for seconds in times)  # noqa: PLR2004 - the table's header has it
@@ -224,13 +224,11 @@ def check_verdicts(datatable: Table) -> None:
 
 
 @then("a client that vanishes is listed like this after a while")
-def check_vanished(pytestconfig: pytest.Config, datatable: Table, measure: Measure) -> None:
+def check_vanished(pytestconfig: pytest.Config, stack: Stack, datatable: Table, measure: Measure) -> None:
     """Cut a client off from a server without and one with keepalive, and count whom they still list."""
-    options = pytestconfig.stash[OPTIONS]
-    if options.stack != "embedded":
-        raise Unsupported(f"{options.stack}: a network that is turned off must be the server's own")
+    need(stack, "cut networks")
     try:
-        seen = vanished(options.server_binary)
+        seen = vanished(pytestconfig.stash[OPTIONS].server_binary)
     except NoNamespaceError as error:
         raise Unsupported(str(error)) from None
     for row, count in zip(rows(datatable, ["KEEPALIVE", "CLIENTS"]), seen, strict=True):

@@ -29,6 +29,9 @@ from redis_practices.cli import Failure, Parser, run
 from redis_practices.clients import TIMEOUT, explained, is_cluster_node, one_line_errors, redis_client, shown
 from redis_practices.servers.locate import deployment
 
+POOL_TIMEOUT = 30.0
+"""Seconds until a thread that gets no connection from the pool gives up (``kombu.exceptions.LimitExceeded``)."""
+
 BATCH = 100
 """Tasks a round trip. What is refused in the middle of one may have been taken in part."""
 
@@ -46,7 +49,7 @@ def send_many(
         kombu.exceptions.BatchPublishError: it refused a batch; those before it were sent, that one perhaps in part.
     """
     ids = []
-    with app.producer_pool.acquire(block=True) as producer, producer.batch(max_size=BATCH):
+    with app.producer_pool.acquire(block=True, timeout=POOL_TIMEOUT) as producer, producer.batch(max_size=BATCH):
         for arguments in calls:
             ids.append(str(uuid4()))
             message = app.amqp.as_task_v2(ids[-1], task, arguments, {}, ignore_result=not store_results)
@@ -173,7 +176,7 @@ def value_of(result: AsyncResult, within: float) -> Any:
             return result.get(timeout=min(LOOK_EVERY, left))
         except NoAnswerError:
             continue
-    return result.get()
+    return result.get(timeout=LOOK_EVERY)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from redis_practices.polling import join
+
 
 class NearCache:
     """Values of the keys below a prefix; end it with `close`, or use it in a ``with`` block."""
@@ -78,7 +80,7 @@ class NearCache:
     def close(self) -> None:
         """Stop listening and forget everything."""
         self._ended.set()
-        self._thread.join()
+        join(self._thread)
 
     def __enter__(self) -> Self:
         """Return itself."""

@@ -111,7 +111,7 @@ class WorkerProcess:
     def kill(self) -> None:
         """End the worker at once with SIGKILL; the processes of its pool end with it."""
         self._process.kill()
-        self._process.wait()
+        self._process.wait(END_TIMEOUT)
 
     def log_tail(self, lines: int = 40) -> str:
         """Return the last `lines` of its log."""

@@ -247,6 +247,14 @@ class EmbeddedCluster:
         known = [ClusterNode("127.0.0.1", node.port) for node in self.nodes]
         return cluster_client(self.url, **{"startup_nodes": known, **options})
 
+    def add(self, node: Server) -> None:
+        """Count a server that has joined among `nodes`."""
+        self.nodes.append(node)
+
+    def remove(self, address: str) -> None:
+        """Count the node at `address`, which has left, among `nodes` no more."""
+        self.nodes = [node for node in self.nodes if node.address != address]
+
 
 def start_cluster(  # noqa: PLR0913 - each describes the cluster to be made
     group: ProcessGroup,

@@ -23,9 +23,14 @@ _GUARD = """
 PATH=${PATH:+$PATH:}/usr/bin:/bin
 trap '' HUP INT QUIT TERM
 read -r line
-until rm -rf -- "$1"; do sleep 0.05; done
+tries=0
+until rm -rf -- "$1" || [ "$tries" -ge 200 ]; do tries=$((tries + 1)); sleep 0.05; done
 kill -s KILL 0
 """
+
+
+END_TIMEOUT = 20.0
+"""Seconds until a process that was killed must be gone; the guard tries for 10 to remove the folder."""
 
 
 def scratch_root() -> str:
@@ -121,13 +126,19 @@ class ProcessGroup:
         return child
 
     def close(self) -> None:
-        """End every child, youngest first, and remove the folder; returns when all are gone."""
+        """End every child, youngest first, and remove the folder; returns when all are gone.
+
+        Raises:
+            subprocess.TimeoutExpired: the guard, or a child, still runs; the error has its command.
+        """
         for child in reversed(self._children):
             child.kill()
         self.let_go()
-        self._guard.wait()
-        for child in self._children:
-            child.wait()
+        try:
+            self._guard.wait(END_TIMEOUT)
+        finally:
+            for child in self._children:
+                child.wait(END_TIMEOUT)
         self._children.clear()
         for kept in self.held:
             kept.close()

@@ -159,7 +159,7 @@ class Server:
     def kill(self) -> None:
         """End the process at once with SIGKILL."""
         self._process.kill()
-        self._process.wait()
+        self._process.wait(START_TIMEOUT)
 
     def stop(self) -> None:
         """Ask the process to end (SIGTERM) and wait for it."""

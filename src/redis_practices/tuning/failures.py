@@ -32,7 +32,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from redis_practices.polling import poll
+from redis_practices.polling import join, poll
 from redis_practices.servers.binary import server_binary
 from redis_practices.servers.server import Config, Server
 from redis_practices.tuning.measuring import PLAIN, Servers, lab
@@ -44,9 +44,13 @@ LONG_QUEUE = {**PLAIN, "tcp-backlog": 511}
 """Tuned: what servers have by default; the system allows ``net.core.somaxconn`` (4096, 128 before Linux 5.4)."""
 
 
+BEYOND = 60.0
+"""Seconds: longer than any hang here, so that a measurement ends whatever goes wrong."""
+
+
 def patient_client(server: Server) -> Redis:
-    """Naive: no time-outs at all, as redis-py had by default before version 8."""
-    return Redis(port=server.port, socket_timeout=None, socket_connect_timeout=None)
+    """Naive: as good as no time-outs, of which redis-py had none by default before version 8."""
+    return Redis(port=server.port, socket_timeout=BEYOND, socket_connect_timeout=BEYOND)
 
 
 def impatient_client(server: Server) -> Redis:
@@ -66,7 +70,7 @@ def seconds_stuck(server: Server, make: Callable[[Server], Redis], hang: float =
         with contextlib.suppress(RedisTimeoutError):
             client.get("key")
         stuck = time.monotonic() - begun
-        going_on.join()
+        join(going_on)
     return stuck
 
 
@@ -129,7 +133,8 @@ def vanished(binary: str | None = None) -> tuple[float, float]:
         NoNamespaceError: it cannot be tried here.
     """
     unshare = shutil.which("unshare")
-    if not unshare or subprocess.run([unshare, "-Urn", "true"], check=False, capture_output=True).returncode:
+    tried = [unshare or "", "-Urn", "true"]
+    if not unshare or subprocess.run(tried, check=False, capture_output=True, timeout=10).returncode:
         raise NoNamespaceError("a network of one's own needs Linux, unshare, and user namespaces")
     command = [unshare, "-Urn", sys.executable, "-m", __name__]
     environment = {**os.environ, "SERVER_BINARY": server_binary(binary)}

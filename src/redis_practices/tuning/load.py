@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from typing import Any
 
 from redis import Redis
 from redis.cluster import RedisCluster
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redis_practices.redis_cluster.topology import slot_of
 from redis_practices.tuning.bulk import packed
@@ -100,7 +102,7 @@ class RawReads:
             commands = packed([("GET", key) for key in keys])
             for _ in range(2):
                 line = _connected(node)
-                line.sendall(commands)
+                _send(line, commands)
                 self._lines.append((line, commands, len(keys) * (len(f"${size}\r\n\r\n") + size), len(keys)))
         self._room = bytearray(max(length for _, _, length, _ in self._lines))
 
@@ -108,7 +110,7 @@ class RawReads:
         """Read all answers that are due, send all commands again, and return how many were answered."""
         for line, commands, length, _ in self._lines:
             self._receive(line, length)
-            line.sendall(commands)
+            _send(line, commands)
         return sum(count for *_, count in self._lines)
 
     def _receive(self, line: socket.socket, length: int) -> None:
@@ -116,9 +118,18 @@ class RawReads:
 
         Raises:
             ValueError: they are not the answers to reads of values of that size.
+            TimeoutError, ConnectionError: they do not come.
         """
-        received = line.recv_into(self._room, length, socket.MSG_WAITALL)
-        if received != length or not self._room.startswith(b"$") or self._room[length - 1 : length] != b"\n":
+        room, received = memoryview(self._room), 0
+        while received < length:
+            try:
+                part = line.recv_into(room[received:], length - received, socket.MSG_WAITALL)
+            except BlockingIOError:
+                raise TimeoutError(_late(line, f"sent {received} of {length} bytes of answers")) from None
+            if not part:
+                raise ConnectionError(f"{line.getpeername()[:2]} closed the connection")
+            received += part
+        if not self._room.startswith(b"$") or self._room[length - 1 : length] != b"\n":
             raise ValueError(f"these are no values of that size: {bytes(self._room[:40])!r}")
 
     def close(self) -> None:
@@ -127,15 +138,38 @@ class RawReads:
             line.close()
 
 
+PATIENCE = 10
+"""Seconds without a byte after which a server counts as lost."""
+
+
 def _connected(node: Redis) -> socket.socket:
-    """Return a blocking connection to a server, logged in."""
+    """Return a connection to a server, logged in: it blocks in the system's calls, for `PATIENCE` at most."""
     where = address(node)
-    line = socket.create_connection((where["host"], where["port"]), timeout=10)
+    line = socket.create_connection((where["host"], where["port"]), timeout=PATIENCE)
     line.settimeout(None)
+    for wait in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        line.setsockopt(socket.SOL_SOCKET, wait, struct.pack("ll", PATIENCE, 0))
     if where["password"]:
-        line.sendall(packed([("AUTH", where["username"] or "default", where["password"])]))
-        line.recv(100)
+        _send(line, packed([("AUTH", where["username"] or "default", where["password"])]))
+        try:
+            line.recv(100)
+        except BlockingIOError:
+            raise TimeoutError(_late(line, "not answered AUTH")) from None
     return line
+
+
+def _send(line: socket.socket, data: bytes) -> None:
+    """Send all of `data` (TimeoutError when the server takes none of it for `PATIENCE`)."""
+    try:
+        line.sendall(data)
+    except BlockingIOError:
+        raise TimeoutError(_late(line, f"not taken {len(data)} bytes of commands")) from None
+
+
+def _late(line: socket.socket, what: str) -> str:
+    """Return the sentence about a server that has done no more than `what`."""
+    host, port, *_ = line.getpeername()
+    return f"{host}:{port} has {what} after {PATIENCE} s"
 
 
 def owned(cluster: RedisCluster, keys: Sequence[str]) -> list[tuple[Redis, list[str]]]:
@@ -175,11 +209,13 @@ def open_loop(server: Redis, keys: Sequence[str], rate: float, seconds: float) -
             if sent < due:
                 connection.send_packed_command([b"".join(requests[sent:due])])
                 sent = due
-            wait = begun + sent / rate - time.perf_counter() if sent < total else 5.0
+            wait = begun + sent / rate - time.perf_counter() if sent < total else PATIENCE
             while len(times) < sent and connection.can_read(timeout=max(0.0, wait)):
                 connection.read_response()
                 times.append(time.perf_counter() - begun - len(times) / rate)
                 wait = 0.0
+            if wait == PATIENCE:
+                raise RedisTimeoutError(f"no answer for {PATIENCE} s to {total - len(times)} of {total} reads")
             if len(times) == sent < total:
                 time.sleep(max(0.0, begun + sent / rate - time.perf_counter()))
     finally:

@@ -27,6 +27,7 @@ from typing import Any, Protocol
 from redis import Redis
 
 from redis_practices.cli import Failure
+from redis_practices.polling import join
 from redis_practices.servers.binary import EmbeddedError
 from redis_practices.servers.cluster import NODE_TIMEOUT, EmbeddedCluster, start_cluster
 from redis_practices.servers.process_group import ProcessGroup
@@ -293,7 +294,7 @@ def far_away(host: str, port: int, round_trip: float) -> Iterator[Far]:
         sys.setswitchinterval(switching)
         loop.call_soon_threadsafe(listening.close)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join()
+        join(thread)
         loop.close()
 
 

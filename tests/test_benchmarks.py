@@ -1,0 +1,71 @@
+"""Test that a program of benchmarks/ that is told to end ends, with what it started."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fixtures import PROJECT
+from redis_practices.polling import poll
+
+
+def _below(pid: int) -> set[int]:
+    """Return the processes that run below one."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    found, more = set[int](), {pid}
+    while more:
+        more = {child for child, parent in parents.items() if parent in more} - found
+        found |= more
+    return found
+
+
+def _runs(pid: int) -> bool:
+    """Tell whether a process runs, and is not one that has ended and was not waited for."""
+    try:
+        return (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]) != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+@pytest.mark.parametrize(
+    ("command", "processes"),
+    [
+        pytest.param(["cluster_scale.py", "--sizes", "3", "--seconds", "60"], 4, id="a sleep beside servers"),
+        pytest.param(["celery_kills.py", "--orders", "200000"], 6, id="threads that publish, and workers"),
+        pytest.param(["gate_time.py", "--processes=1", "features/pure_cache/expiry.feature"], 4, id="a run of pytest"),
+    ],
+)
+def test_sigterm_ends_it(command: list[str], processes: int, tmp_path: Path) -> None:
+    """Require its end within 10 s of SIGTERM, with 143 or by its own alarm, and no process left that it started."""
+    said = (tmp_path / "said").open("w+")
+    program = subprocess.Popen(
+        [sys.executable, f"benchmarks/{command[0]}", *command[1:]],
+        cwd=PROJECT,
+        stdin=subprocess.DEVNULL,
+        stdout=said,
+        stderr=said,
+    )
+    try:
+        started = poll(lambda: _below(program.pid), 30.0, until=lambda seen: len(seen) >= processes)
+        assert len(started) >= processes, "it has not begun"
+        time.sleep(1.0)
+        started |= _below(program.pid)
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(10.0) in (128 + signal.SIGTERM, -signal.SIGALRM), (tmp_path / "said").read_text()
+        left = poll(lambda: [pid for pid in started if _runs(pid)], 5.0, until=lambda seen: not seen)
+        assert not left, "processes that it started still run"
+    finally:
+        program.kill()
+        program.wait(10.0)
+        said.close()

@@ -1,0 +1,133 @@
+"""Test what each stack says of itself, and that no other code asks for a stack by its name."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from redis.exceptions import NoPermissionError, ResponseError
+
+from fixtures import PROJECT
+from fixtures.run.keys import StackError, Unsupported
+from fixtures.run.options import STACKS as NAMES
+from fixtures.run.options import Options
+from fixtures.stacks.protocols import Ability, Stack, need
+from fixtures.stacks.stack import STACKS
+from redis_practices.cli import UsageError
+from redis_practices.servers.binary import EmbeddedError
+from redis_practices.servers.process_group import ProcessGroup
+from redis_practices.servers.server import CACHE, Server, start_server
+
+URLS = {"cache": "redis://127.0.0.1:1"}
+PLAIN = Options("embedded", {}, None, frozenset(), keep_stack=False, allow_disruption=False, max_ops=None, runs=True)
+
+
+def made(name: str, *, disrupt: bool = False) -> Stack:
+    """Make a stack that may, or may not, be disrupted."""
+    urls = URLS if name == "external" else {}
+    return STACKS[name](replace(PLAIN, stack=name, urls=urls, allow_disruption=disrupt))
+
+
+@pytest.mark.parametrize(
+    ("name", "ability", "reason"),
+    [
+        ("embedded", "judge versions", "embedded: the engine is the one that this run was told to use"),
+        ("docker", "judge users", "docker: its servers know only the user of this suite"),
+        ("docker", "cut networks", "docker: a network that is turned off must be the server's own"),
+        ("external", "cut networks", "external: a network that is turned off must be the server's own"),
+        (
+            "external",
+            "disrupt",
+            "external: it is disrupted only with --allow-disruption, by its servers' own commands",
+        ),
+    ],
+)
+def test_what_it_cannot(name: str, ability: Ability, reason: str) -> None:
+    """Require the reason of what a stack cannot do."""
+    with pytest.raises(Unsupported, match=f"^{re.escape(reason)}$"):
+        need(made(name), ability)
+
+
+def test_what_it_can() -> None:
+    """Require no reason for what a stack can do."""
+    need(made("embedded"), "disrupt")
+    need(made("embedded"), "cut networks")
+    need(made("docker"), "disrupt")
+    need(made("external"), "judge versions")
+    need(made("external", disrupt=True), "disrupt")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (replace(PLAIN, stack="external"), "--stack=external needs --cache-url, --cluster-url or --broker-url"),
+        (replace(PLAIN, max_ops=100), "--max-ops and --allow-disruption are for the deployment of a URL"),
+        (
+            replace(PLAIN, stack="docker", allow_disruption=True),
+            "--max-ops and --allow-disruption are for the deployment of a URL",
+        ),
+        (
+            replace(PLAIN, stack="docker", urls=URLS),
+            "--stack=docker starts its own servers: leave the URLs out, or --stack",
+        ),
+    ],
+)
+def test_refused_options(options: Options, said: str) -> None:
+    """Require that a stack refuses options that are not for it."""
+    with pytest.raises(UsageError, match=f"^{re.escape(said)}$"):
+        STACKS[options.stack](options)
+
+
+def test_explanations() -> None:
+    """Require a skip for a command that a deployment refuses, and an error of its own for a server that fails."""
+    refusal = NoPermissionError("User u has no permissions to run the 'config|get' command")
+    explained = made("external").explain(refusal)
+    assert explained == f"needs CONFIG GET, which the server refuses: {refusal}"
+    assert made("embedded").explain(refusal) is None
+    assert made("external").explain(ResponseError("WRONGTYPE")) is None
+    with pytest.raises(StackError, match="its log"):
+        made("docker").explain(EmbeddedError("its log"))
+    with pytest.raises(pytest.fail.Exception, match="nothing of ours can work with it"):
+        made("external").explain(EmbeddedError("its log"))
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """Give a server that is to be judged."""
+    with ProcessGroup() as group:
+        yield start_server(group, CACHE)
+
+
+def test_external_run(server: Server) -> None:
+    """Require that a run on a deployment skips what disrupts it, with the reason, and leaves features/gate out."""
+    chosen = ["features/pure_cache/degradation.feature", "features/gate/editors.feature", "-m", "disruptive or gate"]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "REPORT", "GITHUB"))}
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", *chosen, "-n", "0", "-rs", "-q", "--cache-url", server.url],
+        cwd=PROJECT,
+        env=kept,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert "external: it is disrupted only with --allow-disruption" in ended.stdout, ended.stdout
+    assert re.search(r"^\d+ skipped, \d+ deselected", ended.stdout, flags=re.MULTILINE), ended.stdout
+
+
+def test_no_other_code_asks_for_a_name() -> None:
+    """Require that what differs between stacks stands in the stacks."""
+    asks = re.compile(rf"[=!]= \"({'|'.join(NAMES)})\"")
+    found = [
+        f"{path.relative_to(PROJECT)}:{number}"
+        for folder in ("fixtures", "steps")
+        for path in (PROJECT / folder).rglob("*.py")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if asks.search(line)
+    ]
+    assert found == []
