@@ -88,7 +88,7 @@ def test_expression_that_cannot_be_read_is_one_line(option: str) -> None:
 
 
 FOREIGN = re.compile(
-    r"create_io|atexit\._|threading\._|gc\.freeze|\bfrom _pytest|\bimport _pytest|setattr\((?!self)|"
+    r"create_io|atexit\._(?!run_exitfuncs)|threading\._|gc\.freeze|\bfrom _pytest|\bimport _pytest|setattr\((?!self)|"
     r"^(?:pytest_bdd|execnet|xdist|running)(?:\.\w+)+ = ",
     re.MULTILINE,
 )

@@ -196,3 +196,22 @@ def test_exit_codes(source: str, code: int, tmp_path: Path) -> None:
         assert group.start_python("program", [], tmp_path / "log", cwd=tmp_path).wait(30) == code
         assert group.start_python("no_such", [], tmp_path / "log", cwd=tmp_path).wait(30) == 1
     assert "No module named no_such" in (tmp_path / "log").read_text()
+
+
+def test_fork_is_a_main_process(tmp_path: Path) -> None:
+    """Require what Celery's worker relies on: `atexit` to save its state, and the process's name in its log."""
+    source = """
+import atexit, multiprocessing, os
+from pathlib import Path
+
+process = multiprocessing.current_process()
+print(process.name, process.daemon, os.getcwd(), os.environ["WORD"], __name__, flush=True)
+atexit.register(Path("saved").touch)
+raise SystemExit(3)
+"""
+    (tmp_path / "program.py").write_text(source)
+    with ForkingGroup() as group:
+        child = group.start_python("program", [], tmp_path / "log", cwd=tmp_path, env={"WORD": "kept"})
+        assert child.wait(30) == 3
+    assert (tmp_path / "log").read_text().split() == ["MainProcess", "False", str(tmp_path), "kept", "__main__"]
+    assert (tmp_path / "saved").exists()

@@ -55,11 +55,10 @@ Feature: Whatever ends a command, nothing of it is left behind
       And nothing of it is left within 5 seconds
 
   Rule: A run of pytest takes those of all its processes along
-    Workers are forked from a process of their own: it counts too.
 
     Scenario: a run that comes to its end
       Given somebody started "exec pytest features/pure_cache/data_path.feature -k lives -n 1"
-      And 3 of its servers and workers run
+      And 1 of its servers and workers run
       Then it ends
       And it exits with 0
       And nothing of it is left within 5 seconds
@@ -75,19 +74,19 @@ Feature: Whatever ends a command, nothing of it is left behind
 
       Examples: a process of xdist takes 5 to 15 seconds to give up when nobody listens any more
         | processes | number | end     | code | limit |
-        | -n 1      | 3      | SIGKILL | -9   | 20    |
+        | -n 1      | 1      | SIGKILL | -9   | 20    |
 
       @slow
       Examples: and the rest
         | processes | number | end     | code | limit |
-        | -n 1      | 3      | Ctrl-C  | 2    | 5     |
-        | -n 1      | 3      | SIGTERM | 2    | 5     |
-        | -n 0      | 2      | Ctrl-C  | 2    | 5     |
-        | -n 0      | 2      | SIGTERM | 2    | 5     |
+        | -n 1      | 1      | Ctrl-C  | 2    | 5     |
+        | -n 1      | 1      | SIGTERM | 2    | 5     |
+        | -n 0      | 1      | Ctrl-C  | 2    | 5     |
+        | -n 0      | 1      | SIGTERM | 2    | 5     |
 
     Scenario: a process of xdist that gets SIGKILL is a failure, and takes its servers along
       Given somebody started "exec pytest features/pure_cache/username.feature -n 1"
-      And 3 of its servers and workers run
+      And 1 of its servers and workers run
       When its xdist process gets SIGKILL
       Then it ends
       And it exits with 1
