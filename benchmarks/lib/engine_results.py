@@ -11,7 +11,7 @@ from typing import Any
 from lib.engine_sources import SOURCES
 from lib.whole_run import WholeRun, first_line
 
-from fixtures.reporting.page.markup import short
+from fixtures.reporting.measurements import short
 from redis_practices.server_info import version_of
 
 FIGURES = (

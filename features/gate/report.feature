@@ -113,13 +113,13 @@ Feature: A run ends with numbers
         | keeps  | pure_cache | A sample | Reads are fast | 4    | {}  | core | passed  | None                               | during the run | within the run |
         | stack  | pure_cache | A sample | Reads are fast | 11   | {}  |      | error   | the server did not start           | during the run | within the run |
       And "results/report.json" says of the measurements of its scenarios
-        | ID     | NAME   | UNIT | BOUND  | SEEN |
-        | breaks | a read | s    | <= 2.5 | 3.1  |
-        | keeps  | a read | s    | <= 2.5 | 0.81 |
+        | ID     | NAME   | UNIT | BOUND  | LOW  | HIGH | SEEN |
+        | breaks | a read | s    | <= 2.5 | None | 2.5  | 3.1  |
+        | keeps  | a read | s    | <= 2.5 | None | 2.5  | 0.81 |
       And "results/report.json" says of the charts of its scenarios
-        | ID     | NAME          | UNIT  | KIND | POINTS                 | BOUND |
-        | breaks | keys per node | keys  | bars | [['a', 331], ['b', 4]] | None  |
-        | keeps  | keys per node | keys  | bars | [['a', 331], ['b', 4]] | None  |
+        | ID     | NAME          | UNIT  | KIND | POINTS                 | BOUND | LOW  | HIGH |
+        | breaks | keys per node | keys  | bars | [['a', 331], ['b', 4]] | None  | None | None |
+        | keeps  | keys per node | keys  | bars | [['a', 331], ['b', 4]] | None  | None | None |
       And "results/report.json" says of the steps of its scenarios
         | ID     | LINE | SECONDS        |
         | breaks | 7    | within the run |
