@@ -1,13 +1,15 @@
-"""Test the records of report.json: bounds as numbers, a baseline without them, and messages as Cucumber has them."""
+"""Test what reports are made of: bounds as numbers, a baseline without them, safe parts of the page, messages."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fixtures import PROJECT
 from fixtures.gate.sample_project import problems
 from fixtures.reporting.baseline import compare, read_baseline
 from fixtures.reporting.measurements import Bound, keeps, limits, used
@@ -45,6 +47,15 @@ def test_a_baseline_of_before_bounds_had_numbers(tmp_path: Path) -> None:
     now = _record(9, **limits(Bound.at_most(10)))
     changes = compare(read_baseline(older), [now])["changes"]
     assert [change["text"] for change in changes] == ["gap: was 1, is 9, bound <= 10"]
+
+
+def test_the_page_takes_as_safe_what_the_page_has_made() -> None:
+    """A template calls safe the style, the script and the pictures, and no text of a feature or a message."""
+    templates = (PROJECT / "fixtures/reporting/page").glob("*.html")
+    safe = {
+        found for path in templates for found in re.findall(r"([^ {]+)\s*\|\s*safe", path.read_text(encoding="utf-8"))
+    }
+    assert safe == {"style", "script", "one|bar", "drawn.picture"}
 
 
 MOMENT = {"seconds": 1, "nanos": 0}

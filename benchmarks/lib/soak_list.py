@@ -8,12 +8,11 @@ import statistics
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from lib.whole_run import WholeRun, first_line
 
 from fixtures.reporting.measurements import plain, used
-from fixtures.reporting.report import Measurement
+from fixtures.reporting.report import Measurement, Record
 
 
 @dataclass
@@ -102,7 +101,7 @@ def list_of(root: Path) -> SoakList:
     return found
 
 
-def keep_evidence(folder: Path, record: dict[str, Any]) -> None:
+def keep_evidence(folder: Path, record: Record) -> None:
     """Write all that is known of a failure beside its run, as one text: message, record and logs (OSError)."""
     name = re.sub(r"[^A-Za-z0-9]+", "-", record["id"].removeprefix("features/"))[:120].strip("-")
     known = {key: value for key, value in record.items() if key not in ("reason", "evidence", "charts")}
