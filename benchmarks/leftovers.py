@@ -22,7 +22,7 @@ from pathlib import Path
 from lib import PROJECT
 from lib.ending import run
 from lib.left_behind import SHARED_MEMORY, clear, left
-from lib.process_tree import tree
+from lib.processes import tree
 from lib.whole_run import progress
 
 from redis_practices import cli
@@ -69,7 +69,7 @@ def end(run: subprocess.Popen[bytes], number: signal.Signals, target: str) -> st
     if target == "group":
         os.killpg(run.pid, number)
         return "its whole group"
-    workers = [pid for pid in tree(run.pid) if pid != run.pid and os.getpgid(pid) == run.pid]
+    workers = [one.pid for one in tree(run.pid)[1:] if os.getpgid(one.pid) == run.pid]
     if target == "worker" and workers:
         pid = random.choice(workers)
         os.kill(pid, number)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lib import PROJECT
 from lib.ending import run
-from lib.remains import MARK, remains
+from lib.processes import MARK, remains
 from lib.soak_list import keep_evidence, last_number, list_of
 from lib.whole_run import all_cores_busy, progress, run_once
 

@@ -13,7 +13,7 @@ from redis import Redis
 
 from lib import PROJECT
 from lib.celery_contender import Contender
-from lib.processor_time import processor_seconds
+from lib.processes import cpu_seconds
 
 from effect import MARKS, TAIL
 from redis_practices.servers.process_group import ProcessGroup, tail
@@ -74,9 +74,9 @@ def measured(contender: Contender, tasks: int, folders: Sequence[Path]) -> Measu
             pids.append(child.pid)
         # The first quarter is that of the workers' start.
         _marks(client, group, 1, forget=False)
-        before = processor_seconds(pids)
+        before = cpu_seconds(*pids)
         marks = _marks(client, group)
-        processor = 1000 * (processor_seconds(pids) - before) / tasks / 0.75
+        processor = 1000 * (cpu_seconds(*pids) - before) / tasks / 0.75
         draining = (max(marks) - min(marks)) / 0.75
         begun, _ = _publish(contender, tasks, programs, environment)
         passing = max(_marks(client, group)) - begun

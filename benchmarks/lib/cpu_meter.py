@@ -3,8 +3,8 @@
     CPU_METER=/tmp/cpu.jsonl python -m pytest -p benchmarks.lib.cpu_meter features/
 
 A scenario's processor time, user and system, is that of the pytest process that runs it and of all its descendants,
-read from /proc before it is set up and after it is torn down. What a scenario shares with later ones, such as the
-first start of a server, counts as its own; what orphans used up before they were killed is lost. Needs Linux.
+read before it is set up and after it is torn down. What a scenario shares with later ones, such as the
+first start of a server, counts as its own; what orphans used up before they were killed is lost.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from lib.process_tree import cpu_seconds
+from lib.processes import cpu_seconds
 
 BEGUN = time.time()
 

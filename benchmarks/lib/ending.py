@@ -9,7 +9,9 @@ from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
-from lib.process_tree import tree
+import psutil
+
+from lib.processes import tree
 
 from redis_practices import cli
 
@@ -36,7 +38,7 @@ def _leave(number: int, _frame: FrameType | None) -> NoReturn:
 
 def _leave_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
     """Tell every process below this one to end, and end; groups of servers end with this process."""
-    for pid in tree(os.getpid()).keys() - {os.getpid()}:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
+    for process in tree(os.getpid())[1:]:
+        with suppress(psutil.Error):
+            process.terminate()
     os._exit(128 + signal.SIGTERM)

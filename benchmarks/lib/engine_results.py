@@ -11,7 +11,8 @@ from typing import Any
 from lib.engine_sources import SOURCES
 from lib.whole_run import WholeRun, first_line
 
-from fixtures.reporting.page.markup import short
+from fixtures.reporting.measurements import short
+from fixtures.reporting.report import Record, Report
 from redis_practices.server_info import version_of
 
 FIGURES = (
@@ -65,14 +66,16 @@ def _engine(folder: Path, origin: str) -> dict[str, Any]:
     }
 
 
-def _cell(report: dict[str, Any]) -> dict[str, Any]:
+def _cell(report: Report) -> dict[str, Any]:
     """Return what one run came to, with the names of all scenarios that were not skipped."""
     by_status: dict[str, list[list[str]]] = {"passed": [], "skipped": [], "failed": [], "error": []}
     for record in report["scenarios"]:
         by_status[record["status"]].append([record["id"], first_line(record["reason"])])
     failed = by_status["failed"] + by_status["error"]
     return {
-        **{name: report[name] for name in ("suite", "started", "seconds")},
+        "suite": report["suite"],
+        "started": report["started"],
+        "seconds": report["seconds"],
         "passed": len(by_status["passed"]),
         "skipped": by_status["skipped"],
         "failed": failed,
@@ -80,7 +83,7 @@ def _cell(report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _figures(records: list[dict[str, Any]]) -> dict[str, str]:
+def _figures(records: list[Record]) -> dict[str, str]:
     """Return the figures by their title, each with its unit; without those that were not measured."""
     found: dict[str, str] = {}
     for title, scenario, measurement in FIGURES:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lib.process_tree import memory_bytes
+from lib.processes import memory_bytes
 from lib.whole_run import run_once
 
 from redis_practices.polling import join

@@ -9,6 +9,8 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from fixtures.stacks.docker.compose import MACHINE
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - it is the namespace's own
@@ -17,11 +19,11 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - it is the namespace's own
 def processes() -> dict[int, str]:
     """Return the other processes of this namespace, zombies left out, by process id with what they run."""
     own, found = Path("/proc/self/ns/mnt").readlink(), {}
-    for name in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208 - names alone
+    for process in psutil.process_iter(["cmdline"]):
         with suppress(OSError):
-            command = Path(f"/proc/{name}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if int(name) != os.getpid() and command and Path(f"/proc/{name}/ns/mnt").readlink() == own:
-                found[int(name)] = command[:100]
+            command = " ".join(process.info["cmdline"] or [])
+            if process.pid != os.getpid() and command and Path(f"/proc/{process.pid}/ns/mnt").readlink() == own:
+                found[process.pid] = command[:100]
     return found
 
 

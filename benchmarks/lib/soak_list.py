@@ -8,11 +8,11 @@ import statistics
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from lib.whole_run import WholeRun, first_line
 
 from fixtures.reporting.measurements import plain, used
+from fixtures.reporting.report import Measurement, Record
 
 
 @dataclass
@@ -30,7 +30,7 @@ class SoakList:
     red: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
     """By scenario: the runs it was red in, each with the first line of its message."""
     troubles: list[str] = field(default_factory=list)
-    timings: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+    timings: dict[tuple[str, str], list[Measurement]] = field(default_factory=lambda: defaultdict(list))
     """By scenario and name of a measurement: the measurements that have a bound to come near to."""
 
     def add(self, run: WholeRun) -> None:
@@ -75,7 +75,7 @@ class SoakList:
         rows = ["   used  median     min     max  bound            of"]
         for (scenario, name), seen in ranked:
             nearest = max(seen, key=lambda one: used(one) or 0)
-            values = [one["seen"] for one in seen]
+            values = [float(one["seen"]) for one in seen]
             numbers = [plain(round(value, 3)) for value in (statistics.median(values), min(values), max(values))]
             columns = " ".join(f"{number:>7}" for number in numbers)
             bound = f"{nearest['bound']} {nearest['unit']}"
@@ -101,7 +101,7 @@ def list_of(root: Path) -> SoakList:
     return found
 
 
-def keep_evidence(folder: Path, record: dict[str, Any]) -> None:
+def keep_evidence(folder: Path, record: Record) -> None:
     """Write all that is known of a failure beside its run, as one text: message, record and logs (OSError)."""
     name = re.sub(r"[^A-Za-z0-9]+", "-", record["id"].removeprefix("features/"))[:120].strip("-")
     known = {key: value for key, value in record.items() if key not in ("reason", "evidence", "charts")}

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lib import PROJECT
 
+from fixtures.reporting.report import Record, Report
 from redis_practices.servers.process_group import ProcessGroup
 
 MOST_SECONDS = 1800.0
@@ -27,17 +27,20 @@ class WholeRun:
     folder: Path
 
     @property
-    def report(self) -> dict[str, Any]:
+    def report(self) -> Report:
         """What report.json holds; only troubles when there is none."""
         try:
-            document: dict[str, Any] = json.loads((self.folder / "report.json").read_text(encoding="utf-8"))
+            document: Report = json.loads((self.folder / "report.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             return {
-                "scenarios": [],
-                "troubles": [f"no report: {error}"],
-                "verdict": "error",
+                "suite": "",
+                "started": "",
                 "seconds": 0,
+                "stack": "",
                 "engines": {},
+                "verdict": "error",
+                "troubles": [f"no report: {error}"],
+                "scenarios": [],
             }
         return document
 
@@ -64,7 +67,7 @@ class WholeRun:
         return [f"{record['id']}: {first_line(record['reason'])}" for record in self.red]
 
     @property
-    def red(self) -> list[dict[str, Any]]:
+    def red(self) -> list[Record]:
         """The records of the scenarios that failed or broke."""
         return [one for one in self.report["scenarios"] if one["status"] in ("failed", "error")]
 
