@@ -222,7 +222,11 @@ def test_folder_of_tests_is_no_specification(keys: Project) -> None:
 @pytest.mark.parametrize(
     ("module", "name", "gone"),
     [
-        ("steps", "step_function_context_registry", "cannot import name 'step_function_context_registry'"),
+        (
+            "steps",
+            "step_function_context_registry",
+            "cannot import name 'step_function_context_registry' from 'pytest_bdd.steps'",
+        ),
         ("parser", "ScenarioTemplate.render", "render"),
     ],
 )

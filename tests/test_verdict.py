@@ -143,9 +143,18 @@ def test_process_lost_after_its_last_scenario(sample: Project) -> None:
     assert (report["verdict"], [record["id"] for record in report["scenarios"]]) == ("error", ["keeps"])
 
 
-def test_feature_that_cannot_be_collected(sample: Project) -> None:
-    """A feature that cannot be collected is no success, not even for a run that goes on."""
+def test_feature_that_is_refused(sample: Project) -> None:
+    """A feature that is refused is no success, and nothing runs."""
     sample.write("features/pure_cache/empty.feature", "Feature: Nothing in it\n")
+    run = sample.run("--report", "results", "-k", "keeps", "--continue-on-collection-errors")
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    report = sample.report()
+    assert (report["verdict"], report["scenarios"]) == ("error", [])
+
+
+def test_module_that_cannot_be_collected(sample: Project) -> None:
+    """A module that cannot be collected is no success, not even for a run that goes on."""
+    sample.write("features/test_broken.py", "1 / 0\n")
     run = sample.run("--report", "results", "-k", "keeps", "--continue-on-collection-errors")
     assert run.ret == pytest.ExitCode.TESTS_FAILED
     report = sample.report()

@@ -45,7 +45,7 @@ Feature: A run ends with a verdict and an exit code
     @waits
     Scenario Outline: a run that gets <end>
       Given somebody started "exec pytest features/pure_cache/username.feature -n 0"
-      And 2 of its servers and workers run
+      And 1 of its servers and workers run
       When it gets <end>
       Then it ends
       And it exits with 2
