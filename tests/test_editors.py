@@ -1,18 +1,57 @@
-"""Test that editors find every sentence: the settings of VS Code's Cucumber extension come from the sentences."""
+"""Test that editors find every sentence: the settings of VS Code's Cucumber extension come from the sentences.
+
+The extension reads the literals of ``@given("…")`` and of ``parsers.parse("…")``, and takes each placeholder for a
+parameter type.
+"""
 
 from __future__ import annotations
 
 import ast
+import json
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fixtures import PROJECT
-from fixtures.bdd.definitions import definitions_of, editor_settings
+from fixtures.bdd.definitions import Definition, definitions_of
 
 SETTINGS = PROJECT / ".vscode" / "settings.json"
 DECORATORS = ("given", "when", "then", "step")
+
+
+PLAIN = {"": r".*", "d": r"[-+]?\d+", "g": r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?", "w": r"\w+"}
+"""What the types of the parse library match that need no definition; "" is a placeholder without a type."""
+
+COLUMN = r"<[^<>]+>"
+"""What stands in an outline in place of a value."""
+
+
+def editor_settings(definitions: Iterable[Definition]) -> str:
+    """Return ``.vscode/settings.json`` for these step definitions (AssertionError for one that editors cannot find)."""
+    types: dict[str, str] = {}
+    for definition in definitions:
+        for placeholder in re.findall(r"\{([^{}]*)\}", definition.sentence):
+            types[placeholder] = f"{_pattern(definition, placeholder.partition(':')[2])}|{COLUMN}"
+    extension: dict[str, Any] = {
+        "cucumber.features": ["features/**/*.feature"],
+        "cucumber.glue": ["steps/**/*.py"],
+        "cucumber.parameterTypes": [{"name": name, "regexp": types[name]} for name in sorted(types)],
+    }
+    return json.dumps(extension, indent=2) + "\n"
+
+
+def _pattern(definition: Definition, kind: str) -> str:
+    """Return what a type of the parse library matches, with groups that capture nothing."""
+    if kind in PLAIN:
+        return PLAIN[kind]
+    converters = getattr(getattr(definition.context.parser, "parser", None), "_extra_types", {})
+    pattern = getattr(converters.get(kind), "pattern", None)
+    assert pattern, f"{definition} at {definition.place}: editors know no type {kind!r}; give it a with_pattern"
+    return str(pattern)
 
 
 def test_settings_are_current(pytestconfig: pytest.Config) -> None:
