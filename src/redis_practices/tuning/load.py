@@ -127,7 +127,7 @@ class RawReads:
             except BlockingIOError:
                 raise TimeoutError(_late(line, f"sent {received} of {length} bytes of answers")) from None
             if not part:
-                raise ConnectionError(f"{line.getpeername()[:2]} closed the connection")
+                raise ConnectionError("a server closed the connection in the middle of its answers")
             received += part
         if not self._room.startswith(b"$") or self._room[length - 1 : length] != b"\n":
             raise ValueError(f"these are no values of that size: {bytes(self._room[:40])!r}")
