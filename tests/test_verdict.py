@@ -169,3 +169,31 @@ def test_file_stands_where_results_should_go(project: Project) -> None:
     run = project.run("--report", "results")
     assert run.ret == pytest.ExitCode.USAGE_ERROR
     assert_said(run, "ERROR: --report: cannot write (results is no folder); name a folder that can be made")
+
+
+FINALIZER = """
+class Interrupted:
+    def __init__(self, number):
+        self.number = number
+
+    def __del__(self):
+        os.kill(os.getpid(), self.number)
+        time.sleep(0.2)
+
+@given(parsers.parse("a finalizer that gets {name}"))
+def finalize(name):
+    Interrupted(signal.Signals[name])
+    time.sleep(30)
+"""
+
+
+@pytest.mark.parametrize(("name", "why"), [("SIGTERM", "stopped by SIGTERM"), ("SIGINT", "interrupted")])
+def test_signal_in_a_finalizer_ends_the_run(project: Project, name: str, why: str) -> None:
+    """A signal ends the run also when it comes while Python ignores exceptions."""
+    project.write_sentences(REPORTING, FINALIZER)
+    project.write(
+        "features/pure_cache/end.feature", f"Feature: End\n  Scenario: one\n    Given a finalizer that gets {name}\n"
+    )
+    run = project.run("--report", "results")
+    assert run.ret == pytest.ExitCode.INTERRUPTED
+    assert project.report()["troubles"][0].startswith(why)
