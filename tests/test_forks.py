@@ -56,7 +56,8 @@ def program(module, *arguments):
 
 def is_server(process):
     try:
-        ours = f") S {os.getpid()} " in (process / "stat").read_text()
+        state, parent = (process / "stat").read_text().rpartition(")")[2].split()[:2]
+        ours = state not in "ZX" and int(parent) == os.getpid()
         return ours and b"multiprocessing.forkserver" in (process / "cmdline").read_bytes()
     except OSError:
         return False
