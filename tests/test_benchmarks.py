@@ -69,3 +69,33 @@ def test_sigterm_ends_it(command: list[str], processes: int, tmp_path: Path) -> 
         program.kill()
         program.wait(10.0)
         said.close()
+
+
+LINGERS = """
+import sys, time
+
+sys.path[:0] = ["benchmarks", "."]
+from lib.ending import run
+
+def main():
+    try:
+        print("begun", flush=True)
+        time.sleep(60)
+    finally:
+        time.sleep(60)
+
+run(main)
+"""
+
+
+def test_alarm_ends_what_lingers() -> None:
+    """Require the end, with 143, of a program whose blocks do not come to one."""
+    program = subprocess.Popen([sys.executable, "-c", LINGERS], cwd=PROJECT, stdout=subprocess.PIPE)
+    try:
+        assert program.stdout
+        assert program.stdout.readline() == b"begun\n"
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(10.0) == 128 + signal.SIGTERM
+    finally:
+        program.kill()
+        program.communicate(timeout=10.0)

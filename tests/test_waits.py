@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -80,17 +83,30 @@ def test_join_gives_up() -> None:
     join(thread)
 
 
+HOLDS = """
+import fcntl, sys, time
+
+with open(sys.argv[1], "w") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    print(flush=True)
+    time.sleep(60)
+"""
+
+
 def test_budget_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Require an error when another process holds the file, and a turn when it has let go."""
-    monkeypatch.setattr(command_guard, "PATIENCE", 0.2)
+    """Require an error when another process holds the file, of a second thread too, and a turn when it has ended."""
     budget = command_guard.Budget(f"1000:{tmp_path / 'turns'}")
-    with monkeypatch.context() as held:
-        held.setattr(fcntl, "lockf", _refuse)
-        with pytest.raises(TimeoutError, match="a process of the run holds the file"):
-            budget.take()
+    command = [sys.executable, "-c", HOLDS, str(tmp_path / "turns")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder, ThreadPoolExecutor() as threads:
+        try:
+            assert holder.stdout
+            holder.stdout.readline()
+            monkeypatch.setattr(command_guard, "PATIENCE", 3)
+            first = threads.submit(budget.take)
+            time.sleep(0.5)  # it waits for the file, and holds the lock of this process's threads
+            monkeypatch.setattr(command_guard, "PATIENCE", 0.2)
+            errors = threads.submit(budget.take).exception(1.5), first.exception(10)
+        finally:
+            holder.kill()
+    assert list(map(str, errors)) == [command_guard.LATE] * 2
     budget.take()  # neither lock is left behind
-
-
-def _refuse(*_: object) -> None:
-    """Do what the system does while another process has the lock."""
-    raise BlockingIOError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,14 @@ FIGURES = (
 SPEED = "gets_a_second"
 """A file beside the reports of an engine: what engine_speed.py measured."""
 
+NOT_HAD = "not_had"
+"""A file in their place: why there is no server program."""
+
 
 def compatibility(root: Path) -> dict[str, Any]:
     """Return what the reports below `root` say, by engine and practice, in the order of engines and versions."""
     engines = [_engine(root / name, source.origin) for name, source in SOURCES.items()]
-    engines = [one for one in engines if one["practices"]]
+    engines = [one for one in engines if one["practices"] or one["trouble"]]
     engines.sort(key=lambda one: (one["engine"].partition(" ")[0], version_of(one["engine"])))
     cells = [cell for one in engines for cell in one["practices"].values()]
     ran = {name for cell in cells for name in cell.pop("ran")}
@@ -45,7 +49,7 @@ def compatibility(root: Path) -> dict[str, Any]:
         cell["verdict"] = "refused" if cell["failed"] else "partial" if cell["skipped"] else "accepted"
     return {
         "suite": max((cell.pop("suite") for cell in cells), default=""),
-        "from": min((cell["started"] for cell in cells), default=""),
+        "from": min((cell["started"] for cell in cells if cell["started"]), default=""),
         "until": max((cell["started"] for cell in cells), default=""),
         "machine": f"{os.cpu_count()} processors, {platform.system()} {platform.machine()}",
         "engines": engines,
@@ -55,12 +59,13 @@ def compatibility(root: Path) -> dict[str, Any]:
 
 def _engine(folder: Path, origin: str) -> dict[str, Any]:
     """Return what is known of one engine."""
-    reports = {part.name: WholeRun(part).report for part in sorted(folder.glob("*"))}
-    reports = {name: report for name, report in reports.items() if report["scenarios"]}
+    reports = {part.name: WholeRun(part).report for part in sorted(folder.glob("*/"))}
+    trouble = folder / NOT_HAD
     found = {engine for report in reports.values() for engine in report["engines"].values()}
     return {
-        "engine": ", ".join(sorted(found)),
+        "engine": ", ".join(sorted(found)) or folder.name.replace("-", " "),
         "origin": origin,
+        "trouble": trouble.read_text(encoding="utf-8") if trouble.exists() else "",
         "practices": {name: _cell(report) for name, report in reports.items()},
         "figures": _figures([record for report in reports.values() for record in report["scenarios"]]) | _speed(folder),
     }
@@ -72,6 +77,8 @@ def _cell(report: Report) -> dict[str, Any]:
     for record in report["scenarios"]:
         by_status[record["status"]].append([record["id"], first_line(record["reason"])])
     failed = by_status["failed"] + by_status["error"]
+    if not report["scenarios"]:
+        failed = [["no scenario ran", first_line((report["troubles"] or ["see output.txt of its run"])[0])]]
     return {
         "suite": report["suite"],
         "started": report["started"],
@@ -101,7 +108,15 @@ def _figures(records: list[Record]) -> dict[str, str]:
 
 
 def _speed(folder: Path) -> dict[str, str]:
-    """Return the figure that is no measurement of a scenario, if it is there."""
+    """Return the figure that is no measurement of a scenario, if it is there, or why it could not be measured."""
     file = folder / SPEED
-    title = "GETs a second, in pipelines of 32, engines in turns"
-    return {title: short(float(file.read_text(encoding="utf-8")))} if file.exists() else {}
+    if not file.exists():
+        return {}
+    seen = file.read_text(encoding="utf-8")
+    return {"GETs a second, in pipelines of 32, engines in turns": short(float(seen)) if seen.isdigit() else seen}
+
+
+def lacking(root: Path, practices: Iterable[str]) -> list[str]:
+    """Return which practices of which engines have no report below `root`."""
+    had = [name for name in SOURCES if not (root / name / NOT_HAD).exists()]
+    return [f"{name}/{practice}" for name in had for practice in practices if not (root / name / practice).is_dir()]

@@ -23,7 +23,7 @@ def markdown(found: dict[str, Any]) -> str:
         for one in engines
     ]
     parts = [HEAD.format(**found), _table(["engine", "from", *practices], rows)]
-    parts += [_section(one) for one in engines if any(c["skipped"] or c["failed"] for c in one["practices"].values())]
+    parts += [section for one in engines if (section := _section(one))]
     parts.append("## What was measured\n\n" + _figures(engines))
     if found["nowhere"]:
         lines = _by_reason(found["nowhere"])
@@ -40,11 +40,12 @@ def _cell(cell: dict[str, Any] | None) -> str:
 
 
 def _section(one: dict[str, Any]) -> str:
-    """Return what an engine fails at and what it lacks, by reason."""
+    """Return what an engine fails at and what it lacks, by reason; nothing if it does not."""
     cells = one["practices"].values()
-    lines = [f"- **failed**: {name}: {reason}" for cell in cells for name, reason in cell["failed"]]
+    lines = [f"- **not run**: {one['trouble']}"] if one.get("trouble") else []
+    lines += [f"- **failed**: {name}: {reason}" for cell in cells for name, reason in cell["failed"]]
     lines += _by_reason([pair for cell in cells for pair in cell["skipped"]])
-    return f"## {one['engine']}\n\n" + "\n".join(lines)
+    return f"## {one['engine']}\n\n" + "\n".join(lines) if lines else ""
 
 
 def _by_reason(pairs: Iterable[Sequence[str]]) -> list[str]:
