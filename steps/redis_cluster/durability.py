@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 
 import pytest
 from pytest_bdd import given, parsers, then, when
 
 from fixtures.redis_cluster.faults import Cast
-from fixtures.redis_cluster.nodes import owner_of
+from fixtures.redis_cluster.nodes import clients_of, owner_of
 from fixtures.redis_cluster.state_machine import ClusterMachine, Estate
 from fixtures.redis_cluster.workload import ShardWrites, Traffic, write_shard
 from fixtures.reporting.measurements import MOST_POINTS, Bound, per_interval
@@ -26,10 +25,7 @@ from steps.common.vocabulary import TYPES, bound, duration, rows
 def set_everywhere(cast: Cast, setting: str, value: str) -> None:
     """Change a setting at all nodes that answer, until the scenario ends."""
     for node in cast.present():
-        with node.client() as client:
-            before = client.config_get(setting)[setting] or ""
-            client.config_set(setting, value)
-            cast.undo(node, "CONFIG", "SET", setting, before)
+        cast.configure(node, setting, value)
 
 
 @when(parsers.cfparse('the primary of "{key}" is cut off from its replicas'))
@@ -131,9 +127,8 @@ def check_traffic(
 @when("every node is started again, each primary after a planned failover")
 def restart_all(cluster: Cluster) -> None:
     """Restart the replicas, then the primaries in the role of replicas, and let the cluster be ready in between."""
-    with ExitStack() as stack:
-        clients = {node.address: stack.enter_context(node.client()) for node in cluster.nodes}
-        everyone = list(clients.values())
+    with clients_of(cluster.nodes) as everyone:
+        clients = {node.address: client for node, client in zip(cluster.nodes, everyone, strict=True)}
         roles = {address: client.info("replication") for address, client in clients.items()}
         followers = {
             f"{said['master_host']}:{said['master_port']}": name

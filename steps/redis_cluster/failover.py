@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -236,8 +235,8 @@ def have_network(cluster: Cluster, request: pytest.FixtureRequest) -> BusProxy:
     """Lead what nodes say to each other through a proxy."""
     if not hasattr(cluster.nodes[0], "pid"):
         raise Unsupported("needs nodes that reach a proxy of this process: the embedded stack's")
-    with ExitStack() as stack:
-        bus = BusProxy([stack.enter_context(node.client()) for node in cluster.nodes])
+    with clients_of(cluster.nodes) as clients:
+        bus = BusProxy(clients)
     request.addfinalizer(bus.close)
     return bus
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
-import pytest
 from pytest_bdd import given, parsers, then, when
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from fixtures.redis_cluster.faults import UNREADY, Cast
@@ -39,11 +37,6 @@ from steps.common.vocabulary import TYPES, Duration, rows
     ),
     target_fixture="cluster",
 )
-def have_own_cluster(private: Private, primaries: int, replicas: int, timeout: Duration | None = None) -> Cluster:
-    """Have a cluster for this scenario alone; what follows speaks of it."""
-    return private.cluster(primaries, replicas, node_timeout_ms=_milliseconds(timeout))
-
-
 @given(
     parsers.cfparse("a cluster of {primaries:Count} primaries without replicas", extra_types=TYPES),
     target_fixture="cluster",
@@ -55,14 +48,9 @@ def have_own_cluster(private: Private, primaries: int, replicas: int, timeout: D
     ),
     target_fixture="cluster",
 )
-def have_bare_cluster(private: Private, primaries: int, timeout: Duration | None = None) -> Cluster:
-    """Have a cluster for this scenario alone in which nothing replaces a primary."""
-    return private.cluster(primaries, 0, node_timeout_ms=_milliseconds(timeout))
-
-
-def _milliseconds(timeout: Duration | None) -> int | None:
-    """Return a node timeout as the servers count it; None is the stack's own."""
-    return round(timeout.seconds() * 1000) if timeout else None
+def have_own_cluster(private: Private, primaries: int, replicas: int = 0, timeout: Duration | None = None) -> Cluster:
+    """Have a cluster for this scenario alone; what follows speaks of it."""
+    return private.cluster(primaries, replicas, node_timeout_ms=round(timeout.seconds() * 1000) if timeout else None)
 
 
 @given(
@@ -224,27 +212,22 @@ def compare_users(cluster: Cluster) -> None:
     parsers.cfparse('"{setting}" is set to "{value}" at a replica of "{key}" alone'),
     target_fixture="changed_node",
 )
-def change_setting(  # noqa: PLR0913, PLR0917 - the words of the sentence
-    cluster: Cluster, key_prefix: str, setting: str, value: str, key: str, request: pytest.FixtureRequest
-) -> Node:
+def change_setting(cast: Cast, key_prefix: str, setting: str, value: str, key: str) -> Node:
     """Reconfigure one node, until the scenario ends."""
-    node = replicas_of(cluster, key_prefix + key)[0]
-    client = node.client()
-    before = client.config_get(setting)[setting] or ""
-    client.config_set(setting, value)
-    request.addfinalizer(lambda: client.config_set(setting, before))
+    node = replicas_of(cast.cluster, key_prefix + key)[0]
+    cast.configure(node, setting, value)
     return node
 
 
 @when(parsers.cfparse('the user "{user}" is made at a replica of "{key}" alone'), target_fixture="changed_node")
-def make_user(cluster: Cluster, key_prefix: str, user: str, key: str, request: pytest.FixtureRequest) -> Node:
+def make_user(cast: Cast, key_prefix: str, user: str, key: str) -> Node:
     """Make a user who may do nothing at one node, until the scenario ends."""
-    node = replicas_of(cluster, key_prefix + key)[0]
-    client = node.client()
-    if user in client.execute_command("ACL USERS"):
-        raise Unsupported(f"a user {user} is there already, and is not ours to change")
-    client.execute_command("ACL SETUSER", user)
-    request.addfinalizer(lambda: client.execute_command("ACL DELUSER", user))
+    node = replicas_of(cast.cluster, key_prefix + key)[0]
+    with node.client() as client:
+        if user in client.execute_command("ACL USERS"):
+            raise Unsupported(f"a user {user} is there already, and is not ours to change")
+        client.execute_command("ACL SETUSER", user)
+    cast.undo(node, "ACL", "DELUSER", user)
     return node
 
 
@@ -272,35 +255,17 @@ def check_hosts(cluster: Cluster) -> None:
 
 
 @given(parsers.cfparse('its primaries announce the host "{first}" and its replicas the host "{second}"'))
-def announce_hosts(cluster: Cluster, first: str, second: str, request: pytest.FixtureRequest) -> None:
-    """Let all nodes name a host: on one machine, names stand for machines."""
-    own = primaries(cluster)
-    for node in cluster.nodes:
-        _announce(node, first if node in own else second, request)
+def announce_hosts(cast: Cast, first: str, second: str) -> None:
+    """Let all nodes name a host, until the scenario ends: on one machine, names stand for machines."""
+    own = primaries(cast.cluster)
+    for node in cast.cluster.nodes:
+        cast.configure(node, "cluster-announce-hostname", first if node in own else second)
 
 
 @when(parsers.cfparse('a replica of "{key}" announces the host "{host}"'), target_fixture="changed_node")
-def announce_host(cluster: Cluster, key_prefix: str, key: str, host: str, request: pytest.FixtureRequest) -> Node:
+def announce_host(cast: Cast, key_prefix: str, key: str, host: str) -> Node:
     """Let one node name another host."""
-    node = replicas_of(cluster, key_prefix + key)[0]
-    _announce(node, host, request)
-    return node
-
-
-def _announce(node: Node, host: str, request: pytest.FixtureRequest) -> None:
-    """Let a node name a host, until the scenario ends."""
-    client = node.client()
-    before = client.config_get("cluster-announce-hostname").get("cluster-announce-hostname")
-    if before is None:
-        raise Unsupported("needs Redis 7.0 or Valkey: names of hosts")
-    client.config_set("cluster-announce-hostname", host)
-    request.addfinalizer(lambda: _announce_again(client, before))
-
-
-def _announce_again(client: Redis, host: str) -> None:
-    """Let a node name the host that it named before, if the scenario did not end it."""
-    with suppress(RedisError):
-        client.config_set("cluster-announce-hostname", host)
+    return change_setting(cast, key_prefix, "cluster-announce-hostname", host, key)
 
 
 @then(parsers.cfparse("within {limit:Duration} no replica is on the host of its primary", extra_types=TYPES))

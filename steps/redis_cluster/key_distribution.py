@@ -8,7 +8,6 @@ import time
 from binascii import crc_hqx
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -19,7 +18,7 @@ from hypothesis import strategies as st
 from pytest_bdd import given, parsers, then, when
 from redis.exceptions import ResponseError
 
-from fixtures.redis_cluster.nodes import node_at, owner_of, pipelined, primaries, ranges
+from fixtures.redis_cluster.nodes import clients_of, node_at, owner_of, pipelined, primaries, ranges
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Unsupported
 from fixtures.stacks.protocols import Cluster, Node
@@ -355,8 +354,7 @@ def name_hottest(
 ) -> None:
     """Ask for the two hottest slots of the cluster by each measure."""
     expected = slot_of(key_prefix + key)
-    with ExitStack() as stack:
-        clients = [stack.enter_context(node.client()) for node in primaries(cluster)]
+    with clients_of(primaries(cluster)) as clients:
         for row in rows(datatable, ("MEASURE",)):
             first, second = hottest_slots(clients, 2, row["MEASURE"])
             assert first.slot == expected, f"by {row['MEASURE']}: {first}, then {second}; expected slot {expected}"
@@ -374,8 +372,7 @@ def hold_a_list(cluster: Cluster, key_prefix: str, number: int, key: str) -> Non
 @then(parsers.cfparse('the biggest key is "{key}", of {bound:Bound} bytes', extra_types=TYPES))
 def name_biggest(cluster: Cluster, key_prefix: str, key: str, bound: Bound, measure: Callable[..., None]) -> None:
     """Look for the biggest of this scenario's keys."""
-    with ExitStack() as stack:
-        clients = [stack.enter_context(node.client()) for node in primaries(cluster)]
+    with clients_of(primaries(cluster)) as clients:
         if (most := max(client.dbsize() for client in clients)) > MOST:
             raise Unsupported(f"a node holds {most} keys: walking over all of them takes too long")
         try:

@@ -300,13 +300,7 @@ def check_refusal(move: Move, reason: str) -> None:
     assert reason in str(move.error), f"the error does not name the cause: {move.error}"
 
 
-@with_pattern("the owner|the new node|nobody")
-def who(text: str) -> str:
-    """Read who forgets."""
-    return text
-
-
-@when(parsers.cfparse('{who:Who} forgets that the slot of "{key}" is on its way', extra_types={"Who": who}))
+@when(parsers.cfparse('{who} forgets that the slot of "{key}" is on its way'))
 def forget_move(cluster: Cluster, key_prefix: str, key: str, who: str, new_node: Node) -> None:
     """Let the move be half known: ``CLUSTER SETSLOT`` STABLE at one side."""
     for node in {"the owner": [owner_of(cluster, key_prefix + key)], "the new node": [new_node], "nobody": []}[who]:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import pytest
 from pytest_bdd import given, parsers, then, when
 
 import cluster_example
-from fixtures.redis_cluster.nodes import primaries, ranges
+from fixtures.redis_cluster.nodes import clients_of, primaries, ranges
 from fixtures.stacks.protocols import Cluster
 from redis_practices.polling import eventually
 from redis_practices.redis_cluster.slot_migration import move_slots
@@ -70,8 +69,7 @@ def watch(cluster: Cluster, tmp_path: Path, request: pytest.FixtureRequest) -> W
 @when(parsers.cfparse("{number:Count} slots move from the first primary to the second", extra_types=TYPES))
 def move(cluster: Cluster, number: int, request: pytest.FixtureRequest) -> None:
     """Move slots, and move them back when the scenario ends: a lent cluster is left as it was."""
-    with ExitStack() as stack:
-        nodes = [stack.enter_context(node.client()) for node in primaries(cluster)]
+    with clients_of(primaries(cluster)) as nodes:
         move_slots(range(number), nodes[0], nodes[1], nodes)
     clients = [node.client() for node in primaries(cluster)]
     # The second primary owns the lowest slots now.
