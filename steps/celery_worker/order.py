@@ -18,7 +18,6 @@ from fixtures.stacks.external.key_cleanup import on_server
 from fixtures.stacks.protocols import Broker, Worker
 from redis_practices.celery_worker.sending import value_of
 from redis_practices.polling import eventually
-from steps.celery_worker.processing import send
 from steps.common.vocabulary import TYPES, assert_table, rows
 
 
@@ -61,7 +60,7 @@ def send_priorities(waiting: Waiting, datatable: Sequence[Sequence[str]]) -> Non
     """Send one task a row, in this order, before the worker begins."""
     waiting.priorities = [row["PRIORITY"] for row in rows(datatable, ("PRIORITY",))]
     for priority in waiting.priorities:
-        send(waiting.sent, "stamp", [], priority=int(priority))
+        waiting.sent.send("stamp", priority=int(priority))
 
 
 @then(parsers.cfparse("they begin in this order {bound:Bound}", extra_types=TYPES))

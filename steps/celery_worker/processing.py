@@ -18,7 +18,7 @@ from parse import with_pattern
 from pytest_bdd import given, parsers, then, when
 
 from fixtures import PROJECT
-from fixtures.celery_worker.client import JSON, NOT_JSON, Sent, spelled
+from fixtures.celery_worker.client import JSON, NOT_JSON, Sent, runs_of, spelled
 from fixtures.reporting.measurements import Bound
 from fixtures.run.processes import ForkingGroup
 from fixtures.stacks.external.key_cleanup import on_server
@@ -129,17 +129,6 @@ def arguments(text: str) -> list[Any]:
 TASK_TYPES = {**TYPES, "Arguments": arguments}
 
 
-def options_of(datatable: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """Return a table of options with JSON values."""
-    return {row["OPTION"]: json.loads(row["VALUE"]) for row in rows(datatable, ("OPTION", "VALUE"))}
-
-
-def send(sent: Sent, task: str, given: Sequence[Any], **options: Any) -> None:
-    """Send a task with `options` as Celery's ``send_task`` names them."""
-    sent.called = time.time()
-    sent.results.append(sent.app.send_task(f"worker.{task}", given, **options))
-
-
 @given("a worker of its own with these settings", target_fixture="workers")
 def start_own_worker(
     broker: Broker, sent: Sent, datatable: Sequence[Sequence[str]], request: pytest.FixtureRequest
@@ -169,20 +158,21 @@ def have_own_broker(private: Private, number: int) -> Broker:
 @when(parsers.cfparse('the task "{task}" is sent with {given:Arguments}', extra_types=TASK_TYPES))
 def send_with_arguments(sent: Sent, task: str, given: list[Any]) -> None:
     """Send a task with its arguments as JSON."""
-    send(sent, task, given)
+    sent.send(task, *given)
 
 
 @when(parsers.cfparse('the task "{task}" is sent with {given:Arguments} and these options', extra_types=TASK_TYPES))
 def send_with_options(sent: Sent, task: str, given: list[Any], datatable: Sequence[Sequence[str]]) -> None:
     """Send a task with options as Celery's ``apply_async`` names them."""
-    send(sent, task, given, **options_of(datatable))
+    options = {row["OPTION"]: json.loads(row["VALUE"]) for row in rows(datatable, ("OPTION", "VALUE"))}
+    sent.send(task, *given, **options)
 
 
 @when(parsers.cfparse('{number:Count} tasks "{task}" are sent with {given:Arguments}', extra_types=TASK_TYPES))
 def send_several(sent: Sent, number: int, task: str, given: list[Any]) -> None:
     """Send the same task several times."""
     for _ in range(number):
-        send(sent, task, given)
+        sent.send(task, *given)
 
 
 @then(parsers.cfparse("the worker still does its work {bound:Bound}", extra_types=TYPES))
@@ -193,7 +183,7 @@ def check_still_works(sent: Sent, bound: Bound, measure: Callable[..., None]) ->
     dead one, subscribe again when it notices, and miss what was published meanwhile.
     """
     begun = time.monotonic()
-    send(sent, "add", [4, 8])
+    sent.send("add", 4, 8)
     seen = seconds_until(sent.results[-1].ready, give_up=30.0, since=begun)
     assert value_of(sent.results[-1], 1.0) == 4 + 8
     measure("another task", unit="s", bound=bound, seen=round(seen, 3))
@@ -231,9 +221,7 @@ def check_log(broker: Broker, text: str) -> None:
 @when(parsers.cfparse("it has begun within {duration:Duration}", extra_types=TYPES))
 def await_begin(broker: Broker, sent: Sent, duration: Duration) -> None:
     """Wait until the last task has noted its first run."""
-    key = f"{os.environ.get('KEY_PREFIX', '')}runs:{sent.results[-1].id}"
-    with broker.client() as client:
-        eventually(lambda: bool(client.exists(key)), within=duration.seconds())
+    eventually(lambda: bool(runs_of(broker, sent.results[-1])), within=duration.seconds())
 
 
 @then(parsers.cfparse("each of {number:Count} values of JSON comes back as it was sent", extra_types=TYPES))
@@ -247,7 +235,7 @@ def check_round_trip(sent: Sent, number: int, measure: Callable[..., None]) -> N
         """Send one value and compare what comes back."""
         nonlocal longest
         longest = max(longest, len(spelled(value)))
-        send(sent, "echo", [value])
+        sent.send("echo", value)
         seen = value_of(sent.results[-1], 10.0)
         assert spelled(seen) == spelled(value)
 

@@ -22,7 +22,6 @@ from redis_practices.cli import Failure
 from redis_practices.polling import seconds_until
 from redis_practices.servers.binary import EmbeddedError
 from redis_practices.servers.server import BROKER, NAME, sentinel_url
-from steps.celery_worker.processing import send
 from steps.common.vocabulary import TYPES, Duration, rows
 from worker import settings
 
@@ -151,7 +150,7 @@ def send_until_done(sent: Sent, bound: Bound, measure: Callable[..., None]) -> N
 
     def done() -> None:
         """Send a task and take its result."""
-        send(sent, "add", [4, 8])
+        sent.send("add", 4, 8)
         sent.results[-1].get(timeout=5.0)
 
     waited = seconds_until(done, give_up=40.0, also=(OperationalError, NoResult, RuntimeError))
