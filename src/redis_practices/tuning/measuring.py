@@ -182,21 +182,25 @@ class Servers(Protocol):
 class Lab:
     """Embedded servers and clusters; see `lab`."""
 
-    def __init__(self, group: ProcessGroup) -> None:
-        """Start what is asked for in `group`."""
-        self._group = group
+    def __init__(self, group: ProcessGroup, binary: str | None = None) -> None:
+        """Start what is asked for in `group`, of the server program `binary` if it is given."""
+        self._group, self._binary = group, binary
 
     def server(self, config: Config) -> Server:
         """Start one server with the directives of `config`."""
-        return start_server(self._group, config)
+        return start_server(self._group, config, binary=self._binary)
 
     def cluster(
         self, primaries: int = 3, replicas: int = 1, *, node_timeout_ms: int | None = None, config: Config | None = None
     ) -> EmbeddedCluster:
         """Start a cluster and return when it is ready."""
-        timeout = node_timeout_ms or NODE_TIMEOUT
         return start_cluster(
-            self._group, primaries=primaries, replicas=replicas, node_timeout_ms=timeout, config=config
+            self._group,
+            primaries=primaries,
+            replicas=replicas,
+            node_timeout_ms=node_timeout_ms or NODE_TIMEOUT,
+            config=config,
+            binary=self._binary,
         )
 
 
