@@ -40,13 +40,8 @@ BREAKER = partial(Breaker, failures=3, pause=0.4)
 def have_own_front(private: Private, origin: Origin, timeout: Duration) -> Front:
     """Start a server for this scenario, and give its client a short timeout."""
     server = private.server(CACHE)
-    client = server.client(**_timeouts(timeout.seconds()))
+    client = server.client(socket_timeout=timeout.seconds(), socket_connect_timeout=timeout.seconds())
     return Front(EmbeddedCache(server), "", origin, CacheAside(client, ttl=60, beta=0, breaker=BREAKER()))
-
-
-def _timeouts(seconds: float) -> dict[str, float]:
-    """Return a timeout for connecting and for answers, as redis-py names it."""
-    return {"socket_timeout": seconds, "socket_connect_timeout": seconds}
 
 
 @given(parsers.parse("at most {number:d} connections to it, for which a reader waits"))

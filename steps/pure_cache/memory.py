@@ -40,14 +40,11 @@ def _write(client: Any, names: Iterable[str], **options: Any) -> int:
     for name in names:
         pipeline.set(name, VALUE, **options)
     answers = pipeline.execute(raise_on_error=False)
-    other = [answer for answer in answers if isinstance(answer, ResponseError) and not _is_full(answer)]
+    other = [
+        answer for answer in answers if isinstance(answer, ResponseError) and not isinstance(answer, OutOfMemoryError)
+    ]
     assert not other, f"a write failed for another reason: {other[0]}"
     return sum(isinstance(answer, ResponseError) for answer in answers)
-
-
-def _is_full(error: ResponseError) -> bool:
-    """Tell whether the server refused for lack of memory."""
-    return isinstance(error, OutOfMemoryError) or str(error).startswith("OOM")
 
 
 def _left(client: Any, kind: str, count: int) -> int:
