@@ -79,6 +79,33 @@ def count(text: str) -> int:
     return int(text)
 
 
+@with_pattern(r"at most \d+")
+def at_most(text: str) -> int:
+    """Read "at most 3600"."""
+    return int(text.rpartition(" ")[2])
+
+
+@with_pattern(r"[\w.+-]+(?:, [\w.+-]+)*")
+def choices(text: str) -> set[str]:
+    """Read "yes, no"; "nothing" stands for an empty one."""
+    return {"" if choice == "nothing" else choice for choice in text.split(", ")}
+
+
+@with_pattern(r"\d+(?:\.\d+)*")
+def release(text: str) -> str:
+    """Read "7.2"."""
+    return text
+
+
+@with_pattern(r"(?s:.+)")
+def name_pattern(text: str) -> re.Pattern[str]:
+    """Read a regular expression (ValueError)."""
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise ValueError(f"{text!r} is no regular expression: {error}") from None
+
+
 TYPES: dict[str, Any] = {"Duration": duration, "Bound": bound, "Count": count}
 
 
