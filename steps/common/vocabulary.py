@@ -26,6 +26,9 @@ TIME = rf"{NUMBER} (?:milliseconds?|seconds?)"
 QUANTITY = rf"{NUMBER}(?: %| milliseconds?| seconds?)?"
 
 
+CHOICE = r"(?:[\w.+-]+|\d+(?: \d+)+)"
+
+
 @dataclass(frozen=True)
 class Duration:
     """A time as a sentence says it, in part perhaps in node timeouts, which only a cluster can tell."""
@@ -85,9 +88,9 @@ def at_most(text: str) -> int:
     return int(text.rpartition(" ")[2])
 
 
-@with_pattern(r"[\w.+-]+(?:, [\w.+-]+)*")
+@with_pattern(rf"{CHOICE}(?:, {CHOICE})*")
 def choices(text: str) -> set[str]:
-    """Read "yes, no"; "nothing" stands for an empty one."""
+    """Read "yes, no" or "3600 1, 900 10"; "nothing" stands for an empty one."""
     return {"" if choice == "nothing" else choice for choice in text.split(", ")}
 
 
