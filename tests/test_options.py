@@ -85,7 +85,7 @@ def test_url_where_nothing_answers(scheme: str, user: str, host: str, tail: str)
 
 
 NUMBERS = st.one_of(st.integers().map(str), st.sampled_from(("core", "core,", "@core", "1e3", "٣")), WORDS)
-SWITCHES = ("keep_stack", "allow_disruption")
+SWITCHES = ("keep_stack", "allow_disruption", "quick")
 OPTIONS: dict[str, Any] = {
     **{f"{role}_url": st.one_of(st.none(), NEARLY_URLS) for role in ROLES},
     "stack": st.sampled_from((None, *STACKS)),
