@@ -28,7 +28,8 @@ from lib.ending import run
 from lib.side_by_side import machine
 
 from fixtures.gate.defects import Builder
-from fixtures.gate.deployment_under_test import PRACTICES, Judged
+from fixtures.gate.deployment_under_test import Judged
+from fixtures.run.options import PRACTICES
 from fixtures.run.processes import ForkingGroup
 from redis_practices.cli import count, say
 from redis_practices.clients import redis_client

@@ -197,3 +197,74 @@ def test_signal_in_a_finalizer_ends_the_run(project: Project, name: str, why: st
     run = project.run("--report", "results")
     assert run.ret == pytest.ExitCode.INTERRUPTED
     assert project.report()["troubles"][0].startswith(why)
+
+
+JUDGING = """
+from fixtures.run.keys import DEPLOYMENT, Deployment
+
+@given("what needs leave")
+def need_leave():
+    pytest.skip("it is disrupted only with --allow-disruption")
+
+@given("what another role has")
+def need_role(request):
+    request.node.stash[ASKED] = False
+    pytest.skip("no --broker-url is given")
+
+def pytest_configure(config):
+    nodes = {"10.0.0.1:6379": "valkey 9.1.2", "10.0.0.2:6379": "valkey 9.1.2"}
+    config.stash[DEPLOYMENT] = Deployment({"cache": "10.0.0.1:6379"}, frozenset({"pure_cache"}), nodes, lambda: 7)
+"""
+"""What makes the runs of a project judge somebody's cache."""
+
+KEPT = """\
+Feature: What is kept
+  @core
+  Scenario Outline: rows of <name>
+    Given what holds
+    And what <name>
+
+    Examples:
+      | name  |
+      | holds |
+
+    @slow
+    Examples:
+      | name     |
+      | does not |
+  Scenario: plain
+    Given what holds
+  @core
+  Scenario: elsewhere
+    Given what another role has
+"""
+
+LEAVE = """\
+@core
+Feature: What needs leave
+  Scenario: leave
+    Given what needs leave
+"""
+
+
+class Answer(NamedTuple):
+    """What a run on somebody's cache must come to."""
+
+    arguments: tuple[str, ...]
+    verdict: str
+    count: tuple[int, int]
+    open: list[str]
+
+
+NEEDS_LEAVE = "leave: 1 core scenario need --allow-disruption"
+KEPT_FILE, LEAVE_FILE = "features/pure_cache/kept.feature", "features/pure_cache/leave.feature"
+ANSWERS = {
+    "whole": Answer((), "partial", (3, 4), [NEEDS_LEAVE]),
+    "by -k": Answer(("-k", "plain"), "partial", (1, 4), ["-k left out 3 scenarios, 2 of them core"]),
+    "by -m": Answer(("-m", "core and not slow"), "partial", (2, 4), [NEEDS_LEAVE, "-m left out 1 scenario, 0 of them core"]),
+    "a file": Answer((KEPT_FILE,), "partial", (2, 4), ["the paths left out 1 scenario, 1 of them core"]),
+    "an id": Answer(
+        (f"{KEPT_FILE}::plain",), "partial", (1, 4), ["the paths left out 3 scenarios, 2 of them core"]
+    ),
+    "slow as well": Answer(("-m", "core or slow or not slow"), "refused", (4, 5), [NEEDS_LEAVE]),
+}
