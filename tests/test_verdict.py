@@ -255,7 +255,7 @@ class Answer(NamedTuple):
 
     arguments: tuple[str, ...]
     verdict: str
-    count: tuple[int, int]
+    counts: tuple[int, int]
     open: list[str]
 
 
@@ -294,8 +294,8 @@ def test_answer_of_a_part(judging: Project, name: str) -> None:
     run = judging.run("--report", "results", *answer.arguments)
     report = judging.report()
     assert (report["verdict"], report["open"]) == (answer.verdict, answer.open), str(run.stdout)
-    asked, of = answer.count
-    assert (report["judged"]["asked"], report["judged"]["of"]) == answer.count
+    asked, of = answer.counts
+    assert (report["judged"]["asked"], report["judged"]["of"]) == answer.counts
     part = f" of {of} asked" if asked < of else ""
     assert_said(run, f"verdict: {answer.verdict} ({asked} scenario{'' if asked == 1 else 's'}{part}")
 
