@@ -317,7 +317,14 @@ def seconds_to_make(folder: Path, name: str, files: int) -> tuple[float, float]:
     records = [record(file, number) for file in ids for number in range(10)]
     document: Any = {"started": "2026-01-01T00:00:00+00:00", "seconds": 9.0, "stack": "embedded", "engines": {}}
     document |= {"suite": "1", "verdict": "accepted", "troubles": [], "scenarios": records, "open": []}
-    nothing: dict[str, Any] = {"addresses": {}, "nodes": {}, "practices": [], "selection": {}, "options": [], "bounds": {}}
+    nothing: dict[str, Any] = {
+        "addresses": {},
+        "nodes": {},
+        "practices": [],
+        "selection": {},
+        "options": [],
+        "bounds": {},
+    }
     document["judged"] = {"asked": files * 10, "of": files * 10, "quick": False, "commands": None, **nothing}
     begun = time.process_time()
     features, strangers = told(records, folder)
