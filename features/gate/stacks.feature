@@ -190,6 +190,18 @@ Feature: A run says where it runs, or why it cannot
         """
       And it does not say "verdict.feature::a run that selects nothing"
 
+    Scenario: what a quick run does
+      When somebody runs "pytest features/gate features/pure_cache --quick --collect-only -q"
+      Then it exits with 0
+      And it says
+        """
+        features/pure_cache/audit.feature::
+        features/pure_cache/data_path.feature::a key lives as long as its ttl
+        deselected
+        """
+      And it does not say "username cached for 10 seconds"
+      And it does not say "features/gate/"
+
     @slow
     Scenario Outline: <arguments>
       When somebody runs "pytest <arguments> --collect-only -q"
