@@ -1,7 +1,8 @@
 """Runs the shell steps of action.yml as GitHub's runner does: ``run_action.py WORKSPACE INPUT=VALUE …``.
 
 Prints the action's outputs and exits as its first failing step does. A step that uses another action is named and left
-out.
+out. The workspace gets a module for each name that Python could look for, and settings for pytest: the action holds
+passwords, and a pull request may bring such files, so none of them may be imported or obeyed.
 """
 
 from __future__ import annotations
@@ -37,6 +38,21 @@ def run_step(step: dict[str, Any], known: dict[str, str], workspace: Path, outpu
     return subprocess.run(shell, cwd=workspace, env=environment, check=False).returncode
 
 
+TRAP = "with open({log!r}, 'a') as log:\n    print(__name__, {name!r}, file=log)\n"
+MODULES = ("conftest", "sitecustomize", "usercustomize", "pip", "pytest", "redis", "celery", "celeryconfig", "xdist")
+SETTINGS = ("pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg", "pytest.toml", "pyproject.toml")
+
+
+def set_traps(workspace: Path, log: Path) -> None:
+    """Write modules that tell `log` when they are imported, and settings with an option that pytest does not know."""
+    for name in (*sys.stdlib_module_names, *MODULES):
+        workspace.joinpath(f"{name}.py").write_text(TRAP.format(log=str(log), name=name), encoding="utf-8")
+    for name in SETTINGS:
+        section = {"setup.cfg": "tool:pytest", "pyproject.toml": "tool.pytest.ini_options"}.get(name, "pytest")
+        option = '["--of-the-workspace"]' if name.endswith("toml") else "--of-the-workspace"
+        workspace.joinpath(name).write_text(f"[{section}]\naddopts = {option}\n", encoding="utf-8")
+
+
 def main(workspace: str, *inputs: str) -> int:
     """Run the action on `inputs` and return its exit code."""
     action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
@@ -48,10 +64,15 @@ def main(workspace: str, *inputs: str) -> int:
         output = Path(folder, "output")
         output.touch()
         codes: list[int] = []
+        traps = Path(folder, "traps")
+        set_traps(Path(workspace), traps)
         for step in action["runs"]["steps"]:
             if not any(codes) or step.get("if") == "always()":
                 codes.append(run_step(step, known, Path(workspace), output))
         print(output.read_text(encoding="utf-8"), end="")
+        if traps.exists():
+            print(f"imported from the workspace:\n{traps.read_text(encoding='utf-8')}", file=sys.stderr)
+            return 1
     return next(filter(None, codes), 0)
 
 

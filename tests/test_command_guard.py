@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -22,10 +26,12 @@ from fixtures.run.processes import ForkingGroup
 from fixtures.stacks.embedded import EmbeddedBroker
 from fixtures.stacks.external import command_guard
 from fixtures.stacks.external.command_guard import (
+    COUNTS,
     VARIABLE,
     Channel,
     Guarded,
     celery_environment,
+    commands_sent,
     guard,
     guarded_client,
     guarded_cluster,
@@ -84,12 +90,12 @@ def server(group: ForkingGroup) -> Server:
 def guarded(group: ForkingGroup, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Guard this process, with a budget, as a run with --max-ops does, until the test ends."""
     monkeypatch.setenv(VARIABLE, f"{RATE}:{group.folder / 'turns'}")
-    before = command_guard._never, command_guard._budget  # noqa: SLF001 - what `guard` sets
+    before = command_guard._never, command_guard._budget, command_guard._counter  # noqa: SLF001 - what `guard` sets
     pools = dict(POOLS)
     guard(disrupt=False)
     yield
     POOLS.update(pools)
-    command_guard._never, command_guard._budget = before  # noqa: SLF001 - see above
+    command_guard._never, command_guard._budget, command_guard._counter = before  # noqa: SLF001 - see above
 
 
 def kept(client: Redis) -> tuple[object, object]:
@@ -280,6 +286,60 @@ def test_worker_obeys_without_guard(group: ForkingGroup, server: Server, client:
         }
     with server.client() as observer:
         assert kept(observer) == ("its value", "allkeys-lru")
+
+
+FORKS = """
+import os, signal, sys
+from fixtures.stacks.external.command_guard import guard
+from redis_practices.clients import redis_client
+guard(disrupt=False)
+for _ in range(2):
+    with redis_client(sys.argv[1]) as client:
+        for _ in range(20):
+            client.ping()
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        break
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+"""A process and its fork, each of which sends 20 commands and more, and is killed."""
+
+
+def test_commands_of_killed_processes_are_counted(server: Server, tmp_path: Path, monkeypatch: Any) -> None:
+    """The run knows how many commands its processes have sent: as many as the server has counted."""
+    monkeypatch.setenv(COUNTS, str(tmp_path))
+    with server.client() as observer:
+        before = answered(observer)
+        ended = subprocess.run([sys.executable, "-c", FORKS, server.url], cwd=PROJECT, env=project_path(), check=False)
+        counted = answered(observer) - before - 1
+    assert ended.returncode == -signal.SIGKILL
+    assert (commands_sent(), counted >= 2 * 20) == (counted, True)
+
+
+def answered(client: Redis) -> int:
+    """Return how many commands a server has answered so far, those that it does not know included."""
+    stats = client.info("stats")
+    return int(stats["total_commands_processed"] + stats["total_error_replies"])
+
+
+def test_commands_of_a_killed_worker_are_counted(
+    group: ForkingGroup, server: Server, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """What a worker has sent is counted while it runs, and when it was killed."""
+    monkeypatch.setenv(COUNTS, str(tmp_path))
+    broker = ExternalBroker(server.url, group)
+    worker = broker.start_worker()
+    before = commands_sent()
+    with closing(sender(settings(broker.url))) as app:
+        asked(app, broker.queue, "a task's own client", ["ECHO", "allowed"], TIMES)
+    worker.kill()
+    assert commands_sent() >= before + TIMES
+
+
+def project_path() -> dict[str, str]:
+    """Return an environment in which Python finds the project."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (PROJECT, PROJECT / "src")))}
 
 
 @pytest.mark.parametrize(("guards", "command"), [(True, "FLUSHDB"), (True, "ECHO allowed"), (False, "FLUSHDB")])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from fixtures import PROJECT
 from fixtures.gate.deployment_under_test import gate_environment
-from fixtures.run.options import ROLES, STACKS, checked
+from fixtures.run.options import ROLES, STACKS, checked, is_quick
 from fixtures.stacks.external.stack import ExternalStack
 from redis_practices.cli import Failure, UsageError
 from redis_practices.clients import checked_url
@@ -85,7 +85,7 @@ def test_url_where_nothing_answers(scheme: str, user: str, host: str, tail: str)
 
 
 NUMBERS = st.one_of(st.integers().map(str), st.sampled_from(("core", "core,", "@core", "1e3", "٣")), WORDS)
-SWITCHES = ("keep_stack", "allow_disruption")
+SWITCHES = ("keep_stack", "allow_disruption", "quick")
 OPTIONS: dict[str, Any] = {
     **{f"{role}_url": st.one_of(st.none(), NEARLY_URLS) for role in ROLES},
     "stack": st.sampled_from((None, *STACKS)),
@@ -111,6 +111,23 @@ def test_any_text_as_an_option(pytestconfig: pytest.Config, options: dict[str, A
         checked(config)
     except pytest.UsageError as error:
         check_line(str(error))
+
+
+@pytest.mark.parametrize(
+    ("tags", "kept"),
+    [
+        ("core", True),
+        ("audit known_limit", True),
+        ("pure_cache", False),
+        ("core disruptive", False),
+        ("core waits", False),
+        ("audit slow", False),
+        ("core gate", False),
+    ],
+)
+def test_what_is_quick(tags: str, kept: bool) -> None:  # noqa: FBT001 - a value of the table
+    """A quick run keeps what is core or audit, unless it needs leave or time."""
+    assert is_quick(tags.split()) is kept
 
 
 @pytest.mark.slow

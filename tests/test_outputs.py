@@ -153,6 +153,13 @@ SUMMARY = r"""
 
 1 passed, 1 failed, 1 skipped in … s on embedded (no engine asked)
 
+- asked: 3 scenarios
+- selection: whole, paths features
+
+### What could not be told
+
+- size: 1 core scenario skipped (one node only \| no replica)
+
 ### What failed
 
 | scenario | because |
@@ -171,6 +178,17 @@ def test_summary_and_badge(job: Project) -> None:
     summary = job.read("results/summary.md")
     assert re.sub(r"(?<= in )[\d.]+(?= s )", "…", summary).strip() == SUMMARY.strip()
     assert job.read("job.md") == summary
-    title = ET.fromstring(job.read("results/badge.svg")).find("{http://www.w3.org/2000/svg}title")  # noqa: S314 - our own
+    assert badge_of(job) == "redis-practices: refused"
+
+
+def test_badge_of_a_part(job: Project) -> None:
+    """The badge of a part says of how much."""
+    job.run("--report", "results", "-k", "small")
+    assert badge_of(job) == "redis-practices: accepted: 1 scenario of 3 asked"
+
+
+def badge_of(project: Project) -> str | None:
+    """Return what the badge says."""
+    title = ET.fromstring(project.read("results/badge.svg")).find("{http://www.w3.org/2000/svg}title")  # noqa: S314 - our own
     assert title is not None
-    assert title.text == "redis-practices: refused"
+    return title.text

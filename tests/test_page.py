@@ -162,6 +162,10 @@ def test_page_of_a_run_that_failed(cache: Project) -> None:
         """
         Refused
         At least one scenario failed.
+        asked
+        4 scenarios of 6 asked
+        selection
+        whole, -m not slow, -k reads or failing or nodes
         1 failed
         1 skipped
         2 passed
@@ -312,7 +316,16 @@ def seconds_to_make(folder: Path, name: str, files: int) -> tuple[float, float]:
     ids = [path.relative_to(folder).as_posix() for path in paths]
     records = [record(file, number) for file in ids for number in range(10)]
     document: Any = {"started": "2026-01-01T00:00:00+00:00", "seconds": 9.0, "stack": "embedded", "engines": {}}
-    document |= {"suite": "1", "verdict": "accepted", "troubles": [], "scenarios": records}
+    document |= {"suite": "1", "verdict": "accepted", "troubles": [], "waivers": [], "scenarios": records, "open": []}
+    nothing: dict[str, Any] = {
+        "addresses": {},
+        "nodes": {},
+        "practices": [],
+        "selection": {},
+        "options": [],
+        "bounds": {},
+    }
+    document["judged"] = {"asked": files * 10, "of": files * 10, "quick": False, "commands": None, **nothing}
     begun = time.process_time()
     features, strangers = told(records, folder)
     page = render(document, features, strangers, {"pure_cache": "what is measured"}, folder)

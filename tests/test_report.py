@@ -65,7 +65,7 @@ def test_failure_names_bound_and_value(reads: Project) -> None:
         run,
         """
         E   AssertionError: a read: seen 3.1 s, bound <= 2.5 s
-        verdict: refused (2 scenarios, 1 failed) — results/report.json
+        verdict: refused (2 scenarios of 4 asked, 1 failed) — results/report.json
         """,
     )
     properties = {
@@ -87,7 +87,7 @@ def test_verbose_run_lists_measurements(reads: Project) -> None:
         f"""
         {FILE}::keeps
         a read: seen 0.81 s, bound <= 2.5 s
-        verdict: accepted (1 scenario) — results/report.json
+        verdict: accepted (1 scenario of 4 asked) — results/report.json
         """,
     )
 
@@ -154,6 +154,7 @@ def wanted(name: str) -> dict[str, Any]:
         "steps": [{"line": line + 1, "seconds": ...}],
         "measurements": [measured] if seen else [],
         "charts": [charted] if seen else [],
+        "asked": True,
     }
 
 
@@ -177,6 +178,20 @@ def test_whole_report(reads: Project, processes: str) -> None:
         "engines": {},
         "verdict": "refused",
         "troubles": [f"{FILE}::stack: the server did not start"],
+        "waivers": [],
+        "judged": {
+            "asked": 4,
+            "of": 4,
+            "addresses": {},
+            "nodes": {},
+            "practices": ["pure_cache"],
+            "quick": False,
+            "selection": {"paths": "features"},
+            "options": [],
+            "bounds": {},
+            "commands": None,
+        },
+        "open": ["sample: 1 core scenario skipped (one node only)"],
     }
 
 

@@ -24,7 +24,9 @@ from redis_practices.servers.process_group import ProcessGroup
 from redis_practices.servers.server import CACHE, Server, start_server
 
 URLS = {"cache": "redis://127.0.0.1:1"}
-PLAIN = Options("embedded", {}, None, frozenset(), keep_stack=False, allow_disruption=False, max_ops=None, runs=True)
+PLAIN = Options(
+    "embedded", {}, None, frozenset(), keep_stack=False, allow_disruption=False, max_ops=None, quick=False, runs=True
+)
 
 
 def made(name: str, *, disrupt: bool = False) -> Stack:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.project import REPORTING, Project, assert_said
 
-SENTENCES = """
+ENDINGS = """
 @given("what holds")
 def hold():
     pass
@@ -18,7 +18,9 @@ def hold():
 @given("what does not")
 def fail():
     raise AssertionError("it does not")
+"""
 
+SENTENCES = f"""{ENDINGS}
 @given("what this stack cannot do")
 def skip():
     pytest.skip("one node only")
@@ -27,7 +29,7 @@ def skip():
 def break_stack():
     raise StackError("the server did not start")
 
-@given(parsers.parse("{name} is sent to {target}"))
+@given(parsers.parse("{{name}} is sent to {{target}}"))
 def send(name, target):
     os.kill(os.getpid() if target == "this process" else os.getppid(), getattr(signal, name))
     time.sleep(20)
@@ -197,3 +199,127 @@ def test_signal_in_a_finalizer_ends_the_run(project: Project, name: str, why: st
     run = project.run("--report", "results")
     assert run.ret == pytest.ExitCode.INTERRUPTED
     assert project.report()["troubles"][0].startswith(why)
+
+
+JUDGING = """
+from fixtures.run.keys import DEPLOYMENT, Deployment
+
+@given("what needs leave")
+def need_leave():
+    pytest.skip("it is disrupted only with --allow-disruption")
+
+@given("what another role has")
+def need_role(request):
+    request.node.stash[ASKED] = False
+    pytest.skip("no --broker-url is given")
+
+def pytest_configure(config):
+    nodes = {"10.0.0.1:6379": "valkey 9.1.2", "10.0.0.2:6379": "valkey 9.1.2"}
+    config.stash[LEFT_OUT] = {}
+    config.stash[DEPLOYMENT] = Deployment({"cache": "10.0.0.1:6379"}, frozenset({"pure_cache"}), nodes, lambda: 7)
+"""
+"""What makes the runs of a project judge somebody's cache."""
+
+KEPT = """\
+Feature: What is kept
+  @core
+  Scenario Outline: rows of <name>
+    Given what holds
+    And what <name>
+
+    Examples:
+      | name  |
+      | holds |
+
+    @slow
+    Examples:
+      | name     |
+      | does not |
+  Scenario: plain
+    Given what holds
+  @core
+  Scenario: elsewhere
+    Given what another role has
+"""
+
+LEAVE = """\
+@core
+Feature: What needs leave
+  Scenario: leave
+    Given what needs leave
+"""
+
+
+class Answer(NamedTuple):
+    """What a run on somebody's cache must come to."""
+
+    arguments: tuple[str, ...]
+    verdict: str
+    counts: tuple[int, int]
+    open: list[str]
+
+
+NEEDS_LEAVE = "leave: 1 core scenario needs --allow-disruption"
+KEPT_FILE = "features/pure_cache/kept.feature"
+ANSWERS = {
+    "whole": Answer((), "partial", (3, 3), [NEEDS_LEAVE]),
+    "what holds": Answer(("-k", "rows or plain"), "partial", (2, 4), ["-k left out 2 scenarios, 2 of them core"]),
+    "no core": Answer(("-m", "not core"), "partial", (1, 4), ["-m left out 3 scenarios, 3 of them core"]),
+    "all core": Answer(
+        ("-m", "core and not slow"), "partial", (2, 3), [NEEDS_LEAVE, "-m left out 1 scenario, 0 of them core"]
+    ),
+    "a file": Answer((KEPT_FILE,), "partial", (2, 3), ["the paths left out 1 scenario, 1 of them core"]),
+    "an id": Answer((f"{KEPT_FILE}::plain",), "partial", (1, 4), ["the paths left out 3 scenarios, 3 of them core"]),
+    "a file and -k": Answer(
+        (KEPT_FILE, "-k", "plain"), "partial", (1, 4), ["-k and the paths left out 3 scenarios, 3 of them core"]
+    ),
+    "slow as well": Answer(("-m", "slow or not slow"), "refused", (4, 4), [NEEDS_LEAVE]),
+}
+
+
+@pytest.fixture
+def judging(project: Project) -> Project:
+    """Give a project whose runs judge somebody's cache, of which a scenario needs leave and one another role."""
+    project.plugins += ["_hypothesis_pytestplugin", "fixtures.run.options"]
+    project.write_sentences("from fixtures.run.keys import ASKED, LEFT_OUT", REPORTING, ENDINGS, JUDGING)
+    project.write(KEPT_FILE, KEPT)
+    project.write("features/pure_cache/leave.feature", LEAVE)
+    return project
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_answer_of_a_part(judging: Project, name: str) -> None:
+    """Somebody's deployment is accepted by the whole question alone; what is open is named and counted."""
+    answer = ANSWERS[name]
+    run = judging.run("--report", "results", *answer.arguments)
+    report = judging.report()
+    assert (report["verdict"], report["open"]) == (answer.verdict, answer.open), str(run.stdout)
+    asked, of = answer.counts
+    assert (report["judged"]["asked"], report["judged"]["of"]) == answer.counts
+    part = f" of {of} asked" if asked < of else ""
+    assert_said(run, f"verdict: {answer.verdict} ({asked} scenario{'' if asked == 1 else 's'}{part}")
+
+
+def test_what_was_judged(judging: Project) -> None:
+    """A report says what was judged, and how, on every page that people read."""
+    judging.run("--report", "results", "-k", "rows", "--quick", "--require", "core")
+    judged = judging.report()["judged"]
+    assert judged == {
+        "asked": 1,
+        "of": 3,
+        "addresses": {"cache": "10.0.0.1:6379"},
+        "nodes": {"10.0.0.1:6379": "valkey 9.1.2", "10.0.0.2:6379": "valkey 9.1.2"},
+        "practices": ["pure_cache"],
+        "quick": True,
+        "selection": {"-k": "rows", "paths": "features"},
+        "options": ["--quick", "--require=core"],
+        "bounds": {},
+        "commands": 7,
+    }
+    words = [
+        *("1 scenario of 3 asked", "cache 10.0.0.1:6379", "valkey 9.1.2 at 10.0.0.1:6379, 10.0.0.2:6379"),
+        *("quick, -k rows", "--quick --require=core"),
+    ]
+    for file in ("results/index.html", "results/summary.md"):
+        assert not [one for one in words if one not in judging.read(file)], judging.read(file)
+    assert "partial: 1 scenario of 3 asked" in judging.read("results/badge.svg")

@@ -40,6 +40,7 @@ class WholeRun:
                 "engines": {},
                 "verdict": "error",
                 "troubles": [f"no report: {error}"],
+                "waivers": [],
                 "scenarios": [],
             }
         return document

@@ -4,7 +4,7 @@ Feature: A task survives the worker that had it
 
   Rule: A task is acknowledged when it is done, and not before
 
-    @core
+    @core @waits
     Scenario: a task whose worker is killed is done by another
       Given a worker whose visibility timeout is 1 second
       And a second worker beside it

@@ -5,6 +5,7 @@ Feature: A task is processed by the worker
   @core
   Rule: A task is processed asynchronously, by another process
 
+    @waits
     Scenario: the sender goes on while the worker works
       Sending takes milliseconds; half of what the task takes shows that nobody waited for it, on a busy machine too.
 

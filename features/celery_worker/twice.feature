@@ -71,7 +71,7 @@ Feature: A task bears being run twice
         | left to finish   | 0      | 2       |
         | cancelled        | 1      | 1       |
 
-    @core
+    @core @waits
     Scenario: a task that does its work once bears being delivered twice
       Given a worker whose visibility timeout is 1 second, with these settings
         | SETTING     | VALUE |

@@ -89,7 +89,7 @@ Feature: A deployment with a defect is refused
         | the log waits while it is rewritten | the log is forced to disk also while it is rewritten                 | no-appendfsync-on-rewrite        |
         | one item in 100 is handed out twice | what is pushed on one side comes out on the other, once and in order | items wrong                      |
         | transactions are refused            | a transaction is answered as one                                     | EXEC without MULTI               |
-        | silent connections are cut off      | a wait for a task is not cut off                                     | cut off after                    |
+        | silent connections are cut off      | a wait for a task is not cut off[1.5]                                | cut off after                    |
         | values are cut at 64 KiB            | a large payload comes back as it was                                 | 65536 bytes came back            |
         | reads only                          | no acknowledged write is lost                                        | read only replica                |
 

@@ -24,7 +24,7 @@ Feature: A run says where it runs, or why it cannot
         options: --require=core
         hypothesis seed: 7
         collected 1 item
-        verdict: accepted (1 scenario)
+        verdict: accepted (1 scenario of
         """
 
     Scenario: a run on servers of somebody, who set only their URL
@@ -34,9 +34,12 @@ Feature: A run says where it runs, or why it cannot
         """
         stack: external, $ENGINE
         broker: $BROKER
+        nodes: $ENGINE at $BROKER
+        features/pure_cache is left out: no --cache-url is given
+        features/redis_cluster is left out: no --cluster-url is given
         features/gate is left out: the verdict speaks of the deployment alone
         created: 1/1 worker
-        verdict: accepted (1 scenario)
+        verdict: partial (1 scenario of
         """
 
     Scenario: a password in a URL is not said, not even by a failure with everything it knows
@@ -45,14 +48,14 @@ Feature: A run says where it runs, or why it cannot
         """
         cache: $LOCKED
         FAILED features/pure_cache/audit.feature::a memory limit is set
-        verdict: refused (1 scenario, 1 failed)
+        verdict: refused (1 scenario of
         """
       And it does not say "s3cret"
 
-  Rule: Practices without a URL are skipped with that reason, unless they are required
+  Rule: What needs a role without URL is no part of the question, and is never required
 
-    Scenario Outline: <options>
-      When somebody runs "pytest features/celery_worker/processing.feature -k sum -n 0 -rs --cache-url redis://$CACHE <options>"
+    Scenario Outline: <what>
+      When somebody runs "pytest <arguments> -n 0 -rs --cache-url redis://$CACHE"
       Then it exits with <code>
       And it says
         """
@@ -61,13 +64,33 @@ Feature: A run says where it runs, or why it cannot
         """
 
       Examples:
-        | options        | code | said                                                              | verdict                                        |
-        | --require core | 1    | required (--require core), but external: no --broker-url is given | refused (1 scenario, 1 failed)                 |
+        | what                     | arguments                                                                                                        | code | said                                                        | verdict                 |
+        | a practice of its own    | features/pure_cache/audit.feature features/celery_worker/processing.feature -k 'evicted or sum' --require core   | 0    | features/celery_worker is left out: no --broker-url is given | partial (1 scenario of |
 
       @slow
       Examples: more
-        | options        | code | said                                                              | verdict                                        |
-        |                | 0    | external: no --broker-url is given                                | error (1 scenario, 1 skipped; no scenario ran) |
+        | what                     | arguments                                                                                                        | code | said                                                        | verdict                 |
+        | scenarios of another one | features/tuning/cluster.feature -m 'not disruptive' --require tuning                                                               | 0    | external: no --cluster-url is given                         | error (0 scenarios of |
+
+  Rule: A core scenario that a deployment lets nobody run is skipped with that reason, unless it is required
+
+    Scenario Outline: <options>
+      When somebody runs "pytest features/redis_cluster/failover.feature -m core -n 0 -rs --cluster-url redis://$NODE <options>"
+      Then it exits with <code>
+      And it says
+        """
+        <said>
+        verdict: <verdict>
+        """
+
+      Examples:
+        | options        | code | said                                                                                     | verdict                          |
+        | --require core | 1    | required (--require core), but external: it is disrupted only with --allow-disruption, by | refused (3 scenarios of |
+
+      @slow
+      Examples: more
+        | options        | code | said                                                  | verdict                                                       |
+        |                | 0    | external: it is disrupted only with --allow-disruption | error (3 scenarios of |
 
   Rule: A stack that cannot be had is an error with its reason
 
@@ -129,7 +152,7 @@ Feature: A run says where it runs, or why it cannot
         """
         ended at its start:
         no-such-directive
-        verdict: error (1 scenario, 1 error)
+        verdict: error (1 scenario of
         """
 
   Rule: What is drawn by chance is drawn from the seed that the header names, in every process
@@ -166,6 +189,18 @@ Feature: A run says where it runs, or why it cannot
         deselected
         """
       And it does not say "verdict.feature::a run that selects nothing"
+
+    Scenario: what a quick run does
+      When somebody runs "pytest features/gate features/pure_cache --quick --collect-only -q"
+      Then it exits with 0
+      And it says
+        """
+        features/pure_cache/audit.feature::
+        features/pure_cache/data_path.feature::a key lives as long as its ttl
+        deselected
+        """
+      And it does not say "username cached for 10 seconds"
+      And it does not say "features/gate/"
 
     @slow
     Scenario Outline: <arguments>

@@ -26,7 +26,7 @@ Feature: A poor machine is named as the reason, or makes no difference
       And it says
         """
         <reason>
-        verdict: error (1 scenario, 1 error)
+        verdict: error (1 scenario of
         """
 
       Examples:
@@ -72,7 +72,7 @@ Feature: A poor machine is named as the reason, or makes no difference
       Then it exits with 0
       And it says
         """
-        verdict: accepted (1 scenario)
+        verdict: accepted (1 scenario of
         """
 
       Examples:

@@ -19,19 +19,41 @@ Feature: A run ends with a verdict and an exit code
         "verdict": "<verdict>"
         """
 
-      Examples: what holds, what was left out and what does not hold
-        | verdict  | run                                    | options                                        | code |
-        | accepted | a cache that evicts any entry          | -k evicted --cache-url redis://$CACHE          | 0    |
-        | partial  | a core scenario without its deployment | -k 'evicted or sum' --cache-url redis://$CACHE | 0    |
-        | refused  | a cache that evicts nothing            | -k evicted --cache-url redis://$BROKER         | 1    |
-        | error    | nothing answers                        | -k evicted --cache-url redis://$NOTHING        | 4    |
+      Examples: what holds, what is a part and what does not hold
+        | verdict  | run                                 | options                                 | code |
+        | accepted | servers of its own                  | -k evicted                              | 0    |
+        | partial  | one scenario of all about a cache   | -k evicted --cache-url redis://$CACHE   | 0    |
+        | refused  | a cache that evicts nothing         | -k evicted --cache-url redis://$BROKER  | 1    |
+        | error    | nothing answers                     | -k evicted --cache-url redis://$NOTHING | 4    |
 
       @slow
-      Examples: what did not begin, and what is required
-        | verdict | run                              | options                                          | code |
-        | error   | an option that does not exist    | --bogus                                          | 4    |
-        | error   | every scenario is skipped        | -k sum --cache-url redis://$CACHE                | 0    |
-        | refused | a core scenario that is required | -k sum --require core --cache-url redis://$CACHE | 1    |
+      Examples: what did not begin
+        | verdict | run                           | options                           | code |
+        | error   | an option that does not exist | --bogus                           | 4    |
+        | error   | a role that it does not have  | -k sum --cache-url redis://$CACHE | 5    |
+
+    Scenario: a part is no verdict on the whole
+      When somebody runs "pytest features/pure_cache -n 0 -k 'evicted and entry' --cache-url redis://$CACHE --report $TMPDIR/r; cat $TMPDIR/r/badge.svg"
+      Then it exits with 0
+      And it says
+        """
+        verdict: partial (1 scenario of
+        redis-practices: partial: 1 scenario of
+        """
+
+    @slow
+    Scenario Outline: a <role> alone is accepted, with all that is core
+      When somebody runs "pytest features/ --quick --require core --<role>-url redis://<address>"
+      Then it exits with 0
+      And it says
+        """
+        verdict: accepted (
+        """
+
+      Examples:
+        | role   | address |
+        | cache  | $CACHE  |
+        | broker | $BROKER |
 
     @slow
     Scenario: a run that selects nothing

@@ -26,7 +26,7 @@ Feature: Values end one by one, and those in use do not end at all
         | 5          | 0.3 to 1.1  |
         | 20         | 0 to 0      |
 
-    @core
+    @core @waits
     Scenario: a key that is read all the time is never missing
       By so many readers it is refreshed about five times the origin's time before its end, which leaves four times
       that for whatever holds up the one who refreshes.

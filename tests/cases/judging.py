@@ -12,7 +12,7 @@ from fixtures import PROJECT
 from fixtures.gate.deployment_under_test import TIMEOUT, gate_command, gate_environment
 from redis_practices.servers.process_group import ProcessGroup
 
-QUICK = '-m "(core or audit) and not disruptive and not slow"'
+QUICK = "--quick"
 """The selection that gives a verdict within seconds."""
 
 
