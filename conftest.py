@@ -9,6 +9,7 @@ pytest.register_assert_rewrite("fixtures", "steps", "tests")
 
 PLUGINS = [
     "fixtures.run.options",
+    "fixtures.run.practices_file",
     "fixtures.bdd.lint",
     "fixtures.bdd.collector",
     "fixtures.run.processes",

@@ -177,6 +177,7 @@ def test_whole_report(reads: Project, processes: str) -> None:
         "engines": {},
         "verdict": "refused",
         "troubles": [f"{FILE}::stack: the server did not start"],
+        "waivers": [],
     }
 
 

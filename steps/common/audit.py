@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,11 +12,11 @@ from pytest_bdd import given, parsers, then
 
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Lacks, Unsupported
-from fixtures.run.options import FILE, AuditBounds
+from fixtures.run.practices_file import AuditBounds, changeable
 from fixtures.stacks.protocols import Cluster, Node, Stack, need
 from redis_practices.redis_cluster.topology import SLOTS, Member, itself, members
 from redis_practices.server_info import Refused, engine_name, facts, may_run, settings, user_of, version_of
-from steps.common.vocabulary import TYPES, rows
+from steps.common.vocabulary import TYPES, choices, release, rows
 from steps.common.vocabulary import bound as read_bound
 
 
@@ -59,11 +58,7 @@ class Audited:
     def bound(self, name: str, default: Bound) -> Bound:
         """Return the bound of `name`, changed by practices.toml or not."""
         text = self.bounds.text(name, "")
-        if not text:
-            return default
-        assert re.fullmatch(read_bound.pattern, text), f'{FILE}: {name} = "{text}" is no bound like "at least 500"'
-        changed: Bound = read_bound(text)
-        return changed
+        return read_bound(text) if text else default
 
 
 @given(parsers.parse("the servers of the {role:w}"), target_fixture="audited")
@@ -75,14 +70,16 @@ def have_servers(role: str, request: pytest.FixtureRequest, stack: Stack, audit_
 
 
 @then(parsers.parse('the {kind:w} "{name}" is one of "{allowed}"'))
+@changeable("{name}", "{allowed}", choices)
 def check_choice(audited: Audited, kind: str, name: str, allowed: str) -> None:
     """Require one of the listed values on every server; "nothing" stands for an empty one."""
-    choices = {"" if choice == "nothing" else choice for choice in audited.bounds.text(name, allowed).split(", ")}
-    wrong = {address: value for address, value in audited.values(kind, name).items() if value not in choices}
-    assert not wrong, f"{name} must be one of {allowed}, but it is {_listed(wrong)}"
+    wanted = audited.bounds.text(name, allowed)
+    wrong = {address: value for address, value in audited.values(kind, name).items() if value not in choices(wanted)}
+    assert not wrong, f"{name} must be one of {wanted}, but it is {_listed(wrong)}"
 
 
 @then(parsers.cfparse('the {kind:w} "{name}" is {bound:Bound}', extra_types=TYPES))
+@changeable("{name}", "{bound}", read_bound)
 def check_number(audited: Audited, kind: str, name: str, bound: Bound, measure: Callable[..., None]) -> None:
     """Hold the number on every server against a bound, which practices.toml may change."""
     for address, value in audited.values(kind, name).items():
@@ -90,6 +87,7 @@ def check_number(audited: Audited, kind: str, name: str, bound: Bound, measure: 
 
 
 @then(parsers.cfparse('the field "{part}" is {bound:Bound} of the {kind:w} "{whole}"', extra_types=TYPES))
+@changeable("{part}-share", "{bound}", read_bound)
 def check_share(  # noqa: PLR0913, PLR0917 - the words of the sentence
     audited: Audited, part: str, bound: Bound, kind: str, whole: str, measure: Callable[..., None]
 ) -> None:
@@ -98,7 +96,7 @@ def check_share(  # noqa: PLR0913, PLR0917 - the words of the sentence
     for address, value in audited.values("field", part).items():
         if float(wholes[address]):
             share = round(100 * float(value) / float(wholes[address]), 1)
-            measure(f"{part} of {whole}, {address}", unit="%", bound=audited.bound(part, bound), seen=share)
+            measure(f"{part} of {whole}, {address}", unit="%", bound=audited.bound(f"{part}-share", bound), seen=share)
 
 
 @then(parsers.parse('the clients of class "{kind}" have bounded output buffers'))
@@ -118,6 +116,7 @@ def check_one_version(audited: Audited) -> None:
 
 
 @then("their version still gets security fixes")
+@changeable("oldest-{ENGINE}", "{OLDEST}", release)
 def check_supported(audited: Audited, stack: Stack, datatable: Sequence[Sequence[str]]) -> None:
     """Require at least the oldest version line that is still mended; of an engine that a run brings along, nothing."""
     need(stack, "judge versions")
@@ -167,6 +166,7 @@ def check_failed(cluster: Cluster) -> None:
 
 
 @then(parsers.cfparse("there are {bound:Bound} primaries", extra_types=TYPES))
+@changeable("primaries", "{bound}", read_bound)
 def check_majority(cluster: Cluster, audited: Audited, bound: Bound, measure: Callable[..., None]) -> None:
     """Count the nodes that own slots."""
     seen = sum(bool(member.slots) for member in _members(cluster))
@@ -174,6 +174,7 @@ def check_majority(cluster: Cluster, audited: Audited, bound: Bound, measure: Ca
 
 
 @then(parsers.cfparse("every primary has {bound:Bound} live replica", extra_types=TYPES))
+@changeable("replicas", "{bound}", read_bound)
 def check_replicas(cluster: Cluster, audited: Audited, bound: Bound, measure: Callable[..., None]) -> None:
     """Count the replicas of each primary that are not marked as failed."""
     known = _members(cluster)
@@ -207,6 +208,7 @@ def check_moves(cluster: Cluster) -> None:
 
 
 @then(parsers.cfparse("no primary's share of the slots is off an even one by more than {points:d} %"))
+@changeable("slots", "at most {points} %", read_bound)
 def check_balance(cluster: Cluster, audited: Audited, points: int, measure: Callable[..., None]) -> None:
     """Compare each primary's number of slots with the mean."""
     shares = [len(member.slots) for member in _members(cluster) if member.slots]

@@ -26,6 +26,9 @@ TIME = rf"{NUMBER} (?:milliseconds?|seconds?)"
 QUANTITY = rf"{NUMBER}(?: %| milliseconds?| seconds?)?"
 
 
+CHOICE = r"(?:[\w.+-]+|\d+(?: \d+)+)"
+
+
 @dataclass(frozen=True)
 class Duration:
     """A time as a sentence says it, in part perhaps in node timeouts, which only a cluster can tell."""
@@ -77,6 +80,33 @@ def _quantity(text: str) -> tuple[float, str]:
 def count(text: str) -> int:
     """Read a whole number that is not negative."""
     return int(text)
+
+
+@with_pattern(r"at most \d+")
+def at_most(text: str) -> int:
+    """Read "at most 3600"."""
+    return int(text.rpartition(" ")[2])
+
+
+@with_pattern(rf"{CHOICE}(?:, {CHOICE})*")
+def choices(text: str) -> set[str]:
+    """Read "yes, no" or "3600 1, 900 10"; "nothing" stands for an empty one."""
+    return {"" if choice == "nothing" else choice for choice in text.split(", ")}
+
+
+@with_pattern(r"\d+(?:\.\d+)*")
+def release(text: str) -> str:
+    """Read "7.2"."""
+    return text
+
+
+@with_pattern(r"(?s:.+)")
+def name_pattern(text: str) -> re.Pattern[str]:
+    """Read a regular expression (ValueError)."""
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise ValueError(f"{text!r} is no regular expression: {error}") from None
 
 
 TYPES: dict[str, Any] = {"Duration": duration, "Bound": bound, "Count": count}

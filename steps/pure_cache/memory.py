@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 import threading
 import time
@@ -16,12 +15,12 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError, ResponseError
 
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Unsupported
-from fixtures.run.options import FILE, AuditBounds
+from fixtures.run.practices_file import AuditBounds, changeable
 from fixtures.stacks.protocols import Cache, Private
 from redis_practices.polling import eventually, seconds_until
 from redis_practices.pure_cache.key_audit import Hygiene, Key, judge, look_at, sample
 from redis_practices.servers.server import CACHE, Config, Server
-from steps.common.vocabulary import TYPES, assert_table, rows
+from steps.common.vocabulary import TYPES, assert_table, at_most, name_pattern, rows
 
 VALUE = "x" * 1000
 
@@ -277,41 +276,37 @@ def take_sample(cache: Cache, key_prefix: str, limit: int) -> list[Key]:
     return [key for key in found if key.name == ours or not key.name.startswith(OWN)]
 
 
-def _check(keys: list[Key], rules: Hygiene, kinds: tuple[str, ...]) -> None:
+def _check(keys: list[Key], rules: Hygiene, kinds: tuple[str, ...], wanted: str) -> None:
     """Require that nothing of these kinds is wrong with any key."""
     found = judge(keys, rules)
     told = "; ".join(f"{kind}: {', '.join(found[kind])}" for kind in kinds if kind in found)
-    assert not told, f"of {len(keys)} keys these break it: {told}"
+    assert not told, f"of {len(keys)} keys these have no {wanted}: {told}"
 
 
 @then(parsers.parse("every key of the sample has a ttl of at most {seconds:d} seconds"))
+@changeable("key-ttl", "at most {seconds}", at_most)
 def check_ttls(keys: list[Key], seconds: int, audit_bounds: AuditBounds, measure: Callable[..., None]) -> None:
     """Require a ttl, and none that is longer."""
-    _check(keys, Hygiene(longest_ttl=_changed(audit_bounds, "key-ttl", seconds)), ("no ttl", "ttl"))
+    longest = at_most(audit_bounds.text("key-ttl", f"at most {seconds}"))
+    _check(keys, Hygiene(longest_ttl=longest), ("no ttl", "ttl"), f"ttl of at most {longest} seconds")
     measure("keys looked at", unit="keys", seen=len(keys))
 
 
 @then(parsers.parse('every key of the sample matches "{pattern}"'))
+@changeable("key-pattern", "{pattern}", name_pattern)
 def check_names(keys: list[Key], pattern: str, audit_bounds: AuditBounds) -> None:
     """Require a name by the pattern."""
-    _check(keys, Hygiene(pattern=audit_bounds.text("key-pattern", pattern)), ("name",))
+    wanted = audit_bounds.text("key-pattern", pattern)
+    _check(keys, Hygiene(pattern=wanted), ("name",), f'name like "{wanted}"')
 
 
 @then(parsers.parse("every key of the sample takes at most {size:d} bytes"))
+@changeable("key-size", "at most {size}", at_most)
 def check_sizes(keys: list[Key], size: int, audit_bounds: AuditBounds, measure: Callable[..., None]) -> None:
     """Require a bounded size, the key's name included."""
-    largest = _changed(audit_bounds, "key-size", size)
+    largest = at_most(audit_bounds.text("key-size", f"at most {size}"))
     measure("largest key", unit="B", seen=max(key.size for key in keys))
-    _check(keys, Hygiene(largest=largest), ("size",))
-
-
-def _changed(bounds: AuditBounds, name: str, default: int) -> int:
-    """Return the number that practices.toml says ("at most 3600"), or the feature's."""
-    text = bounds.text(name, "")
-    if not text:
-        return default
-    assert re.fullmatch(r"at most \d+", text), f'{FILE}: write {name} = "at most {default}", not "{text}"'
-    return int(text.rpartition(" ")[2])
+    _check(keys, Hygiene(largest=largest), ("size",), f"size of at most {largest} bytes")
 
 
 @given(parsers.parse("{number:d} proper keys and these ones"))

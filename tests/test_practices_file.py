@@ -1,0 +1,204 @@
+"""Test what practices.toml may say: bounds that a sentence reads, and failures that are accepted until a date."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from fixtures import PROJECT
+from fixtures.bdd.definitions import definitions_of
+from fixtures.run.practices_file import read_file
+from tests.project import REPORTING, Project, assert_said
+
+SENTENCES = """
+import re
+from fixtures.run.practices_file import AuditBounds, changeable
+from steps.common.vocabulary import bound, choices
+
+@then(parsers.parse('"{name}" is one of "{allowed}"'))
+@changeable("{name}", "{allowed}", choices)
+def check_choice(audit_bounds, name, allowed):
+    wanted = audit_bounds.text(name, allowed)
+    assert "green" in choices(wanted), f"{name} must be one of {wanted}"
+
+@then(parsers.parse('the number "{name}" is {limit}'))
+@changeable("{name}", "{limit}", bound)
+def check_number(audit_bounds, name, limit, measure):
+    measure(name, unit="", seen=5, bound=bound(audit_bounds.text(name, limit)))
+
+@then("an error")
+def break_stack():
+    raise StackError("the server did not start")
+"""
+AUDIT = """\
+Feature: {feature}
+  Scenario: colour
+    Then "colour" is one of "red, blue"
+  @AU-7
+  Scenario Outline: size
+    Then the number "size-<name>" is at most <most>
+    Examples:
+      | name  | most |
+      | small | 4    |
+      | big   | 9    |
+"""
+OTHER = """\
+Feature: Others
+  Scenario: of the broker
+    Then the number "clients" is at least 9
+  Scenario: colour
+    Then "colour" is one of "green"
+  Scenario: broken
+    Then an error
+"""
+CACHE, BROKER = "features/pure_cache/audit.feature", "features/celery_worker/audit.feature"
+TODAY = datetime.now(UTC).date()
+LATER, EARLIER = TODAY + timedelta(days=2), TODAY - timedelta(days=2)
+
+
+@pytest.fixture
+def audits(project: Project) -> Project:
+    """Give a project whose cache fails two of three rows, and whose broker fails one and breaks another."""
+    project.plugins.append("fixtures.run.practices_file")
+    project.write_sentences(REPORTING, SENTENCES)
+    project.write(CACHE, AUDIT.format(feature="The cache"))
+    project.write(BROKER, OTHER)
+    project.write("pytest.toml", project.read("pytest.toml").replace('"pure_cache: "', '"pure_cache: ", "AU-7: "'))
+    return project
+
+
+MISTAKES = [
+    ('[bound]\nmaxclients = "at least 5"', "there is no section [bound]; the nearest is [bounds]"),
+    ("bounds = 3", "bounds = 3 is no section; write [bounds] and its lines below"),
+    ("[bounds", "Expected ']'"),
+    (
+        '[bounds]\nmax-clients = "at least 5"',
+        "[bounds] 'max-clients' is the name of no bound; the nearest is maxclients",
+    ),
+    ('[bounds]\nmaxmemory-policy = "at least 3"', 'cannot be read; write it like "allkeys-lru, allkeys-lfu'),
+    ('[bounds]\nmaxmemory-policy = ["allkeys-lru"]', "maxmemory-policy = ['allkeys-lru'] cannot be read"),
+    ("[bounds]\nmaxclients = 500", '[bounds] maxclients = 500 cannot be read; write it like "at least 1000"'),
+    ('[bounds]\nmaxclients = "at least 500 %"', "maxclients = 'at least 500 %' cannot be read"),
+    ('[bounds]\nmaxclients = "between 9 and 5"', "maxclients = 'between 9 and 5' cannot be read"),
+    ('[bounds]\nmaxclients = "many"', "maxclients = 'many' cannot be read"),
+    ('[bounds]\nkey-pattern = "["', "key-pattern = '[' cannot be read"),
+    ('[bounds]\nkey-ttl = "at least 5"', 'write it like "at most 2592000"'),
+    ('[bounds]\noldest-redis = "eight"', 'write it like "7.2"'),
+    ('[bounds.cach]\nmaxclients = "at least 5"', "[bounds.cach] is no role; the nearest is [bounds.cache]"),
+    ('[bounds.cache]\nprimaries = "at least 5"', "[bounds.cache] 'primaries' is the name of no bound"),
+    ("[accept]\nx = 3", "[accept] 'x': write { reason ="),
+    ("[accept]\nx = { until = 2027-01-31 }", "[accept] 'x': write { reason ="),
+    ("[accept]\nx = { until = 2027-01-31, reason = ' ' }", "[accept] 'x': write { reason ="),
+    ("[accept]\nx = { until = '2027-01-31', reason = 'y' }", "[accept] 'x': write { reason ="),
+    ("[accept]\nx = { until = 2027-01-31T00:00:00, reason = 'y' }", "[accept] 'x': write { reason ="),
+    ("[accept]\nx = { until = 2027-01-31, reason = 'y', by = 'me' }", "[accept] 'x': write { reason ="),
+    (
+        "[accept]\n'one versions' = { until = 2027-01-31, reason = 'y' }",
+        "names no scenario; the nearest is 'one version'",
+    ),
+    ("[accept]\n'a memory limit is set, and the machine has that much' = { until = 2027-01-31, reason = 'y' }", BROKER),
+]
+
+
+@pytest.mark.parametrize(("written", "said"), MISTAKES, ids=[written.replace("\n", " ") for written, _ in MISTAKES])
+def test_mistake_is_one_line(tmp_path: Path, pytestconfig: pytest.Config, written: str, said: str) -> None:
+    """A mistake in the file gets one line with its name, its place and what is near."""
+    path = tmp_path / "practices.toml"
+    path.write_text(written, encoding="utf-8")
+    with pytest.raises(pytest.UsageError) as error:
+        read_file(path, PROJECT, definitions_of(pytestconfig))
+    [line] = str(error.value).splitlines()
+    assert line.startswith("practices.toml: ")
+    assert said in line
+
+
+def test_mistake_ends_the_run(audits: Project) -> None:
+    """A run with a mistake in the file ends before it begins: exit code 4, and the verdict error with the cause."""
+    audits.write("practices.toml", '[bounds]\ncolor = "red"')
+    run = audits.run("--report", "results", "-n", "2")
+    [line] = [line for line in run.outlines if line]
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    assert line.startswith("ERROR: practices.toml: [bounds] 'color' is the name of no bound; the nearest is colour")
+    report = audits.report()
+    assert (report["verdict"], report["troubles"][0][:39]) == ("error", "pytest did not begin: practices.toml: [")
+
+
+@pytest.mark.parametrize("processes", ["0", "2"])
+def test_changed_bounds_hold(audits: Project, processes: str) -> None:
+    """A bound of all roles, one of a single role and one of a row hold, and a message shows the bound in force."""
+    changed = '[bounds]\nclients = "at most 7"\nsize-small = "at most 5"\nsize-big = "at most 1"\n'
+    audits.write("practices.toml", f'{changed}[bounds.cache]\ncolour = "green"\n[bounds.broker]\ncolour = "grey"')
+    audits.run("--report", "results", "-n", processes, "-k", "not broken")
+    seen = {record["id"]: record["reason"] for record in audits.report()["scenarios"] if record["practice"]}
+    assert seen == {"colour": None, "size[small-4]": None, "size[big-9]": "size-big: seen 5, bound <= 1"}
+    assert_said(audits.run("-n", processes, BROKER), "colour must be one of grey")
+
+
+def waiver(*keys: str, until: object = LATER) -> str:
+    """Return a section that accepts scenarios."""
+    return "[accept]\n" + "".join(f'"{key}" = {{ reason = "not before March", until = {until} }}\n' for key in keys)
+
+
+@pytest.mark.parametrize("processes", ["0", "2"])
+def test_waived_failure_is_not_refused(audits: Project, processes: str) -> None:
+    """Waived failures, named by id and by tag, are counted and shown everywhere, and the run is accepted."""
+    audits.write("practices.toml", waiver(f"{CACHE}::colour", "@AU-7"))
+    run = audits.run("--report", "results", "-n", processes, CACHE)
+    assert run.ret == 0, run.stdout
+    told = f"1 waived until {LATER}: not before March"
+    assert_said(run, f"verdict: accepted (3 scenarios, {told}, {told})")
+    report = audits.report()
+    assert {record["id"]: record["status"] for record in report["scenarios"]} == {
+        "colour": "waived",
+        "size[small-4]": "waived",
+        "size[big-9]": "passed",
+    }
+    assert report["waivers"] == [told, told]
+    reason = f"waived until {LATER}: not before March\ncolour must be one of red, blue"
+    assert report["scenarios"][0]["reason"].startswith(reason)
+    [skipped] = [one for test in audits.junit() if test.get("name") == "colour" for one in test.iter("skipped")]
+    assert skipped.get("message") == reason.partition("\n")[0]
+    for file in ("index.html", "summary.md"):
+        assert "not before March" in audits.read(f"results/{file}")
+
+
+@pytest.mark.parametrize(
+    ("written", "chosen", "code", "said"),
+    [
+        (
+            waiver(f"{BROKER}::colour"),
+            BROKER,
+            1,
+            "refused (3 scenarios, 1 failed, 1 error, the waiver of '{}::colour' was not needed)",
+        ),
+        (waiver("size[small-4]"), CACHE, 1, "refused (3 scenarios, 1 failed, 1 waived until"),
+        (
+            waiver("size[big-9]"),
+            CACHE,
+            1,
+            "refused (3 scenarios, 2 failed, the waiver of 'size[big-9]' was not needed)",
+        ),
+        (
+            waiver("size", until=EARLIER),
+            CACHE,
+            1,
+            f"refused (3 scenarios, 2 failed, the waiver of 'size' ended on {EARLIER})",
+        ),
+        (
+            waiver("size", until=TODAY),
+            f"{CACHE}::size",
+            0,
+            f"accepted (2 scenarios, 1 waived until {TODAY}: not before March)",
+        ),
+        (waiver("broken"), f"{BROKER}::broken", 1, "error (1 scenario, 1 error)"),
+    ],
+    ids=["not needed", "a row", "another row", "over", "the last day", "an error"],
+)
+def test_limits_of_a_waiver(audits: Project, written: str, chosen: str, code: int, said: str) -> None:
+    """A waiver holds for its scenario, for failures and until its date; one that is not needed is named."""
+    audits.write("practices.toml", written)
+    run = audits.run("-n", "0", chosen)
+    assert run.ret == code, run.stdout
+    assert_said(run, f"verdict: {said.format(BROKER)}")
