@@ -305,10 +305,10 @@ def walk_during_move(
     with cluster.client() as client:
         for key in every_key(client, f"{key_prefix}*", count=10):
             held = owner(slot_of(key), before)
-            assert held, f"no node owns the slot of {key}"
+            assert held, f"no node owns the slot of {key!r}"
             if walk.moved is None and held.primary != before[0].primary:
                 walk.moved = move_slot_of_last(cluster, written, request)
-            walk.met[key] += 1
+            walk.met[key.decode()] += 1
     return walk
 
 
@@ -381,5 +381,5 @@ def name_biggest(cluster: Cluster, key_prefix: str, key: str, bound: Bound, meas
             [(size, name), *_] = biggest_keys(clients, 2, f"{key_prefix}*")
         except ResponseError as error:
             raise Unsupported(f"needs MEMORY USAGE: {error}") from None
-    assert name == key_prefix + key, f"the biggest key is {name!r}, of {size} bytes"
+    assert name == (key_prefix + key).encode(), f"the biggest key is {name!r}, of {size} bytes"
     measure("size of the biggest key", unit="bytes", bound=bound, seen=size)
