@@ -149,7 +149,8 @@ def ask_at_once(front: Front, number: int, where: str, key: str) -> None:
             connect(front.client, number)
         front.got = at_once(number, lambda: front.read(key))
     elif where == "tasks":
-        front.got = tasks_at_once(front.cache.url, number, front.origin, front.prefix + key, key)
+        name, connected = front.prefix + key, front.client is not None
+        front.got = tasks_at_once(front.cache.url, number, front.origin, name, key, connected=connected)
     else:
         processes = int(where.removesuffix(" processes"))
         each = number // processes
