@@ -17,7 +17,7 @@ from pytest_bdd import given, parsers, then
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from fixtures.reporting.measurements import Bound
-from fixtures.reporting.own_time import Moment, Stopwatch, moment_of
+from fixtures.run.own_time import Moment, Stopwatch, moment_of
 from fixtures.stacks.protocols import Broker, Cache, Cluster
 from steps.common.vocabulary import TYPES, Duration
 

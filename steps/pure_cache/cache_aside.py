@@ -16,7 +16,7 @@ from pytest_bdd import given, parsers, then, when
 
 from fixtures.pure_cache.origin import Origin, World, at_once, connect, processes_at_once, tasks_at_once
 from fixtures.reporting.measurements import Bound
-from fixtures.reporting.own_time import Stopwatch
+from fixtures.run.own_time import Stopwatch
 from fixtures.stacks.protocols import Cache
 from redis_practices.pure_cache.cache_aside import SCRIPT, CacheAside, new_lease
 from steps.common.vocabulary import TYPES, Duration

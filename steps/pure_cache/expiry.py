@@ -17,8 +17,8 @@ from redis.exceptions import ResponseError
 from cache_example import recall, remember
 from fixtures.pure_cache.origin import at_once, connect
 from fixtures.reporting.measurements import MOST_POINTS, Bound
-from fixtures.reporting.own_time import moment_of
 from fixtures.run.keys import StackError
+from fixtures.run.own_time import moment_of
 from fixtures.stacks.protocols import Cache, Private, need_command, need_options
 from redis_practices.polling import eventually, join
 from redis_practices.pure_cache.cache_aside import LEASE, decoded

@@ -11,7 +11,7 @@ from pytest_bdd import given, parsers, then, when
 from redis.exceptions import MaxConnectionsError, RedisError
 
 from fixtures.reporting.measurements import Bound
-from fixtures.reporting.own_time import moment_of
+from fixtures.run.own_time import moment_of
 from fixtures.stacks.protocols import Cache, Private
 from redis_practices.polling import eventually
 from redis_practices.pure_cache.near_cache import NearCache

@@ -20,8 +20,8 @@ from redis.exceptions import ResponseError
 
 from fixtures.redis_cluster.nodes import node_at, owner_of, pipelined, primaries, ranges
 from fixtures.reporting.measurements import Bound
-from fixtures.reporting.own_time import Stopwatch
 from fixtures.run.keys import Unsupported
+from fixtures.run.own_time import Stopwatch
 from fixtures.stacks.protocols import Cluster, Node
 from redis_practices.redis_cluster.key_distribution import (
     biggest_keys,

@@ -23,8 +23,8 @@ from fixtures.proxies.tampering import TAMPERS
 from fixtures.proxies.tls import TlsProxy
 from fixtures.pure_cache.origin import Origin, tasks_at_once
 from fixtures.reporting.measurements import Bound
-from fixtures.reporting.own_time import SCHEDULE, Moment, Stopwatch, moment_of
 from fixtures.run.keys import StackError
+from fixtures.run.own_time import SCHEDULE, Moment, Stopwatch, moment_of
 from fixtures.run.practices_file import AuditBounds
 from fixtures.run.processes import ForkingGroup
 from fixtures.stacks.embedded import EmbeddedCache
