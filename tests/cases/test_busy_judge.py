@@ -24,7 +24,7 @@ from fixtures.proxies.tls import TlsProxy
 from fixtures.pure_cache.origin import Origin, tasks_at_once
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import StackError
-from fixtures.run.own_time import SCHEDULE, Moment, Stopwatch, moment_of
+from fixtures.run.own_time import SCHEDULE, Moment, Stopwatch, first_certain, moment_of
 from fixtures.run.practices_file import AuditBounds
 from fixtures.run.processes import ForkingGroup
 from fixtures.stacks.embedded import EmbeddedCache
@@ -116,6 +116,14 @@ def test_moment_that_is_not(bound: Bound, moment: tuple[float, float]) -> None:
     """Looks on both sides of a bound say nothing of the deployment, neither well nor ill."""
     with pytest.raises(StackError, match="own processor is too busy"):
         Moment(*moment).within(bound)
+
+
+def test_measurement_that_proves_nothing_is_made_anew() -> None:
+    """The first measurement that can be told is final, and three that cannot are no verdict."""
+    moments = iter([Moment(1.2, 2.0), Moment(1.9, 2.0), Moment(1.0, 1.01)])
+    assert first_certain(lambda: next(moments), BETWEEN) == 1.9
+    with pytest.raises(StackError, match="too busy"):
+        first_certain(lambda: Moment(1.2, 2.0), BETWEEN)
 
 
 def test_judge_that_is_held_up(cache_server: Server) -> None:
