@@ -68,3 +68,14 @@ Feature: The broker is set up as a broker
 
       Given the servers of the broker
       Then the setting "timeout" is one of "0"
+
+  Rule: The software is mended when a hole is found
+
+    Scenario: the version still gets security fixes
+      Redis itself mends 7.2 and later; Debian 12 mends its 7.0.15.
+
+      Given the servers of the broker
+      Then their version still gets security fixes
+        | ENGINE | OLDEST |
+        | redis  | 7.0    |
+        | valkey | 7.2    |

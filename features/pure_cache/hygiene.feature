@@ -5,14 +5,15 @@ Feature: Every key of a cache ends, says whose it is, and is small
   Rule: The keys of this cache keep to it
 
     @core
-    Scenario: a sample of the keys has ttls, proper names and bounded sizes
+    Scenario: a sample of the keys has ttls and bounded sizes
       At most 1000 keys are looked at, by reads that do not count as a use. What this suite wrote is left out,
-      except one key that shows that the look finds it. `practices.toml` changes pattern and bounds:
+      except one key that shows that the look finds it. Styles of naming differ (Django's `:1:user_42`): a name is
+      reported, and judged only by a pattern of your own. `practices.toml` has it, and the bounds:
       `[bounds]`, then `key-pattern = "shop:[a-z]+:.+"`, `key-size = "at most 50000"`, `key-ttl = "at most 3600"`.
 
       Given a sample of at most 1000 keys of the cache
       Then every key of the sample has a ttl of at most 2592000 seconds
-      And every key of the sample matches "[^:]+:.+"
+      And keys of the sample that do not match "[^:]+:.+" are reported
       And every key of the sample takes at most 1000000 bytes
 
   Rule: What breaks it is found

@@ -14,6 +14,7 @@ from fixtures.celery_worker.client import Sent, runs_of
 from fixtures.celery_worker.state_machine import TaskMachine, Workshop
 from fixtures.celery_worker.workers import Application
 from fixtures.reporting.measurements import Bound
+from fixtures.run.own_time import WorkersClock
 from fixtures.stacks.protocols import Broker, Private
 from fixtures.stateful import try_histories
 from redis_practices.celery_worker.delivery import Outbox
@@ -56,17 +57,17 @@ def brpops(client: Redis) -> int:
 @then(parsers.cfparse("the worker is gone {bound:Bound}", extra_types=TYPES))
 def check_gone(application: Application, bound: Bound, measure: Callable[..., None]) -> None:
     """Wait for the end of the first worker, which was told to quit."""
-    begun = time.monotonic()
+    clock = WorkersClock()
     application.workers[0].wait_end(30.0)
-    measure("until the worker ended", unit="s", bound=bound, seen=round(time.monotonic() - begun, 3))
+    measure("until the worker ended", unit="s", bound=bound, seen=clock.within(bound))
 
 
 @then(parsers.cfparse("it is delivered again {bound:Bound}", extra_types=TYPES))
 def check_redelivery(application: Application, sent: Sent, bound: Bound, measure: Callable[..., None]) -> None:
     """Hold the time from the end of its worker to the second run of the last task against a bound."""
-    result = sent.results[-1]
-    seen = seconds_until(lambda: len(runs_of(application.broker, result)) > 1, give_up=30.0, since=application.ended)
-    measure("delivered again", unit="s", bound=bound, seen=round(seen, 3))
+    result, clock = sent.results[-1], WorkersClock(application.ended)
+    seconds_until(lambda: len(runs_of(application.broker, result)) > 1, give_up=30.0)
+    measure("delivered again", unit="s", bound=bound, seen=clock.within(bound))
 
 
 @then("its result says that another worker did it, in a second delivery")

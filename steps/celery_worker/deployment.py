@@ -10,7 +10,7 @@ from datetime import datetime
 import pytest
 from pytest_bdd import given, parsers, then, when
 
-from fixtures.celery_worker.client import Sent, runs_of
+from fixtures.celery_worker.client import Sent, runs_of_each
 from fixtures.celery_worker.workers import Application, Waiting
 from fixtures.reporting.measurements import Bound
 from fixtures.stacks.external.key_cleanup import on_server
@@ -115,7 +115,7 @@ def check_mingling(broker: Broker, bound: Bound, measure: Callable[..., None]) -
 @then("each of them ran exactly once")
 def check_once(broker: Broker, sent: Sent) -> None:
     """Require that no task ran twice, or never."""
-    runs = [len(runs_of(broker, result)) for result in sent.results]
+    runs = [len(moments) for moments in runs_of_each(broker, sent.results)]
     assert set(runs) == {1}, f"never: {runs.count(0)}, more than once: {sum(number > 1 for number in runs)}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -12,9 +11,10 @@ import pytest
 from pytest_bdd import given, parsers, then, when
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from fixtures.celery_worker.client import Sent, runs_of
+from fixtures.celery_worker.client import Sent, runs_of, runs_of_each
 from fixtures.celery_worker.workers import wait_until_it_hears
 from fixtures.reporting.measurements import Bound
+from fixtures.run.own_time import WorkersClock
 from fixtures.stacks.protocols import Broker, Private, Worker
 from redis_practices.celery_worker.sending import value_of
 from redis_practices.polling import eventually
@@ -24,12 +24,12 @@ from steps.common.vocabulary import TYPES, Duration, rows
 @then(parsers.cfparse('it fails with "{error}" {bound:Bound}', extra_types=TYPES))
 def check_error(sent: Sent, error: str, bound: Bound, measure: Callable[..., None]) -> None:
     """Require that waiting for the last task raises an error, as ``Kind: message``."""
-    begun = time.monotonic()
+    clock = WorkersClock()
     with pytest.raises(Exception) as caught:  # noqa: PT011 - kind and message are compared below
         value_of(sent.results[-1], 30.0)
     seen = f"{type(caught.value).__name__}: {caught.value}"
     assert seen == error, f"it failed with {seen!r}, not {error!r}"
-    measure("error back", unit="s", bound=bound, seen=round(time.monotonic() - begun, 3))
+    measure("error back", unit="s", bound=bound, seen=clock.within(bound))
 
 
 @then(parsers.cfparse('its traceback names "{line}"'))
@@ -76,7 +76,7 @@ def check_waits(broker: Broker, sent: Sent, measure: Callable[..., None], datata
 @then(parsers.cfparse("{bound:Bound} of their retries ran in the busiest {window:Duration}", extra_types=TYPES))
 def check_spread(broker: Broker, sent: Sent, bound: Bound, window: Duration, measure: Callable[..., None]) -> None:
     """Hold the largest share of retries that ran within any such time against its bound."""
-    runs = [runs_of(broker, result) for result in sent.results]
+    runs = runs_of_each(broker, sent.results)
     # As if all had failed at one moment: on a busy machine their first runs are a while apart.
     moments = [again - first for first, again in runs]
     busiest = max(sum(1 for other in moments if 0 <= other - one <= window.seconds()) for one in moments)
@@ -94,9 +94,9 @@ def put_by_hand(broker: Broker, text: str) -> None:
 def check_exit(broker: Broker, code: int, bound: Bound, measure: Callable[..., None]) -> None:
     """Wait for the end of the broker's first worker."""
     worker: Worker = broker.workers()[0]
-    begun = time.monotonic()
+    clock = WorkersClock()
     assert worker.wait_end(30.0) == code
-    measure("until the worker ended", unit="s", bound=bound, seen=round(time.monotonic() - begun, 3))
+    measure("until the worker ended", unit="s", bound=bound, seen=clock.within(bound))
 
 
 @given(

@@ -14,6 +14,7 @@ from fixtures.celery_worker.client import Sent
 from fixtures.celery_worker.workers import PATIENCE, Beats, Waiting, solo_worker
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Unsupported
+from fixtures.run.own_time import WorkersClock
 from fixtures.stacks.external.key_cleanup import on_server
 from fixtures.stacks.protocols import Broker, Worker
 from redis_practices.celery_worker.sending import value_of
@@ -107,10 +108,10 @@ def check_last(sent: Sent, waiting: Waiting, number: int, bound: Bound, measure:
     """Let the waiting worker serve their queue too, and measure how long the last tasks still take."""
     waiting.queue = sent.app.conf.task_default_queue  # that of the worker that is busy
     waiting.begin()
-    begun = time.monotonic()
+    clock = WorkersClock()
     for result in sent.results[-number:]:
         value_of(result, 30.0)
-    measure("the last tasks done", unit="s", bound=bound, seen=round(time.monotonic() - begun, 3))
+    measure("the last tasks done", unit="s", bound=bound, seen=clock.within(bound))
 
 
 @then(parsers.cfparse("it begins {bound:Bound} after it was sent", extra_types=TYPES))
@@ -124,8 +125,8 @@ def check_begin(sent: Sent, bound: Bound, measure: Callable[..., None]) -> None:
 def check_rate(sent: Sent, bound: Bound, measure: Callable[..., None]) -> None:
     """Hold the rate at which the tasks began, from the first to the last, against a bound."""
     begun = sorted(value["begun"] for value in sent.values)
-    rate = (len(begun) - 1) / (begun[-1] - begun[0])
-    measure("rate", unit="1/s", bound=bound, seen=round(rate, 1))
+    rate = sent.clock.rate(len(begun) - 1, begun[-1] - begun[0], bound)
+    measure("rate", unit="1/s", bound=bound, seen=rate)
 
 
 @given(parsers.cfparse("a beat that sends a task every {period:Count} seconds", extra_types=TYPES))

@@ -20,6 +20,7 @@ from pytest_bdd import given, parsers, then, when
 from fixtures import PROJECT
 from fixtures.celery_worker.client import JSON, NOT_JSON, Sent, runs_of, spelled
 from fixtures.reporting.measurements import Bound
+from fixtures.run.own_time import WorkersClock
 from fixtures.run.processes import ForkingGroup
 from fixtures.stacks.external.key_cleanup import on_server
 from fixtures.stacks.protocols import Broker, Private, Worker
@@ -51,6 +52,7 @@ def start_second_worker(broker: Broker, workers: list[Worker], request: pytest.F
 @when(parsers.cfparse('the task "{task}" with {duration:Duration} is sent', extra_types=TYPES))
 def send_with_duration(sent: Sent, task: str, duration: Duration) -> None:
     """Send a task whose argument is a time in seconds."""
+    sent.connect()
     sent.send(task, duration.seconds())
 
 
@@ -84,9 +86,9 @@ def check_sending(sent: Sent, bound: Bound, measure: Callable[..., None]) -> Non
 @then(parsers.cfparse("all of them are processed {bound:Bound}", extra_types=TYPES))
 def await_results(sent: Sent, bound: Bound, measure: Callable[..., None]) -> None:
     """Wait for every result, a while beyond the bound, so that a failure can say what was seen."""
-    begun = time.monotonic()
+    clock = WorkersClock()
     sent.wait(30.0)
-    measure("results back", unit="s", bound=bound, seen=round(time.monotonic() - begun, 3))
+    measure("results back", unit="s", bound=bound, seen=clock.within(bound))
 
 
 @then(parsers.cfparse("these results come back {bound:Bound}", extra_types=TYPES))
@@ -106,10 +108,10 @@ def check_other_process(sent: Sent) -> None:
 @then(parsers.cfparse('waiting for its result raises ValueError with "{message}" {bound:Bound}', extra_types=TYPES))
 def check_failure(sent: Sent, message: str, bound: Bound, measure: Callable[..., None]) -> None:
     """Require that waiting raises what the task raised."""
-    begun = time.monotonic()
+    clock = WorkersClock()
     with pytest.raises(ValueError, match=f"^{message}$"):
         sent.wait(30.0)
-    measure("error back", unit="s", bound=bound, seen=round(time.monotonic() - begun, 3))
+    measure("error back", unit="s", bound=bound, seen=clock.within(bound))
 
 
 @then(parsers.cfparse("each of the two workers processed {bound:Bound} of them", extra_types=TYPES))
@@ -182,11 +184,12 @@ def check_still_works(sent: Sent, bound: Bound, measure: Callable[..., None]) ->
     It is asked for, not waited for: a sender whose connection the broker has cut may write its subscription into the
     dead one, subscribe again when it notices, and miss what was published meanwhile.
     """
-    begun = time.monotonic()
+    clock = WorkersClock()
     sent.send("add", 4, 8)
-    seen = seconds_until(sent.results[-1].ready, give_up=30.0, since=begun)
+    seconds_until(sent.results[-1].ready, give_up=30.0)
+    seen = clock.within(bound)
     assert value_of(sent.results[-1], 1.0) == 4 + 8
-    measure("another task", unit="s", bound=bound, seen=round(seen, 3))
+    measure("another task", unit="s", bound=bound, seen=seen)
 
 
 @then(parsers.cfparse('the last task is "{state}" {bound:Bound}', extra_types=TYPES))
@@ -198,7 +201,9 @@ def await_state(sent: Sent, state: str, bound: Bound, measure: Callable[..., Non
         """Require the state."""
         assert result.state == state, f"its state is {result.state}, not {state}"
 
-    measure(f"until {state}", unit="s", bound=bound, seen=round(seconds_until(has_state, give_up=30.0), 3))
+    clock = WorkersClock()
+    seconds_until(has_state, give_up=30.0)
+    measure(f"until {state}", unit="s", bound=bound, seen=clock.within(bound))
 
 
 @then(parsers.cfparse('the first task is still "{state}"'))
@@ -344,10 +349,10 @@ def have_bad_broker(private: Private, trouble: str) -> str:
 @then(parsers.cfparse('publishing a task fails {bound:Bound} with "{words}"', extra_types=TYPES))
 def check_publish(broker_url: str, words: str, bound: Bound, measure: Callable[..., None]) -> None:
     """Require one line that says why, in time."""
-    begun = time.monotonic()
+    clock = WorkersClock()
     with pytest.raises(Failure) as caught:
         publish(publisher(settings, broker_url, TIMEOUT), "worker.add", [4, 8])
-    measure("publish fails after", unit="s", bound=bound, seen=round(time.monotonic() - begun, 3))
+    measure("publish fails after", unit="s", bound=bound, seen=clock.within(bound))
     check_line(str(caught.value), words)
 
 

