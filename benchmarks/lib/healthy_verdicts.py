@@ -116,7 +116,7 @@ def _judge(number: int, role: str, condition: str, kind: Kind, engine: str) -> V
     names = list(dict.fromkeys([kind.name, *([] if condition == "quiet" else [condition])]))
     try:
         judged, seconds = _judged(role, names, str(fetched(engine)))
-    except (NotHadError, Unsupported):
+    except (NotHadError, Unsupported):  # of this engine
         engine = engine_of(server_binary(None)).replace(" ", "-")
         judged, seconds = _judged(role, names, server_binary(None))
     report = judged.report
