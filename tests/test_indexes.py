@@ -69,7 +69,7 @@ def test_healthy_kinds() -> None:
     page = (PROJECT / "docs" / "healthy.md").read_text()
     listed = {
         (role, kind)
-        for roles, kind in re.findall(r"^\| ([\w, ]+) \| ([^|]+) \|", page, re.M)
+        for roles, kind in re.findall(r"^\| ([\w, ]+) \| ([^|]+) \|", page, re.MULTILINE)
         for role in roles.split(", ")
     }
     feature = (PROJECT / "features" / "gate" / "healthy.feature").read_text()
@@ -77,7 +77,7 @@ def test_healthy_kinds() -> None:
     judged = {
         (role, kind.strip())
         for role, rows in zip(outlines[::2], outlines[1::2], strict=True)
-        for kind in re.findall(r"^ +\| (.+?) +\| (?:accepted|partial)", rows, re.M)
+        for kind in re.findall(r"^ +\| (.+?) +\| (?:accepted|partial)", rows, re.MULTILINE)
     }
     assert len(judged) > len(KINDS)
     assert {kind for _, kind in judged} == set(KINDS)
