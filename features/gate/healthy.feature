@@ -20,7 +20,7 @@ Feature: A healthy deployment is not refused
         | plain                              | accepted | nothing |
         | behind TLS                         | accepted | nothing |
         | behind a plain proxy               | accepted | nothing |
-        | a proxy without HELLO, protocol=2  | accepted | nothing |
+        | a proxy without HELLO, protocol=2  | partial  | RESP3   |
         | a proxy that speaks of no server   | partial  | CONFIG  |
         | answers 2 ms away                  | accepted | nothing |
         | a clock a second apart             | accepted | nothing |
@@ -43,7 +43,7 @@ Feature: A healthy deployment is not refused
         | another policy that evicts any key | accepted | nothing |
         | a limit set by a container         | accepted | nothing |
         | IPv6                               | accepted | nothing |
-        | RESP2                              | accepted | nothing |
+        | RESP2                              | partial  | RESP3   |
         | redis-py's options                 | accepted | nothing |
         | throttled                          | accepted | nothing |
         | both cores busy                    | accepted | nothing |
