@@ -12,6 +12,9 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
+
+from redis.exceptions import RedisError
 
 from lib import PROJECT
 from lib.engine_sources import NotHadError, fetched
@@ -22,7 +25,7 @@ from fixtures.gate.deployment_under_test import PRACTICES, Judged
 from fixtures.gate.healthy import build
 from fixtures.run.keys import Unsupported
 from fixtures.run.processes import ForkingGroup
-from redis_practices.servers.binary import engine_of, server_binary
+from redis_practices.servers.binary import EmbeddedError, engine_of, server_binary
 
 FEATURE = PROJECT / "features/gate/healthy.feature"
 PAGE = PROJECT / "docs/healthy.md"
@@ -132,15 +135,23 @@ def _judge(number: int, role: str, condition: str, kind: Kind, engine: str) -> V
 def _judged(role: str, names: Sequence[str], binary: str) -> tuple[Judged, float]:
     """Return a deployment after its judgement, and the seconds that the judge took."""
     with ForkingGroup() as group, ExitStack() as ending, tempfile.TemporaryDirectory() as folder:
-        deployment = build(Builder(group, ending, binary), role, *names)
-        judged = Judged(deployment.builder, role, deployment.url, options=" ".join(deployment.options))
+        judged = Judged(Builder(group, ending, binary), role)
         begin = time.monotonic()
         try:
+            deployment = build(judged.builder, role, *names)
+            judged.url, judged.options = deployment.url, " ".join(deployment.options)
+            begin = time.monotonic()
             judged.judge(Path(folder), "--quick")
+        except (EmbeddedError, RedisError, AssertionError) as error:
+            judged.report = _no_report(f"not built: {first_line(str(error))}")
         except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-            said = judged.said.strip().splitlines()
-            judged.report = {"verdict": "error", "troubles": [f"no report: {error}", *said[-1:]], "scenarios": []}
+            judged.report = _no_report(f"no report: {error}", *judged.said.strip().splitlines()[-1:])
         return judged, time.monotonic() - begin
+
+
+def _no_report(*troubles: str) -> dict[str, Any]:
+    """Return what stands for a report that there is not."""
+    return {"verdict": "error", "troubles": list(troubles), "scenarios": []}
 
 
 def table(found: Sequence[Verdict]) -> str:
