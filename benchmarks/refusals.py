@@ -3,8 +3,11 @@
 Each defect of features/gate/refusals.feature is built on embedded servers, and each tool looks at it as at somebody's
 deployment. The gate must name the defect in the scenario that should see it. ``redis-cli`` counts when it ends with an
 error or a warning. The doctors (``MEMORY DOCTOR``, ``LATENCY DOCTOR``) count when they say anything else than of a
-healthy twin. A tool that does not apply to one server alone, or is not installed, has a "-". Then the gate judges
-healthy deployments, and counts its false alarms. It judges by ``--quick``.
+healthy twin. A tool that does not apply to one server alone, or is not installed, has a "-". It judges by ``--quick``.
+
+With ``--healthy N`` the gate judges N healthy deployments instead, of the kinds in features/gate/healthy.feature: a
+third quiet, a third with every core busy, a third behind TLS. The verdicts are kept, and another run goes on after
+them. A verdict is right if it is that of the feature, or an error because the judge is too busy.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,13 +29,14 @@ from urllib.parse import urlsplit
 
 from lib import PROJECT
 from lib.ending import run
+from lib.healthy_verdicts import read, table, verdicts, write
 from lib.side_by_side import machine
 
 from fixtures.gate.defects import Builder
 from fixtures.gate.deployment_under_test import Judged
 from fixtures.run.options import PRACTICES
 from fixtures.run.processes import ForkingGroup
-from redis_practices.cli import count, say
+from redis_practices.cli import count
 from redis_practices.clients import redis_client
 from redis_practices.servers.binary import engine_of, server_binary
 from redis_practices.servers.process_group import ProcessGroup
@@ -41,7 +46,7 @@ EXAMPLES = """\
 examples:
   python benchmarks/refusals.py
   python benchmarks/refusals.py --only "slot" --json
-  python benchmarks/refusals.py --only none --healthy 100"""
+  python benchmarks/refusals.py --healthy 300 --write"""
 
 
 class Row(NamedTuple):
@@ -104,11 +109,22 @@ def look(row: Row, binary: str, well: dict[str, str]) -> dict[str, Any]:
     return {**row._asdict(), "gate": refused, "cluster check": checked, "doctors": said != well[row.role]}
 
 
-def false_alarm(role: str, binary: str) -> str:
-    """Judge a healthy deployment; return by what it was not accepted, or nothing."""
-    gate, *_ = judged(role, None, binary)
-    accepted = gate.report["verdict"] == "accepted"
-    return "" if accepted else f"{role}: {gate.report['verdict']}: {gate.failed() or gate.report['troubles']}"
+def judge_healthy(options: argparse.Namespace) -> None:
+    """Print the verdicts on healthy deployments and their table."""
+    if options.fresh:
+        options.state.unlink(missing_ok=True)
+    known, found = read(options.state), []
+    for verdict in verdicts(options.healthy, options.state, options.only):
+        if verdict.number not in known and not options.json:
+            print(verdict.line(), flush=True)
+        found.append(verdict)
+    if options.json:
+        rows = [asdict(verdict) for verdict in found]
+        print(json.dumps({"benchmark": "healthy", "machine": machine(), "rows": rows}))
+    else:
+        print(f"\n{table(found)}\n{sum(not verdict.right for verdict in found)} of {len(found)} are wrong")
+    if options.write:
+        write(found)
 
 
 def main() -> None:
@@ -116,12 +132,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--only", default="", metavar="TEXT", help="defects that contain this text")
-    parser.add_argument("--healthy", type=int, default=10, help="deployments a practice without a defect (default: 10)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="defects, or kinds, that contain this text")
+    parser.add_argument("--healthy", type=count, metavar="N", help="judge N healthy deployments instead")
+    state = PROJECT / "results" / "healthy.jsonl"
+    parser.add_argument("--state", type=Path, default=state, help="their verdicts (default: results/healthy.jsonl)")
+    parser.add_argument("--fresh", action="store_true", help="forget these verdicts first")
+    parser.add_argument("--write", action="store_true", help="write their table into docs/healthy.md")
     parser.add_argument("--jobs", type=count, default=3, help="deployments that are judged at once (default: 3)")
     parser.add_argument("--server-binary", metavar="PATH", help="the engine")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
+    if options.healthy:
+        judge_healthy(options)
+        return
     binary, rows = server_binary(options.server_binary), []
     with ProcessGroup() as group, ExitStack() as ending:
         well = {role: doctors(Builder(group, ending, binary).url(role, None)) for role in PRACTICES}
@@ -131,12 +154,7 @@ def main() -> None:
             rows.append(row)
             if not options.json:
                 print(_line(row), flush=True)
-        roles = [role for role in PRACTICES for _ in range(options.healthy)]
-        alarms = []
-        for number, alarm in enumerate(pool.map(partial(false_alarm, binary=binary), roles), 1):
-            say(f"healthy deployment {number} of {len(roles)}: {alarm or 'accepted'}")
-            alarms.append(alarm)
-    _sum_up(rows, alarms, engine_of(binary), as_json=options.json)
+    _sum_up(rows, engine_of(binary), as_json=options.json)
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -146,17 +164,14 @@ def _line(row: dict[str, Any]) -> str:
     return f"{row['role']:8} {row['defect']:46} {told}"
 
 
-def _sum_up(rows: Sequence[dict[str, Any]], alarms: Sequence[str], engine: str, *, as_json: bool) -> None:
-    """Print how many each noticed, and how often the gate was wrong."""
-    wrong = sum(map(bool, alarms))
+def _sum_up(rows: Sequence[dict[str, Any]], engine: str, *, as_json: bool) -> None:
+    """Print how many each noticed."""
     if as_json:
-        found = {"rows": rows, "healthy": len(alarms), "false alarms": wrong}
-        print(json.dumps({"benchmark": "refusals", "engine": engine, "machine": machine(), **found}))
+        print(json.dumps({"benchmark": "refusals", "engine": engine, "machine": machine(), "rows": rows}))
         return
     for name in ("gate", "cluster check", "doctors"):
         applied = [row[name] for row in rows if row[name] is not None]
         print(f"{name} noticed {sum(applied)} of {len(applied)} defects it applies to ({engine})")
-    print(f"gate: {wrong} false alarms at {len(alarms)} healthy deployments")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fixtures import PROJECT
+from fixtures.gate.healthy import KINDS
 
 PUBLIC = {
     "redis_practices.clients": ["redis_client", "cluster_client"],
@@ -60,6 +61,28 @@ def test_contents(package: Path) -> None:
     modules = {path.stem for path in package.glob("[!_]*.py")}
     assert {name.rstrip("/") for name in named} == modules | {
         path.parent.name for path in package.glob("*/__init__.py")
+    }
+
+
+def test_healthy_kinds() -> None:
+    """docs/healthy.md has a row for each kind of healthy deployment that the feature judges in a role."""
+    page = (PROJECT / "docs" / "healthy.md").read_text()
+    listed = {
+        (role, kind)
+        for roles, kind in re.findall(r"^\| ([\w, ]+) \| ([^|]+) \|", page, re.MULTILINE)
+        for role in roles.split(", ")
+    }
+    feature = (PROJECT / "features" / "gate" / "healthy.feature").read_text()
+    outlines = re.split(r'Given a healthy (\w+) of the kind "<', feature)[1:]
+    judged = {
+        (role, kind.strip())
+        for role, rows in zip(outlines[::2], outlines[1::2], strict=True)
+        for kind in re.findall(r"^ +\| (.+?) +\| (?:accepted|partial)", rows, re.MULTILINE)
+    }
+    assert len(judged) > len(KINDS)
+    assert {kind for _, kind in judged} == set(KINDS)
+    assert not {(role, kind) for role, kind in judged if not {(role, kind), ("all", kind)} & listed} - {
+        (role, "plain") for role, _ in judged
     }
 
 

@@ -25,6 +25,7 @@ from fixtures.gate.deployment_under_test import (
     gate_environment,
     without_ttl,
 )
+from fixtures.gate.healthy import build
 from fixtures.reporting.measurements import Bound
 from gate_user import rules
 from redis_practices.clients import cluster_client, redis_client
@@ -36,6 +37,13 @@ from steps.common.vocabulary import TYPES, rows
 def have_healthy(judged: Judged, role: str) -> None:
     """Start a deployment that is well."""
     judged.role, judged.url = role, judged.builder.url(role, None)
+
+
+@given(parsers.parse('a healthy {role:w} of the kind "{kind}"'))
+def have_kind(judged: Judged, role: str, kind: str) -> None:
+    """Start a deployment that is well, and that a gate may take for a faulty one."""
+    deployment = build(judged.builder, role, kind)
+    judged.role, judged.url, judged.options = role, deployment.url, " ".join(deployment.options)
 
 
 @given(parsers.parse('a {role:w} with the defect "{defect}"'))
@@ -60,6 +68,14 @@ def judge_by(judged: Judged, tmp_path: Path, options: str) -> None:
 def check_verdict(judged: Judged, verdict: str) -> None:
     """Compare the verdict."""
     assert judged.report["verdict"] == verdict, f"{judged.report['verdict']}\n{judged.said}"
+
+
+@then(parsers.parse('it cannot tell about "{words}"'))
+def check_untold(judged: Judged, words: str) -> None:
+    """Find words in the reason of a core scenario that was skipped; of "nothing" there must be none."""
+    untold = judged.untold()
+    found = not untold if words == "nothing" else any(words in reason for reason in untold.values())
+    assert found, f"it cannot tell: {untold}"
 
 
 @then(parsers.parse('"{scenario}" fails and says "{cause}"'))

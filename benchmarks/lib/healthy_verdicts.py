@@ -1,0 +1,183 @@
+"""Judge healthy deployments of many kinds, and keep each verdict: a list of hundreds goes on where it ended."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from lib import PROJECT
+from lib.engine_sources import NotHadError, fetched
+from lib.whole_run import first_line
+
+from fixtures.gate.defects import Builder
+from fixtures.gate.deployment_under_test import PRACTICES, Judged
+from fixtures.gate.healthy import build
+from fixtures.run.keys import Unsupported
+from fixtures.run.processes import ForkingGroup
+from redis_practices.servers.binary import EmbeddedError, engine_of, server_binary
+
+FEATURE = PROJECT / "features/gate/healthy.feature"
+PAGE = PROJECT / "docs/healthy.md"
+BEGIN = "<!-- measured by benchmarks/refusals.py --healthy -->"
+"""Behind this line of the page stands what was measured."""
+
+CONDITIONS = ("quiet", "both cores busy", "behind TLS")
+"""Each third of the deployments of a role is judged under one of them."""
+
+ENGINES = ("valkey-9.1", "redis-7.0", "redis-8.0", "redis-8.2", "redis-8.6", "valkey-8.1")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A row of the feature: a kind, and the verdict that is right for it."""
+
+    name: str
+    verdict: str
+    untold: str
+
+
+@dataclass
+class Verdict:
+    """What the gate said to a healthy deployment."""
+
+    number: int
+    role: str
+    condition: str
+    kind: str
+    engine: str
+    verdict: str
+    right: bool
+    reason: str
+    seconds: float
+
+    @property
+    def column(self) -> str:
+        """The column of the table in which it counts; a partial verdict that should be none is a refusal."""
+        return self.verdict if self.right or self.verdict != "partial" else "refused"
+
+    def line(self) -> str:
+        """Return it for people."""
+        wrong = "" if self.right else "WRONG: "
+        what = f"{self.role}, {self.kind}, {self.condition}, {self.engine}"
+        return f"{self.number:4} {wrong}{self.verdict} ({self.seconds:.1f} s): {what} {self.reason}".rstrip()
+
+
+def kinds() -> Mapping[str, Sequence[Kind]]:
+    """Return the rows of the feature's outlines by role."""
+    found: dict[str, list[Kind]] = {}
+    role = ""
+    for line in FEATURE.read_text(encoding="utf-8").splitlines():
+        if begins := re.search(r'Given a healthy (\w+) of the kind "', line):
+            role = begins[1]
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if role and line.strip().startswith("|") and cells[0] != "KIND":
+            found.setdefault(role, []).append(Kind(*cells))
+    return found
+
+
+def verdicts(total: int, state: Path, only: str = "") -> Iterator[Verdict]:
+    """Yield `total` verdicts, spread evenly over roles, conditions, kinds and engines; those in `state` are not new.
+
+    A number means the same deployment in each run. `only` leaves out kinds without this text.
+    """
+    known = read(state)
+    state.parent.mkdir(parents=True, exist_ok=True)
+    for number in range(total):
+        if number not in known:
+            role = list(PRACTICES)[number % len(PRACTICES)]
+            turn, place = divmod(number // len(PRACTICES), len(CONDITIONS))
+            rows = kinds()[role]
+            # Each condition begins elsewhere in the list, so that a few hundred try many pairs of kind and condition.
+            kind = rows[(turn + place * len(rows) // len(CONDITIONS)) % len(rows)]
+            if only not in kind.name:
+                continue
+            known[number] = _judge(number, role, CONDITIONS[place], kind, ENGINES[(turn + place) % len(ENGINES)])
+            with state.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(asdict(known[number])) + "\n")
+        yield known[number]
+
+
+def read(state: Path) -> dict[int, Verdict]:
+    """Return the verdicts that a file holds, by number."""
+    lines = state.read_text(encoding="utf-8").splitlines() if state.exists() else []
+    return {verdict.number: verdict for line in lines for verdict in [Verdict(**json.loads(line))]}
+
+
+def _judge(number: int, role: str, condition: str, kind: Kind, engine: str) -> Verdict:
+    """Build a deployment and let the gate judge it; on the engine that comes along if that one cannot be so."""
+    names = list(dict.fromkeys([kind.name, *([] if condition == "quiet" else [condition])]))
+    try:
+        judged, seconds = _judged(role, names, str(fetched(engine)))
+    except (NotHadError, Unsupported):  # of this engine
+        engine = engine_of(server_binary(None)).replace(" ", "-")
+        judged, seconds = _judged(role, names, server_binary(None))
+    report = judged.report
+    untold = judged.untold()
+    told = not untold if kind.untold == "nothing" else any(kind.untold in reason for reason in untold.values())
+    busy = report["verdict"] == "error" and any("busy" in trouble for trouble in report["troubles"])
+    right = busy or (report["verdict"] == kind.verdict and told)
+    reasons = judged.failed() or (untold if not right else {})
+    reason = "; ".join([*(f"{name}: {first_line(reason)}" for name, reason in reasons.items()), *report["troubles"]])
+    return Verdict(number, role, condition, kind.name, engine, report["verdict"], right, reason, round(seconds, 1))
+
+
+def _judged(role: str, names: Sequence[str], binary: str) -> tuple[Judged, float]:
+    """Return a deployment after its judgement, and the seconds that the judge took."""
+    with ForkingGroup() as group, ExitStack() as ending, tempfile.TemporaryDirectory() as folder:
+        judged = Judged(Builder(group, ending, binary), role)
+        begin = time.monotonic()
+        try:
+            deployment = build(judged.builder, role, *names)
+            judged.url, judged.options = deployment.url, " ".join(deployment.options)
+            begin = time.monotonic()
+            judged.judge(Path(folder), "--quick")
+        except (EmbeddedError, RedisError, AssertionError) as error:
+            judged.report = _no_report(f"not built: {first_line(str(error))}")
+        except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+            judged.report = _no_report(f"no report: {error}", *judged.said.strip().splitlines()[-1:])
+        return judged, time.monotonic() - begin
+
+
+def _no_report(*troubles: str) -> dict[str, Any]:
+    """Return what stands for a report that there is not."""
+    return {"verdict": "error", "troubles": list(troubles), "scenarios": []}
+
+
+def table(found: Sequence[Verdict]) -> str:
+    """Return the verdicts by role and condition, as Markdown."""
+    lines = [
+        "| role | condition | judged | accepted | partial | refused | error | median s | most s |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for role in PRACTICES:
+        for condition in CONDITIONS:
+            some = [one for one in found if (one.role, one.condition) == (role, condition)]
+            if some:
+                counts = [
+                    sum(one.column == column for one in some) for column in ("accepted", "partial", "refused", "error")
+                ]
+                seconds = [one.seconds for one in some]
+                cells = [role, condition, len(some), *counts, f"{median(seconds):.1f}", f"{max(seconds):.1f}"]
+                lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def write(found: Sequence[Verdict]) -> None:
+    """Put the table, and what was wrong or could not be told, at the end of the page."""
+    page, _, _ = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    engines = ", ".join(sorted({one.engine for one in found}))
+    wrong = [f"- {one.line().strip()}" for one in found if not one.right]
+    parts = [f"{BEGIN}\n", f"{len(found)} verdicts on {engines}:\n", table(found) + "\n"]
+    parts += ["Wrong:\n", "\n".join(wrong) + "\n"] if wrong else ["None was wrong.\n"]
+    PAGE.write_text(page.rstrip("\n") + "\n\n" + "\n".join(parts), encoding="utf-8")
