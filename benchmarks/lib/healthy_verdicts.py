@@ -21,9 +21,10 @@ from lib.engine_sources import NotHadError, fetched
 from lib.whole_run import first_line
 
 from fixtures.gate.defects import Builder
-from fixtures.gate.deployment_under_test import PRACTICES, Judged
+from fixtures.gate.deployment_under_test import Judged
 from fixtures.gate.healthy import build
 from fixtures.run.keys import Unsupported
+from fixtures.run.options import PRACTICES
 from fixtures.run.processes import ForkingGroup
 from redis_practices.servers.binary import EmbeddedError, engine_of, server_binary
 
