@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from redis import Redis
 from redis.asyncio import ConnectionPool as AsyncConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 from redis.backoff import ExponentialBackoff
 from redis.cluster import PRIMARY, ClusterNode, RedisCluster
-from redis.connection import ConnectionPool
+from redis.connection import ConnectionPool, parse_url
 from redis.driver_info import DriverInfo
 from redis.exceptions import (
     AuthenticationError,
+    InvalidResponse,
     MovedError,
     NoPermissionError,
     RedisClusterException,
@@ -30,9 +33,6 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from redis_practices.cli import Failure, UsageError
-
-TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
-"""Options of a rediss:// URL, as redis-py names them: the authority that is trusted, a client's certificate and key."""
 
 TIMEOUT = 5.0
 """Seconds that a connection or an answer may take. redis-py waited for ever by default before version 8."""
@@ -66,6 +66,77 @@ def node_client(host: str, port: int, **options: Any) -> Redis:
     return Redis(host=host, port=port, **{**client_options(), **options})
 
 
+def _positive(value: float) -> bool:
+    """Tell whether a number is one that a time-out may have."""
+    return 0 < value <= 1e8  # noqa: PLR2004 - as `redis_practices.cli.seconds` has it
+
+
+def _text(value: object) -> bool:
+    """Tell whether a value is a text that says something."""
+    return isinstance(value, str) and bool(value)
+
+
+def _any(_value: object) -> bool:
+    """Take what redis-py could read."""
+    return True
+
+
+URL_OPTIONS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "db": (lambda number: number >= 0, "the number of a database"),
+    "username": (_text, "a text"),
+    "password": (_text, "a text"),
+    "client_name": (lambda name: bool(re.fullmatch(r"[!-~]+", name)), "a name without blanks"),
+    "protocol": (lambda number: number in {2, 3}, "2 or 3"),
+    "socket_timeout": (_positive, "a number of seconds"),
+    "socket_connect_timeout": (_positive, "a number of seconds"),
+    "socket_keepalive": (_any, "true or false"),
+    "socket_read_size": (lambda number: number > 0, "a number of bytes"),
+    "health_check_interval": (lambda number: number >= 0, "a whole number of seconds"),
+    "retry_on_timeout": (_any, "true or false"),
+    "max_connections": (lambda number: number > 0, "a number of connections"),
+    "decode_responses": (lambda word: word.lower() in {"1", "true", "t", "yes", "y"}, "true: answers are read as text"),
+    "ssl_ca_certs": (_text, "a file"),
+    "ssl_ca_path": (_text, "a folder"),
+    "ssl_ca_data": (_text, "certificates in PEM format"),
+    "ssl_certfile": (_text, "a file"),
+    "ssl_keyfile": (_text, "a file"),
+    "ssl_password": (_text, "a text"),
+    "ssl_cert_reqs": (lambda word: word in {"required", "optional", "none"}, "required, optional or none"),
+    "ssl_check_hostname": (_any, "true or false"),
+    "ssl_min_version": (lambda number: number in set(ssl.TLSVersion), "the number of a version, as 772 for TLS 1.3"),
+    "ssl_ciphers": (_text, "OpenSSL's names of ciphers"),
+    "ssl_include_verify_flags": (_any, "a list of ssl.VerifyFlags"),
+    "ssl_exclude_verify_flags": (_any, "a list of ssl.VerifyFlags"),
+}
+"""What a URL may say behind its ``?``, as redis-py names it: whether a value will do, and what it has to be."""
+
+_OBJECTS = {"retry", "retry_on_error", "credential_provider", "parser_class", "connection_class", "redis_connect_func"}
+_ANOTHER = {"encoding", "encoding_errors", "legacy_responses", "timeout", "lib_name", "lib_version", "driver_info"}
+
+
+def _check_option(name: str, value: str, scheme: str) -> None:
+    """Raise UsageError for an option that is not of use, in words that show nothing of what the URL says."""
+    if name in _OBJECTS:
+        raise UsageError(f"has the option {name}, which is an object of Python: leave it out")
+    if name in _ANOTHER:
+        raise UsageError(f"has the option {name}, which would change what answers look like here: leave it out")
+    if name not in URL_OPTIONS:
+        near = get_close_matches(name, URL_OPTIONS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(URL_OPTIONS)}"
+        raise UsageError(f"has an option that redis-py does not know: {hint}")
+    if name.startswith("ssl_") and scheme != "rediss":
+        raise UsageError(f"has the option {name}, which is for TLS: write rediss://, or leave it out")
+    fits, kind = URL_OPTIONS[name]
+    try:
+        usable = bool(value) and fits(parse_url(f"redis://h?{urlencode({name: value})}")[name])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        usable = False
+    if not usable:
+        raise UsageError(f"has the option {name} with another value than {kind}")
+    if kind in {"a file", "a folder"} and not Path(value).exists():
+        raise UsageError(f"names {kind} for {name} that is not there: {value}")
+
+
 def checked_url(url: str, variable: str) -> str:
     """Return `url` if redis-py can use it.
 
@@ -77,19 +148,18 @@ def checked_url(url: str, variable: str) -> str:
     try:
         parts = urlsplit(url)
         if parts.scheme == "unix":
-            raise UsageError(f"{variable} is a unix socket, and a host and port are needed: {form}")
+            raise UsageError(f"is a unix socket, and a host and port are needed: {form}")
         usable = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
         usable = usable and (parts.path.strip("/") == "" or parts.path.strip("/").isdigit())
         (parts.hostname or "").encode("idna")  # as the system's resolver will, with an error that redis-py passes on
-        for name in TLS_FILES:
-            for path in parse_qs(parts.query).get(name, []):
-                if not Path(path).is_file():
-                    raise UsageError(f"{variable}: {name} names no file that is there: {path}")
-        # Makes the connection object, which refuses unknown options, without connecting.
+        if usable:
+            for name, values in parse_qs(parts.query, keep_blank_values=True).items():
+                _check_option(name, values[0], parts.scheme)
+        # Makes the connection object, which refuses what contradicts itself, without connecting.
         ConnectionPool.from_url(url).make_connection()
-    except TypeError:
-        raise UsageError(f"{variable} has an option that redis-py does not know: see its Connection") from None
-    except (ValueError, RedisError):
+    except UsageError as error:
+        raise UsageError(f"{variable} {error}") from None
+    except (ValueError, TypeError, RedisError):
         usable = False
     if not usable:
         raise UsageError(f"{variable} is not a Redis URL: {form}")
@@ -140,21 +210,26 @@ def cluster_client(url: str, timeout: float = TIMEOUT, **options: Any) -> Cluste
     return ClusterClient(url=url, **{**ours, **options})
 
 
-def is_cluster_node(client: Redis) -> bool:
-    """Ask a server whether it is a cluster node (``CLUSTER INFO`` is refused by one that is not).
+def is_cluster_node(client: Redis) -> bool | None:
+    """Ask a server whether it is a cluster node; None where it says neither yes nor no.
+
+    ``CLUSTER INFO`` is refused by a plain server. Where a proxy or the user's rights refuse it, ``INFO`` has the answer.
 
     Raises:
-        RedisError: the server does not answer, or refuses the user.
+        RedisError: the server does not answer, or refuses the user or password.
     """
     try:
         client.execute_command("CLUSTER INFO")
-    except (NoPermissionError, AuthenticationError):
-        raise
     except ResponseError as error:
         if "cluster support disabled" in str(error):
             return False
-        raise
-    return True
+    else:
+        return True
+    try:
+        told = client.info("cluster").get("cluster_enabled")
+    except ResponseError:
+        return None
+    return None if told is None else bool(told)
 
 
 @contextmanager
