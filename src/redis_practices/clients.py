@@ -32,7 +32,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from redis_practices.cli import Failure, UsageError
+from redis_practices.cli import Failure, UsageError, printable
 
 TIMEOUT = 5.0
 """Seconds that a connection or an answer may take. redis-py waited for ever by default before version 8."""
@@ -243,10 +243,18 @@ def one_line_errors(url: str, timeout: float = TIMEOUT) -> Iterator[None]:
         yield
     # redis-py's errors of a whole cluster are no RedisError.
     except (RedisError, RedisClusterException) as error:
-        raise Failure(explained(error, shown(url), timeout)) from error
+        line = explained(error, shown(url), timeout)
+        # A plain server waits for the rest of what it takes for a command.
+        hint = "; where it speaks no TLS, write redis://" if url.startswith("rediss") and "not answer" in line else ""
+        raise Failure(f"{line}{hint}") from error
 
 
 _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] = (
+    (
+        (),
+        ("'HELLO'", "`HELLO`", "'hello'", "NOPROTO"),
+        "refuses HELLO, as a server before Redis 6 and some proxies do: add protocol=2 to the URL (?protocol=2)",
+    ),
     (
         (AuthenticationError,),
         ("NOAUTH", "WRONGPASS"),
@@ -258,6 +266,16 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
         ("CERTIFICATE_VERIFY_FAILED",),
         "shows a certificate that is not trusted: name its authority in the URL (?ssl_ca_certs=FILE)",
     ),
+    (
+        (),
+        ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"),
+        "does not speak TLS there: write redis://, or name its port for TLS",
+    ),
+    (
+        (InvalidResponse,),
+        (),
+        "answers as no Redis server does ({error}): check host and port, and write rediss:// if it wants TLS",
+    ),
     ((socket.gaierror,), (), "does not resolve: check the host's name"),
     (
         (RedisTimeoutError, TimeoutError),
@@ -265,6 +283,11 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
         "did not answer within {timeout:g} s: it hangs, or a firewall swallows the traffic",
     ),
     ((ConnectionRefusedError,), ("refused",), "refuses the connection: nothing listens there"),
+    (
+        (),
+        ("Connection closed by server", "Connection reset by peer"),
+        "closes the connection in place of an answer: write rediss:// if it wants TLS, and check its limits and its log",
+    ),
     ((MovedError,), ("MOVED",), "is a cluster node: name a plain server, or give it as CLUSTER_URL"),
     ((), ("Cluster mode is not enabled",), "is a plain server, not a cluster node"),
     ((RedisClusterException, RedisConnectionError), (), "cannot be reached: {error}"),
@@ -284,4 +307,14 @@ def explained(error: Exception, server: str, timeout: float) -> str:
         for kinds, words, text in _MEANINGS
         if any(isinstance(cause, kinds) for cause in causes) or any(word in said for word in words)
     )
-    return f"{server} {meaning.format(error=error, timeout=timeout)}"
+    return f"{server} {meaning.format(error=said_by(error), timeout=timeout)}"
+
+
+MOST = 300
+"""Signs of what a server said that are told: an error may be of any length."""
+
+
+def said_by(error: object) -> str:
+    """Return what a server said, in a line that is printable and not too long."""
+    text = " ".join(printable(str(error)).split())
+    return text if len(text) <= MOST else f"{text[:MOST]}..."
