@@ -35,7 +35,8 @@ RESULTS = url_of("RESULT_BACKEND")
 def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]:
     """Return the configuration of a worker or a sender.
 
-    Tasks and results go through `broker_url`, options of redis-py included; `timeout` in seconds bounds connecting to Redis and each of its answers.
+    Tasks and results go through `broker_url`, which may have any option of redis-py; `timeout` in seconds bounds
+    connecting to Redis and each of its answers.
     """
     results = address_of(RESULTS or broker_url, options=True)
     backend = os.environ.get("RESULT_BACKEND_CLASS")

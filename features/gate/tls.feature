@@ -42,6 +42,6 @@ Feature: A deployment behind TLS is judged like any other
       @slow
       Examples: more
         | OPTIONS                                                 | REASON                                                                                           |
-        | ssl_ca_certs=$CERTS/ca.pem                              | $TLS closes the connection in place of an answer: write rediss:// if it wants TLS, and check its limits and its log |
+        | ssl_ca_certs=$CERTS/ca.pem                              | $TLS closes the connection in place of an answer: write rediss:// if it wants TLS, or look at its log |
         | ssl_ca_certs=$CERTS/ca.pem\&ssl_certfile=/no/client.pem | --broker-url names a file for ssl_certfile that is not there: /no/client.pem                      |
         | ssl_ca_cert=$CERTS/ca.pem                               | --broker-url has an option that redis-py does not know: did you mean ssl_ca_certs?                |

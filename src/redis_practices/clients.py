@@ -213,7 +213,7 @@ def cluster_client(url: str, timeout: float = TIMEOUT, **options: Any) -> Cluste
 def is_cluster_node(client: Redis) -> bool | None:
     """Ask a server whether it is a cluster node; None where it says neither yes nor no.
 
-    ``CLUSTER INFO`` is refused by a plain server. Where a proxy or the user's rights refuse it, ``INFO`` has the answer.
+    ``CLUSTER INFO`` is refused by a plain server. Where a proxy or the user's rights refuse it, ``INFO`` knows.
 
     Raises:
         RedisError: the server does not answer, or refuses the user or password.
@@ -286,7 +286,7 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
     (
         (),
         ("Connection closed by server", "Connection reset by peer"),
-        "closes the connection in place of an answer: write rediss:// if it wants TLS, and check its limits and its log",
+        "closes the connection in place of an answer: write rediss:// if it wants TLS, or look at its log",
     ),
     ((MovedError,), ("MOVED",), "is a cluster node: name a plain server, or give it as CLUSTER_URL"),
     ((), ("Cluster mode is not enabled",), "is a plain server, not a cluster node"),
