@@ -256,6 +256,11 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
         "refuses HELLO, as a server before Redis 6 and some proxies do: add protocol=2 to the URL (?protocol=2)",
     ),
     (
+        (),
+        ("'PING'", "`PING`", "'ping'"),
+        "refuses PING, by which a client checks its connection: allow it, or add health_check_interval=0 to the URL",
+    ),
+    (
         (AuthenticationError,),
         ("NOAUTH", "WRONGPASS"),
         "refuses the user or password: check the URL (special characters percent-encoded)",

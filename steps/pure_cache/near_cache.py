@@ -32,6 +32,7 @@ class Near:
 
 def _near(client: Any, other: Any, prefix: str, ending: ExitStack, limit: int = 50) -> Near:
     """Start a near cache that ends with the scenario, and return when it is told of changes."""
+    other.execute_command("CLIENT TRACKING", "OFF")  # where it is refused, that is the reason of a skip
     cache = ending.enter_context(NearCache(client, prefix, limit=limit, heartbeat=HEARTBEAT))
     eventually(lambda: cache.listening, within=10)
     return Near(cache, other, prefix)
