@@ -11,6 +11,7 @@ from pytest_bdd import given, parsers, then, when
 from redis.exceptions import RedisError
 
 from fixtures.reporting.measurements import Bound
+from fixtures.run.keys import Unsupported
 from fixtures.stacks.protocols import Cache, Private
 from redis_practices.polling import eventually, seconds_until
 from redis_practices.pure_cache.near_cache import NearCache
@@ -19,6 +20,10 @@ from steps.common.vocabulary import TYPES, Duration
 
 HEARTBEAT = 0.4
 """Seconds of silence after which the near caches of these scenarios ask whether the server is there."""
+
+
+PUSHES = 3
+"""The version of the protocol with messages that nobody asked for."""
 
 
 @dataclass
@@ -32,6 +37,8 @@ class Near:
 
 def _near(client: Any, other: Any, prefix: str, ending: ExitStack, limit: int = 50) -> Near:
     """Start a near cache that ends with the scenario, and return when it is told of changes."""
+    if int(client.connection_pool.get_protocol() or 3) < PUSHES:
+        raise Unsupported("needs messages that a server pushes, which protocol=2 in the URL does not have")
     other.execute_command("CLIENT TRACKING", "OFF")  # where it is refused, that is the reason of a skip
     cache = ending.enter_context(NearCache(client, prefix, limit=limit, heartbeat=HEARTBEAT))
     eventually(lambda: cache.listening, within=10)
