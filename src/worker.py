@@ -12,24 +12,40 @@ from typing import Any
 from celery import Celery
 
 from redis_practices.celery_worker import queue_age  # noqa: F401 - makes every task carry the time of its sending
+from redis_practices.celery_worker.broker_url import address_of, options_of, transport_for
 from redis_practices.celery_worker.security import sign_messages
 
 SOCKET_TIMEOUT = float(os.environ.get("SOCKET_TIMEOUT", "5"))
 """Seconds after which a broker that hangs is an error; without it a publisher waits for ever."""
 
 
+def url_of(variable: str) -> str | None:
+    """Return the URL that a variable holds.
+
+    The command `celery` copies it to another variable, which Celery then prefers to the settings, as it stands and with
+    options that kombu does not take. That copy, or what ``celery --broker`` says, is taken out of the environment.
+    """
+    return os.environ.pop(f"CELERY_{variable}", None) or os.environ.get(variable)
+
+
+RESULTS = url_of("RESULT_BACKEND")
+"""Where results go, when that is not the broker."""
+
+
 def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]:
     """Return the configuration of a worker or a sender.
 
-    Tasks and results go through `broker_url`; `timeout` in seconds bounds connecting to Redis and each of its answers.
+    Tasks and results go through `broker_url`, which may have any option of redis-py; `timeout` in seconds bounds
+    connecting to Redis and each of its answers.
     """
-    results, backend = os.environ.get("RESULT_BACKEND", broker_url), os.environ.get("RESULT_BACKEND_CLASS")
+    results = address_of(RESULTS or broker_url, options=True)
+    backend = os.environ.get("RESULT_BACKEND_CLASS")
     # The same for tasks and results: a prefix of all keys, and the name under which the sentinels know the primary.
     shared = {"global_keyprefix": os.environ.get("KEY_PREFIX", "")}
     if sentinel_primary := os.environ.get("SENTINEL_PRIMARY"):
         shared["master_name"] = sentinel_primary
     return {
-        "broker_url": broker_url,
+        "broker_url": address_of(broker_url),
         "result_backend": f"{backend}+{results}" if backend else results,
         "task_default_queue": os.environ.get("TASK_QUEUE", "celery"),
         # JSON only: with pickle, anything that can write to the broker can run code in the worker.
@@ -44,7 +60,7 @@ def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]
         # The file that keeps what was revoked for the worker's next start; without it a restart forgets.
         "worker_state_db": os.environ.get("STATE_DB"),
         "broker_connection_retry_on_startup": True,
-        "broker_transport": transport(),
+        "broker_transport": transport_for(broker_url, transport()),
         "broker_transport_options": {
             **redelivery_settings(),
             # Each priority named here has a list of its own; senders and workers must agree.
@@ -52,6 +68,7 @@ def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]
             **shared,
             "socket_timeout": timeout,
             "socket_connect_timeout": timeout,
+            "max_connections": options_of(broker_url).get("max_connections"),
         },
         # Without a retry policy of its own the result backend tries for 19 s before it says that Redis is down.
         "result_backend_transport_options": {"retry_policy": {"timeout": timeout}, **shared},
@@ -109,7 +126,7 @@ def redelivery_settings() -> dict[str, Any]:
 
 
 app = Celery("worker")
-app.conf.update(settings(os.environ.get("BROKER_URL", "redis://127.0.0.1:6379/0")))
+app.conf.update(settings(url_of("BROKER_URL") or "redis://127.0.0.1:6379/0"))
 app.conf.worker_pool = os.environ.get("WORKER_POOL", "prefork")
 app.conf.worker_concurrency = int(os.environ.get("WORKER_CONCURRENCY", "0")) or None
 app.conf.include = os.environ.get("WORKER_INCLUDES", "").split()  # further modules with tasks

@@ -84,6 +84,45 @@ def test_url_where_nothing_answers(scheme: str, user: str, host: str, tail: str)
     assert time.monotonic() - begun <= 5, f"{url} took {time.monotonic() - begun:.1f} s"
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("protocol=2", "protocol=3", "socket_timeout=2.5", "socket_connect_timeout=1", "socket_keepalive=false"),
+        *("health_check_interval=0", "retry_on_timeout=yes", "max_connections=9", "client_name=gate", "db=3"),
+        *("username=u", f"password={PASSWORD}", "socket_read_size=4096", "decode_responses=True"),
+    ],
+)
+def test_option_of_redis_py_is_taken(option: str) -> None:
+    """A URL may have each option that a text can hold."""
+    assert refusal(f"redis://127.0.0.1:1/0?{option}", connects=False) == ""
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ("protocol=4", "the option protocol with another value than 2 or 3"),
+        ("protocol=", "the option protocol with another value than 2 or 3"),
+        ("socket_timeout=0", "another value than a number of seconds"),
+        ("socket_timeout=soon", "another value than a number of seconds"),
+        ("socket_timeout=nan", "another value than a number of seconds"),
+        ("max_connections=-1", "another value than a number of connections"),
+        ("client_name=a%20b", "another value than a name without blanks"),
+        ("decode_responses=false", "another value than true: answers are read as text"),
+        ("retry=3", "the option retry, which is an object of Python: leave it out"),
+        ("encoding=latin-1", "the option encoding, which would change what answers look like here: leave it out"),
+        ("sokcet_timeout=3", "an option that redis-py does not know: did you mean socket_timeout?"),
+        (f"x={PASSWORD}", "an option that redis-py does not know: known are db, username"),
+        (f"{PASSWORD}=x", "an option that redis-py does not know: known are db, username"),
+        ("ssl_cert_reqs=none", "the option ssl_cert_reqs, which is for TLS: write rediss://"),
+    ],
+)
+def test_option_that_is_of_no_use_is_named(option: str, reason: str) -> None:
+    """An option with a wrong name or value is one line, which says what to write."""
+    line = refusal(f"redis://127.0.0.1:1/0?{option}", connects=False)
+    assert reason in line
+    check_line(line)
+
+
 NUMBERS = st.one_of(st.integers().map(str), st.sampled_from(("core", "core,", "@core", "1e3", "٣")), WORDS)
 SWITCHES = ("keep_stack", "allow_disruption")
 OPTIONS: dict[str, Any] = {
@@ -111,6 +150,29 @@ def test_any_text_as_an_option(pytestconfig: pytest.Config, options: dict[str, A
         checked(config)
     except pytest.UsageError as error:
         check_line(str(error))
+
+
+WAY_OUT = "; put `and`, `or` or `not` between words, and quotes around them: -m 'core or audit', -k 'user and name'"
+WRONG = "Wrong expression passed to"
+TYPOS = {
+    ("-m", "cor"): "; did you mean core?",
+    ("-k", "user name"): f"{WRONG} '-k': user name: at column 6: expected end of input; got identifier{WAY_OUT}",
+    ("-m", "core and"): WAY_OUT,
+}
+"""By option and value: how the one line ends."""
+
+
+@pytest.mark.parametrize("options", TYPOS)
+def test_selection_with_a_typo_is_one_line(options: tuple[str, str]) -> None:
+    """A typo in -m or -k ends the run in one line that names a way out, with exit code 4, in several processes too."""
+    command = [sys.executable, "-m", "pytest", "features/pure_cache", "-n2", *options]
+    ended = subprocess.run(
+        command, cwd=PROJECT, env=gate_environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    said = [line for line in f"{ended.stdout}{ended.stderr}".splitlines() if line.strip()]
+    assert (ended.returncode, len(said)) == (pytest.ExitCode.USAGE_ERROR, 1), said
+    assert said[0].endswith(TYPOS[options])
+    assert repr(options[0]) in said[0]
 
 
 @pytest.mark.slow

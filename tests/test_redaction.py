@@ -14,8 +14,12 @@ from hypothesis import strategies as st
 
 from fixtures.reporting.redaction import HIDDEN, SHORTEST, Secrets
 
-# Without what XML cannot hold, and without the asterisks that stand in place of a password.
-SIGNS = st.characters(exclude_categories=["Cs", "Cc", "Cn"], exclude_characters="*")
+STEERING = "".join(map(chr, (*range(9), *range(11, 32), *range(127, 160), 0x61C, 0x200E, 0x200F)))
+STEERING += "".join(map(chr, (*range(0x2028, 0x202F), *range(0x2066, 0x206A))))
+"""What moves a cursor, ends a line or turns the order of letters; a tab and the end of a line are not among it."""
+
+# Without what XML cannot hold, what is written out, and the asterisks that stand in place of a password.
+SIGNS = st.characters(exclude_categories=["Cs", "Cc", "Cn"], exclude_characters=f"*{STEERING}")
 # Letters alone seldom meet what URLs, HTML and Python escape.
 PASSWORDS = st.text(SIGNS | st.sampled_from("%+&<>'\"\\:/@?#= é"), min_size=SHORTEST).filter(
     lambda word: "password=" not in word  # what follows that is hidden too
@@ -92,6 +96,18 @@ def test_text_without_a_password_is_unchanged(text: str) -> None:
     """Nothing but passwords is hidden, and a URL without one stays."""
     said = f"{text} redis://h:1/0?db=1 redis://me@h {text}"
     assert secrets("s3cret").hide(said) == said
+
+
+@given(st.text(st.sampled_from(STEERING) | st.characters(exclude_categories=["Cs"])))
+@without_deadline
+def test_what_steers_a_terminal_is_written_out(text: str) -> None:
+    """No control character and no sign that turns text round survives, in a text, as a name or in XML."""
+    secrets = Secrets([])
+    shown = secrets.hidden({text: [text]})
+    for words in (*shown, *shown[next(iter(shown))]):
+        assert not set(words) & set(STEERING)
+    assert secrets.hide("\x1b[31m\x9b\u202e a\tb\n") == "\\x1b[31m\\x9b\\u202e a\tb\n"
+    assert secrets.hide_in_xml("<a>\u202e</a>").endswith("<a>\\u202e</a>")
 
 
 @given(st.recursive(st.none() | st.integers() | st.just("a b"), lambda one: st.lists(one) | st.tuples(one)))

@@ -92,7 +92,7 @@ Feature: The scripts say in one line what is wrong
       Examples: who is there does not answer, more
         | variable    | value                    | script             | reason                                                                                                     |
         | CACHE_URL   | redis://:s3cret@$SILENT  | cache_example.py   | $SILENT did not answer within 0.2 s: it hangs, or a firewall swallows the traffic                          |
-        | CACHE_URL   | rediss://:s3cret@$SILENT | cache_example.py   | $SILENT did not answer within 0.2 s: it hangs, or a firewall swallows the traffic                          |
+        | CACHE_URL   | rediss://:s3cret@$SILENT | cache_example.py   | $SILENT did not answer within 0.2 s: it hangs, or a firewall swallows the traffic; where it speaks no TLS, write redis:// |
 
       Examples: who is there is somebody else
         | variable    | value                  | script             | reason                                                                                   |

@@ -37,11 +37,11 @@ Feature: A deployment behind TLS is judged like any other
       Examples:
         | OPTIONS                                                 | REASON                                                                                           |
         | db=0                                                    | $TLS shows a certificate that is not trusted: name its authority in the URL (?ssl_ca_certs=FILE) |
-        | ssl_ca_certs=/no/ca.pem                                 | --broker-url: ssl_ca_certs names no file that is there: /no/ca.pem                               |
+        | ssl_ca_certs=/no/ca.pem                                 | --broker-url names a file for ssl_ca_certs that is not there: /no/ca.pem                          |
 
       @slow
       Examples: more
         | OPTIONS                                                 | REASON                                                                                           |
-        | ssl_ca_certs=$CERTS/ca.pem                              | $TLS cannot be reached: Connection closed by server.                                             |
-        | ssl_ca_certs=$CERTS/ca.pem\&ssl_certfile=/no/client.pem | --broker-url: ssl_certfile names no file that is there: /no/client.pem                           |
-        | ssl_ca_cert=$CERTS/ca.pem                               | --broker-url has an option that redis-py does not know: see its Connection                       |
+        | ssl_ca_certs=$CERTS/ca.pem                              | $TLS closes the connection in place of an answer: write rediss:// if it wants TLS, or look at its log |
+        | ssl_ca_certs=$CERTS/ca.pem\&ssl_certfile=/no/client.pem | --broker-url names a file for ssl_certfile that is not there: /no/client.pem                      |
+        | ssl_ca_cert=$CERTS/ca.pem                               | --broker-url has an option that redis-py does not know: did you mean ssl_ca_certs?                |

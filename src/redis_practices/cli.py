@@ -76,6 +76,19 @@ def port_number(text: str) -> int:
     return value
 
 
+_CONTROLS = (*range(9), *range(11, 32), *range(127, 160))
+_DIRECTIONS = (0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+_VISIBLE = {sign: f"\\x{sign:02x}" for sign in _CONTROLS} | {sign: f"\\u{sign:04x}" for sign in _DIRECTIONS}
+
+
+def printable(text: str) -> str:
+    """Return a text in which signs that steer a terminal, or turn the order of letters, are written out.
+
+    Tabs and ends of lines stay. What a server says may hold any sign.
+    """
+    return text.translate(_VISIBLE)
+
+
 def say(line: str) -> None:
     """Tell the person at the terminal something that is not the command's output."""
     print(line, file=sys.stderr, flush=True)
@@ -114,5 +127,5 @@ def run(main: Callable[[], None]) -> NoReturn:
 
 def complain(error: object, code: int) -> int:
     """Print `error` as one line under the name of the script and return `code`."""
-    say(f"{Path(sys.argv[0]).name}: {' '.join(str(error).split())}")
+    say(f"{Path(sys.argv[0]).name}: {' '.join(printable(str(error)).split())}")
     return code

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from redis import Redis
 from redis.asyncio import ConnectionPool as AsyncConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 from redis.backoff import ExponentialBackoff
 from redis.cluster import PRIMARY, ClusterNode, RedisCluster
-from redis.connection import ConnectionPool
+from redis.connection import ConnectionPool, parse_url
 from redis.driver_info import DriverInfo
 from redis.exceptions import (
     AuthenticationError,
+    InvalidResponse,
     MovedError,
     NoPermissionError,
     RedisClusterException,
@@ -29,10 +32,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from redis_practices.cli import Failure, UsageError
-
-TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
-"""Options of a rediss:// URL, as redis-py names them: the authority that is trusted, a client's certificate and key."""
+from redis_practices.cli import Failure, UsageError, printable
 
 TIMEOUT = 5.0
 """Seconds that a connection or an answer may take. redis-py waited for ever by default before version 8."""
@@ -66,6 +66,77 @@ def node_client(host: str, port: int, **options: Any) -> Redis:
     return Redis(host=host, port=port, **{**client_options(), **options})
 
 
+def _positive(value: float) -> bool:
+    """Tell whether a number is one that a time-out may have."""
+    return 0 < value <= 1e8  # noqa: PLR2004 - as `redis_practices.cli.seconds` has it
+
+
+def _text(value: object) -> bool:
+    """Tell whether a value is a text that says something."""
+    return isinstance(value, str) and bool(value)
+
+
+def _any(_value: object) -> bool:
+    """Take what redis-py could read."""
+    return True
+
+
+URL_OPTIONS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "db": (lambda number: number >= 0, "the number of a database"),
+    "username": (_text, "a text"),
+    "password": (_text, "a text"),
+    "client_name": (lambda name: bool(re.fullmatch(r"[!-~]+", name)), "a name without blanks"),
+    "protocol": (lambda number: number in {2, 3}, "2 or 3"),
+    "socket_timeout": (_positive, "a number of seconds"),
+    "socket_connect_timeout": (_positive, "a number of seconds"),
+    "socket_keepalive": (_any, "true or false"),
+    "socket_read_size": (lambda number: number > 0, "a number of bytes"),
+    "health_check_interval": (lambda number: number >= 0, "a whole number of seconds"),
+    "retry_on_timeout": (_any, "true or false"),
+    "max_connections": (lambda number: number > 0, "a number of connections"),
+    "decode_responses": (lambda word: word.lower() in {"1", "true", "t", "yes", "y"}, "true: answers are read as text"),
+    "ssl_ca_certs": (_text, "a file"),
+    "ssl_ca_path": (_text, "a folder"),
+    "ssl_ca_data": (_text, "certificates in PEM format"),
+    "ssl_certfile": (_text, "a file"),
+    "ssl_keyfile": (_text, "a file"),
+    "ssl_password": (_text, "a text"),
+    "ssl_cert_reqs": (lambda word: word in {"required", "optional", "none"}, "required, optional or none"),
+    "ssl_check_hostname": (_any, "true or false"),
+    "ssl_min_version": (lambda number: number in set(ssl.TLSVersion), "the number of a version, as 772 for TLS 1.3"),
+    "ssl_ciphers": (_text, "OpenSSL's names of ciphers"),
+    "ssl_include_verify_flags": (_any, "a list of ssl.VerifyFlags"),
+    "ssl_exclude_verify_flags": (_any, "a list of ssl.VerifyFlags"),
+}
+"""What a URL may say behind its ``?``, as redis-py names it: whether a value will do, and what it has to be."""
+
+_OBJECTS = {"retry", "retry_on_error", "credential_provider", "parser_class", "connection_class", "redis_connect_func"}
+_ANOTHER = {"encoding", "encoding_errors", "legacy_responses", "timeout", "lib_name", "lib_version", "driver_info"}
+
+
+def _check_option(name: str, value: str, scheme: str) -> None:
+    """Raise UsageError for an option that is not of use, in words that show nothing of what the URL says."""
+    if name in _OBJECTS:
+        raise UsageError(f"has the option {name}, which is an object of Python: leave it out")
+    if name in _ANOTHER:
+        raise UsageError(f"has the option {name}, which would change what answers look like here: leave it out")
+    if name not in URL_OPTIONS:
+        near = get_close_matches(name, URL_OPTIONS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(URL_OPTIONS)}"
+        raise UsageError(f"has an option that redis-py does not know: {hint}")
+    if name.startswith("ssl_") and scheme != "rediss":
+        raise UsageError(f"has the option {name}, which is for TLS: write rediss://, or leave it out")
+    fits, kind = URL_OPTIONS[name]
+    try:
+        usable = bool(value) and fits(parse_url(f"redis://h?{urlencode({name: value})}")[name])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        usable = False
+    if not usable:
+        raise UsageError(f"has the option {name} with another value than {kind}")
+    if kind in {"a file", "a folder"} and not Path(value).exists():
+        raise UsageError(f"names {kind} for {name} that is not there: {value}")
+
+
 def checked_url(url: str, variable: str) -> str:
     """Return `url` if redis-py can use it.
 
@@ -77,19 +148,18 @@ def checked_url(url: str, variable: str) -> str:
     try:
         parts = urlsplit(url)
         if parts.scheme == "unix":
-            raise UsageError(f"{variable} is a unix socket, and a host and port are needed: {form}")
+            raise UsageError(f"is a unix socket, and a host and port are needed: {form}")
         usable = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
         usable = usable and (parts.path.strip("/") == "" or parts.path.strip("/").isdigit())
         (parts.hostname or "").encode("idna")  # as the system's resolver will, with an error that redis-py passes on
-        for name in TLS_FILES:
-            for path in parse_qs(parts.query).get(name, []):
-                if not Path(path).is_file():
-                    raise UsageError(f"{variable}: {name} names no file that is there: {path}")
-        # Makes the connection object, which refuses unknown options, without connecting.
+        if usable:
+            for name, values in parse_qs(parts.query, keep_blank_values=True).items():
+                _check_option(name, values[0], parts.scheme)
+        # Makes the connection object, which refuses what contradicts itself, without connecting.
         ConnectionPool.from_url(url).make_connection()
-    except TypeError:
-        raise UsageError(f"{variable} has an option that redis-py does not know: see its Connection") from None
-    except (ValueError, RedisError):
+    except UsageError as error:
+        raise UsageError(f"{variable} {error}") from None
+    except (ValueError, TypeError, RedisError):
         usable = False
     if not usable:
         raise UsageError(f"{variable} is not a Redis URL: {form}")
@@ -140,21 +210,26 @@ def cluster_client(url: str, timeout: float = TIMEOUT, **options: Any) -> Cluste
     return ClusterClient(url=url, **{**ours, **options})
 
 
-def is_cluster_node(client: Redis) -> bool:
-    """Ask a server whether it is a cluster node (``CLUSTER INFO`` is refused by one that is not).
+def is_cluster_node(client: Redis) -> bool | None:
+    """Ask a server whether it is a cluster node; None where it says neither yes nor no.
+
+    ``CLUSTER INFO`` is refused by a plain server. Where a proxy or the user's rights refuse it, ``INFO`` knows.
 
     Raises:
-        RedisError: the server does not answer, or refuses the user.
+        RedisError: the server does not answer, or refuses the user or password.
     """
     try:
         client.execute_command("CLUSTER INFO")
-    except (NoPermissionError, AuthenticationError):
-        raise
     except ResponseError as error:
         if "cluster support disabled" in str(error):
             return False
-        raise
-    return True
+    else:
+        return True
+    try:
+        told = client.info("cluster").get("cluster_enabled")
+    except ResponseError:
+        return None
+    return None if told is None else bool(told)
 
 
 @contextmanager
@@ -168,10 +243,23 @@ def one_line_errors(url: str, timeout: float = TIMEOUT) -> Iterator[None]:
         yield
     # redis-py's errors of a whole cluster are no RedisError.
     except (RedisError, RedisClusterException) as error:
-        raise Failure(explained(error, shown(url), timeout)) from error
+        line = explained(error, shown(url), timeout)
+        # A plain server waits for the rest of what it takes for a command.
+        hint = "; where it speaks no TLS, write redis://" if url.startswith("rediss") and "not answer" in line else ""
+        raise Failure(f"{line}{hint}") from error
 
 
 _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] = (
+    (
+        (),
+        ("'HELLO'", "`HELLO`", "'hello'", "NOPROTO"),
+        "refuses HELLO, as a server before Redis 6 and some proxies do: add protocol=2 to the URL (?protocol=2)",
+    ),
+    (
+        (),
+        ("'PING'", "`PING`", "'ping'"),
+        "refuses PING, by which a client checks its connection: allow it, or add health_check_interval=0 to the URL",
+    ),
     (
         (AuthenticationError,),
         ("NOAUTH", "WRONGPASS"),
@@ -183,6 +271,16 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
         ("CERTIFICATE_VERIFY_FAILED",),
         "shows a certificate that is not trusted: name its authority in the URL (?ssl_ca_certs=FILE)",
     ),
+    (
+        (),
+        ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"),
+        "does not speak TLS there: write redis://, or name its port for TLS",
+    ),
+    (
+        (InvalidResponse,),
+        (),
+        "answers as no Redis server does ({error}): check host and port, and write rediss:// if it wants TLS",
+    ),
     ((socket.gaierror,), (), "does not resolve: check the host's name"),
     (
         (RedisTimeoutError, TimeoutError),
@@ -190,6 +288,11 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
         "did not answer within {timeout:g} s: it hangs, or a firewall swallows the traffic",
     ),
     ((ConnectionRefusedError,), ("refused",), "refuses the connection: nothing listens there"),
+    (
+        (),
+        ("Connection closed by server", "Connection reset by peer"),
+        "closes the connection in place of an answer: write rediss:// if it wants TLS, or look at its log",
+    ),
     ((MovedError,), ("MOVED",), "is a cluster node: name a plain server, or give it as CLUSTER_URL"),
     ((), ("Cluster mode is not enabled",), "is a plain server, not a cluster node"),
     ((RedisClusterException, RedisConnectionError), (), "cannot be reached: {error}"),
@@ -209,4 +312,14 @@ def explained(error: Exception, server: str, timeout: float) -> str:
         for kinds, words, text in _MEANINGS
         if any(isinstance(cause, kinds) for cause in causes) or any(word in said for word in words)
     )
-    return f"{server} {meaning.format(error=error, timeout=timeout)}"
+    return f"{server} {meaning.format(error=said_by(error), timeout=timeout)}"
+
+
+MOST = 300
+"""Signs of what a server said that are told: an error may be of any length."""
+
+
+def said_by(error: object) -> str:
+    """Return what a server said, in a line that is printable and not too long."""
+    text = " ".join(printable(str(error)).split())
+    return text if len(text) <= MOST else f"{text[:MOST]}..."

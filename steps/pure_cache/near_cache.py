@@ -11,6 +11,7 @@ from pytest_bdd import given, parsers, then, when
 from redis.exceptions import MaxConnectionsError, RedisError
 
 from fixtures.reporting.measurements import Bound
+from fixtures.run.keys import Unsupported
 from fixtures.run.own_time import moment_of
 from fixtures.stacks.protocols import Cache, Private
 from redis_practices.polling import eventually
@@ -23,6 +24,10 @@ HEARTBEAT, SOON = 2.0, 0.4
 
 A judge that waits for a processor would take its own silence for the server's.
 """
+
+
+PUSHES = 3
+"""The version of the protocol with messages that nobody asked for."""
 
 
 @dataclass
@@ -38,6 +43,9 @@ class Near:
 
 def _near(client: Any, other: Any, prefix: str, ending: ExitStack, heartbeat: float) -> Near:
     """Start a near cache that ends with the scenario, and return when it is told of changes."""
+    if int(client.connection_pool.get_protocol() or 3) < PUSHES:
+        raise Unsupported("needs messages that a server pushes, which protocol=2 in the URL does not have")
+    other.execute_command("CLIENT TRACKING", "OFF")  # where it is refused, that is the reason of a skip
     cache = ending.enter_context(NearCache(client, prefix, limit=50, heartbeat=heartbeat))
     eventually(lambda: cache.listening, within=10)
     client.ping()

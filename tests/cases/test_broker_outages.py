@@ -181,9 +181,6 @@ def test_task_that_ends_while_the_broker_is_away(new_bench: Callable[..., Bench]
     assert bench.ended(task, within=20) == "SUCCESS"
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="kombu does not know the option `protocol`: a traceback at the start"
-)
 def test_worker_of_a_broker_without_hello(bench: Bench, tampered: Callable[[int, Tamper], RespProxy]) -> None:
     """A worker and a sender use a broker that does not know HELLO, when the URL says protocol=2."""
     url = f"{tampered(bench.server.port, OldProtocol()).url}?protocol=2"

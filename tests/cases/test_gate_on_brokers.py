@@ -22,11 +22,8 @@ ONE = '-k "sum and numbers and back"'
 """One scenario that sends a task."""
 
 
-PASSED_ON = pytest.mark.xfail(strict=True, raises=AssertionError, reason="options go to kombu as they are: TypeError")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("option", ["", *(pytest.param(option, marks=PASSED_ON) for option in URL_OPTIONS)])
+@pytest.mark.parametrize("option", ["", *URL_OPTIONS])
 def test_gate_takes_an_option_in_the_url(group: ForkingGroup, option: str) -> None:
     """A broker is judged by its URL with any option that redis-py knows."""
     url = checked_url(f"{start_server(group, BROKER).url}?{option}", "the URL")
@@ -77,7 +74,6 @@ def test_gate_refuses_a_log_that_cannot_be_rewritten(group: ForkingGroup) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="options go to kombu as they are: TypeError")
 def test_gate_judges_a_broker_without_hello(group: ForkingGroup, tampered: Callable[[int, Tamper], RespProxy]) -> None:
     """A broker that does not know HELLO is judged when the URL says protocol=2."""
     proxy = tampered(start_server(group, BROKER).port, OldProtocol())

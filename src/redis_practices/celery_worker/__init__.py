@@ -10,6 +10,7 @@ many tasks are sent in one round trip                        sending            
 a waiting caller does not miss a result                      sending               results, workflows
 length and age of a queue are known                          queue_age             deployment
 a worker that consumes is told from one that hangs           health                - (docker-compose.yml uses it)
+a broker's URL may have any option of redis-py               broker_url            - (tests/test_options.py)
 a user of least privilege suffices                           security              security
 a worker refuses what is not signed                          security              hostile
 a short task costs one round trip                            batch_transport       one_trip

@@ -1,0 +1,125 @@
+"""What the gate says of servers that lack or refuse commands: a skip or a refusal with its reason, never an error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from fixtures.proxies.resp import Command, RespProxy, Tamper
+from fixtures.run.processes import ForkingGroup
+from redis_practices.servers.server import BROKER, CACHE, Server, start_server
+from tests.cases.judging import Judgement, judge
+
+UNKNOWN = "-ERR unknown command '{0}', with args beginning with: \r\n"
+NOPERM = "-NOPERM User gate has no permissions to run the '{0}' command\r\n"
+MASTERDOWN = "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n"
+LOADING = "-LOADING Redis is loading the dataset in memory\r\n"
+MISCONF = "-MISCONF Errors writing to the AOF file: No space left on device\r\n"
+GREETINGS = {"HELLO", "AUTH", "SELECT", "CLIENT"}
+"""What a server answers while it loads, or has lost its primary."""
+
+
+class Refusing(Tamper):
+    """A server that refuses commands; with none named all but greetings, and for some seconds only, if any."""
+
+    def __init__(self, refusal: str, *names: str, seconds: float = 0.0) -> None:
+        """Begin at the first command."""
+        self._refusal, self._names, self._seconds = refusal, names, seconds
+        self._until = 0.0
+
+    def command(self, command: Command) -> Command | bytes:
+        """Answer for the server what it refuses."""
+        self._until = self._until or time.monotonic() + self._seconds
+        name = command[0].upper().decode()
+        refused = name in self._names if self._names else name not in GREETINGS
+        if not refused or (self._seconds and time.monotonic() > self._until):
+            return command
+        return self._refusal.format(name).encode()
+
+
+@pytest.fixture
+def judged(
+    group: ForkingGroup, tampered: Callable[[int, Tamper], RespProxy]
+) -> Callable[[str, Tamper, str], Judgement]:
+    """Give a function that judges a server in a role behind a proxy, as far as options say."""
+
+    def judge_it(role: str, tamper: Tamper, options: str) -> Judgement:
+        """Start the server and judge it."""
+        server: Server = start_server(group, CACHE if role == "cache" else BROKER)
+        return judge(group, role, tampered(server.port, tamper).url, options)
+
+    return judge_it
+
+
+def skipped(judgement: Judgement) -> set[str]:
+    """Return the reasons of skips, up to their first colon."""
+    return {str(one["reason"]).partition(":")[0] for one in judgement.report["scenarios"] if one["status"] == "skipped"}
+
+
+LACKS: dict[str, tuple[str, tuple[str, ...], set[str]]] = {
+    "no CLUSTER": (UNKNOWN, ("CLUSTER",), set()),
+    "no right to CLUSTER": (NOPERM, ("CLUSTER",), set()),
+    "neither CLUSTER nor INFO": (UNKNOWN, ("CLUSTER", "INFO"), {"needs INFO, which the server refuses"}),
+    "no CONFIG": (UNKNOWN, ("CONFIG",), {"needs CONFIG GET, which the server refuses"}),
+    "no CLIENT": (UNKNOWN, ("CLIENT",), {"needs CLIENT, which the server refuses"}),
+    "no right to PING": (NOPERM, ("PING",), set()),
+}
+"""By what a cache lacks: the refusal, the commands, and the reasons of skips."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lack", LACKS)
+def test_gate_judges_a_cache_that_lacks(judged: Callable[[str, Tamper, str], Judgement], lack: str) -> None:
+    """A cache that lacks what a service may lack is judged by the rest."""
+    refusal, names, reasons = LACKS[lack]
+    judgement = judged(
+        "cache", Refusing(refusal, *names), '-k "(read and from and memory) or (memory and limit) or tasks"'
+    )
+    assert judgement.failed == {}
+    assert judgement.passed > 0
+    assert {reason for reason in skipped(judgement) if reason.startswith("needs")} == reasons
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("refusal", [UNKNOWN, NOPERM], ids=["not there", "no right"])
+def test_gate_skips_what_needs_a_script(judged: Callable[[str, Tamper, str], Judgement], refusal: str) -> None:
+    """A cache without EVAL is not refused: what needs it is skipped, with the reason."""
+    judgement = judged("cache", Refusing(refusal, "EVAL", "EVALSHA", "SCRIPT"), "-m core")
+    assert judgement.failed == {}
+    assert "needs EVAL, which the server refuses" in skipped(judgement)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("refusal", [MASTERDOWN, MISCONF], ids=["MASTERDOWN", "MISCONF"])
+def test_gate_refuses_a_server_in_trouble(judged: Callable[[str, Tamper, str], Judgement], refusal: str) -> None:
+    """A server whose trouble answers every command is refused by scenarios that show what it says."""
+    judgement = judged("cache", Refusing(refusal), '-k "expires"')
+    assert judgement.verdict == "refused"
+    assert any(refusal.split()[1] in reason for reason in judgement.failed.values()), judgement.failed
+
+
+@pytest.mark.slow
+def test_gate_waits_for_a_server_that_loads(judged: Callable[[str, Tamper, str], Judgement]) -> None:
+    """A server that loads its data for 3 s is judged after that, and the run says what it waits for."""
+    judgement = judged("cache", Refusing(LOADING, seconds=3.0), '-k "memory and limit"')
+    assert "loads its data: waiting 60 s at most" in judgement.said
+    assert judgement.failed == {}
+    assert judgement.passed > 0
+
+
+@pytest.mark.slow
+def test_gate_says_what_a_server_without_hello_needs(judged: Callable[[str, Tamper, str], Judgement]) -> None:
+    """A server that does not know HELLO is one line with the option that helps."""
+    judgement = judged("cache", Refusing(UNKNOWN, "HELLO"), "-m core")
+    assert judgement.exit_code == pytest.ExitCode.USAGE_ERROR
+    assert "add protocol=2 to the URL (?protocol=2)" in judgement.said
+
+
+@pytest.mark.slow
+def test_gate_names_the_command_that_a_broker_lacks(judged: Callable[[str, Tamper, str], Judgement]) -> None:
+    """A broker without PUBLISH is refused by the scenario about it."""
+    judgement = judged("broker", Refusing(UNKNOWN, "PUBLISH"), '-k "published and message"')
+    assert judgement.verdict == "refused"
+    assert "unknown command 'PUBLISH'" in str(judgement.failed)

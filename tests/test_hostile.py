@@ -1,0 +1,201 @@
+"""Test that a server that is broken, hostile or no Redis ends a run in one line, in bounded time and memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+import redis
+
+from fixtures import PROJECT
+from fixtures.gate.deployment_under_test import gate_environment
+from fixtures.proxies.event_loop import LoopThread, Serve
+from fixtures.proxies.resp import Command, RespProxy, Tamper, frame, parts_of
+from fixtures.proxies.tls import TlsProxy
+from fixtures.run.keys import StackError
+from fixtures.run.processes import ForkingGroup
+from fixtures.stacks.external import command_guard
+from fixtures.stacks.external.command_guard import ANSWER_BYTES, Bounded, GuardedPool
+from redis_practices.servers.server import CACHE, Server, start_server
+
+MOST_SECONDS = 30.0
+MOST_MEMORY = 300 * 2**20
+
+
+def says(answer: Callable[[Command], bytes], *, closes: bool = False) -> Serve:
+    """Return what answers each command, and perhaps closes the connection after it."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection."""
+        with suppress(OSError):
+            while not reader.at_eof():
+                writer.write(answer(parts_of(await frame(reader))))
+                await writer.drain()
+                if closes:
+                    break
+        writer.close()
+
+    return serve
+
+
+def sends(first: bytes, again: bytes, every: float = 0.0) -> Serve:
+    """Return what waits for a command, sends `first`, and then `again` until the client has enough."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection."""
+        await reader.read(1)
+        writer.write(first)
+        with suppress(OSError):
+            while not writer.is_closing():
+                writer.write(again)
+                await writer.drain()
+                await asyncio.sleep(every)
+
+    return serve
+
+
+def http(_command: Command) -> bytes:
+    """Answer as a web server does."""
+    return b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+def half(command: Command) -> bytes:
+    """Be a server as far as PING, and say OK to the rest."""
+    return b"+PONG\r\n" if command[0].upper() == b"PING" else b"+OK\r\n"
+
+
+FULL = b"x" * 65536
+
+HOSTILE: dict[str, tuple[Serve, str]] = {
+    "a byte each half second": (sends(b"$", b"1", 0.5), "an answer is not whole 8 s after its first byte"),
+    "a bulk without end": (sends(b"$999999999999\r\n", FULL), "an answer is longer than 32 MiB"),
+    "a line without end": (sends(b"+", FULL), "an answer is "),
+    "an error without end": (sends(b"-ERR ", FULL), "an answer is "),
+    "an array without end": (sends(b"*999999999\r\n", b":1\r\n" * 16384), "an answer is longer than 32 MiB"),
+    "arrays in arrays without end": (sends(b"", b"*1\r\n" * 16384), "answers as no Redis server does"),
+    "more maps than there is memory": (sends(b"%4294967295\r\n", b":1\r\n"), "answers as no Redis server does"),
+    "nothing, for ever": (sends(b"", b"", 0.1), "did not answer within 5 s"),
+    "OK to everything": (says(lambda _: b"+OK\r\n"), "answers PING without PONG"),
+    "OK to everything but PING": (says(half), "answers as no Redis server does"),
+    "noise": (says(lambda _: bytes(range(128, 256))), "answers as no Redis server does"),
+    "the end after each command": (
+        says(lambda _: b"+OK\r\n", closes=True),
+        "closes the connection in place of an answer",
+    ),
+    "the end at once": (says(lambda _: b"", closes=True), "closes the connection in place of an answer"),
+    "HTTP": (says(http), "answers as no Redis server does"),
+    "an error of many signs": (says(lambda _: b"-ERR " + b"no " * 9999 + b"\r\n"), "answers: no no no"),
+    "an error that steers the terminal": (
+        says(lambda _: b"-ERR \x1b]0;title\x07\x1b[31mred \xc2\x9b31m \xe2\x80\xaetxt\r\n"),
+        r"\x1b]0;title\x07\x1b[31mred \x9b31m \u202etxt",
+    ),
+    "no HELLO": (says(lambda _: b"-ERR unknown command `HELLO`, with args beginning with: `3`, \r\n"), "?protocol=2"),
+}
+"""By what a server sends: how, and what a run says of it. A line is read again with each part: time ends it, too."""
+
+RUN = """
+import resource, sys, pytest
+code = pytest.main(sys.argv[1:])
+print("memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+sys.exit(code)
+"""
+
+
+def run(role: str, url: str, folder: Path) -> tuple[int, list[str], float, int]:
+    """Run the gate on a URL; return its exit code, its lines, the seconds that it took and the bytes that it held."""
+    begun = time.monotonic()
+    command = [sys.executable, "-c", RUN, "features", "-n0", f"--{role}-url={url}", "--report", str(folder)]
+    ended = subprocess.run(
+        command, cwd=PROJECT, env=gate_environment(), capture_output=True, text=True, timeout=120, check=False
+    )
+    *said, memory = [line for line in f"{ended.stderr}\n{ended.stdout}".splitlines() if line.strip()]
+    return ended.returncode, said, time.monotonic() - begun, int(memory.split()[1]) * 1024
+
+
+@pytest.fixture
+def listening() -> Iterator[Callable[[Serve], str]]:
+    """Give a function that lets a server listen, and returns its address."""
+    with closing(LoopThread()) as loop:
+        yield lambda serve: f"127.0.0.1:{loop.listen(serve)}"
+
+
+def check_refused(role: str, url: str, folder: Path, reason: str) -> None:
+    """Require that a run ends in one printable line with the reason, in time and without much memory."""
+    code, said, seconds, memory = run(role, url, folder)
+    assert len(said) == 1, said
+    assert reason in said[0]
+    assert said[0].isprintable()
+    assert len(said[0]) < 600
+    assert code == pytest.ExitCode.USAGE_ERROR
+    assert seconds < MOST_SECONDS
+    assert memory < MOST_MEMORY, f"{memory >> 20} MiB"
+    assert json.loads((folder / "report.json").read_text(encoding="utf-8"))["verdict"] == "error"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", HOSTILE)
+def test_hostile_server_is_one_line(listening: Callable[[Serve], str], sent: str, tmp_path: Path) -> None:
+    """A run names the server, what it did and what to do."""
+    serve, reason = HOSTILE[sent]
+    check_refused("cache", f"redis://:s3cret@{listening(serve)}/0", tmp_path, reason)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """Give a healthy server."""
+    with ForkingGroup() as group:
+        yield start_server(group, CACHE)
+
+
+@pytest.mark.slow
+def test_plain_speech_to_a_port_of_tls_is_one_line(server: Server, tmp_path: Path) -> None:
+    """A run says what to write where TLS is wanted."""
+    with closing(TlsProxy(server.folder)) as proxy:
+        check_refused("cache", f"redis://{proxy.before(server.port)}", tmp_path, "write rediss:// if it wants TLS")
+
+
+@pytest.mark.slow
+def test_tls_to_a_plain_port_is_one_line(server: Server, tmp_path: Path) -> None:
+    """A run says what to write where there is no TLS."""
+    check_refused("cache", f"rediss://{server.address}", tmp_path, "write redis://")
+
+
+class Turns(Tamper):
+    """A server that is well until it is asked for one thing, and then answers that without end."""
+
+    def command(self, command: Command) -> Command | bytes:
+        """Answer ECHO with more than anybody holds."""
+        return b"$999999999999\r\n" + FULL * 600 if command[0] == b"ECHO" else command
+
+
+def test_answer_is_bounded_in_the_middle_of_a_run(server: Server) -> None:
+    """A server that turns hostile later ends one command, and the next one works."""
+    with closing(RespProxy(server.port, Turns())) as proxy, GuardedPool.from_url(proxy.url) as pool:
+        client = redis.Redis(connection_pool=pool)
+        with pytest.raises(redis.InvalidResponse, match="longer than 32 MiB"):
+            client.echo("x")
+        assert client.ping()
+
+
+def test_idle_time_is_no_part_of_an_answer(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wait for an answer is not counted, and nor are the answers before it: only time and bytes of one."""
+    monkeypatch.setattr(command_guard, "ANSWER_SECONDS", 0.2)
+    with GuardedPool.from_url(server.url) as pool:
+        client = redis.Redis(connection_pool=pool)
+        assert client.blpop(["practices:none"], timeout=1) is None
+        client.set("practices:big", b"x" * (ANSWER_BYTES // 4), ex=60)
+        assert [len(client.get("practices:big") or b"") for _ in range(5)] == [ANSWER_BYTES // 4] * 5
+
+
+def test_redis_that_connects_another_way_is_noticed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release of redis-py without the name ``_connect`` begins no run."""
+    monkeypatch.delattr(Bounded, "_connect")  # what calls nothing of ours
+    with GuardedPool.from_url(server.url) as pool, pytest.raises(StackError, match="would have no bound"):
+        redis.Redis(connection_pool=pool).ping()
