@@ -41,7 +41,7 @@ Feature: What goes to the broker comes out of it
       @waits
       Examples: as long as others
         | seconds |
-        | 5       |
+        | 3       |
 
   @core
   Rule: Results reach those who wait for them
