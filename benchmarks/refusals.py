@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 
 from lib import PROJECT
 from lib.ending import run
-from lib.healthy_verdicts import read, table, verdicts, write
+from lib.healthy_verdicts import read, summary, verdicts, write
 from lib.side_by_side import machine
 
 from fixtures.gate.defects import Builder
@@ -122,7 +122,7 @@ def judge_healthy(options: argparse.Namespace) -> None:
         rows = [asdict(verdict) for verdict in found]
         print(json.dumps({"benchmark": "healthy", "machine": machine(), "rows": rows}))
     else:
-        print(f"\n{table(found)}\n{sum(not verdict.right for verdict in found)} of {len(found)} are wrong")
+        print(f"\n{summary(found)}")
     if options.write:
         write(found)
 

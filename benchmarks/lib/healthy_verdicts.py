@@ -7,6 +7,7 @@ import re
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -26,7 +27,7 @@ from fixtures.gate.healthy import build
 from fixtures.run.keys import Unsupported
 from fixtures.run.options import PRACTICES
 from fixtures.run.processes import ForkingGroup
-from redis_practices.servers.binary import EmbeddedError, engine_of, server_binary
+from redis_practices.servers.binary import EmbeddedError
 
 FEATURE = PROJECT / "features/gate/healthy.feature"
 PAGE = PROJECT / "docs/healthy.md"
@@ -121,15 +122,17 @@ def _judge(number: int, role: str, condition: str, kind: Kind, engine: str) -> V
     try:
         judged, seconds = _judged(role, names, str(fetched(engine)))
     except (NotHadError, Unsupported):  # of this engine
-        engine = engine_of(server_binary(None)).replace(" ", "-")
-        judged, seconds = _judged(role, names, server_binary(None))
+        engine = ENGINES[0]
+        judged, seconds = _judged(role, names, str(fetched(engine)))
     report = judged.report
     untold = judged.untold()
     told = not untold if kind.untold == "nothing" else any(kind.untold in reason for reason in untold.values())
     busy = report["verdict"] == "error" and any("busy" in trouble for trouble in report["troubles"])
     right = busy or (report["verdict"] == kind.verdict and told)
-    reasons = judged.failed() or (untold if not right else {})
-    reason = "; ".join([*(f"{name}: {first_line(reason)}" for name, reason in reasons.items()), *report["troubles"]])
+    reasons = [f"{name}: {first_line(why)}" for name, why in (judged.failed() or ({} if right else untold)).items()]
+    if right and untold:
+        reasons = [f"cannot tell about {kind.untold}"]
+    reason = "; ".join([*reasons, *report["troubles"]])
     return Verdict(number, role, condition, kind.name, engine, report["verdict"], right, reason, round(seconds, 1))
 
 
@@ -174,11 +177,19 @@ def table(found: Sequence[Verdict]) -> str:
     return "\n".join(lines)
 
 
-def write(found: Sequence[Verdict]) -> None:
-    """Put the table, and what was wrong or could not be told, at the end of the page."""
-    page, _, _ = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+def summary(found: Sequence[Verdict]) -> str:
+    """Return the table, and aloud what was wrong, what could not be told and where the judge was too busy."""
+    wrong = [one for one in found if not one.right]
     engines = ", ".join(sorted({one.engine for one in found}))
-    wrong = [f"- {one.line().strip()}" for one in found if not one.right]
-    parts = [f"{BEGIN}\n", f"{len(found)} verdicts on {engines}:\n", table(found) + "\n"]
-    parts += ["Wrong:\n", "\n".join(wrong) + "\n"] if wrong else ["None was wrong.\n"]
-    PAGE.write_text(page.rstrip("\n") + "\n\n" + "\n".join(parts), encoding="utf-8")
+    untold = Counter(one.reason for one in found if one.right and one.verdict == "partial")
+    busy = sum(one.right and one.verdict == "error" for one in found)
+    lines = [f"{len(wrong)} of {len(found)} verdicts on {engines} are wrong.", "", table(found), ""]
+    lines += [f"{number} are `partial`: {reason}." for reason, number in sorted(untold.items())]
+    lines += [f"{busy} are `error`, since the judge was too busy to tell."] if busy else []
+    return "\n".join([*lines, *(f"- {one.line().strip()[:300]}" for one in wrong)])
+
+
+def write(found: Sequence[Verdict]) -> None:
+    """Put the summary at the end of the page."""
+    page, _, _ = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    PAGE.write_text(f"{page.rstrip(chr(10))}\n\n{BEGIN}\n\n{summary(found)}\n", encoding="utf-8")

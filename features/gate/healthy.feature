@@ -24,7 +24,7 @@ Feature: A healthy deployment is not refused
         | a proxy that speaks of no server   | partial  | CONFIG  |
         | answers 2 ms away                  | accepted | nothing |
         | a clock a second apart             | accepted | nothing |
-        | a user of least privilege          | partial  | ttl     |
+        | a user of least privilege          | partial  | TTL     |
         | a user with a password of signs    | accepted | nothing |
         | without CONFIG                     | partial  | CONFIG  |
         | without what Memorystore blocks    | partial  | CONFIG  |
