@@ -12,7 +12,7 @@ from typing import Any
 from celery import Celery
 
 from redis_practices.celery_worker import queue_age  # noqa: F401 - makes every task carry the time of its sending
-from redis_practices.celery_worker.broker_url import address_of, options_of, transport_for
+from redis_practices.celery_worker.broker_url import address_of, pool_options, transport_for
 from redis_practices.celery_worker.security import sign_messages
 
 SOCKET_TIMEOUT = float(os.environ.get("SOCKET_TIMEOUT", "5"))
@@ -68,7 +68,7 @@ def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]
             **shared,
             "socket_timeout": timeout,
             "socket_connect_timeout": timeout,
-            "max_connections": options_of(broker_url).get("max_connections"),
+            **pool_options(broker_url),
         },
         # Without a retry policy of its own the result backend tries for 19 s before it says that Redis is down.
         "result_backend_transport_options": {"retry_policy": {"timeout": timeout}, **shared},

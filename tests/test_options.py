@@ -18,6 +18,7 @@ from fixtures import PROJECT
 from fixtures.gate.deployment_under_test import gate_environment
 from fixtures.run.options import ROLES, STACKS, checked, is_quick
 from fixtures.stacks.external.stack import ExternalStack
+from redis_practices.celery_worker.broker_url import address_of
 from redis_practices.cli import Failure, UsageError
 from redis_practices.clients import checked_url
 
@@ -121,6 +122,27 @@ def test_option_that_is_of_no_use_is_named(option: str, reason: str) -> None:
     line = refusal(f"redis://127.0.0.1:1/0?{option}", connects=False)
     assert reason in line
     check_line(line)
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "results"),
+    [
+        ("redis://h:1/0", "redis://h:1/0", "redis://h:1/0"),
+        ("redis://h:1/0?protocol=2&db=3", "redis://h:1/3", "redis://h:1/3?protocol=2"),
+        ("redis://h?username=u&password=a%2Fb", "redis://u:a%2Fb@h", "redis://u:a%2Fb@h"),
+        ("redis://u:p%40@h?client_name=x", "redis://u:p%40@h", "redis://u:p%40@h?client_name=x"),
+        ("rediss://h/1", "rediss://h/1?ssl_cert_reqs=required", "rediss://h/1?ssl_cert_reqs=required"),
+        (
+            "rediss://h/1?ssl_cert_reqs=none&protocol=3",
+            "rediss://h/1?ssl_cert_reqs=none",
+            "rediss://h/1?ssl_cert_reqs=none&protocol=3",
+        ),
+        ("sentinel://h:1;sentinel://h:2", "sentinel://h:1;sentinel://h:2", "sentinel://h:1;sentinel://h:2"),
+    ],
+)
+def test_address_of_a_broker(url: str, address: str, results: str) -> None:
+    """Celery gets user, password, database and TLS in the address, and results the other options as well."""
+    assert (address_of(url), address_of(url, options=True)) == (address, results)
 
 
 NUMBERS = st.one_of(st.integers().map(str), st.sampled_from(("core", "core,", "@core", "1e3", "٣")), WORDS)

@@ -31,6 +31,11 @@ def options_of(url: str) -> dict[str, Any]:
     return {name: value for name, value in given if name not in _IN_ADDRESS}
 
 
+def pool_options(url: str) -> dict[str, Any]:
+    """Return what a URL says of kombu's pool: at most how many connections it has."""
+    return {name: value for name, value in options_of(url).items() if name == "max_connections"}
+
+
 def address_of(url: str, *, options: bool = False) -> str:
     """Return the URL as Celery reads it: user, password and database before the ``?``, and TLS after it.
 
