@@ -90,7 +90,7 @@ Feature: The broker trusts nobody more than it must
       Then it is told "<reason>" within 5 seconds
 
       Examples:
-        | without               | scheme | options                 | reason                                            |
-        | without ssl_cert_reqs | rediss | ?ssl_ca_certs=CA        | A rediss:// URL must have parameter ssl_cert_reqs |
-        | without the CA        | rediss | ?ssl_cert_reqs=required | a certificate that is not trusted                 |
-        | without TLS           | redis  | none                    | cannot be reached                                 |
+        | without         | scheme | options                 | reason                            |
+        | without options | rediss | none                    | a certificate that is not trusted |
+        | without the CA  | rediss | ?ssl_cert_reqs=required | a certificate that is not trusted |
+        | without TLS     | redis  | none                    | write rediss:// if it wants TLS   |
