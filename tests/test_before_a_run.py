@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -75,16 +73,6 @@ def test_failure_of_a_helper_shows_few_lines(tree: Project) -> None:
     assert "E   AssertionError: room for 2" in map(str.strip, told), outcome.outlines
     assert "> Given a cache    <- features/sound.feature:3" in map(str.strip, told), outcome.outlines
     assert len(told) <= 25, outcome.outlines
-
-
-@pytest.mark.parametrize("option", ["-k", "-m"])
-def test_expression_that_cannot_be_read_is_one_line(option: str) -> None:
-    """Require one line and exit code 4, where each process of xdist would show a traceback."""
-    command = [sys.executable, "-m", "pytest", "features/pure_cache/ttl.feature", "-n", "2", option, "a and"]
-    ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False)
-    assert ended.returncode == pytest.ExitCode.USAGE_ERROR, ended
-    [line] = filter(None, ended.stderr.splitlines())
-    assert line.startswith(f"ERROR: Wrong expression passed to '{option}': a and:"), ended
 
 
 FOREIGN = re.compile(

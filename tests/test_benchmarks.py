@@ -88,6 +88,7 @@ run(main)
 """
 
 
+@pytest.mark.slow
 def test_alarm_ends_what_lingers() -> None:
     """Require the end, with 143, of a program whose blocks do not come to one."""
     program = subprocess.Popen([sys.executable, "-c", LINGERS], cwd=PROJECT, stdout=subprocess.PIPE)

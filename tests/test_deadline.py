@@ -145,7 +145,9 @@ STEPS = {"recv": "wait_in_recv", "lock": "wait_for_lock", "file": "wait_for_file
 """The function in which each scenario waits."""
 
 
-@pytest.mark.parametrize("processes", ["0", "1"], ids=["in one process", "in a process of xdist"])
+@pytest.mark.parametrize(
+    "processes", [pytest.param("0", marks=pytest.mark.slow), "1"], ids=["in one process", "in a process of xdist"]
+)
 def test_scenario_that_hangs_fails(tmp_path: Path, processes: str) -> None:
     """Require failures with step, stacks and logs, an end of what was started, and a run that goes on."""
     records = _run(tmp_path, processes)

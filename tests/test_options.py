@@ -201,7 +201,10 @@ TYPOS = {
 """By option and value: how the one line ends."""
 
 
-@pytest.mark.parametrize("options", TYPOS)
+FIRST, *REST = TYPOS
+
+
+@pytest.mark.parametrize("options", [FIRST, *(pytest.param(one, marks=pytest.mark.slow) for one in REST)])
 def test_selection_with_a_typo_is_one_line(options: tuple[str, str]) -> None:
     """A typo in -m or -k ends the run in one line that names a way out, with exit code 4, in several processes too."""
     command = [sys.executable, "-m", "pytest", "features/pure_cache", "-n2", *options]

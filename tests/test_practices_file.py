@@ -125,7 +125,7 @@ def test_mistake_ends_the_run(audits: Project) -> None:
     assert (report["verdict"], report["troubles"][0][:39]) == ("error", "pytest did not begin: practices.toml: [")
 
 
-@pytest.mark.parametrize("processes", ["0", "2"])
+@pytest.mark.parametrize("processes", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_changed_bounds_hold(audits: Project, processes: str) -> None:
     """A bound of all roles, one of a single role and one of a row hold, and a message shows the bound in force."""
     changed = '[bounds]\nclients = "at most 7"\nsize-small = "at most 5"\nsize-big = "at most 1"\n'
@@ -145,7 +145,7 @@ def waiver(*keys: str, until: object = LATER) -> str:
     return "[accept]\n" + "".join(f'"{key}" = {{ reason = "not before March", until = {until} }}\n' for key in keys)
 
 
-@pytest.mark.parametrize("processes", ["0", "2"])
+@pytest.mark.parametrize("processes", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_waived_failure_is_not_refused(audits: Project, processes: str) -> None:
     """Waived failures, named by id and by tag, are counted and shown everywhere, and the run is accepted."""
     audits.write("practices.toml", waiver(f"{CACHE}::colour", "@AU-7"))
