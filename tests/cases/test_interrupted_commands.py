@@ -44,16 +44,10 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
     return lambda number: left.__setitem__(0, number)
 
 
-class Late(Tamper):
-    """Answers arrive after a while, as over any network, so that none is there when a connection is taken again."""
-
-    delay = 0.2
-
-
 @pytest.fixture
 def late_url(cache_server: Server, tampered: Callable[[int, Tamper], RespProxy]) -> str:
-    """Give the URL of a cache whose answers arrive late."""
-    return tampered(cache_server.port, Late()).url
+    """Give the URL of a cache whose answers arrive late, so that none is there when a connection is taken again."""
+    return tampered(cache_server.port, Tamper(delay=0.2)).url
 
 
 def answers(get: Callable[[str], Any], keys: list[str]) -> list[Any]:
