@@ -114,7 +114,7 @@ def judge_healthy(options: argparse.Namespace) -> None:
     if options.fresh:
         options.state.unlink(missing_ok=True)
     known, found = read(options.state), []
-    for verdict in verdicts(options.healthy, options.state, options.only):
+    for verdict in verdicts(options.healthy, options.state, options.only, options.jobs):
         if verdict.number not in known and not options.json:
             print(verdict.line(), flush=True)
         found.append(verdict)

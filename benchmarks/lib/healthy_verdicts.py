@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -88,26 +89,31 @@ def kinds() -> Mapping[str, Sequence[Kind]]:
     return found
 
 
-def verdicts(total: int, state: Path, only: str = "") -> Iterator[Verdict]:
-    """Yield `total` verdicts, spread evenly over roles, conditions, kinds and engines; those in `state` are not new.
+def verdicts(total: int, state: Path, only: str = "", jobs: int = 1) -> Iterator[Verdict]:
+    """Yield `total` verdicts, `jobs` at once, spread evenly over roles, conditions, kinds and engines.
 
-    A number means the same deployment in each run. `only` leaves out kinds without this text.
+    A number means the same deployment in each run; those in `state` are not new. `only` leaves out kinds without this
+    text.
     """
     known = read(state)
+    yield from (verdict for number, verdict in sorted(known.items()) if number < total)
     state.parent.mkdir(parents=True, exist_ok=True)
-    for number in range(total):
-        if number not in known:
-            role = list(PRACTICES)[number % len(PRACTICES)]
-            turn, place = divmod(number // len(PRACTICES), len(CONDITIONS))
-            rows = kinds()[role]
-            # Each condition begins elsewhere in the list, so that a few hundred try many pairs of kind and condition.
-            kind = rows[(turn + place * len(rows) // len(CONDITIONS)) % len(rows)]
-            if only not in kind.name:
-                continue
-            known[number] = _judge(number, role, CONDITIONS[place], kind, ENGINES[(turn + place) % len(ENGINES)])
-            with state.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(asdict(known[number])) + "\n")
-        yield known[number]
+    rows = kinds()
+    asked = [(number, *_deployment(number, rows)) for number in range(total) if number not in known]
+    with ThreadPoolExecutor(jobs) as pool, state.open("a", encoding="utf-8") as lines:
+        for verdict in pool.map(lambda one: _judge(*one), [one for one in asked if only in one[3].name]):
+            lines.write(json.dumps(asdict(verdict)) + "\n")
+            lines.flush()
+            yield verdict
+
+
+def _deployment(number: int, rows: Mapping[str, Sequence[Kind]]) -> tuple[str, str, Kind, str]:
+    """Return role, condition, kind and engine of a number."""
+    role = list(PRACTICES)[number % len(PRACTICES)]
+    turn, place = divmod(number // len(PRACTICES), len(CONDITIONS))
+    # Each condition begins elsewhere in the list, so that a few hundred try many pairs of kind and condition.
+    kind = rows[role][(turn + place * len(rows[role]) // len(CONDITIONS)) % len(rows[role])]
+    return role, CONDITIONS[place], kind, ENGINES[(turn + place) % len(ENGINES)]
 
 
 def read(state: Path) -> dict[int, Verdict]:
