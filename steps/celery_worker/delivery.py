@@ -10,7 +10,7 @@ from pathlib import Path
 from pytest_bdd import given, parsers, then, when
 from redis import Redis
 
-from fixtures.celery_worker.client import Sent, runs_of
+from fixtures.celery_worker.client import Sent, returned, runs_of
 from fixtures.celery_worker.state_machine import TaskMachine, Workshop
 from fixtures.celery_worker.workers import Application
 from fixtures.reporting.measurements import Bound
@@ -19,7 +19,7 @@ from fixtures.stacks.protocols import Broker, Private
 from fixtures.stateful import try_histories
 from redis_practices.celery_worker.delivery import Outbox
 from redis_practices.celery_worker.failing import letters
-from redis_practices.celery_worker.sending import send_many, value_of
+from redis_practices.celery_worker.sending import send_many
 from redis_practices.polling import eventually, seconds_until
 from steps.celery_worker.deployment import SWEEP
 from steps.common.vocabulary import TYPES, Duration
@@ -73,7 +73,7 @@ def check_redelivery(application: Application, sent: Sent, bound: Bound, measure
 @then("its result says that another worker did it, in a second delivery")
 def check_other_worker(application: Application, sent: Sent) -> None:
     """Require that the worker that is left returned the result, of a message marked as delivered again."""
-    value = value_of(sent.results[-1], 10.0)
+    value = returned(sent.results[-1], 10.0)
     assert value == {"worker": application.workers[0].name, "run": 2, "redelivered": True}
 
 
@@ -88,14 +88,16 @@ def check_waiting(application: Application, number: int, duration: Duration) -> 
             seen = client.llen(f"{application.prefix}{application.broker.queue}")
         assert seen == number, f"{seen} tasks wait"
 
-    eventually(wait, within=duration.seconds())
+    clock = WorkersClock()
+    clock.eventually(wait, within=duration.seconds())
+    clock.within(Bound.at_most(duration.seconds(), "s"))
 
 
 @then("it ran at least twice")
 def check_ran_again(application: Application, sent: Sent, measure: Callable[..., None]) -> None:
     """Wait until the last task has run twice or more often, and report how often."""
     result = sent.results[-1]
-    eventually(lambda: len(runs_of(application.broker, result)) > 1, within=5.0)
+    WorkersClock().eventually(lambda: len(runs_of(application.broker, result)) > 1, within=5.0)
     measure("runs", unit="", seen=len(runs_of(application.broker, result)))
 
 
@@ -146,9 +148,9 @@ def send_under_kills(application: Application, sent: Sent, outbox: Outbox, publi
     outbox.add((order, "worker.order", [order]) for order in numbers)
     with ThreadPoolExecutor(publishers) as pool, application.broker.client() as client:
         sending = [pool.submit(send_orders, sent, numbers[mine::publishers]) for mine in range(publishers)]
-        begun, kills = time.monotonic(), 0
+        begun, kills, clock = time.monotonic(), 0, WorkersClock()
         while not all(one.done() for one in sending) or client.exists(f"{application.prefix}celery"):
-            assert time.monotonic() < begun + PATIENCE, f"{outbox.open()} orders are still open"
+            assert clock.left(PATIENCE) > 0, f"{outbox.open()} orders are still open"
             time.sleep(max(0.0, begun + kills + 1 - time.monotonic()))
             application.end_worker()
             application.start_worker()
@@ -162,8 +164,9 @@ def send_under_kills(application: Application, sent: Sent, outbox: Outbox, publi
 def await_idle(application: Application, bound: Bound, measure: Callable[..., None]) -> None:
     """Wait until no task waits, and none is noted as taken."""
     with application.broker.client() as client:
-        seconds = seconds_until(lambda: idle(client, application), give_up=PATIENCE)
-    measure("delivered again and done", unit="s", bound=bound, seen=round(seconds, 2))
+        clock = WorkersClock()
+        clock.eventually(lambda: idle(client, application), within=PATIENCE)
+    measure("delivered again and done", unit="s", bound=bound, seen=clock.within(bound))
 
 
 def idle(client: Redis, application: Application) -> bool:
@@ -183,7 +186,7 @@ def check_open(outbox: Outbox, number: int) -> None:
         seen = outbox.open()
         assert seen == number, f"{seen} orders are open, not {number}"
 
-    eventually(settled, within=5.0)
+    WorkersClock().eventually(settled, within=5.0)
 
 
 @when("the outbox is swept until no order is open")
@@ -198,7 +201,7 @@ def sweep(sent: Sent, outbox: Outbox, measure: Callable[..., None]) -> None:
         again += outbox.sweep(lambda _, arguments: send_orders(sent, [str(arguments[0])]))
         return not outbox.open()
 
-    eventually(settled, within=PATIENCE, every=0.5)
+    WorkersClock().eventually(settled, within=PATIENCE, every=0.5)
     measure("sent again", unit="orders", seen=again)
 
 
@@ -228,8 +231,9 @@ def check_dead_letter(application: Application, sent: Sent, task: str, deliverie
 @then(parsers.cfparse("it runs {number:Count} times within {duration:Duration}, and goes on", extra_types=TYPES))
 def check_loop(application: Application, sent: Sent, number: int, duration: Duration) -> None:
     """Wait until the last task has run so often, and require that it has no result yet."""
-    result = sent.results[-1]
-    eventually(lambda: len(runs_of(application.broker, result)) >= number, within=duration.seconds())
+    result, clock = sent.results[-1], WorkersClock()
+    clock.eventually(lambda: len(runs_of(application.broker, result)) >= number, within=duration.seconds())
+    clock.within(Bound.at_most(duration.seconds(), "s"))
     assert result.state == "PENDING", f"its state is {result.state}"
 
 

@@ -18,15 +18,15 @@ from parse import with_pattern
 from pytest_bdd import given, parsers, then, when
 
 from fixtures import PROJECT
-from fixtures.celery_worker.client import JSON, NOT_JSON, Sent, runs_of, spelled
+from fixtures.celery_worker.client import JSON, NOT_JSON, Sent, returned, runs_of, spelled
 from fixtures.reporting.measurements import Bound
 from fixtures.run.own_time import WorkersClock
 from fixtures.run.processes import ForkingGroup
 from fixtures.stacks.external.key_cleanup import on_server
 from fixtures.stacks.protocols import Broker, Private, Worker
-from redis_practices.celery_worker.sending import publish, publisher, send_many, value_of
+from redis_practices.celery_worker.sending import publish, publisher, send_many
 from redis_practices.cli import Failure
-from redis_practices.polling import eventually, seconds_until
+from redis_practices.polling import seconds_until
 from redis_practices.servers.binary import free_ports
 from redis_practices.servers.server import BROKER
 from steps.common.vocabulary import TYPES, Duration, assert_table, rows
@@ -188,7 +188,7 @@ def check_still_works(sent: Sent, bound: Bound, measure: Callable[..., None]) ->
     sent.send("add", 4, 8)
     seconds_until(sent.results[-1].ready, give_up=30.0)
     seen = clock.within(bound)
-    assert value_of(sent.results[-1], 1.0) == 4 + 8
+    assert returned(sent.results[-1], 1.0) == 4 + 8
     measure("another task", unit="s", bound=bound, seen=seen)
 
 
@@ -220,13 +220,13 @@ def check_log(broker: Broker, text: str) -> None:
         """Require them now."""
         assert text in broker.workers()[0].log_tail(400), f"its log says:\n{broker.workers()[0].log_tail(15)}"
 
-    eventually(says, within=5.0)
+    WorkersClock().eventually(says, within=5.0)
 
 
 @when(parsers.cfparse("it has begun within {duration:Duration}", extra_types=TYPES))
 def await_begin(broker: Broker, sent: Sent, duration: Duration) -> None:
     """Wait until the last task has noted its first run."""
-    eventually(lambda: bool(runs_of(broker, sent.results[-1])), within=duration.seconds())
+    WorkersClock().eventually(lambda: bool(runs_of(broker, sent.results[-1])), within=duration.seconds())
 
 
 @then(parsers.cfparse("each of {number:Count} values of JSON comes back as it was sent", extra_types=TYPES))
@@ -241,7 +241,7 @@ def check_round_trip(sent: Sent, number: int, measure: Callable[..., None]) -> N
         nonlocal longest
         longest = max(longest, len(spelled(value)))
         sent.send("echo", value)
-        seen = value_of(sent.results[-1], 10.0)
+        seen = returned(sent.results[-1], 10.0)
         assert spelled(seen) == spelled(value)
 
     round_trip()
