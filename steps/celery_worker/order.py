@@ -110,7 +110,9 @@ def check_last(sent: Sent, waiting: Waiting, number: int, bound: Bound, measure:
     clock = WorkersClock()
     for result in sent.results[-number:]:
         returned(result, 30.0)
-    measure("the last tasks done", unit="s", bound=bound, seen=clock.within(bound))
+    # A busy judge lets the idle worker join when the other has its work half done.
+    seen = sent.clock.certain(clock.within(bound), bound, "s", more_than=1.0)
+    measure("the last tasks done", unit="s", bound=bound, seen=seen)
 
 
 @then(parsers.cfparse("it begins {bound:Bound} after it was sent", extra_types=TYPES))
@@ -176,7 +178,9 @@ def restart_beat(beats: Beats, how: str) -> None:
 def check_next(beats: Beats, bound: Bound, measure: Callable[..., None]) -> None:
     """Hold the time between the first two tasks against a bound."""
     first, second = beats.sent(2)[:2]
-    measure("from the first to the next", unit="s", bound=bound, seen=beats.clock.apart(second - first, bound))
+    # A beat's first task is late by what a busy judge takes to connect; the next is not.
+    seen = beats.clock.certain(beats.clock.apart(second - first, bound), bound, "s", more_than=1.0)
+    measure("from the first to the next", unit="s", bound=bound, seen=seen)
 
 
 @then(parsers.cfparse("the next task is sent {bound:Bound} of the beat's return", extra_types=TYPES))

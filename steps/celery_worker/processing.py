@@ -26,7 +26,6 @@ from fixtures.stacks.external.key_cleanup import on_server
 from fixtures.stacks.protocols import Broker, Private, Worker
 from redis_practices.celery_worker.sending import publish, publisher, send_many
 from redis_practices.cli import Failure
-from redis_practices.polling import seconds_until
 from redis_practices.servers.binary import free_ports
 from redis_practices.servers.server import BROKER
 from steps.common.vocabulary import TYPES, Duration, assert_table, rows
@@ -119,7 +118,8 @@ def check_shares(sent: Sent, bound: Bound, workers: list[Worker], measure: Calla
     """Hold the number of tasks that each worker processed against its bound."""
     shares = Counter(value["worker"] for value in sent.values)
     for worker in workers:
-        measure(f"tasks of {worker.name}", unit="", bound=bound, seen=shares[worker.name])
+        seen = sent.clock.certain(shares[worker.name], bound, f"tasks of {worker.name}", more_than=1.0)
+        measure(f"tasks of {worker.name}", unit="", bound=bound, seen=seen)
 
 
 @with_pattern(r"\[.*\]")
@@ -186,7 +186,7 @@ def check_still_works(sent: Sent, bound: Bound, measure: Callable[..., None]) ->
     """
     clock = WorkersClock()
     sent.send("add", 4, 8)
-    seconds_until(sent.results[-1].ready, give_up=30.0)
+    clock.eventually(sent.results[-1].ready, within=30.0, every=0.01)
     seen = clock.within(bound)
     assert returned(sent.results[-1], 1.0) == 4 + 8
     measure("another task", unit="s", bound=bound, seen=seen)
@@ -202,7 +202,7 @@ def await_state(sent: Sent, state: str, bound: Bound, measure: Callable[..., Non
         assert result.state == state, f"its state is {result.state}, not {state}"
 
     clock = WorkersClock()
-    seconds_until(has_state, give_up=30.0)
+    clock.eventually(has_state, within=30.0, every=0.01)
     measure(f"until {state}", unit="s", bound=bound, seen=clock.within(bound))
 
 
