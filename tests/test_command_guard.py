@@ -20,7 +20,7 @@ from celery import Celery
 from redis import Redis
 
 from fixtures import PROJECT
-from fixtures.proxies.tls import TlsProxy
+from fixtures.proxies.streams import TlsProxy
 from fixtures.run.keys import StackError, Unsupported
 from fixtures.run.processes import ForkingGroup
 from fixtures.stacks.embedded import EmbeddedBroker

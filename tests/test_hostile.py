@@ -16,9 +16,8 @@ import redis
 
 from fixtures import PROJECT
 from fixtures.gate.deployment_under_test import gate_environment
-from fixtures.proxies.event_loop import LoopThread, Serve
 from fixtures.proxies.resp import Command, RespProxy, Tamper, frame, parts_of
-from fixtures.proxies.tls import TlsProxy
+from fixtures.proxies.streams import LoopThread, Serve, TlsProxy
 from fixtures.run.keys import StackError
 from fixtures.run.processes import ForkingGroup
 from fixtures.stacks.external import command_guard

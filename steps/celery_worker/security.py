@@ -20,7 +20,7 @@ from redis.exceptions import NoPermissionError, RedisError
 
 from fixtures import PROJECT
 from fixtures.celery_worker.client import CeleryWork, Sent, let_go
-from fixtures.proxies.tls import TlsProxy
+from fixtures.proxies.streams import TlsProxy
 from fixtures.reporting.measurements import Bound
 from fixtures.run.processes import ForkingGroup
 from fixtures.stacks.embedded import EmbeddedBroker

@@ -14,7 +14,7 @@ from pytest_bdd import given, parsers, then, when
 from redis import Redis
 from redis.exceptions import RedisError
 
-from fixtures.proxies.cluster_bus import BusProxy
+from fixtures.proxies.streams import BusProxy
 from fixtures.redis_cluster.faults import FATES, Cast
 from fixtures.redis_cluster.nodes import (
     answer,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from fixtures.proxies.event_loop import LoopThread
 from fixtures.proxies.resp import Command, Tamper
+from fixtures.proxies.streams import LoopThread
 
 
 class LostAnswer(Tamper):

@@ -19,8 +19,8 @@ from redis import Redis
 from fixtures import PROJECT
 from fixtures.bdd.definitions import feature_of, steps_of
 from fixtures.celery_worker.client import Sent
+from fixtures.proxies.streams import TlsProxy
 from fixtures.proxies.tampering import TAMPERS
-from fixtures.proxies.tls import TlsProxy
 from fixtures.pure_cache.origin import Origin, tasks_at_once
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import StackError
