@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import pytest
 from redis import Redis
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from fixtures import PROJECT
 from fixtures.bdd.definitions import feature_of, steps_of
@@ -24,7 +25,16 @@ from fixtures.proxies.tampering import TAMPERS
 from fixtures.pure_cache.origin import Origin, tasks_at_once
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import StackError
-from fixtures.run.own_time import PRESSURE, SCHEDULE, Moment, Stopwatch, WorkersClock, first_certain, moment_of
+from fixtures.run.own_time import (
+    PRESSURE,
+    SCHEDULE,
+    Moment,
+    Stopwatch,
+    WorkersClock,
+    busy_share,
+    first_certain,
+    moment_of,
+)
 from fixtures.run.practices_file import AuditBounds
 from fixtures.run.processes import ForkingGroup
 from fixtures.stacks.embedded import EmbeddedCache
@@ -34,6 +44,7 @@ from redis_practices.celery_worker.sending import sender
 from redis_practices.clients import redis_client
 from redis_practices.polling import eventually
 from redis_practices.pure_cache.key_audit import Hygiene, judge, sample, shown
+from redis_practices.servers.celery import LateError
 from redis_practices.servers.server import BROKER, CACHE, Server, start_server
 from steps.celery_worker.delivery import check_waiting
 from steps.celery_worker.failing import check_answers, check_runs, check_waits
@@ -223,6 +234,21 @@ def test_work_of_a_busy_judge(group: ForkingGroup, monkeypatch: pytest.MonkeyPat
         with pytest.raises(AssertionError):
             work.checks(WorkersClock())[name]()
     work.sent.app.close()
+
+
+@needs_pressure
+@pytest.mark.parametrize("error", [LateError("not ready after 30 s"), RedisTimeoutError("Timeout connecting")])
+def test_what_is_late_for_a_busy_judge(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """A connection or a worker that is late while the judge is busy says nothing of the deployment."""
+    stack = ExternalStack({})
+    monkeypatch.setattr("fixtures.stacks.external.stack.BUSY", 100.0)
+    with pytest.raises(pytest.fail.Exception if isinstance(error, LateError) else RedisTimeoutError):
+        raise error if stack.explain(error) is None else StackError
+    monkeypatch.setattr("fixtures.stacks.external.stack.BUSY", 5.0)
+    with busy_processors():
+        eventually(lambda: busy_share() > 5.0, within=10.0)
+        with pytest.raises(StackError, match="processor was busy"):
+            stack.explain(error)
 
 
 @pytest.fixture
