@@ -23,6 +23,7 @@ from fixtures.celery_worker.client import Sent
 from fixtures.proxies.streams import TlsProxy
 from fixtures.proxies.tampering import TAMPERS
 from fixtures.pure_cache.origin import Origin, tasks_at_once
+from fixtures.redis_cluster.nodes import is_copied
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import StackError
 from fixtures.run.own_time import (
@@ -351,6 +352,22 @@ def test_silence_follows_the_pings(group: ForkingGroup) -> None:
     [bound] = measure.bounds.values()
     assert bound
     assert bound.high == 61
+
+
+def test_copy_that_comes_later_than_a_client_waits(group: ForkingGroup) -> None:
+    """A replica may take longer than the time-out that a URL gives its clients, and one that hangs is noticed."""
+    server = start_server(group, {**CACHE, "repl-diskless-sync-delay": 0})
+    replica = start_server(group, {**CACHE, "replicaof": server.address.split(":")})
+    with replica.client() as client:
+        eventually(lambda: client.info("replication")["master_link_status"] == "up", within=10)
+    with server.client(socket_timeout=0.4) as client:
+        replica.pause()
+        client.set("key", "x")
+        assert not is_copied(client, 1, within=0.3)
+        later = threading.Timer(0.8, replica.resume)
+        later.start()
+        assert is_copied(client, 1)
+        later.join()
 
 
 def test_refusal_names_its_bound(group: ForkingGroup) -> None:
