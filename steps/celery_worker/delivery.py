@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from pytest_bdd import given, parsers, then, when
 from redis import Redis
 
@@ -166,7 +167,9 @@ def send_under_kills(application: Application, sent: Sent, outbox: Outbox, publi
         sending = [pool.submit(send_orders, sent, numbers[mine::publishers]) for mine in range(publishers)]
         begun, kills, clock = time.monotonic(), 0, WorkersClock()
         while not all(one.done() for one in sending) or client.exists(f"{application.prefix}celery"):
-            assert clock.left(PATIENCE) > 0, f"{outbox.open()} orders are still open"
+            if clock.left(PATIENCE) < 0:
+                left = clock.certain(outbox.open(), Bound.exactly(0), "orders that are open", more_than=PATIENCE / 2)
+                pytest.fail(f"{left} orders are still open", pytrace=False)
             time.sleep(max(0.0, begun + kills + 1 - time.monotonic()))
             application.end_worker()
             application.start_worker()
@@ -217,7 +220,12 @@ def sweep(sent: Sent, outbox: Outbox, measure: Callable[..., None]) -> None:
         again += outbox.sweep(lambda _, arguments: send_orders(sent, [str(arguments[0])]))
         return not outbox.open()
 
-    WorkersClock().eventually(settled, within=PATIENCE, every=0.5)
+    clock = WorkersClock()
+    try:
+        clock.eventually(settled, within=PATIENCE, every=0.5)
+    except AssertionError:
+        clock.certain(outbox.open(), Bound.exactly(0), "orders that are open", more_than=PATIENCE / 2)
+        raise
     measure("sent again", unit="orders", seen=again)
 
 
