@@ -193,6 +193,20 @@ def test_idle_time_is_no_part_of_an_answer(server: Server, monkeypatch: pytest.M
         assert [len(client.get("practices:big") or b"") for _ in range(5)] == [ANSWER_BYTES // 4] * 5
 
 
+def test_silence_between_messages_is_no_part_of_an_answer(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A subscriber that looks for a message hears one that comes long after the last."""
+    monkeypatch.setattr(command_guard, "ANSWER_SECONDS", 0.2)
+    with GuardedPool.from_url(server.url) as pool:
+        client = redis.Redis(connection_pool=pool)
+        with client.pubsub() as listener:
+            listener.subscribe("practices:news")
+            assert listener.get_message(timeout=1)
+            for _ in range(2):
+                time.sleep(0.4)
+                client.publish("practices:news", "x")
+                assert listener.get_message(timeout=1)
+
+
 def test_redis_that_connects_another_way_is_noticed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A release of redis-py without the name ``_connect`` begins no run."""
     monkeypatch.delattr(Bounded, "_connect")  # what calls nothing of ours

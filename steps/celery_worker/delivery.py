@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from pytest_bdd import given, parsers, then, when
 from redis import Redis
 
-from fixtures.celery_worker.client import Sent, runs_of
+from fixtures.celery_worker.client import Sent, returned, runs_of
 from fixtures.celery_worker.state_machine import TaskMachine, Workshop
 from fixtures.celery_worker.workers import Application
 from fixtures.reporting.measurements import Bound
@@ -19,8 +21,8 @@ from fixtures.stacks.protocols import Broker, Private
 from fixtures.stateful import try_histories
 from redis_practices.celery_worker.delivery import Outbox
 from redis_practices.celery_worker.failing import letters
-from redis_practices.celery_worker.sending import send_many, value_of
-from redis_practices.polling import eventually, seconds_until
+from redis_practices.celery_worker.sending import send_many
+from redis_practices.polling import eventually
 from steps.celery_worker.deployment import SWEEP
 from steps.common.vocabulary import TYPES, Duration
 
@@ -66,44 +68,61 @@ def check_gone(application: Application, bound: Bound, measure: Callable[..., No
 def check_redelivery(application: Application, sent: Sent, bound: Bound, measure: Callable[..., None]) -> None:
     """Hold the time from the end of its worker to the second run of the last task against a bound."""
     result, clock = sent.results[-1], WorkersClock(application.ended)
-    seconds_until(lambda: len(runs_of(application.broker, result)) > 1, give_up=30.0)
+    clock.eventually(lambda: len(runs_of(application.broker, result)) > 1, within=30.0, every=0.01)
     measure("delivered again", unit="s", bound=bound, seen=clock.within(bound))
 
 
 @then("its result says that another worker did it, in a second delivery")
 def check_other_worker(application: Application, sent: Sent) -> None:
     """Require that the worker that is left returned the result, of a message marked as delivered again."""
-    value = value_of(sent.results[-1], 10.0)
+    value = returned(sent.results[-1], 10.0)
     assert value == {"worker": application.workers[0].name, "run": 2, "redelivered": True}
 
 
 @when(parsers.cfparse("{number:Count} of its tasks wait in the queue within {duration:Duration}", extra_types=TYPES))
 @then(parsers.cfparse("{number:Count} of its tasks wait in the queue within {duration:Duration}", extra_types=TYPES))
-def check_waiting(application: Application, number: int, duration: Duration) -> None:
+def check_waiting(application: Application, sent: Sent, number: int, duration: Duration) -> None:
     """Require how many tasks nobody holds."""
+    seen = -1
 
     def wait() -> None:
         """Require it now."""
+        nonlocal seen
         with application.broker.client() as client:
             seen = client.llen(f"{application.prefix}{application.broker.queue}")
         assert seen == number, f"{seen} tasks wait"
 
-    eventually(wait, within=duration.seconds())
+    clock = WorkersClock()
+    try:
+        clock.eventually(wait, within=duration.seconds())
+    except AssertionError:
+        sent.clock.certain(seen, Bound.exactly(number), "tasks that wait", more_than=SHORTEST)
+        raise
+    clock.within(Bound.at_most(duration.seconds(), "s"))
+
+
+SHORTEST = 0.5
+"""Seconds of a busy judge in which the shortest task of these scenarios may end before the next step."""
 
 
 @then("it ran at least twice")
 def check_ran_again(application: Application, sent: Sent, measure: Callable[..., None]) -> None:
     """Wait until the last task has run twice or more often, and report how often."""
-    result = sent.results[-1]
-    eventually(lambda: len(runs_of(application.broker, result)) > 1, within=5.0)
-    measure("runs", unit="", seen=len(runs_of(application.broker, result)))
+    result, bound = sent.results[-1], Bound.at_least(2)
+    with suppress(AssertionError):
+        WorkersClock().eventually(lambda: bound.allows(len(runs_of(application.broker, result))), within=5.0)
+    runs = sent.clock.certain(len(runs_of(application.broker, result)), bound, "runs", more_than=1.0)
+    measure("runs", unit="", bound=bound, seen=runs)
 
 
 @then(parsers.cfparse('"{order}" was paid {number:Count} times', extra_types=TYPES))
-def check_payments(application: Application, order: str, number: int) -> None:
+def check_payments(application: Application, sent: Sent, order: str, number: int) -> None:
     """Require how many payments of an order were booked."""
     with application.broker.client() as client:
-        assert int(client.get(f"{application.prefix}payments:{order}") or 0) == number
+        seen = int(client.get(f"{application.prefix}payments:{order}") or 0)
+    lease = float(application.settings.get("ONCE_LEASE", "inf"))
+    sent.clock.certain(seen, Bound.exactly(number), "payments", more_than=lease)
+    assert seen == number, f"{order} was paid {seen} times"
 
 
 @when("every connection to the broker is dropped")
@@ -146,9 +165,11 @@ def send_under_kills(application: Application, sent: Sent, outbox: Outbox, publi
     outbox.add((order, "worker.order", [order]) for order in numbers)
     with ThreadPoolExecutor(publishers) as pool, application.broker.client() as client:
         sending = [pool.submit(send_orders, sent, numbers[mine::publishers]) for mine in range(publishers)]
-        begun, kills = time.monotonic(), 0
+        begun, kills, clock = time.monotonic(), 0, WorkersClock()
         while not all(one.done() for one in sending) or client.exists(f"{application.prefix}celery"):
-            assert time.monotonic() < begun + PATIENCE, f"{outbox.open()} orders are still open"
+            if clock.left(PATIENCE) < 0:
+                left = clock.certain(outbox.open(), Bound.exactly(0), "orders that are open", more_than=PATIENCE / 2)
+                pytest.fail(f"{left} orders are still open", pytrace=False)
             time.sleep(max(0.0, begun + kills + 1 - time.monotonic()))
             application.end_worker()
             application.start_worker()
@@ -162,8 +183,9 @@ def send_under_kills(application: Application, sent: Sent, outbox: Outbox, publi
 def await_idle(application: Application, bound: Bound, measure: Callable[..., None]) -> None:
     """Wait until no task waits, and none is noted as taken."""
     with application.broker.client() as client:
-        seconds = seconds_until(lambda: idle(client, application), give_up=PATIENCE)
-    measure("delivered again and done", unit="s", bound=bound, seen=round(seconds, 2))
+        clock = WorkersClock()
+        clock.eventually(lambda: idle(client, application), within=PATIENCE)
+    measure("delivered again and done", unit="s", bound=bound, seen=clock.within(bound))
 
 
 def idle(client: Redis, application: Application) -> bool:
@@ -183,7 +205,7 @@ def check_open(outbox: Outbox, number: int) -> None:
         seen = outbox.open()
         assert seen == number, f"{seen} orders are open, not {number}"
 
-    eventually(settled, within=5.0)
+    WorkersClock().eventually(settled, within=5.0)
 
 
 @when("the outbox is swept until no order is open")
@@ -198,7 +220,12 @@ def sweep(sent: Sent, outbox: Outbox, measure: Callable[..., None]) -> None:
         again += outbox.sweep(lambda _, arguments: send_orders(sent, [str(arguments[0])]))
         return not outbox.open()
 
-    eventually(settled, within=PATIENCE, every=0.5)
+    clock = WorkersClock()
+    try:
+        clock.eventually(settled, within=PATIENCE, every=0.5)
+    except AssertionError:
+        clock.certain(outbox.open(), Bound.exactly(0), "orders that are open", more_than=PATIENCE / 2)
+        raise
     measure("sent again", unit="orders", seen=again)
 
 
@@ -228,8 +255,9 @@ def check_dead_letter(application: Application, sent: Sent, task: str, deliverie
 @then(parsers.cfparse("it runs {number:Count} times within {duration:Duration}, and goes on", extra_types=TYPES))
 def check_loop(application: Application, sent: Sent, number: int, duration: Duration) -> None:
     """Wait until the last task has run so often, and require that it has no result yet."""
-    result = sent.results[-1]
-    eventually(lambda: len(runs_of(application.broker, result)) >= number, within=duration.seconds())
+    result, clock = sent.results[-1], WorkersClock()
+    clock.eventually(lambda: len(runs_of(application.broker, result)) >= number, within=duration.seconds())
+    clock.within(Bound.at_most(duration.seconds(), "s"))
     assert result.state == "PENDING", f"its state is {result.state}"
 
 

@@ -132,7 +132,7 @@ def check_queue(broker: Broker, waiting: Waiting, number: int, bound: Bound, mea
         state = queue_state(client, on_server(waiting.queue))
     assert state.length == number, f"{state.length} tasks wait"
     assert state.oldest is not None, "the tasks do not say when they were sent"
-    measure("age of the oldest", unit="s", bound=bound, seen=round(state.oldest, 3))
+    measure("age of the oldest", unit="s", bound=bound, seen=waiting.sent.clock.apart(state.oldest, bound))
 
 
 @then("no task waits in its queue")

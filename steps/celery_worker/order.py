@@ -10,14 +10,13 @@ from pathlib import Path
 import pytest
 from pytest_bdd import given, parsers, then, when
 
-from fixtures.celery_worker.client import Sent
+from fixtures.celery_worker.client import Sent, returned
 from fixtures.celery_worker.workers import PATIENCE, Beats, Waiting, solo_worker
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Unsupported
 from fixtures.run.own_time import WorkersClock
 from fixtures.stacks.external.key_cleanup import on_server
 from fixtures.stacks.protocols import Broker, Worker
-from redis_practices.celery_worker.sending import value_of
 from redis_practices.polling import eventually
 from steps.common.vocabulary import TYPES, assert_table, rows
 
@@ -70,9 +69,9 @@ def check_order(
 ) -> None:
     """Let the worker begin, and hold the order in which the tasks ran against the table."""
     waiting.begin()
-    begun = time.monotonic()
+    clock = WorkersClock()
     waiting.sent.wait(30.0)
-    measure("all done", unit="s", bound=bound, seen=round(time.monotonic() - begun, 3))
+    measure("all done", unit="s", bound=bound, seen=clock.within(bound))
     order = sorted(zip(waiting.sent.values, waiting.priorities, strict=True), key=lambda pair: pair[0]["begun"])
     assert_table(datatable, [{"PRIORITY": priority} for _, priority in order])
 
@@ -96,7 +95,7 @@ def await_taken(broker: Broker, sent: Sent, number: int) -> None:
             waiting = client.llen(on_server(sent.app.conf.task_default_queue))
         assert waiting == left, f"{waiting} of {len(sent.results)} wait in the queue, not {left}"
 
-    eventually(taken, within=10.0)
+    WorkersClock().eventually(taken, within=10.0)
 
 
 @then(
@@ -110,15 +109,17 @@ def check_last(sent: Sent, waiting: Waiting, number: int, bound: Bound, measure:
     waiting.begin()
     clock = WorkersClock()
     for result in sent.results[-number:]:
-        value_of(result, 30.0)
-    measure("the last tasks done", unit="s", bound=bound, seen=clock.within(bound))
+        returned(result, 30.0)
+    # A busy judge lets the idle worker join when the other has its work half done.
+    seen = sent.clock.certain(clock.within(bound), bound, "s", more_than=1.0)
+    measure("the last tasks done", unit="s", bound=bound, seen=seen)
 
 
 @then(parsers.cfparse("it begins {bound:Bound} after it was sent", extra_types=TYPES))
 def check_begin(sent: Sent, bound: Bound, measure: Callable[..., None]) -> None:
     """Hold the time between sending the last task and its begin against a bound."""
-    value = value_of(sent.results[-1], 30.0)
-    measure("began after", unit="s", bound=bound, seen=round(value["begun"] - sent.called, 3))
+    begun = returned(sent.results[-1], 30.0)["begun"]
+    measure("began after", unit="s", bound=bound, seen=sent.clock.apart(begun - sent.called, bound))
 
 
 @then(parsers.cfparse("they began at a rate of {bound:Bound} a second", extra_types=TYPES))
@@ -177,11 +178,13 @@ def restart_beat(beats: Beats, how: str) -> None:
 def check_next(beats: Beats, bound: Bound, measure: Callable[..., None]) -> None:
     """Hold the time between the first two tasks against a bound."""
     first, second = beats.sent(2)[:2]
-    measure("from the first to the next", unit="s", bound=bound, seen=round(second - first, 2))
+    # A beat's first task is late by what a busy judge takes to connect; the next is not.
+    seen = beats.clock.certain(beats.clock.apart(second - first, bound), bound, "s", more_than=1.0)
+    measure("from the first to the next", unit="s", bound=bound, seen=seen)
 
 
 @then(parsers.cfparse("the next task is sent {bound:Bound} of the beat's return", extra_types=TYPES))
 def check_late(beats: Beats, bound: Bound, measure: Callable[..., None]) -> None:
     """Hold the time between the new start of the beat and its next task against a bound."""
-    second = beats.sent(2)[1]
-    measure("from the beat's return to the next task", unit="s", bound=bound, seen=round(second - beats.back, 2))
+    seen = beats.clock.apart(beats.sent(2)[1] - beats.back, bound)
+    measure("from the beat's return to the next task", unit="s", bound=bound, seen=seen)

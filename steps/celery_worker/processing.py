@@ -18,15 +18,14 @@ from parse import with_pattern
 from pytest_bdd import given, parsers, then, when
 
 from fixtures import PROJECT
-from fixtures.celery_worker.client import JSON, NOT_JSON, Sent, runs_of, spelled
+from fixtures.celery_worker.client import JSON, NOT_JSON, Sent, returned, runs_of, spelled
 from fixtures.reporting.measurements import Bound
 from fixtures.run.own_time import WorkersClock
 from fixtures.run.processes import ForkingGroup
 from fixtures.stacks.external.key_cleanup import on_server
 from fixtures.stacks.protocols import Broker, Private, Worker
-from redis_practices.celery_worker.sending import publish, publisher, send_many, value_of
+from redis_practices.celery_worker.sending import publish, publisher, send_many
 from redis_practices.cli import Failure
-from redis_practices.polling import eventually, seconds_until
 from redis_practices.servers.binary import free_ports
 from redis_practices.servers.server import BROKER
 from steps.common.vocabulary import TYPES, Duration, assert_table, rows
@@ -119,7 +118,8 @@ def check_shares(sent: Sent, bound: Bound, workers: list[Worker], measure: Calla
     """Hold the number of tasks that each worker processed against its bound."""
     shares = Counter(value["worker"] for value in sent.values)
     for worker in workers:
-        measure(f"tasks of {worker.name}", unit="", bound=bound, seen=shares[worker.name])
+        seen = sent.clock.certain(shares[worker.name], bound, f"tasks of {worker.name}", more_than=1.0)
+        measure(f"tasks of {worker.name}", unit="", bound=bound, seen=seen)
 
 
 @with_pattern(r"\[.*\]")
@@ -186,9 +186,9 @@ def check_still_works(sent: Sent, bound: Bound, measure: Callable[..., None]) ->
     """
     clock = WorkersClock()
     sent.send("add", 4, 8)
-    seconds_until(sent.results[-1].ready, give_up=30.0)
+    clock.eventually(sent.results[-1].ready, within=30.0, every=0.01)
     seen = clock.within(bound)
-    assert value_of(sent.results[-1], 1.0) == 4 + 8
+    assert returned(sent.results[-1], 1.0) == 4 + 8
     measure("another task", unit="s", bound=bound, seen=seen)
 
 
@@ -202,7 +202,7 @@ def await_state(sent: Sent, state: str, bound: Bound, measure: Callable[..., Non
         assert result.state == state, f"its state is {result.state}, not {state}"
 
     clock = WorkersClock()
-    seconds_until(has_state, give_up=30.0)
+    clock.eventually(has_state, within=30.0, every=0.01)
     measure(f"until {state}", unit="s", bound=bound, seen=clock.within(bound))
 
 
@@ -220,13 +220,13 @@ def check_log(broker: Broker, text: str) -> None:
         """Require them now."""
         assert text in broker.workers()[0].log_tail(400), f"its log says:\n{broker.workers()[0].log_tail(15)}"
 
-    eventually(says, within=5.0)
+    WorkersClock().eventually(says, within=5.0)
 
 
 @when(parsers.cfparse("it has begun within {duration:Duration}", extra_types=TYPES))
 def await_begin(broker: Broker, sent: Sent, duration: Duration) -> None:
     """Wait until the last task has noted its first run."""
-    eventually(lambda: bool(runs_of(broker, sent.results[-1])), within=duration.seconds())
+    WorkersClock().eventually(lambda: bool(runs_of(broker, sent.results[-1])), within=duration.seconds())
 
 
 @then(parsers.cfparse("each of {number:Count} values of JSON comes back as it was sent", extra_types=TYPES))
@@ -241,7 +241,7 @@ def check_round_trip(sent: Sent, number: int, measure: Callable[..., None]) -> N
         nonlocal longest
         longest = max(longest, len(spelled(value)))
         sent.send("echo", value)
-        seen = value_of(sent.results[-1], 10.0)
+        seen = returned(sent.results[-1], 10.0)
         assert spelled(seen) == spelled(value)
 
     round_trip()

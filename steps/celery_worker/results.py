@@ -15,13 +15,11 @@ from celery.result import AsyncResult
 from pytest_bdd import given, parsers, then, when
 from redis.client import Monitor
 
-from fixtures.celery_worker.client import Sent
+from fixtures.celery_worker.client import Sent, returned
 from fixtures.reporting.measurements import Bound
 from fixtures.run.own_time import Stopwatch, WorkersClock
 from fixtures.stacks.external.key_cleanup import on_server
 from fixtures.stacks.protocols import Broker, Private
-from redis_practices.celery_worker.sending import value_of
-from redis_practices.polling import eventually
 from steps.common.vocabulary import TYPES, Duration, rows
 
 
@@ -39,7 +37,7 @@ def have_expiring_broker(private: Private) -> Broker:
 @when(parsers.cfparse("its result comes back within {duration:Duration} and is forgotten", extra_types=TYPES))
 def forget(sent: Sent, duration: Duration) -> None:
     """Wait for the last result and delete it."""
-    value_of(sent.results[-1], duration.seconds())
+    returned(sent.results[-1], duration.seconds())
     sent.results[-1].forget()
 
 
@@ -61,7 +59,7 @@ def check_keys(broker: Broker, duration: Duration, datatable: Sequence[Sequence[
             left = [key for key in client.scan_iter() if not any(fnmatch(key, pattern) for pattern in patterns)]
         assert not left, f"{len(left)} more keys, such as {left[:3]}"
 
-    eventually(gone, within=duration.seconds())
+    WorkersClock().eventually(gone, within=duration.seconds())
 
 
 @then("the first task has left no result")
@@ -124,7 +122,7 @@ def check_commands(
 @then(parsers.cfparse("the result of the last comes back within {duration:Duration}", extra_types=TYPES))
 def await_last(sent: Sent, duration: Duration) -> None:
     """Wait for the last result before the others."""
-    value_of(sent.results[-1], duration.seconds())
+    returned(sent.results[-1], duration.seconds())
 
 
 @then(parsers.cfparse("taking the others, {how}, takes {bound:Bound}", extra_types=TYPES))
@@ -188,7 +186,7 @@ def check_group(sent: Sent, number: int, bound: Bound, measure: Callable[..., No
 def check_chord(sent: Sent, number: int, bound: Bound, measure: Callable[..., None]) -> None:
     """Wait for the task that gets the results of all members, and forget those of the members too."""
     clock = WorkersClock()
-    seen = value_of(sent.results[-1], 120.0)
+    seen = returned(sent.results[-1], 120.0)
     assert seen == total(number), f"the sum is {seen}, not {total(number)}"
     measure("end of the chord", unit="s", bound=bound, seen=clock.within(bound))
     sent.results.extend(sent.results[-1].parent.results)

@@ -44,7 +44,7 @@ class Near:
 def _near(client: Any, other: Any, prefix: str, ending: ExitStack, heartbeat: float) -> Near:
     """Start a near cache that ends with the scenario, and return when it is told of changes."""
     if int(client.connection_pool.get_protocol() or 3) < PUSHES:
-        raise Unsupported("needs messages that a server pushes (RESP3), which protocol=2 in the URL does not have")
+        raise Unsupported("needs RESP3, in which a server pushes messages: the URL says protocol=2")
     other.execute_command("CLIENT TRACKING", "OFF")  # where it is refused, that is the reason of a skip
     cache = ending.enter_context(NearCache(client, prefix, limit=50, heartbeat=heartbeat))
     eventually(lambda: cache.listening, within=10)

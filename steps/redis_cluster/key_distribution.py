@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pytest_bdd import given, parsers, then, when
 from redis.exceptions import ResponseError
 
-from fixtures.redis_cluster.nodes import clients_of, node_at, owner_of, pipelined, primaries, ranges
+from fixtures.redis_cluster.nodes import clients_of, is_copied, node_at, owner_of, pipelined, primaries, ranges
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Unsupported
 from fixtures.run.own_time import Stopwatch
@@ -53,7 +53,7 @@ def write_keys(cluster: Cluster, key_prefix: str, number: int) -> dict[str, str]
             # A write of this very connection: WAIT counts from the last write of its client.
             client.expire(key, TTL)
             copies = len(held.replicas)
-            assert client.wait(copies, 5000) == copies, f"not all replicas of {held.primary} follow it"
+            assert is_copied(client, copies), f"not all replicas of {held.primary} follow it"
     return values
 
 

@@ -17,6 +17,7 @@ from fixtures.redis_cluster.nodes import (
     commands,
     holder,
     in_words,
+    is_copied,
     node_at,
     owner_of,
     pipelined,
@@ -40,7 +41,7 @@ def hold_a_value(cluster: Cluster, key_prefix: str, key: str, value: str) -> Non
     with owner_of(cluster, key_prefix + key).client() as client:
         client.set(key_prefix + key, value, ex=TTL)
         copies = len(holder(cluster, key_prefix + key).replicas)
-        assert client.wait(copies, 5000) == copies, f"not all of {copies} replicas have {key} after 5 s"
+        assert is_copied(client, copies), f"not all of {copies} replicas have {key} after 5 s"
 
 
 @then(parsers.cfparse('every primary that does not own "{key}" answers MOVED with its slot and its owner'))
@@ -270,7 +271,7 @@ def _load(cluster: Cluster, nodes: list[Node], name: str, request: pytest.Fixtur
     for node in nodes:
         with node.client() as client:
             client.execute_command("FUNCTION LOAD", "REPLACE", CODE.format(name=name))
-            client.wait(1, 5000)
+            is_copied(client, 1)
         request.addfinalizer(partial(_unload, node, name))
 
 

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import pytest
 from redis import Redis
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from fixtures import PROJECT
 from fixtures.bdd.definitions import feature_of, steps_of
@@ -22,9 +23,19 @@ from fixtures.celery_worker.client import Sent
 from fixtures.proxies.streams import TlsProxy
 from fixtures.proxies.tampering import TAMPERS
 from fixtures.pure_cache.origin import Origin, tasks_at_once
+from fixtures.redis_cluster.nodes import is_copied
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import StackError
-from fixtures.run.own_time import SCHEDULE, Moment, Stopwatch, first_certain, moment_of
+from fixtures.run.own_time import (
+    PRESSURE,
+    SCHEDULE,
+    Moment,
+    Stopwatch,
+    WorkersClock,
+    busy_share,
+    first_certain,
+    moment_of,
+)
 from fixtures.run.practices_file import AuditBounds
 from fixtures.run.processes import ForkingGroup
 from fixtures.stacks.embedded import EmbeddedCache
@@ -34,8 +45,14 @@ from redis_practices.celery_worker.sending import sender
 from redis_practices.clients import redis_client
 from redis_practices.polling import eventually
 from redis_practices.pure_cache.key_audit import Hygiene, judge, sample, shown
+from redis_practices.servers.celery import LateError
 from redis_practices.servers.server import BROKER, CACHE, Server, start_server
+from steps.celery_worker.delivery import check_waiting
+from steps.celery_worker.failing import check_answers, check_runs, check_waits
+from steps.celery_worker.order import check_begin, check_next
+from steps.celery_worker.processing import check_shares
 from steps.common.audit import Audited, check_links, check_number, check_supported
+from steps.common.vocabulary import Duration
 from steps.pure_cache.near_cache import check_free, have_near, hold_copy
 from tests.cases.judging import judge as judged
 from worker import settings
@@ -142,6 +159,99 @@ def test_judge_that_is_held_up(cache_server: Server) -> None:
     assert moment.most > 1.2
 
 
+needs_pressure = pytest.mark.skipif(not PRESSURE.exists(), reason="the kernel does not count busy processors")
+SECOND = Bound.at_most(1, "s")
+
+
+@needs_pressure
+def test_wait_of_a_busy_judge() -> None:
+    """What comes late while the judge is busy is waited for, and then nothing is said of the bound."""
+    with busy_processors():
+        clock, begun = WorkersClock(), time.monotonic()
+        clock.eventually(lambda: time.monotonic() > begun + 1.3, within=1.0)
+        with pytest.raises(StackError, match="processor was busy"):
+            clock.within(SECOND)
+
+
+def test_what_never_comes_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy judge makes a wait longer, not endless, and its end is a failure."""
+    monkeypatch.setattr("fixtures.run.own_time.MOST_BUSY", 0.3)
+    with busy_processors(), pytest.raises(AssertionError, match="it was False"):
+        WorkersClock().eventually(lambda: False, within=0.3)
+
+
+class Work:
+    """A broker with what workers of a busy judge leave there: late, twice, unevenly."""
+
+    def __init__(self, server: Server) -> None:
+        """Note that a task ran three times, the last time 2.1 s after the second, and leave two tasks in the queue."""
+        self.broker = cast("Any", SimpleNamespace(client=server.client, queue="celery"))
+        self.sent = Sent(sender(settings(server.url)))
+        self.sent.results.append(self.sent.app.AsyncResult("1"))
+        self.sent.called = time.time()
+        begun = self.sent.called + 3.2
+        self.sent.values = [{"worker": "busy"}] * 10 + [{"worker": "idle"}] * 2
+        self.sent.app.backend.store_result("1", {"begun": begun}, "SUCCESS")
+        with server.client() as client:
+            client.rpush("runs:1", begun, begun + 1.2, begun + 3.3)
+            client.rpush("runs:2", begun)
+            client.rpush("celery", "task", "task")
+        self.application = cast(
+            "Any", SimpleNamespace(broker=self.broker, prefix="", settings={"VISIBILITY_TIMEOUT": "1"})
+        )
+        self.request = cast(
+            "Any", SimpleNamespace(fixturenames=["application"], getfixturevalue=lambda _: self.application)
+        )
+
+    def checks(self, clock: WorkersClock) -> dict[str, Callable[[], None]]:
+        """Return checks that fail unless the judge was busy since `clock` began."""
+        self.sent.clock, soon, measure = clock, Duration(0.1), Seen()
+        beats = cast("Any", SimpleNamespace(clock=clock, sent=lambda _: [10.0, 11.3]))
+        idle = cast("Any", [SimpleNamespace(name="idle")])
+        wait = [["WAIT"], ["between 1.0 and 1.9 seconds"], ["between 1.0 and 1.9 seconds"]]
+        return {
+            "runs": lambda: check_runs(self.broker, self.sent, 2, soon, self.request),
+            "waits": lambda: check_waits(self.broker, self.sent, measure, wait),
+            "begin": lambda: check_begin(self.sent, Bound.between(0.95, 3, "s"), measure),
+            "queue": lambda: check_waiting(self.application, self.sent, 3, soon),
+            "next": lambda: check_next(beats, Bound.at_least(2, "s"), measure),
+            "shares": lambda: check_shares(self.sent, Bound.at_least(3), idle, measure),
+            "answers": lambda: check_answers(self.sent, 0, Bound.between(1, 19), measure),
+        }
+
+
+@needs_pressure
+def test_work_of_a_busy_judge(group: ForkingGroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What workers of a busy judge do late, twice or unevenly says nothing of the broker; else it is a failure."""
+    monkeypatch.setattr("fixtures.run.own_time.MOST_BUSY", 0.3)
+    monkeypatch.delenv("KEY_PREFIX", raising=False)
+    work = Work(start_server(group, BROKER))
+    with busy_processors():
+        clock = WorkersClock()
+        time.sleep(1.5)
+    for name in work.checks(clock):
+        with pytest.raises(StackError, match="processor was busy"):
+            work.checks(clock)[name]()
+        with pytest.raises(AssertionError):
+            work.checks(WorkersClock())[name]()
+    work.sent.app.close()
+
+
+@needs_pressure
+@pytest.mark.parametrize("error", [LateError("not ready after 30 s"), RedisTimeoutError("Timeout connecting")])
+def test_what_is_late_for_a_busy_judge(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """A connection or a worker that is late while the judge is busy says nothing of the deployment."""
+    stack = ExternalStack({})
+    monkeypatch.setattr("fixtures.stacks.external.stack.BUSY", 100.0)
+    with pytest.raises(pytest.fail.Exception if isinstance(error, LateError) else RedisTimeoutError):
+        raise error if stack.explain(error) is None else StackError
+    monkeypatch.setattr("fixtures.stacks.external.stack.BUSY", 5.0)
+    with busy_processors():
+        eventually(lambda: busy_share() > 5.0, within=10.0)
+        with pytest.raises(StackError, match="processor was busy"):
+            stack.explain(error)
+
+
 @pytest.fixture
 def behind_tls(group: ForkingGroup) -> Iterator[Callable[[Server], str]]:
     """Give a function that puts a proxy for TLS before a server and returns its URL."""
@@ -242,6 +352,22 @@ def test_silence_follows_the_pings(group: ForkingGroup) -> None:
     [bound] = measure.bounds.values()
     assert bound
     assert bound.high == 61
+
+
+def test_copy_that_comes_later_than_a_client_waits(group: ForkingGroup) -> None:
+    """A replica may take longer than the time-out that a URL gives its clients, and one that hangs is noticed."""
+    server = start_server(group, {**CACHE, "repl-diskless-sync-delay": 0})
+    replica = start_server(group, {**CACHE, "replicaof": server.address.split(":")})
+    with replica.client() as client:
+        eventually(lambda: client.info("replication")["master_link_status"] == "up", within=10)
+    with server.client(socket_timeout=0.4) as client:
+        replica.pause()
+        client.set("key", "x")
+        assert not is_copied(client, 1, within=0.3)
+        later = threading.Timer(0.8, replica.resume)
+        later.start()
+        assert is_copied(client, 1)
+        later.join()
 
 
 def test_refusal_names_its_bound(group: ForkingGroup) -> None:

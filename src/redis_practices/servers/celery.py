@@ -24,6 +24,11 @@ DEFAULTS = {
 }
 """Settings of `src/worker.py` for a worker beside others on one machine."""
 
+
+class LateError(EmbeddedError):
+    """A worker has not become ready, or not ended, in time."""
+
+
 START_TIMEOUT = 30.0
 """Seconds until a worker that is not ready counts as failed; one takes 0.5 s when the machine is quiet."""
 
@@ -61,7 +66,7 @@ class WorkerProcess:
             EmbeddedError: it ended, or was not ready within `timeout` seconds.
         """
         if not poll(self._consumes, timeout, every=0.01):
-            raise EmbeddedError(f"the Celery worker is not ready after {timeout:g} s:\n{self.log_tail(15)}")
+            raise LateError(f"the Celery worker is not ready after {timeout:g} s:\n{self.log_tail(15)}")
 
     def _consumes(self) -> bool:
         """Tell whether the worker has said that it consumes (EmbeddedError if it ended before)."""
@@ -81,14 +86,14 @@ class WorkerProcess:
         try:
             self._process.wait(timeout)
         except TimeoutExpired:
-            raise EmbeddedError(f"{self.name} still runs {timeout:g} s after SIGTERM:\n{self._where_it_is()}") from None
+            raise LateError(f"{self.name} still runs {timeout:g} s after SIGTERM:\n{self._where_it_is()}") from None
 
     def wait_end(self, timeout: float) -> int:
         """Return the exit code of a worker that ends by itself within `timeout` seconds (else EmbeddedError)."""
         try:
             return self._process.wait(timeout)
         except TimeoutExpired:
-            raise EmbeddedError(f"{self.name} still runs after {timeout:g} s:\n{self._where_it_is()}") from None
+            raise LateError(f"{self.name} still runs after {timeout:g} s:\n{self._where_it_is()}") from None
 
     def _where_it_is(self) -> str:
         """Have a worker that hangs write down where each of its threads is (SIGUSR1), and return the end of its log."""
