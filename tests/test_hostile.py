@@ -184,6 +184,18 @@ def test_answer_is_bounded_in_the_middle_of_a_run(server: Server) -> None:
         assert client.ping()
 
 
+def test_slow_answer_says_nothing_of_a_deployment(
+    listening: Callable[[Serve], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that is not whole in time is an error of the run: a judge that is slow would see the same."""
+    monkeypatch.setattr(command_guard, "ANSWER_SECONDS", 0.2)
+    address = listening(sends(b"$99\r\n", b"1", 0.05))
+    with GuardedPool.from_url(f"redis://{address}") as pool:
+        client = redis.Redis(connection_pool=pool)
+        with pytest.raises(StackError, match="Nothing is said of the deployment"):
+            client.ping()
+
+
 def test_idle_time_is_no_part_of_an_answer(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wait for an answer is not counted, and nor are the answers before it: only time and bytes of one."""
     monkeypatch.setattr(command_guard, "ANSWER_SECONDS", 0.2)
