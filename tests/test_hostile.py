@@ -23,6 +23,9 @@ from fixtures.run.keys import StackError
 from fixtures.run.processes import ForkingGroup
 from fixtures.stacks.external import command_guard
 from fixtures.stacks.external.command_guard import ANSWER_BYTES, Bounded, GuardedPool
+from fixtures.stacks.external.deployments import ExternalCluster
+from fixtures.stacks.external.stack import engines_of
+from redis_practices.clients import POOLS
 from redis_practices.servers.server import CACHE, Server, start_server
 
 MOST_SECONDS = 30.0
@@ -182,6 +185,29 @@ def test_answer_is_bounded_in_the_middle_of_a_run(server: Server) -> None:
         with pytest.raises(redis.InvalidResponse, match="longer than 32 MiB"):
             client.echo("x")
         assert client.ping()
+
+
+STEERS = b"\x1b]0;title\x07 \xe2\x80\xaetxt"
+NODE = b"*4\r\n$%d\r\n%s\r\n:1\r\n$40\r\n" % (len(STEERS), STEERS) + b"a" * 40 + b"\r\n*0\r\n"
+CLUSTER = {
+    b"HELLO": b"-ERR unknown command 'HELLO'\r\n",
+    b"CLUSTER": b"*1\r\n*3\r\n:0\r\n:16383\r\n" + NODE,
+    b"INFO": b"$%d\r\nredis_version:%s\r\n" % (len(STEERS) + 14, STEERS),
+}
+"""A node whose host and version would steer a terminal."""
+
+
+@pytest.mark.parametrize("info", [CLUSTER[b"INFO"], b"$-1\r\n", b"$0\r\n\r\n", b":5\r\n"])
+def test_what_nodes_say_is_printable(
+    listening: Callable[[Serve], str], monkeypatch: pytest.MonkeyPatch, info: bytes
+) -> None:
+    """Hosts and versions of a cluster's nodes are told in printable signs; a node without a version is unknown."""
+    said = {**CLUSTER, b"INFO": info}
+    monkeypatch.setitem(POOLS, "sync", GuardedPool)
+    address = listening(says(lambda command: said.get(command[0].upper(), b"+OK\r\n")))
+    engines = engines_of(ExternalCluster(f"redis://{address}?protocol=2"))
+    assert engines
+    assert all(text.isprintable() for told in engines.items() for text in told), engines
 
 
 def test_slow_answer_says_nothing_of_a_deployment(
