@@ -19,9 +19,10 @@ from fixtures.gate.deployment_under_test import gate_environment
 from fixtures.proxies.event_loop import LoopThread, Serve
 from fixtures.proxies.resp import Command, RespProxy, Tamper, frame, parts_of
 from fixtures.proxies.tls import TlsProxy
+from fixtures.run.deadline import DeadlineError
 from fixtures.run.keys import StackError
 from fixtures.run.processes import ForkingGroup
-from fixtures.stacks.external import command_guard
+from fixtures.stacks.external import command_guard, key_cleanup
 from fixtures.stacks.external.command_guard import ANSWER_BYTES, Bounded, GuardedPool
 from fixtures.stacks.external.deployments import ExternalCluster
 from fixtures.stacks.external.stack import engines_of
@@ -230,6 +231,26 @@ def test_idle_time_is_no_part_of_an_answer(server: Server, monkeypatch: pytest.M
         assert client.blpop(["practices:none"], timeout=1) is None
         client.set("practices:big", b"x" * (ANSWER_BYTES // 4), ex=60)
         assert [len(client.get("practices:big") or b"") for _ in range(5)] == [ANSWER_BYTES // 4] * 5
+
+
+class SearchesForEver(Tamper):
+    """A server whose SCAN has no end."""
+
+    def command(self, command: Command) -> Command | bytes:
+        """Answer that there is more."""
+        return b"*2\r\n$1\r\n7\r\n*0\r\n" if command[0].upper() == b"SCAN" else command
+
+
+def test_search_for_keys_of_a_killed_run_ends(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server without an end of keys holds up neither the beginning nor the end of a run."""
+    monkeypatch.setattr(key_cleanup, "PATIENCE", 0.2)
+    with closing(RespProxy(server.port, SearchesForEver())) as proxy, server.client() as client:
+        running = key_cleanup.Presence(proxy.url, "practices:here:")
+        client.sadd(key_cleanup.REGISTER, "practices:killed:")
+        with pytest.raises(DeadlineError):
+            key_cleanup.Presence(proxy.url, "practices:next:")
+        running.end()
+        assert client.sismember(key_cleanup.REGISTER, "practices:here:")
 
 
 def test_redis_that_connects_another_way_is_noticed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -273,6 +273,11 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
     ),
     (
         (),
+        ("[X509", "PEM lib", "cadata", "No cipher"),
+        "was not asked: a file or an option for TLS in the URL is of no use: {error}",
+    ),
+    (
+        (),
         ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"),
         "does not speak TLS there: write redis://, or name its port for TLS",
     ),

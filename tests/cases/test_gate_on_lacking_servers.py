@@ -142,3 +142,25 @@ def test_gate_names_what_is_no_number(judged: Callable[[str, Tamper, str], Judge
     """A server whose INFO has words for numbers is refused with the field."""
     judgement = judged("cache", Said(b"INFO", rb"(connected_clients|total_system_memory):\d+", rb"\1:lots"), "-m audit")
     assert any("says 'lots' of connected_clients, which is no number" in why for why in judgement.failed.values())
+
+
+class OkToEverything(Tamper):
+    """A server that is well until something is written, and then says OK to everything."""
+
+    def __init__(self) -> None:
+        """Be well."""
+        self._broken = False
+
+    def command(self, command: Command) -> Command | bytes:
+        """Be well, or not."""
+        self._broken = self._broken or command[0].upper() in {b"SET", b"LPUSH"}
+        return b"+OK\r\n" if self._broken else command
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("role", ["cache", "broker"])
+def test_gate_outlives_a_server_that_breaks(judged: Callable[[str, Tamper, str], Judgement], role: str) -> None:
+    """A server that answers nonsense from some moment on is refused: neither evidence nor the end breaks the run."""
+    judgement = judged(role, OkToEverything(), '--quick -k data_path')
+    assert (judgement.verdict, judgement.exit_code) == ("refused", pytest.ExitCode.TESTS_FAILED), judgement.said
+    assert "Traceback" not in judgement.said
