@@ -161,6 +161,6 @@ class OkToEverything(Tamper):
 @pytest.mark.parametrize("role", ["cache", "broker"])
 def test_gate_outlives_a_server_that_breaks(judged: Callable[[str, Tamper, str], Judgement], role: str) -> None:
     """A server that answers nonsense from some moment on is refused: neither evidence nor the end breaks the run."""
-    judgement = judged(role, OkToEverything(), '--quick -k data_path')
+    judgement = judged(role, OkToEverything(), "--quick -k data_path")
     assert (judgement.verdict, judgement.exit_code) == ("refused", pytest.ExitCode.TESTS_FAILED), judgement.said
     assert "Traceback" not in judgement.said
