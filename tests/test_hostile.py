@@ -18,10 +18,14 @@ from fixtures import PROJECT
 from fixtures.gate.deployment_under_test import gate_environment
 from fixtures.proxies.resp import Command, RespProxy, Tamper, frame, parts_of
 from fixtures.proxies.streams import LoopThread, Serve, TlsProxy
+from fixtures.run.deadline import DeadlineError
 from fixtures.run.keys import StackError
 from fixtures.run.processes import ForkingGroup
-from fixtures.stacks.external import command_guard
+from fixtures.stacks.external import command_guard, key_cleanup
 from fixtures.stacks.external.command_guard import ANSWER_BYTES, Bounded, GuardedPool
+from fixtures.stacks.external.deployments import ExternalCluster
+from fixtures.stacks.external.stack import engines_of
+from redis_practices.clients import POOLS
 from redis_practices.servers.server import CACHE, Server, start_server
 
 MOST_SECONDS = 30.0
@@ -183,6 +187,41 @@ def test_answer_is_bounded_in_the_middle_of_a_run(server: Server) -> None:
         assert client.ping()
 
 
+STEERS = b"\x1b]0;title\x07 \xe2\x80\xaetxt"
+NODE = b"*4\r\n$%d\r\n%s\r\n:1\r\n$40\r\n" % (len(STEERS), STEERS) + b"a" * 40 + b"\r\n*0\r\n"
+CLUSTER = {
+    b"HELLO": b"-ERR unknown command 'HELLO'\r\n",
+    b"CLUSTER": b"*1\r\n*3\r\n:0\r\n:16383\r\n" + NODE,
+    b"INFO": b"$%d\r\nredis_version:%s\r\n" % (len(STEERS) + 14, STEERS),
+}
+"""A node whose host and version would steer a terminal."""
+
+
+@pytest.mark.parametrize("info", [CLUSTER[b"INFO"], b"$-1\r\n", b"$0\r\n\r\n", b":5\r\n"])
+def test_what_nodes_say_is_printable(
+    listening: Callable[[Serve], str], monkeypatch: pytest.MonkeyPatch, info: bytes
+) -> None:
+    """Hosts and versions of a cluster's nodes are told in printable signs; a node without a version is unknown."""
+    said = {**CLUSTER, b"INFO": info}
+    monkeypatch.setitem(POOLS, "sync", GuardedPool)
+    address = listening(says(lambda command: said.get(command[0].upper(), b"+OK\r\n")))
+    engines = engines_of(ExternalCluster(f"redis://{address}?protocol=2"))
+    assert engines
+    assert all(text.isprintable() for told in engines.items() for text in told), engines
+
+
+def test_slow_answer_says_nothing_of_a_deployment(
+    listening: Callable[[Serve], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that is not whole in time is an error of the run: a judge that is slow would see the same."""
+    monkeypatch.setattr(command_guard, "ANSWER_SECONDS", 0.2)
+    address = listening(sends(b"$99\r\n", b"1", 0.05))
+    with GuardedPool.from_url(f"redis://{address}") as pool:
+        client = redis.Redis(connection_pool=pool)
+        with pytest.raises(StackError, match="Nothing is said of the deployment"):
+            client.ping()
+
+
 def test_idle_time_is_no_part_of_an_answer(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wait for an answer is not counted, and nor are the answers before it: only time and bytes of one."""
     monkeypatch.setattr(command_guard, "ANSWER_SECONDS", 0.2)
@@ -205,6 +244,26 @@ def test_silence_between_messages_is_no_part_of_an_answer(server: Server, monkey
                 time.sleep(0.4)
                 client.publish("practices:news", "x")
                 assert listener.get_message(timeout=1)
+
+
+class SearchesForEver(Tamper):
+    """A server whose SCAN has no end."""
+
+    def command(self, command: Command) -> Command | bytes:
+        """Answer that there is more."""
+        return b"*2\r\n$1\r\n7\r\n*0\r\n" if command[0].upper() == b"SCAN" else command
+
+
+def test_search_for_keys_of_a_killed_run_ends(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server without an end of keys holds up neither the beginning nor the end of a run."""
+    monkeypatch.setattr(key_cleanup, "PATIENCE", 0.2)
+    with closing(RespProxy(server.port, SearchesForEver())) as proxy, server.client() as client:
+        running = key_cleanup.Presence(proxy.url, "practices:here:")
+        client.sadd(key_cleanup.REGISTER, "practices:killed:")
+        with pytest.raises(DeadlineError):
+            key_cleanup.Presence(proxy.url, "practices:next:")
+        running.end()
+        assert client.sismember(key_cleanup.REGISTER, "practices:here:")
 
 
 def test_redis_that_connects_another_way_is_noticed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

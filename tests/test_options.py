@@ -20,7 +20,7 @@ from fixtures.run.options import ROLES, STACKS, checked, is_quick
 from fixtures.stacks.external.stack import ExternalStack
 from redis_practices.celery_worker.broker_url import address_of
 from redis_practices.cli import Failure, UsageError
-from redis_practices.clients import checked_url
+from redis_practices.clients import checked_url, redis_client
 
 PASSWORD = "s3cret"  # noqa: S105 - of no server
 quiet = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -122,6 +122,23 @@ def test_option_that_is_of_no_use_is_named(option: str, reason: str) -> None:
     line = refusal(f"redis://127.0.0.1:1/0?{option}", connects=False)
     assert reason in line
     check_line(line)
+
+
+@pytest.mark.parametrize("query", ["decode_responses=true", "db=0&decode_responses=1&protocol=2"])
+def test_program_decides_what_answers_look_like(query: str) -> None:
+    """A client that wants bytes gets bytes, whatever the URL says of text, and its other options hold."""
+    for wanted in (True, False):
+        made = redis_client(f"redis://h/3?{query}", decode_responses=wanted).connection_pool.connection_kwargs
+        assert made["decode_responses"] is wanted
+        assert made["db"] == (0 if "db=" in query else 3)
+        assert ("protocol=2" in query) == (made.get("protocol") == 2)
+
+
+@pytest.mark.parametrize("host", ["h\xa0x", "h\x1b[31m", "h x"])
+def test_host_that_steers_the_terminal_is_refused(host: str) -> None:
+    """A host with blanks or signs that steer a terminal is none."""
+    with pytest.raises(UsageError, match="is not a Redis URL"):
+        checked_url(f"redis://{host}:1", "--cache-url")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -69,6 +70,8 @@ def audits(project: Project) -> Project:
     return project
 
 
+EVICTED = "any entry may be evicted' = { until = 2027-01-31, reason = 'y' }\n"
+TWICE = f"[accept]\n'{EVICTED}'{CACHE}::{EVICTED}"
 MISTAKES = [
     ('[bound]\nmaxclients = "at least 5"', "there is no section [bound]; the nearest is [bounds]"),
     ("bounds = 3", "bounds = 3 is no section; write [bounds] and its lines below"),
@@ -99,19 +102,60 @@ MISTAKES = [
         "names no scenario; the nearest is 'one version'",
     ),
     ("[accept]\n'a memory limit is set, and the machine has that much' = { until = 2027-01-31, reason = 'y' }", BROKER),
+    (
+        "[accept]\n'a wait for a task is not cut off[55]' = { until = 2027-01-31, reason = 'y' }",
+        "names no row of its scenario; the nearest is 'a wait for a task is not cut off[5]'",
+    ),
+    (
+        "[accept]\n'any entry may be evicted[x]' = { until = 2027-01-31, reason = 'y' }",
+        "names no row of its scenario; it has none: leave out what is in brackets",
+    ),
+    (
+        TWICE,
+        "'any entry may be evicted' are the same scenario; leave one out",
+    ),
+    (b"# M\xe4rz\n[bounds]\n# M\xe4rz", "line 1 is not UTF-8; save the file in that encoding"),
+    ('["\\u001b]0;title\\u0007"]', "there is no section [\\x1b]0;title\\x07]"),
+    (f'[bounds]\n{"x" * 10**5} = "at least 5"', "xxx... is the name of no bound"),
+    (f'[bounds]\nmaxclients = "{"9" * 10**5}"', '999... cannot be read; write it like "at least 1000"'),
+    (f"[bounds]\nmaxclients = {'9' * 10**5}", "a number has more digits than can be read"),
+    (f"[bounds]\nmaxclients = {'[' * 10**5}", "its tables or lists lie too deep in each other to be read"),
 ]
 
 
-@pytest.mark.parametrize(("written", "said"), MISTAKES, ids=[written.replace("\n", " ") for written, _ in MISTAKES])
-def test_mistake_is_one_line(tmp_path: Path, pytestconfig: pytest.Config, written: str, said: str) -> None:
+@pytest.mark.parametrize(("written", "said"), MISTAKES, ids=[str(written)[:100] for written, _ in MISTAKES])
+def test_mistake_is_one_line(tmp_path: Path, pytestconfig: pytest.Config, written: str | bytes, said: str) -> None:
     """A mistake in the file gets one line with its name, its place and what is near."""
     path = tmp_path / "practices.toml"
-    path.write_text(written, encoding="utf-8")
+    path.write_bytes(written.encode() if isinstance(written, str) else written)
     with pytest.raises(pytest.UsageError) as error:
         read_file(path, PROJECT, definitions_of(pytestconfig))
-    [line] = str(error.value).splitlines()
+    line = str(error.value)
     assert line.startswith("practices.toml: ")
     assert said in line
+    assert line.isprintable()
+    assert len(line) < 400
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("nothing")], ids=["a folder", "to nowhere"])
+def test_what_is_no_file_ends_the_run(audits: Project, make: Callable[[Path], None]) -> None:
+    """A folder, as container engines make it for a mount of nothing, and a link to nowhere are not passed over."""
+    make(audits.root / "practices.toml")
+    run = audits.run("-n", "0")
+    [line] = [line for line in run.outlines if line]
+    assert line.startswith("ERROR: practices.toml: no file to read (")
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_editor_of_windows_and_steering_signs(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    """A file that begins with a byte order mark is read, and a reason is printable and short."""
+    path = tmp_path / "practices.toml"
+    reason = '"\\u001b[31mred' + "x" * 10**5 + '"'
+    written = f"[accept]\n'any entry may be evicted' = {{ until = 2027-01-31, reason = {reason} }}"
+    path.write_text(written, encoding="utf-8-sig")
+    [told] = read_file(path, PROJECT, definitions_of(pytestconfig))[1].values()
+    assert told["reason"].startswith(r"\x1b[31mred")
+    assert len(told["reason"]) < 400
 
 
 def test_mistake_ends_the_run(audits: Project) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from redis.exceptions import NoPermissionError, ResponseError
@@ -16,6 +17,9 @@ from fixtures import PROJECT
 from fixtures.run.keys import StackError, Unsupported
 from fixtures.run.options import STACKS as NAMES
 from fixtures.run.options import Options
+from fixtures.stacks.external import deployments
+from fixtures.stacks.external.command_guard import COUNTS
+from fixtures.stacks.external.deployments import told_once
 from fixtures.stacks.protocols import Ability, Stack, need
 from fixtures.stacks.stack import STACKS
 from redis_practices.cli import UsageError
@@ -133,3 +137,59 @@ def test_no_other_code_asks_for_a_name() -> None:
         if asks.search(line)
     ]
     assert found == []
+
+
+LOGS = {
+    "MISCONF Errors writing to the AOF file: No space left": (
+        "[12:01: ERROR/Main] consumer: Cannot connect to redis://:**@h:1/0: {}\nTrying again in 2 s..."
+    ),
+    "unknown command 'SADD', with args beginning with: ": (
+        "redis.exceptions.ResponseError: Command # 1 (SADD _kombu.binding.q q) of pipeline caused error: {}"
+    ),
+}
+"""By what a broker says, how the log of a worker that does not start ends."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be in a run on somebody's deployment."""
+    monkeypatch.setenv(COUNTS, str(tmp_path))
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("answer", LOGS)
+def test_broker_that_takes_no_worker_is_found_out_once(answer: str) -> None:
+    """The broker's answer is the first line, and no second worker is waited for."""
+    said = f"no Celery worker starts on h:1, which answers it: {answer.strip()}"
+    with pytest.raises(EmbeddedError, match=f"^{re.escape(said)}\n"), told_once("h:1", {"KEY_PREFIX"}):
+        raise EmbeddedError(f"the Celery worker is not ready:\n{LOGS[answer].format(answer)}")
+    begun = []
+    with pytest.raises(EmbeddedError, match=f"^{re.escape(said)}$"), told_once("h:1", {"PYTHONPATH"}):
+        begun.append("another worker")
+    assert not begun
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("settings", "log"),
+    [
+        ({"BROKER_TRANSPORT"}, LOGS["unknown command 'SADD', with args beginning with: "].format("no")),
+        (set[str](), "redis.exceptions.ConnectionError: Connection closed by server."),
+        (set[str](), "consumer: Cannot connect to redis://h:1/0: Error 111 connecting to h:1. Connection refused."),
+    ],
+    ids=["settings of its own", "closed", "refused"],
+)
+def test_what_ends_one_worker_ends_no_other(settings: set[str], log: str) -> None:
+    """What may be another thing for the next worker is not held against it."""
+    with pytest.raises(EmbeddedError), told_once("h:1", settings):
+        raise EmbeddedError(f"the Celery worker ended at its start:\n{log}")
+    with told_once("h:1", set()):
+        pass
+
+
+@pytest.mark.usefixtures("folder")
+def test_busy_judge_says_nothing_of_a_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that does not start on a machine without a free processor is an error of the run."""
+    monkeypatch.setattr(deployments, "busy_seconds", iter([3.0, 32.0]).__next__)
+    with pytest.raises(StackError, match="processor was busy for 29 s of its start"), told_once("h:1", set()):
+        raise EmbeddedError("the Celery worker is not ready after 30 s:\n")

@@ -323,3 +323,22 @@ def test_what_was_judged(judging: Project) -> None:
     for file in ("results/index.html", "results/summary.md"):
         assert not [one for one in words if one not in judging.read(file)], judging.read(file)
     assert "partial: 1 scenario of 3 asked" in judging.read("results/badge.svg")
+
+
+@pytest.mark.parametrize(
+    ("until", "code", "verdict"),
+    [("2999-01-31", 0, "partial (2 scenarios, 1 skipped; core: 1 core scenario skipped"), ("2020-01-31", 1, "refused")],
+)
+def test_waiver_of_what_could_not_be_told(project: Project, until: str, code: int, verdict: str) -> None:
+    """A waiver takes ``--require`` from a scenario that is skipped, and does not make it one that was told."""
+    project.plugins += ["_hypothesis_pytestplugin", *(f"fixtures.run.{name}" for name in ("options", "practices_file"))]
+    project.plugins.append("fixtures.stacks.stack")
+    cannot = '@given("what nobody can")\ndef cannot():\n    raise Unsupported("nobody can")\n'
+    can = '@given("what all can")\ndef can(): ...\n'
+    project.write_sentences("from fixtures.run.keys import Unsupported", REPORTING, cannot, can)
+    scenarios = "  Scenario: one\n    Given what nobody can\n  Scenario: two\n    Given what all can\n"
+    project.write("features/pure_cache/core.feature", f"@core\nFeature: A\n{scenarios}")
+    project.write("practices.toml", f'[accept]\none = {{ reason = "no leave", until = {until} }}\n')
+    run = project.run("-n", "0", "--require", "core")
+    assert_said(run, f"verdict: {verdict}")
+    assert run.ret == code

@@ -150,6 +150,7 @@ def checked_url(url: str, variable: str) -> str:
         if parts.scheme == "unix":
             raise UsageError(f"is a unix socket, and a host and port are needed: {form}")
         usable = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
+        usable = usable and bool(re.fullmatch(r"[^\s\x00-\x20\x7f]+", parts.hostname or ""))
         usable = usable and (parts.path.strip("/") == "" or parts.path.strip("/").isdigit())
         (parts.hostname or "").encode("idna")  # as the system's resolver will, with an error that redis-py passes on
         if usable:
@@ -173,15 +174,20 @@ def shown(url: str) -> str:
     return f"{host}:{parts.port or 6379}"
 
 
+def _undecided(url: str) -> str:
+    """Return a URL without ``decode_responses``: redis-py would prefer it to what the caller of a client needs."""
+    return re.sub(r"([?&])decode_responses=[^&]*&?", r"\1", url)
+
+
 def redis_client(url: str, timeout: float = TIMEOUT, **options: Any) -> Redis:
     """Return a client of one server by its URL; connects at the first command."""
-    return Redis.from_pool(POOLS["sync"].from_url(url, **{**client_options(timeout), **options}))
+    return Redis.from_pool(POOLS["sync"].from_url(_undecided(url), **{**client_options(timeout), **options}))
 
 
 def async_client(url: str, timeout: float = TIMEOUT, **options: Any) -> AsyncRedis:
     """Return a client for asyncio; the retries of the synchronous client are of no use to it."""
     ours = {name: value for name, value in client_options(timeout).items() if name != "retry"}
-    return AsyncRedis.from_pool(POOLS["asynchronous"].from_url(url, **{**ours, **options}))
+    return AsyncRedis.from_pool(POOLS["asynchronous"].from_url(_undecided(url), **{**ours, **options}))
 
 
 class ClusterClient(RedisCluster):
@@ -207,7 +213,7 @@ def cluster_client(url: str, timeout: float = TIMEOUT, **options: Any) -> Cluste
         RedisError: the node does not answer, or is no cluster node.
     """
     ours = {**client_options(timeout), "connection_pool_class": POOLS["sync"]}
-    return ClusterClient(url=url, **{**ours, **options})
+    return ClusterClient(url=_undecided(url), **{**ours, **options})
 
 
 def is_cluster_node(client: Redis) -> bool | None:
@@ -270,6 +276,11 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
         (ssl.SSLCertVerificationError,),
         ("CERTIFICATE_VERIFY_FAILED",),
         "shows a certificate that is not trusted: name its authority in the URL (?ssl_ca_certs=FILE)",
+    ),
+    (
+        (),
+        ("[X509", "PEM lib", "cadata", "No cipher"),
+        "was not asked: a file or an option for TLS in the URL is of no use: {error}",
     ),
     (
         (),

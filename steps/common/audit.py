@@ -84,13 +84,21 @@ def check_choice(audited: Audited, kind: str, name: str, allowed: str) -> None:
     assert not wrong, f"{name} must be one of {wanted}, but it is {_listed(wrong)}{change(name)}"
 
 
+def number(name: str, address: str, said: object) -> float:
+    """Return what a server says as a number (AssertionError if it is none)."""
+    try:
+        return float(str(said))
+    except ValueError:
+        raise AssertionError(f"{address} says {said!r} of {name}, which is no number") from None
+
+
 @then(parsers.cfparse('the {kind:w} "{name}" is {bound:Bound}', extra_types=TYPES))
 @changeable("{name}", "{bound}", read_bound)
 def check_number(audited: Audited, kind: str, name: str, bound: Bound, measure: Callable[..., None]) -> None:
     """Hold the number on every server against a bound, which practices.toml may change."""
     for address, value in audited.values(kind, name).items():
         limit = audited.bound(name, bound)
-        measure(f"{name} of {address}", unit="", bound=limit, seen=float(value), change=change(name))
+        measure(f"{name} of {address}", unit="", bound=limit, seen=number(name, address, value), change=change(name))
 
 
 @then(parsers.cfparse('the field "{part}" is {bound:Bound} of the {kind:w} "{whole}"', extra_types=TYPES))
@@ -101,8 +109,8 @@ def check_share(  # noqa: PLR0913, PLR0917 - the words of the sentence
     """Hold a share against a bound on every server that has a whole."""
     wholes = audited.values(kind, whole)
     for address, value in audited.values("field", part).items():
-        if float(wholes[address]):
-            share = round(100 * float(value) / float(wholes[address]), 1)
+        if all_of_it := number(whole, address, wholes[address]):
+            share = round(100 * number(part, address, value) / all_of_it, 1)
             name, limit = f"{part}-share", audited.bound(f"{part}-share", bound)
             measure(f"{part} of {whole}, {address}", unit="%", bound=limit, seen=share, change=change(name))
 
@@ -213,7 +221,12 @@ def check_links(audited: Audited, seconds: int, periods: int, measure: Callable[
     # The pings are counted in loops of a second each, and so is the silence.
     bound = Bound.at_most(max(float(seconds), periods * period) + 1, "s")
     for address, ago in audited.values("field", "master_last_io_seconds_ago").items() if links else []:
-        measure(f"silence between {address} and its primary", unit="s", bound=bound, seen=float(ago))
+        measure(
+            f"silence between {address} and its primary",
+            unit="s",
+            bound=bound,
+            seen=number("the silence", address, ago),
+        )
 
 
 @then("no slot is being moved")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from fixtures.proxies.resp import Command, RespProxy, Tamper
+from fixtures.proxies.tampering import Said
 from fixtures.run.processes import ForkingGroup
 from redis_practices.servers.server import BROKER, CACHE, Server, start_server
 from tests.cases.judging import Judgement, judge
@@ -123,3 +124,43 @@ def test_gate_names_the_command_that_a_broker_lacks(judged: Callable[[str, Tampe
     judgement = judged("broker", Refusing(UNKNOWN, "PUBLISH"), '-k "published and message"')
     assert judgement.verdict == "refused"
     assert "unknown command 'PUBLISH'" in str(judgement.failed)
+
+
+@pytest.mark.slow
+def test_gate_waits_once_for_a_worker_that_cannot_start(judged: Callable[[str, Tamper, str], Judgement]) -> None:
+    """A broker in trouble is refused by each scenario with a worker, and one of them alone has waited for it."""
+    judgement = judged("broker", Refusing(MISCONF), "-m core")
+    waited = {name: why for name, why in judgement.failed.items() if "no Celery worker starts on" in why}
+    assert len(waited) >= 3, judgement.failed
+    assert all("which answers it: MISCONF Errors writing" in why for why in waited.values())
+    seconds = {one["id"].rpartition("::")[2]: one["seconds"] for one in judgement.report["scenarios"]}
+    assert sorted(seconds[name] for name in waited)[-2] < 5.0, seconds
+
+
+@pytest.mark.slow
+def test_gate_names_what_is_no_number(judged: Callable[[str, Tamper, str], Judgement]) -> None:
+    """A server whose INFO has words for numbers is refused with the field."""
+    judgement = judged("cache", Said(b"INFO", rb"(connected_clients|total_system_memory):\d+", rb"\1:lots"), "-m audit")
+    assert any("says 'lots' of connected_clients, which is no number" in why for why in judgement.failed.values())
+
+
+class OkToEverything(Tamper):
+    """A server that is well until something is written, and then says OK to everything."""
+
+    def __init__(self) -> None:
+        """Be well."""
+        self._broken = False
+
+    def command(self, command: Command) -> Command | bytes:
+        """Be well, or not."""
+        self._broken = self._broken or command[0].upper() in {b"SET", b"LPUSH"}
+        return b"+OK\r\n" if self._broken else command
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("role", ["cache", "broker"])
+def test_gate_outlives_a_server_that_breaks(judged: Callable[[str, Tamper, str], Judgement], role: str) -> None:
+    """A server that answers nonsense from some moment on is refused: neither evidence nor the end breaks the run."""
+    judgement = judged(role, OkToEverything(), "--quick -k data_path")
+    assert (judgement.verdict, judgement.exit_code) == ("refused", pytest.ExitCode.TESTS_FAILED), judgement.said
+    assert "Traceback" not in judgement.said

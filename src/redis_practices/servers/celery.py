@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Mapping
@@ -31,6 +32,12 @@ class LateError(EmbeddedError):
 
 START_TIMEOUT = 30.0
 """Seconds until a worker that is not ready counts as failed; one takes 0.5 s when the machine is quiet."""
+
+REFUSED = re.compile(r"Cannot connect to \S+: .*(?:MISCONF|NOPERM|NOAUTH|WRONGPASS|unknown command)")
+"""What a worker logs of an answer of its broker that stays the same when it is asked again."""
+
+REFUSALS = 3
+"""So many are enough: the worker asks again after 2 s, then after 4."""
 
 
 class WorkerProcess:
@@ -63,17 +70,20 @@ class WorkerProcess:
         """Return when the worker consumes.
 
         Raises:
-            EmbeddedError: it ended, or was not ready within `timeout` seconds.
+            EmbeddedError: it ended, was refused by its broker, or was not ready within `timeout` seconds.
         """
         if not poll(self._consumes, timeout, every=0.01):
             raise LateError(f"the Celery worker is not ready after {timeout:g} s:\n{self.log_tail(15)}")
 
     def _consumes(self) -> bool:
-        """Tell whether the worker has said that it consumes (EmbeddedError if it ended before)."""
+        """Tell whether the worker has said that it consumes (EmbeddedError if it ended before, or was refused)."""
         # In all that it says: a worker that finds a full queue says much more at once.
-        ready = READY in self._log.read_text(errors="replace")
+        said = self._log.read_text(errors="replace")
+        ready = READY in said
         if not ready and not self.runs:
             raise EmbeddedError(f"the Celery worker ended at its start:\n{self.log_tail(15)}")
+        if not ready and len(REFUSED.findall(said)) >= REFUSALS:
+            raise EmbeddedError(f"the broker refuses the Celery worker:\n{self.log_tail(15)}")
         return ready
 
     def stop(self, timeout: float = 30.0) -> None:
