@@ -104,7 +104,7 @@ MISTAKES = [
     ("[accept]\n'a memory limit is set, and the machine has that much' = { until = 2027-01-31, reason = 'y' }", BROKER),
     (
         "[accept]\n'a wait for a task is not cut off[55]' = { until = 2027-01-31, reason = 'y' }",
-        "names no row of its scenario; the nearest is 'a wait for a task is not cut off[5]'",
+        "names no row of its scenario; the nearest is 'a wait for a task is not cut off[",
     ),
     (
         "[accept]\n'any entry may be evicted[x]' = { until = 2027-01-31, reason = 'y' }",
