@@ -208,6 +208,7 @@ def test_waived_failure_is_not_refused(audits: Project, processes: str) -> None:
     assert report["scenarios"][0]["reason"].startswith(reason)
     [skipped] = [one for test in audits.junit() if test.get("name") == "colour" for one in test.iter("skipped")]
     assert skipped.get("message") == reason.partition("\n")[0]
+    assert "redis-practices: accepted: 2 waived" in audits.read("results/badge.svg")
     for file in ("index.html", "summary.md"):
         assert "not before March" in audits.read(f"results/{file}")
 
