@@ -106,7 +106,13 @@ def look(row: Row, binary: str, well: dict[str, str]) -> dict[str, Any]:
     """Tell who noticed a defect; `well` is what the doctors say to a deployment that has none."""
     gate, checked, said = judged(row.role, row.defect, binary)
     refused = gate.report["verdict"] == "refused" and row.cause in (gate.failed().get(row.scenario) or "")
-    return {**row._asdict(), "gate": refused, "cluster check": checked, "doctors": said != well[row.role]}
+    return {
+        **row._asdict(),
+        "scenario": gate.cited(row.scenario),
+        "gate": refused,
+        "cluster check": checked,
+        "doctors": said != well[row.role],
+    }
 
 
 def judge_healthy(options: argparse.Namespace) -> None:
@@ -161,7 +167,7 @@ def _line(row: dict[str, Any]) -> str:
     """Return a row of the table."""
     marks = {True: "noticed", False: "no", None: "-"}
     told = "  ".join(f"{name}: {marks[row[name]]:7}" for name in ("gate", "cluster check", "doctors"))
-    return f"{row['role']:8} {row['defect']:46} {told}"
+    return f"{row['role']:8} {row['defect']:46} {told} {row['scenario']}"
 
 
 def _sum_up(rows: Sequence[dict[str, Any]], engine: str, *, as_json: bool) -> None:

@@ -101,13 +101,61 @@ def test_slower_scenario(pace: float, noise: float, own: float, *, is_slower: bo
     before = [record(number, 2.0) for number in range(12)]
     after = [record(number, 2.0 * factor) for number, factor in enumerate([*spread, own])]
     older: Any = {"started": "before", "scenarios": before}
-    changes = compare(older, after)["changes"]
+    changes = compare(older, after, {})["changes"]
     assert [(one["id"], one["kind"]) for one in changes] == [("11", "slower")] * is_slower
 
 
 def record(number: int, seconds: float) -> Any:
     """Return as much of a scenario that passed as is compared."""
     return {"id": str(number), "status": "passed", "seconds": seconds, "measurements": [], "reason": None}
+
+
+PROMISES = f"""\
+id,first,tags,rows,kept_by,dropped
+cache-009,features/old.feature::room,,1,cache-001,
+cache-002,{FILE}::stays,,1,,
+cache-003,,,1,,
+"""
+"""The list of promises: `room` of version 1.0.0 was joined with a scenario of another file."""
+
+
+def test_baseline_of_another_version_is_understood(measured: Project) -> None:
+    """A scenario is known by its id, under whatever name: that of version 1.0.0 is listed with the id."""
+    report = json.loads(measured.read("results/report.json"))
+    first, same, later, last = (
+        {**record, "status": "failed" if record["status"] == "passed" else "passed"} for record in report["scenarios"]
+    )
+    # Then, `shrinks` was the name of what is `stays` now; `recovers` has no id in either run.
+    earlier = [
+        {**first, "id": "features/old.feature::room"},
+        {**same, "id": f"{FILE}::recovers"},
+        {**later, "id": f"{FILE}::another", "scenario_id": "cache-003"},
+        {**last, "id": f"{FILE}::shrinks", "scenario_id": "cache-002"},
+    ]
+    for record in earlier[:2]:
+        del record["scenario_id"]
+    measured.write("old.json", json.dumps({**report, "scenarios": earlier}))
+    text = measured.read(FILE)
+    for name, scenario_id in (("breaks", "cache-001"), ("stays", "cache-002"), ("shrinks", "cache-003")):
+        text = text.replace(f"  Scenario: {name}", f"  @{scenario_id}\n  Scenario: {name}")
+    measured.write(FILE, text)
+    measured.write("docs/promises.csv", PROMISES)
+    run = measured.run("--baseline", "old.json")
+    told = {line.partition(" (")[0] for line in run.outlines if line.startswith(("broke: ", "fixed: "))}
+    assert told == {
+        f"broke: cache-001 {FILE}::breaks",
+        f"fixed: {FILE}::recovers",
+        f"fixed: cache-002 {FILE}::stays",
+        f"fixed: cache-003 {FILE}::shrinks",
+    }
+
+
+def test_name_that_another_scenario_has_now() -> None:
+    """A scenario is not compared with another one that had its name."""
+    before = {**record(1, 1.0), "scenario_id": "cache-001", "status": "failed"}
+    older: Any = {"started": "before", "scenarios": [before]}
+    newer: Any = {**record(1, 1.0), "scenario_id": "cache-002"}
+    assert compare(older, [newer], {})["changes"] == []
 
 
 STRANGE = "it is not as this suite writes it"

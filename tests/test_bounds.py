@@ -18,6 +18,7 @@ import pytest
 from conftest import PLUGINS
 from fixtures import PROJECT
 from fixtures.bdd.definitions import ScenarioTemplate, definitions_in, definitions_of
+from fixtures.bdd.ids import id_of
 from fixtures.gate.deployment_under_test import gate_environment
 from fixtures.run.practices_file import Changeable, changeables
 from steps.common.vocabulary import at_most, bound, choices, name_pattern, release
@@ -38,7 +39,8 @@ def document(bounds: Iterable[Changeable]) -> Iterator[str]:
         yield from ("", f"## {role.capitalize()}: [{Path(file).stem}](../{file})", "")
         yield from ("| bound | default | scenario | reason |", "|---|---|---|---|")
         for one in of_feature:
-            cells = (f"`{one.name}`", f"`{one.default}`", one.scenario.name, reason(one.scenario))
+            name = " ".join(filter(None, (id_of(one.scenario.tags), one.scenario.name)))
+            cells = (f"`{one.name}`", f"`{one.default}`", name, reason(one.scenario))
             yield f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
 
 

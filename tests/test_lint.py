@@ -99,6 +99,12 @@ TRAPS: list[Trap] = [
     ("@core", "@croe", 9, "unknown tag @croe"),
     ("@core", "@skip", 9, "unknown tag @skip"),
     ("@core", "@xfail", 9, "unknown tag @xfail"),
+    # Ids of scenarios; the copy of the feature is in no folder of a practice.
+    ("@core", "@cache-001", 9, "@cache-001 is no id of the folder features; delete it, run python -m"),
+    ("@core", "@cache-1", 9, "unknown tag @cache-1"),
+    ("Feature: Keys", "@gate-001\nFeature: Keys", 1, "@gate-001 is the id of one scenario; put it above that"),
+    ("Examples:", "@gate-001\nExamples:", 15, "@gate-001 is the id of one scenario; put it above that"),
+    ("@core", "@gate-001 @gate-002", 9, "@gate-002 is the second id of this scenario; delete it"),
 ]
 
 
@@ -191,6 +197,24 @@ def test_file_without_a_scenario_is_refused(keys: Project) -> None:
         features/later.feature:1: a feature without scenarios proves nothing; write one or delete the file
         """,
     )
+
+
+def test_id_that_is_not_free_is_refused(keys: Project) -> None:
+    """An id that an earlier scenario has, of the file or of another, and one that is retired, are refused."""
+    twice = FEATURE.replace("@core", "@core @cache-001").replace(
+        "    Scenario: one", "    @cache-001\n    Scenario: one"
+    )
+    keys.write(SOUND, twice)
+    keys.write("features/pure_cache/later.feature", FEATURE.replace("@core", "@cache-001"))
+    run = keys.run("features/")
+    assert run.ret == REFUSED
+    told = f"@cache-001 is the id at {SOUND}:3 too; delete the later one, run python -m tests.test_promises --assign"
+    assert_said(run, f"{SOUND}:10: {told}")
+    keys.write(SOUND, FEATURE)
+    keys.write("docs/promises.csv", "id,first,tags,rows,kept_by,dropped\ncache-001,,,1,,nobody needs it\n")
+    run = keys.run("features/")
+    assert run.ret == REFUSED
+    assert_said(run, "later.feature:9: docs/promises.csv retired @cache-001 (nobody needs it); delete it, run python")
 
 
 @pytest.mark.parametrize(

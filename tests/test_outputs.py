@@ -131,6 +131,31 @@ def test_junit_names_feature_and_rule(caches: Project) -> None:
     }
 
 
+def test_scenario_id_is_shown(job: Project) -> None:
+    """The id of a scenario stands in every result and selects it; it is no marker."""
+    name, size = "a cache of <size>: filled[5]", "features/pure_cache/size.feature"
+    job.write(size, SIZE.replace("    Scenario Outline", "    @cache-017\n    Scenario Outline"))
+    run = job.run("--report", "results", "-k", "cache-017", "-v")
+    assert_said(
+        run,
+        f"""
+        {size}:10: Scenario Outline: cache-017 a cache of 5: filled
+        cache-017 {size}::{name}
+        ::error file={size},line=12,title=cache-017 a cache of <size>%3A filled[5]::
+        """,
+    )
+    records = job.report()["scenarios"]
+    assert [(one["scenario_id"], one["tags"]) for one in records] == [("cache-017", ["core"])] * 2
+    properties = {(one.get("name"), one.get("value")) for test in job.junit() for one in test.iter("property")}
+    assert ("id", "cache-017") in properties
+    page = job.read("results/index.html")
+    assert '<details class="scenario" id="cache-017"' in page
+    assert '<a href="#cache-017">cache-017 a cache of' in page
+    assert '<span class="tag">cache-017</span>' in page
+    assert "| cache-017 features/pure" in job.read("results/summary.md").replace("\\", "")
+    assert '"name": "@cache-017"' in job.read("results/messages.ndjson")
+
+
 @pytest.fixture
 def job(caches: Project) -> Project:
     """Give the project what GitHub gives to each step of a job."""

@@ -37,7 +37,7 @@ AUDIT = """\
 Feature: {feature}
   Scenario: colour
     Then "colour" is one of "red, blue"
-  @AU-7
+  @cache-007
   Scenario Outline: size
     Then the number "size-<name>" is at most <most>
     Examples:
@@ -66,7 +66,6 @@ def audits(project: Project) -> Project:
     project.write_sentences(REPORTING, SENTENCES)
     project.write(CACHE, AUDIT.format(feature="The cache"))
     project.write(BROKER, OTHER)
-    project.write("pytest.toml", project.read("pytest.toml").replace('"pure_cache: "', '"pure_cache: ", "AU-7: "'))
     return project
 
 
@@ -192,7 +191,7 @@ def waiver(*keys: str, until: object = LATER) -> str:
 @pytest.mark.parametrize("processes", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_waived_failure_is_not_refused(audits: Project, processes: str) -> None:
     """Waived failures, named by id and by tag, are counted and shown everywhere, and the run is accepted."""
-    audits.write("practices.toml", waiver(f"{CACHE}::colour", "@AU-7"))
+    audits.write("practices.toml", waiver(f"{CACHE}::colour", "@cache-007"))
     run = audits.run("--report", "results", "-n", processes, CACHE)
     assert run.ret == 0, run.stdout
     told = f"1 waived until {LATER}: not before March"
@@ -241,9 +240,15 @@ def test_waived_failure_is_not_refused(audits: Project, processes: str) -> None:
             0,
             f"accepted (2 scenarios of 3 asked, 1 waived until {TODAY}: not before March)",
         ),
+        (
+            waiver("cache-007[small-4]"),
+            CACHE,
+            1,
+            f"refused (3 scenarios, 1 failed, 1 waived until {LATER}: not before March)",
+        ),
         (waiver("broken"), f"{BROKER}::broken", 1, "error (1 scenario, 1 error)"),
     ],
-    ids=["not needed", "a row", "another row", "over", "the last day", "an error"],
+    ids=["not needed", "a row", "another row", "over", "the last day", "a row by its id", "an error"],
 )
 def test_limits_of_a_waiver(audits: Project, written: str, chosen: str, code: int, said: str) -> None:
     """A waiver holds for its scenario, for failures and until its date; one that is not needed is named."""

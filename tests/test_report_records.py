@@ -45,7 +45,7 @@ def test_a_baseline_of_before_bounds_had_numbers(tmp_path: Path) -> None:
     older = tmp_path / "report.json"
     older.write_text(json.dumps({"started": "before", "scenarios": [_record(1, bound="<= 10")]}), encoding="utf-8")
     now = _record(9, **limits(Bound.at_most(10)))
-    changes = compare(read_baseline(older), [now])["changes"]
+    changes = compare(read_baseline(older), [now], {})["changes"]
     assert [change["text"] for change in changes] == ["gap: was 1, is 9, bound <= 10"]
 
 

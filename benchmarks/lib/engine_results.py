@@ -13,7 +13,7 @@ from lib.engine_sources import SOURCES
 from lib.whole_run import WholeRun, first_line
 
 from fixtures.reporting.measurements import short
-from fixtures.reporting.report import Record, Report
+from fixtures.reporting.report import Record, Report, cited
 from redis_practices.server_info import version_of
 
 FIGURES = (
@@ -75,7 +75,7 @@ def _cell(report: Report) -> dict[str, Any]:
     """Return what one run came to, with the names of all scenarios that were not skipped."""
     by_status: dict[str, list[list[str]]] = {"passed": [], "skipped": [], "failed": [], "error": []}
     for record in report["scenarios"]:
-        by_status[record["status"]].append([record["id"], first_line(record["reason"])])
+        by_status[record["status"]].append([cited(record), first_line(record["reason"])])
     failed = by_status["failed"] + by_status["error"]
     if not report["scenarios"]:
         failed = [["no scenario ran", first_line((report["troubles"] or ["see output.txt of its run"])[0])]]

@@ -52,7 +52,7 @@ def _by_reason(pairs: Iterable[Sequence[str]]) -> list[str]:
     """Return a line for each reason with the scenarios that it left out."""
     reasons: dict[str, list[str]] = {}
     for name, reason in pairs:
-        reasons.setdefault(reason, []).append(name.removeprefix("features/"))
+        reasons.setdefault(reason, []).append(name.replace("features/", "", 1))
     return [f"- {reason}: {'; '.join(names)}" for reason, names in reasons.items()]
 
 
