@@ -1,4 +1,4 @@
-"""Every promise stands in docs/promises.csv, so that one that vanishes is seen; fixtures/bdd/ids.py says how.
+"""Every promise stands in docs/promises.csv, so that one that vanishes is seen; fixtures/bdd/gherkin.py says how.
 
 ``python -m tests.test_promises`` prints the list as the features are now. With ``--assign`` it gives the next free id
 to each scenario without one instead. A line of a scenario without an id has its ``file::name`` in that place.
@@ -17,8 +17,7 @@ from pathlib import Path
 import pytest
 
 from fixtures import PROJECT
-from fixtures.bdd.gherkin import Node, line, read
-from fixtures.bdd.ids import ASSIGN, PREFIXES, id_of, is_id, promises
+from fixtures.bdd.gherkin import ASSIGN, PREFIXES, Node, id_of, is_id, line, promises, read
 
 FIRST = 457
 """How many promises version 1.0.0 made."""
