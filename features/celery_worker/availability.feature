@@ -4,7 +4,7 @@ Feature: The broker may fail, and the right kind of broker takes over
 
   Rule: With sentinels, tasks flow again when the primary has died
 
-    @disruptive @waits
+    @celery-012 @disruptive @waits
     Scenario: a replica takes over, and senders and workers follow it
       Replication is asynchronous: a task that was accepted in the last moment may be gone. `min-replicas-to-write 1`
       bounds that moment, sending again what had no effect closes it.
@@ -17,11 +17,12 @@ Feature: The broker may fail, and the right kind of broker takes over
 
   Rule: A cluster is refused as a broker
 
+    @celery-013
     Scenario: our senders say so in one line
       Given a cluster of its own
       Then asking it whether it can carry tasks says "Celery does not run on a Redis Cluster"
 
-    @known_limit
+    @celery-014 @known_limit
     Scenario: Celery's worker ends with an error about slots
       There is no transport for a cluster in kombu 5.7 (celery#2852). A common hash tag, `global_keyprefix="{celery}:"`,
       makes it start on one shard, without failover.
@@ -32,7 +33,7 @@ Feature: The broker may fail, and the right kind of broker takes over
         | MovedError            |
         | ClusterCrossSlotError |
 
-    @known_limit
+    @celery-015 @known_limit
     Scenario: Celery's sender fails with an error about slots
       Given a cluster of its own
       Then a sender that is pointed at it fails within 10 seconds

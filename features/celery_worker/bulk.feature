@@ -4,6 +4,7 @@ Feature: Many tasks are sent at once
 
   Rule: Tasks that are sent in batches are tasks like others
 
+    @celery-016
     Scenario: each of 500 tasks that were sent in batches runs once
       Given a worker of its own with these settings
         | SETTING     | VALUE |
@@ -12,6 +13,7 @@ Feature: Many tasks are sent at once
       Then all of them are processed within 30 seconds
       And each of them ran exactly once
 
+    @celery-017
     Scenario: batches are faster
       Given a broker with its worker
       And a queue of its own that nobody serves

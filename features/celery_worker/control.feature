@@ -4,6 +4,7 @@ Feature: What was sent can be called back
 
   Rule: A revoked task does not run
 
+    @celery-018
     Scenario: a task that has not begun is revoked
       Given a worker that does one task at a time
       When the task "stamp" is sent with []
@@ -13,6 +14,7 @@ Feature: What was sent can be called back
       And the first task ran 0 times
       And the first task is still "REVOKED"
 
+    @celery-019
     Scenario: a task that runs is ended
       Given a broker with its worker
       When the task "stamp" is sent with [30]
@@ -23,7 +25,7 @@ Feature: What was sent can be called back
 
   Rule: A revocation is known only to who heard it
 
-    @known_limit
+    @celery-020 @known_limit
     Scenario: without a worker that listens, a revocation is lost
       A task that may be called off asks in Redis when it begins; expiry bounds how late it can begin.
 
@@ -34,7 +36,7 @@ Feature: What was sent can be called back
       Then the worker still does its work within 10 seconds
       And the first task ran 1 times
 
-    @disruptive
+    @celery-021 @disruptive
     Scenario Outline: a worker that is restarted <remembers> what was revoked
       Given a broker of its own with a worker that keeps its state in <state>
       When the task "stamp" is sent with [] and these options
@@ -54,6 +56,7 @@ Feature: What was sent can be called back
 
   Rule: Workers can be asked whether they live
 
+    @celery-022
     Scenario: a worker that is asked by its name answers every time, at once
       From a moment after it says that it is ready: what is sent before it has subscribed to commands reaches nobody, and
       nobody is told. Ask until it has answered once.
@@ -62,7 +65,7 @@ Feature: What was sent can be called back
       When a worker is pinged 40 times by its name
       Then exactly 40 answers came
 
-    @known_limit @waits
+    @celery-023 @known_limit @waits
     Scenario: of answers to a question to all, a process that lives long loses some
       The replies to one call are taken by another (celery#6778, celery#9220). A monitor names whom it asks, or starts
       a process for each question, as `celery inspect ping` does.
@@ -71,7 +74,7 @@ Feature: What was sent can be called back
       When all workers are pinged 20 times
       Then between 1 and 19 answers came
 
-    @disruptive @known_limit
+    @celery-024 @disruptive @known_limit
     Scenario: the first question after a restart of the broker raises an error
       A task is sent again over a new connection, a command is not, and its connection was kept from the question
       before. A monitor that lives long asks twice before it raises an alarm.

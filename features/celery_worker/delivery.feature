@@ -4,7 +4,7 @@ Feature: A task survives the worker that had it
 
   Rule: A task is acknowledged when it is done, and not before
 
-    @core @waits
+    @celery-032 @core @waits
     Scenario: a task whose worker is killed is done by another
       Given a worker whose visibility timeout is 1 second
       And a second worker beside it
@@ -15,7 +15,7 @@ Feature: A task survives the worker that had it
       And its result says that another worker did it, in a second delivery
       And it ran 2 times within 1 second
 
-    @known_limit
+    @celery-033 @known_limit
     Scenario: a task that is acknowledged early is lost with its worker
       Celery's default. It is right only for work that nobody misses, or that must never happen twice.
 
@@ -32,6 +32,7 @@ Feature: A task survives the worker that had it
       And the first task ran 1 times
       And the first task is still "PENDING"
 
+    @celery-034
     Scenario: a task whose pool process is killed fails, and is not run again
       What killed one process would kill the next one too.
 
@@ -43,7 +44,7 @@ Feature: A task survives the worker that had it
       And it ran 1 times within 1 second
       And the worker still does its work within 10 seconds
 
-    @disruptive @known_limit
+    @celery-035 @disruptive @known_limit
     Scenario: a worker that dies between taking a task and noting it swallows the task
       kombu takes a task off the queue and only then writes it down (celery#4354, celery#7950, kombu#305). No setting
       closes this window: whoever must lose nothing sends again what has no effect in time, see
@@ -63,7 +64,7 @@ Feature: A task survives the worker that had it
 
   Rule: How soon a task is delivered again is the sum of two settings
 
-    @waits
+    @celery-036 @waits
     Scenario Outline: with a sweep every <interval> s, and only each <throttle>. time, it takes <bound>
       Given a worker whose visibility timeout is 1 second, with these settings
         | SETTING          | VALUE      |
@@ -86,7 +87,7 @@ Feature: A task survives the worker that had it
   Rule: Whatever happens to a worker, each task runs as often as it should
     Events are sending, sending for later, calling back, and the worker's end, at once or in order, in any order.
 
-    @disruptive @waits
+    @celery-037 @disruptive @waits
     Scenario: any history of a worker
       Given a broker of its own with a worker that remembers and delivers again after 1 second
       Then in 3 histories of up to 10 events every task runs as often as it should

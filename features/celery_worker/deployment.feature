@@ -4,6 +4,7 @@ Feature: Workers come and go, and the broker keeps what it took
 
   Rule: Nothing is lost while workers come and go
 
+    @celery-038
     Scenario: workers are added and taken away under load
       Given a worker of its own with these settings
         | SETTING     | VALUE |
@@ -16,6 +17,7 @@ Feature: Workers come and go, and the broker keeps what it took
       And each of them ran exactly once
       And at least 2 workers did a part of them
 
+    @celery-039
     Scenario Outline: a worker that starts with <FLAGS> waits <BOUND> for others to answer
       By default it asks its neighbours what was revoked, and gives them a second. One that has none, or remembers what
       was revoked, need not: it does its first task after 0.4 s instead of 1.4, which is what a scale-up is about.
@@ -31,6 +33,7 @@ Feature: Workers come and go, and the broker keeps what it took
 
   Rule: What waits can be seen
 
+    @celery-040
     Scenario: the length of a queue and the age of its oldest task are readable
       An alarm on the age alone finds both a queue that grows and one that nobody serves. See
       redis_practices.celery_worker.queue_age.
@@ -49,6 +52,7 @@ Feature: Workers come and go, and the broker keeps what it took
 
   Rule: Applications on one server do not meet
 
+    @celery-041
     Scenario: with a prefix of its own, an application leaves every other key alone
       Given a broker of its own whose workers and senders have the prefix "app1:"
       When the task "add" is sent with [4, 8]
@@ -57,6 +61,7 @@ Feature: Workers come and go, and the broker keeps what it took
 
   Rule: The broker keeps every task that it took
 
+    @celery-042
     Scenario Outline: a broker that fills up with <policy> keeps what it took and refuses the rest
       Given a broker of its own with 8 MB of memory, full, and the policy "<policy>"
       Then exactly 0 % of the tasks that it took are gone
@@ -68,14 +73,14 @@ Feature: Workers come and go, and the broker keeps what it took
         | noeviction   |
         | volatile-lru |
 
-    @known_limit
+    @celery-043 @known_limit
     Scenario: a broker that evicts any key drops tasks without a word
       A queue is one key, and it is evicted whole. Celery's documentation names this policy; do not take it for tasks.
 
       Given a broker of its own with 8 MB of memory, full, and the policy "allkeys-lru"
       Then at least 10 % of the tasks that it took are gone
 
-    @known_limit @disruptive
+    @celery-044 @known_limit @disruptive
     Scenario: a broker that fills up ends its workers, and may swallow what one was about to take
       A worker takes a task off the queue and only then writes it down, for which there is no room (celery#5716). Where it
       had one to finish instead, it fails on that and loses nothing. Raise an alarm long before, and send again what has

@@ -5,7 +5,7 @@ Feature: A task that fails does so within bounds
 
   Rule: A failed task is tried again, later each time, and not for ever
 
-    @waits
+    @celery-045 @waits
     Scenario: each retry waits longer than the one before
       A worker that has nothing else to do runs it when it is due; a busy one when it gets to it.
 
@@ -19,13 +19,14 @@ Feature: A task that fails does so within bounds
         | between 1.0 and 1.9 seconds |
         | between 2.0 and 2.9 seconds |
 
+    @celery-046
     Scenario: a task whose retries are used up fails with its own error
       Given a broker with its worker
       When the task "flaky" is sent with [99, 0.01]
       Then it fails with "ConnectionError: attempt 4 failed" within 10 seconds
       And it ran 4 times within 1 second
 
-    @waits
+    @celery-047 @waits
     Scenario Outline: many retries <how>
       Given a worker of its own with these settings
         | SETTING     | VALUE |
@@ -44,6 +45,7 @@ Feature: A task that fails does so within bounds
 
   Rule: A task that takes too long is ended
 
+    @celery-048
     Scenario: a soft time limit lets a task tidy up
       Given a broker with its worker
       When the task "tidy" is sent with [30] and these options
@@ -54,6 +56,7 @@ Feature: A task that fails does so within bounds
         | RESULT     |
         | tidied up  |
 
+    @celery-049
     Scenario: a hard time limit ends a task that does not heed the soft one, and frees its process
       Given a worker of its own with these settings
         | SETTING            | VALUE |
@@ -65,7 +68,7 @@ Feature: A task that fails does so within bounds
       Then it fails with "TimeLimitExceeded: TimeLimitExceeded(0.5,)" within 10 seconds
       And the worker still does its work within 10 seconds
 
-    @known_limit
+    @celery-050 @known_limit
     Scenario: a hard time limit below the soft one of the worker is not enforced
       The pool counts the hard limit from the end of the soft one. Who shortens one for a call gives both.
 
@@ -77,7 +80,7 @@ Feature: A task that fails does so within bounds
         | RESULT |
         | done   |
 
-    @known_limit
+    @celery-051 @known_limit
     Scenario: the threads pool does not enforce time limits
       A thread cannot be ended from outside. Where a limit matters use prefork, or a timeout inside the task: of the
       socket, of the query, of the subprocess.
@@ -95,6 +98,7 @@ Feature: A task that fails does so within bounds
 
   Rule: A task can be refused
 
+    @celery-052
     Scenario: a task returns its message to the queue and is run again
       Given a broker with its worker
       When the task "refuse" is sent with [2]
@@ -102,6 +106,7 @@ Feature: A task that fails does so within bounds
         | RESULT |
         | 3      |
 
+    @celery-053
     Scenario: a task drops its message for good, and nobody who waits is told
       Given a broker with its worker
       When the task "refuse" is sent with [-1]
@@ -111,12 +116,14 @@ Feature: A task that fails does so within bounds
 
   Rule: An error says where it happened
 
+    @celery-054
     Scenario: the traceback comes with the result
       Given a broker with its worker
       When the task "fail" is sent with ["no such order"]
       Then it fails with "ValueError: no such order" within 10 seconds
       And its traceback names "raise ValueError(message)"
 
+    @celery-055
     Scenario: a task that no worker knows fails instead of waiting for ever
       Given a broker with its worker
       When the task "no_such_task" is sent with []

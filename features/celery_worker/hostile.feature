@@ -4,6 +4,7 @@ Feature: What others put into the queue does no harm
 
   Rule: A payload that could carry code is refused
 
+    @celery-056
     Scenario: a pickled task is refused, and the worker goes on
       Given a broker with its worker
       When the task "stamp" is sent with [] and these options
@@ -15,7 +16,7 @@ Feature: What others put into the queue does no harm
 
   Rule: What does not decode is dropped
 
-    @known_limit
+    @celery-057 @known_limit
     Scenario: an object that looks like one of kombu's own never reaches its task, and nobody is told
       kombu writes what JSON does not know, such as a date, as an object with `__type__` and `__value__`, and takes any
       other object with both for that. What users typed in is sent as a text: a JSON document inside of JSON.
@@ -28,7 +29,7 @@ Feature: What others put into the queue does no harm
 
   Rule: Only who holds the key can give orders
 
-    @disruptive
+    @celery-058 @disruptive
     Scenario: with message signing, an unsigned task is refused
       Given a broker with a worker that accepts only signed tasks
       When the task "stamp" is sent with []
@@ -42,13 +43,13 @@ Feature: What others put into the queue does no harm
     Celery may write to a broker: give other writers a server of their own, or a user without rights on the queues
     (see security.feature), and let a supervisor start workers again.
 
-    @disruptive @known_limit
+    @celery-059 @disruptive @known_limit
     Scenario: an element that is not JSON ends the worker
       Given a broker of its own with 1 worker
       When "not json" is put into the queue by hand
       Then the worker ends with exit code 1 within 10 seconds
 
-    @disruptive @known_limit
+    @celery-060 @disruptive @known_limit
     Scenario: an element without an envelope costs the worker its connection, and it goes on
       Given a broker of its own with 1 worker
       When "{}" is put into the queue by hand

@@ -5,7 +5,7 @@ Feature: Short tasks are taken, noted and acknowledged in one round trip
 
   Rule: A task takes one request where it took three
 
-    @disruptive
+    @celery-061 @disruptive
     Scenario Outline: <WHO> makes <BOUND> requests for each task
       The server counts them; a pause between two tasks would add some.
 
@@ -25,7 +25,7 @@ Feature: Short tasks are taken, noted and acknowledged in one round trip
 
   Rule: No task is lost in between
 
-    @disruptive
+    @celery-062 @disruptive
     Scenario: at any moment, each task waits or is noted or has run
       kombu's own has moments at which a task is nowhere but in the worker, and dies with it: see delivery.feature. Here
       a worker that found nothing to do has such a moment too, as it waits like kombu's.
@@ -37,6 +37,7 @@ Feature: Short tasks are taken, noted and acknowledged in one round trip
         | BROKER_TRANSPORT | redis_practices.celery_worker.batch_transport:Transport |
       Then at 100 or more moments of 500 tasks, each waits, is noted or has run
 
+    @celery-063
     Scenario: what a killed worker held is done by another, with kombu's transport too
       Given a worker whose visibility timeout is 1 second, with these settings
         | SETTING          | VALUE              |
@@ -51,6 +52,7 @@ Feature: Short tasks are taken, noted and acknowledged in one round trip
       And it ran 2 times within 1 second
       And the broker holds no task any more within 5 seconds
 
+    @celery-064
     Scenario: each task runs once where the server forgets the script
       Given a worker whose visibility timeout is 60 seconds, with these settings
         | SETTING          | VALUE              |

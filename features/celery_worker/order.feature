@@ -4,6 +4,7 @@ Feature: The order of tasks is the one you chose
 
   Rule: Urgent tasks go first
 
+    @celery-065
     Scenario: priority 0 goes first, and the default steps know only four priorities
       RabbitMQ orders the other way round. The default steps are 0, 3, 6 and 9: priorities 3, 4 and 5 are one, and a
       task sent with 5 before one with 3 goes before it.
@@ -22,6 +23,7 @@ Feature: The order of tasks is the one you chose
         | 3        |
         | 9        |
 
+    @celery-066
     Scenario: with ten steps, ten priorities are in exact order
       Senders and workers must agree on the steps: what lies in a step that a worker does not know is never found.
 
@@ -43,6 +45,7 @@ Feature: The order of tasks is the one you chose
 
   Rule: A task goes to the queue that it is routed to
 
+    @celery-067
     Scenario: each worker does the tasks of its queue
       Given a broker with its worker
       And a worker that does one task at a time
@@ -55,6 +58,7 @@ Feature: The order of tasks is the one you chose
 
   Rule: A long task does not hold back short ones
 
+    @celery-068
     Scenario Outline: what a worker reserves is <kept from> another that is idle
       Given a worker that does one task at a time
       And a worker of its own with these settings
@@ -74,6 +78,7 @@ Feature: The order of tasks is the one you chose
 
   Rule: A task runs when it should, or not at all
 
+    @celery-069
     Scenario: a countdown is kept
       Given a broker with its worker
       When the task "stamp" is sent with [] and these options
@@ -81,6 +86,7 @@ Feature: The order of tasks is the one you chose
         | countdown | 1     |
       Then it begins between 0.95 and 3 seconds after it was sent
 
+    @celery-070
     Scenario: a task that nobody took in time expires
       Given a worker that does one task at a time
       When the task "stamp" is sent with [] and these options
@@ -93,6 +99,7 @@ Feature: The order of tasks is the one you chose
 
   Rule: A task runs no more often than it may
 
+    @celery-071
     Scenario: a rate limit holds for a worker
       Given a worker that does one task at a time
       When 11 tasks "limited" are sent with []
@@ -100,7 +107,7 @@ Feature: The order of tasks is the one you chose
       Then all of them are processed within 10 seconds
       And they began at a rate of between 5 and 10.5 a second
 
-    @known_limit
+    @celery-072 @known_limit
     Scenario: a rate limit holds for each worker, not for all of them
       Two workers do twice as much. Where the other side sets the limit, count in Redis, in the task.
 

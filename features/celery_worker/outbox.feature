@@ -4,7 +4,7 @@ Feature: Every order has its effect exactly once
 
   Rule: What has no effect in time is sent again
 
-    @disruptive
+    @celery-073 @disruptive
     Scenario: an order that a dying worker has swallowed is done by another
       Given a broker of its own with 0 workers
       And a worker whose visibility timeout is 1 second
@@ -18,6 +18,7 @@ Feature: Every order has its effect exactly once
       When the outbox is swept until no order is open
       Then each of the 1 orders was done exactly once
 
+    @celery-074
     Scenario: an order that is written down and sent twice is done once
       Given a worker whose visibility timeout is 60 seconds
       When 1 order is written down and sent
@@ -26,7 +27,7 @@ Feature: Every order has its effect exactly once
       And 0 orders are still open
       And each of the 1 orders was done exactly once
 
-    @waits
+    @celery-075 @waits
     Scenario: 2,000 orders are done exactly once while workers are killed each second
       Of 100,000 in 570 such seconds, kills swallowed 46 and repeated 413: docs/celery_throughput.md.
 
@@ -39,7 +40,7 @@ Feature: Every order has its effect exactly once
 
   Rule: A task that kills its worker is put aside
 
-    @known_limit @waits
+    @celery-076 @known_limit @waits
     Scenario: without a guard, a task that is rejected when its process dies is run without end
       Celery counts retries, not deliveries (celery#8610): `task_reject_on_worker_lost` alone makes a loop.
 
@@ -51,7 +52,7 @@ Feature: Every order has its effect exactly once
       And it has begun within 10 seconds
       Then it runs 3 times within 40 seconds, and goes on
 
-    @waits
+    @celery-077 @waits
     Scenario: a task that kills its process is put aside after two deliveries
       Given a worker whose visibility timeout is 60 seconds, with these settings
         | SETTING            | VALUE |
@@ -63,6 +64,7 @@ Feature: Every order has its effect exactly once
       And one dead letter names "worker.crash_guarded" and its 2 deliveries
       And the worker still does its work within 10 seconds
 
+    @celery-078
     Scenario: a task that kills its whole worker is put aside after it has killed two
       Given a worker whose visibility timeout is 1 second, with these settings
         | SETTING            | VALUE |

@@ -4,7 +4,7 @@ Feature: The release of Celery is pinned for a reason
 
   Rule: Celery 5.6.3 is used, because newer workers do not survive a restart of the broker
 
-    @slow @disruptive @known_limit
+    @celery-079 @slow @disruptive @known_limit
     Scenario: a worker of Celery 5.7.0 in the middle of a task ends when the broker is restarted
       It ends when it still has room for another task and its own has ended: `'NoneType' object has no attribute
       'hostname'`. When this scenario fails, upstream has mended it: see trouble.feature, and lift the pin.
@@ -19,7 +19,7 @@ Feature: The release of Celery is pinned for a reason
 
   Rule: What newer workers would bring is known
 
-    @slow @disruptive @waits
+    @celery-080 @slow @disruptive @waits
     Scenario: from Celery 5.7 on, a task that kills its process is run again as a retry, and no more often than it may
       `task_retry_on_worker_lost` bounds what `task_reject_on_worker_lost` does without end. It does not see a task
       that kills its whole worker; the guard in redis_practices.celery_worker.failing sees both, with any release: see

@@ -5,7 +5,7 @@ Feature: A task is processed by the worker
   @core
   Rule: A task is processed asynchronously, by another process
 
-    @waits
+    @celery-081 @waits
     Scenario: the sender goes on while the worker works
       Sending takes milliseconds; half of what the task takes shows that nobody waited for it, on a busy machine too.
 
@@ -15,6 +15,7 @@ Feature: A task is processed by the worker
       And its result comes back within 10 seconds
       And it was processed by another process
 
+    @celery-082
     Scenario: the sum of two numbers comes back
       Given a broker with its worker
       When the task "add" is sent with these arguments
@@ -30,12 +31,14 @@ Feature: A task is processed by the worker
 
   Rule: What is sent arrives as it was sent
 
+    @celery-083
     Scenario: any value of JSON survives the way to the worker and back
       Given a broker with its worker
       Then each of 50 values of JSON comes back as it was sent
 
   Rule: A task that fails says why
 
+    @celery-084
     Scenario: the error of a task reaches whoever waits for it
       Given a broker with its worker
       When the task "fail" with "no such order" is sent
@@ -43,6 +46,7 @@ Feature: A task is processed by the worker
 
   Rule: Several workers share the work
 
+    @celery-085
     Scenario: two workers divide a batch of tasks
       Given a broker with its worker
       And a second worker

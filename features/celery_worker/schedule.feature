@@ -4,7 +4,7 @@ Feature: What is due is sent once
 
   Rule: A beat that is started again does not send again what it has sent
 
-    @waits
+    @celery-095 @waits
     Scenario Outline: a beat that is <ended> goes on where it was
       Given a beat that sends a task every 3 seconds
       When the beat is <ended> after the first task and started again
@@ -17,7 +17,7 @@ Feature: What is due is sent once
         | stopped |
         | killed  |
 
-    @known_limit @waits
+    @celery-096 @known_limit @waits
     Scenario: a beat that writes its file every 3 minutes sends again when it was killed
       That is Celery's default. `beat_sync_every=1` writes the file after each task that was sent: see src/worker.py.
       It cannot where Python's dbm is Berkeley DB, as on Debian: nothing is in the file until a beat ends by itself.
@@ -28,7 +28,7 @@ Feature: What is due is sent once
 
   Rule: There is one beat
 
-    @known_limit @waits
+    @celery-097 @known_limit @waits
     Scenario: two beats send everything twice
       Nothing in Celery sees to it. Run one replica, with a strategy that stops the old one before it starts the new, or
       make the tasks idempotent.

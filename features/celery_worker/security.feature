@@ -4,6 +4,7 @@ Feature: The broker trusts nobody more than it must
 
   Rule: The user has the rights that Celery needs, and no others
 
+    @celery-098
     Scenario: with the rights of src/broker_user.py Celery does all that it does, and uses every one of them
       Given a broker of its own, and a user with the rights of src/broker_user.py on "app1:"
       When a worker with that user does all of this
@@ -20,7 +21,7 @@ Feature: The broker trusts nobody more than it must
       Then the broker refused none of its commands
       And every right was used
 
-    @slow
+    @celery-099 @slow
     Scenario: without any one of the rights something fails
       Each is taken away from a user of its own.
 
@@ -63,6 +64,7 @@ Feature: The broker trusts nobody more than it must
         | &app1:*                 | a task with a result                         |
         | &app1:/0.celery.pidbox  | a task with a result                         |
 
+    @celery-100
     Scenario Outline: the user is refused <what>
       Given a broker of its own, and a user with the rights of src/broker_user.py on "app1:"
       Then the user is refused "<command>"
@@ -78,12 +80,14 @@ Feature: The broker trusts nobody more than it must
 
   Rule: The connection is encrypted, and the server proves who it is
 
+    @celery-101
     Scenario: tasks and results go through TLS
       Given a broker of its own behind TLS
       When the task "add" is sent with [4, 8]
       Then its result comes back within 10 seconds
       And every client of the broker came through TLS
 
+    @celery-102
     Scenario Outline: who connects <without> is refused with a reason
       Given a server of its own behind TLS
       When a sender connects with <scheme> and "<options>"

@@ -4,7 +4,7 @@ Feature: A sender knows in time whether its task was taken
 
   Rule: Sending fails within its time, in one line that says why
 
-    @disruptive
+    @celery-103 @disruptive
     Scenario Outline: with a broker that <trouble>
       Given a broker that <trouble>
       Then publishing a task fails within 3 seconds with "<words>"
@@ -21,6 +21,7 @@ Feature: A sender knows in time whether its task was taken
 
   Rule: What no worker could read is refused by the sender
 
+    @celery-104
     Scenario: what JSON does not know cannot be sent, wherever in a value it is
       Sets, objects, functions, complex numbers: a sender hears of it at once, and not a worker later.
 

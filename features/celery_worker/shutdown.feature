@@ -4,6 +4,7 @@ Feature: Workers are stopped without losing work
 
   Rule: A worker that is told to stop loses nothing
 
+    @celery-105
     Scenario: a warm shutdown finishes what runs, and returns what was only fetched
       Given a worker whose visibility timeout is 60 seconds, with these settings
         | SETTING             | VALUE |
@@ -16,6 +17,7 @@ Feature: Workers are stopped without losing work
       Then 3 of its tasks wait in the queue within 1 second
       And the first task ran 1 times
 
+    @celery-106
     Scenario Outline: on a cold shutdown, a task that needs <seconds> seconds more <ending>
       Given a worker whose visibility timeout is 60 seconds, with these settings
         | SETTING            | VALUE   |

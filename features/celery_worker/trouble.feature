@@ -4,7 +4,7 @@ Feature: The broker fails, and work goes on when it is back
 
   Rule: A task that was accepted survives a restart of the broker
 
-    @disruptive
+    @celery-107 @disruptive
     Scenario: with an append-only file, what waits is kept
       Given a broker of its own with 0 workers
       When 20 tasks "stamp" are sent with []
@@ -13,7 +13,7 @@ Feature: The broker fails, and work goes on when it is back
       Then all of them are processed within 20 seconds
       And each of them ran exactly once
 
-    @disruptive
+    @celery-108 @disruptive
     Scenario: without a file, what waits is gone
       Given a broker of its own that writes nothing to disk
       When the task "stamp" is sent with []
@@ -25,7 +25,7 @@ Feature: The broker fails, and work goes on when it is back
 
   Rule: Workers go on by themselves
 
-    @disruptive
+    @celery-109 @disruptive
     Scenario: an idle worker goes on when the broker was restarted
       celery#8030, celery#8091, celery#8384, celery#9054 (workers connect again and take nothing any more), the first
       attempt comes after 2 s.
@@ -35,7 +35,7 @@ Feature: The broker fails, and work goes on when it is back
       Then a task that is sent until it succeeds is done within 10 seconds
       And the worker is still the same process
 
-    @disruptive @waits
+    @celery-110 @disruptive @waits
     Scenario: a worker in the middle of a task survives that the broker is restarted
       It finishes what it does. What takes longer than the visibility timeout is delivered again. Celery 5.7.0 does not
       survive: see pinned.feature, and the pin in pyproject.toml.
@@ -51,7 +51,7 @@ Feature: The broker fails, and work goes on when it is back
       And a task that is sent until it succeeds is done within 20 seconds
       And the worker is still the same process
 
-    @disruptive @known_limit
+    @celery-111 @disruptive @known_limit
     Scenario: a worker that cancels what runs ends when the broker is away
       `worker_cancel_long_running_tasks_on_connection_loss` saves work done twice when a connection drops, but the worker
       cannot write to a broker that is away that it has cancelled something (celery 5.6.3). Leave it off.
@@ -69,7 +69,7 @@ Feature: The broker fails, and work goes on when it is back
       And another worker starts beside it
       Then the worker still does its work within 10 seconds
 
-    @disruptive @waits
+    @celery-112 @disruptive @waits
     Scenario: a worker goes on when the broker was away for a while
       Given a broker of its own with 1 worker
       When the broker is away
@@ -78,7 +78,7 @@ Feature: The broker fails, and work goes on when it is back
       Then a task that is sent until it succeeds is done within 15 seconds
       And the worker is still the same process
 
-    @disruptive @waits
+    @celery-113 @disruptive @waits
     Scenario: a worker goes on when the broker hung for longer than it waits for an answer
       Without `socket_timeout` it would wait for ever for what was asked meanwhile.
 
@@ -91,7 +91,7 @@ Feature: The broker fails, and work goes on when it is back
       Then a task that is sent until it succeeds is done within 15 seconds
       And the worker is still the same process
 
-    @disruptive
+    @celery-114 @disruptive
     Scenario: a worker that is started before its broker waits for it
       Given a broker of its own with 0 workers
       When the broker is away
@@ -101,7 +101,7 @@ Feature: The broker fails, and work goes on when it is back
       Then that worker becomes ready
       And the worker still does its work within 10 seconds
 
-    @disruptive
+    @celery-115 @disruptive
     Scenario: a worker goes on when somebody has deleted everything
       What waited or ran is lost to Redis, as after a restart without a file.
 

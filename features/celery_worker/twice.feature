@@ -4,7 +4,7 @@ Feature: A task bears being run twice
 
   Rule: A task may run twice, so it must bear that
 
-    @known_limit
+    @celery-116 @known_limit
     Scenario: a task that takes longer than the visibility timeout runs twice
       Nothing tells Redis that a worker is slow and not dead (kombu#337, since 2014). Set the timeout above the longest
       task, time limits below it, and make tasks that bear a second run: see redis_practices.celery_worker.delivery.
@@ -15,7 +15,7 @@ Feature: A task bears being run twice
       Then its result comes back within 20 seconds
       And it ran at least twice
 
-    @known_limit
+    @celery-117 @known_limit
     Scenario: a task that is to run later than the visibility timeout runs several times
       A worker holds it until its time has come (kombu#337 too). Keep countdowns far below the timeout; what is due
       tomorrow belongs into a database that a scheduled task reads.
@@ -28,6 +28,7 @@ Feature: A task bears being run twice
       Then its result comes back within 20 seconds
       And it ran at least twice
 
+    @celery-118
     Scenario Outline: a task that has ended when it is delivered again runs <times> times
       A worker can look for its result first (`worker_deduplicate_successful_tasks`). It costs one read for each task
       that is delivered again, needs results that are kept, and does not prevent two runs at once: that takes
@@ -49,7 +50,7 @@ Feature: A task bears being run twice
         | 0      | 2     |
         | 1      | 1     |
 
-    @disruptive
+    @celery-119 @disruptive
     Scenario Outline: when connections drop, an order whose task is <treated> is paid <times> times
       Given a broker of its own with 0 workers
       And a worker whose visibility timeout is 60 seconds, with these settings
@@ -71,7 +72,7 @@ Feature: A task bears being run twice
         | left to finish   | 0      | 2       |
         | cancelled        | 1      | 1       |
 
-    @core @waits
+    @celery-120 @core @waits
     Scenario: a task that does its work once bears being delivered twice
       Given a worker whose visibility timeout is 1 second, with these settings
         | SETTING     | VALUE |
@@ -84,6 +85,7 @@ Feature: A task bears being run twice
       When all its workers are stopped, which lets them finish
       Then "A-1" was paid 1 times
 
+    @celery-121
     Scenario: a task that does its work once is taken over when its worker is killed
       Given a worker whose visibility timeout is 1 second, with these settings
         | SETTING     | VALUE |

@@ -15,6 +15,7 @@ Feature: The scripts say in one line what is wrong
 
   Rule: A wrong call is refused before anything is contacted
 
+    @gate-001
     Scenario Outline: <script> <options>
       When somebody runs "python src/<script> <options>"
       Then it exits with 2
@@ -35,11 +36,13 @@ Feature: The scripts say in one line what is wrong
         | send_task.py       | four 8             | argument X: 'four' is not a number                                                  |
         | serve.py           | cache --port 70000 | argument --port: '70000' is not a port: name one from 1 to 65535                    |
 
+    @gate-002
     Scenario: a port that is none
       When somebody runs "CLUSTER_PORT_1=70000 python src/cluster_example.py"
       Then it exits with 2
       And its standard error is the line "cluster_example.py: CLUSTER_PORT_1: '70000' is not a port: name one from 1 to 65535"
 
+    @gate-003
     Scenario Outline: <variable>=<url>
       A password may stand anywhere in a URL that cannot be read, so none of it is shown.
 
@@ -63,6 +66,7 @@ Feature: The scripts say in one line what is wrong
 
   Rule: A server that cannot be used is named with its reason, and never with its password
 
+    @gate-004
     Scenario Outline: <variable>=<value> python src/<script>
       When somebody runs "<variable>=<value> python src/<script> --timeout 0.2"
       Then it exits with 1
@@ -108,14 +112,14 @@ Feature: The scripts say in one line what is wrong
         | CACHE_URL   | redis://$CACHE/99      | cache_example.py   | $CACHE answers: DB index is out of range                                                 |
         | CACHE_URL   | redis://$NODE          | cache_example.py   | $NODE is a cluster node: name a plain server, or give it as CLUSTER_URL                  |
 
-    @waits
+    @gate-005 @waits
     Scenario: without --timeout a server that hangs is given up after 5 seconds
       When somebody runs "BROKER_URL=redis://$PAUSED python src/send_task.py"
       Then it exits with 1
       And its standard error is the line "send_task.py: $PAUSED did not answer within 5 s: it hangs, or a firewall swallows the traffic"
       And the command took between 5 and 12 seconds
 
-    @slow @waits
+    @gate-006 @slow @waits
     Scenario Outline: src/<script> waits as long as it is told
       When somebody runs "<variable>=redis://$SILENT python src/<script> --timeout 8"
       Then it exits with 1
@@ -127,6 +131,7 @@ Feature: The scripts say in one line what is wrong
         | CLUSTER_URL | cluster_example.py |
         | BROKER_URL  | send_task.py       |
 
+    @gate-007
     Scenario Outline: a server that <fate> under src/<script>
       When somebody runs "<variable>=redis://$SERVER python src/<script> <options> --timeout 0.5", and $SERVER <fate> when it holds a key
       Then it exits with 1
@@ -154,6 +159,7 @@ Feature: The scripts say in one line what is wrong
 
   Rule: A server of its own that cannot start says why
 
+    @gate-008
     Scenario Outline: <setting> python src/<script> <options>
       When somebody runs "<setting> python src/<script> <options>"
       Then it exits with 1

@@ -9,7 +9,7 @@ Feature: A compose stack ends with the run that started it
 
   Rule: Whatever ends a run, its stack is gone
 
-    @slow
+    @gate-009 @slow
     Scenario Outline: a run that gets <end>
       Given somebody started "exec env -u CACHE_PORT -u BROKER_PORT -u CLUSTER_PORT_1 pytest features/pure_cache/username.feature --stack=docker -n 0"
       And its compose stack is up
@@ -24,7 +24,7 @@ Feature: A compose stack ends with the run that started it
         | SIGTERM | 2    |
         | SIGKILL | -9   |
 
-    @slow
+    @gate-010 @slow
     Scenario: a run that is killed together with the guard of its stack, and the next run
       Given somebody started "exec env -u CACHE_PORT -u BROKER_PORT -u CLUSTER_PORT_1 pytest features/pure_cache/username.feature --stack=docker -n 0"
       And its compose stack is up

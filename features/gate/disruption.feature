@@ -5,6 +5,7 @@ Feature: A deployment is disrupted only by those who say so, and only by its own
 
   Rule: Without --allow-disruption nothing is disrupted
 
+    @gate-011
     Scenario: scenarios that disrupt are skipped
       Given a healthy cluster
       When the gate judges it with -m "disruptive" -k "planned or moves or dead"
@@ -13,6 +14,7 @@ Feature: A deployment is disrupted only by those who say so, and only by its own
 
   Rule: With it, roles change and slots move by command, and all is as before in the end
 
+    @gate-012
     Scenario: what needs neither a dead process nor a changed setting runs
       Given 2000 keys of others on a cluster
       When the gate judges it with -m "disruptive and not slow" --allow-disruption

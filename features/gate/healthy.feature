@@ -4,6 +4,7 @@ Feature: A healthy deployment is not refused
 
   Rule: Each kind has its verdict, and no verdict is "refused"
 
+    @gate-013
     Scenario Outline: a healthy cache, <KIND>
       Given a healthy cache of the kind "<KIND>"
       When the gate judges it
@@ -48,6 +49,7 @@ Feature: A healthy deployment is not refused
         | throttled                          | accepted | nothing |
         | both cores busy                    | accepted | nothing |
 
+    @gate-014
     Scenario Outline: a healthy broker, <KIND>
       Given a healthy broker of the kind "<KIND>"
       When the gate judges it
@@ -90,6 +92,7 @@ Feature: A healthy deployment is not refused
         | throttled                         | accepted | nothing |
         | both cores busy                   | accepted | nothing |
 
+    @gate-015
     Scenario Outline: a healthy cluster, <KIND>
       Given a healthy cluster of the kind "<KIND>"
       When the gate judges it

@@ -9,6 +9,7 @@ Feature: Whatever ends a command, nothing of it is left behind
 
   Rule: A script takes its servers and files along
 
+    @gate-016
     Scenario Outline: <script> and <end>
       Given somebody started "exec python src/<script>"
       And it has said "<words>"
@@ -47,6 +48,7 @@ Feature: Whatever ends a command, nothing of it is left behind
         | serve.py broker            | until     | 4      | Ctrl-C  | 0    |
         | cache_example.py           | Retrieved | 1      | SIGKILL | -9   |
 
+    @gate-017
     Scenario: a script that comes to its end
       Given somebody started "exec python src/cache_example.py --wait 4"
       And 1 of its servers and workers run
@@ -56,6 +58,7 @@ Feature: Whatever ends a command, nothing of it is left behind
 
   Rule: A run of pytest takes those of all its processes along
 
+    @gate-018
     Scenario: a run that comes to its end
       Given somebody started "exec pytest features/pure_cache/data_path.feature -k lives -n 1"
       And 1 of its servers and workers run
@@ -63,7 +66,7 @@ Feature: Whatever ends a command, nothing of it is left behind
       And it exits with 0
       And nothing of it is left within 5 seconds
 
-    @waits
+    @gate-019 @waits
     Scenario Outline: a run that gets <end> in the middle
       Given somebody started "exec pytest features/pure_cache/username.feature <processes>"
       And <number> of its servers and workers run
@@ -84,6 +87,7 @@ Feature: Whatever ends a command, nothing of it is left behind
         | -n 0      | 1      | Ctrl-C  | 2    | 5     |
         | -n 0      | 1      | SIGTERM | 2    | 5     |
 
+    @gate-020
     Scenario: a process of xdist that gets SIGKILL is a failure, and takes its servers along
       Given somebody started "exec pytest features/pure_cache/username.feature -n 1"
       And 1 of its servers and workers run

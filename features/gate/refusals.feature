@@ -5,6 +5,7 @@ Feature: A deployment with a defect is refused
 
   Rule: A deployment without a defect is accepted
 
+    @gate-021
     Scenario Outline: a healthy deployment is accepted
       Given a healthy <ROLE>
       When the gate judges it
@@ -18,6 +19,7 @@ Feature: A deployment with a defect is refused
 
   Rule: A defect is refused by the scenario that should see it, and named
 
+    @gate-022
     Scenario Outline: a cache that is not set up as one
       Given a cache with the defect "<DEFECT>"
       When the gate judges it
@@ -40,6 +42,7 @@ Feature: A deployment with a defect is refused
         | a limit above the machine's memory  | the machine has as much memory as the limit allows            | maxmemory of total_system_memory |
         | an application that may do anything | dangerous commands are refused to the user of the application | FLUSHALL                         |
 
+    @gate-023
     Scenario Outline: a cache behind something that changes what passes
       Given a cache with the defect "<DEFECT>"
       When the gate judges it
@@ -67,6 +70,7 @@ Feature: A deployment with a defect is refused
         | one answer in five is late        | few answers are much later than the others      | slowest of 90 %          |
         | twenty connections and no more    | connections are not turned away on the way      | of 50 connections        |
 
+    @gate-024
     Scenario Outline: a broker that is not set up as one
       Given a broker with the defect "<DEFECT>"
       When the gate judges it
@@ -93,6 +97,7 @@ Feature: A deployment with a defect is refused
         | values are cut at 64 KiB            | a large payload comes back as it was                                 | 65536 bytes came back            |
         | reads only                          | no acknowledged write is lost                                        | read only replica                |
 
+    @gate-025
     Scenario Outline: a cluster that will not survive, or does not cover its keys
       Given a cluster with the defect "<DEFECT>"
       When the gate judges it

@@ -13,7 +13,7 @@ Feature: The scripts do what the README promises
 
   Rule: Each prints its result on standard output and nothing else
 
-    @waits
+    @gate-026 @waits
     Scenario: a username is cached for 10 seconds and read again after 12
       When somebody runs "python src/cache_example.py"
       Then it exits with 0
@@ -26,6 +26,7 @@ Feature: The scripts do what the README promises
       And its standard error is the line "no CACHE_URL and no local cache: started an embedded $ENGINE for this command"
       And the command took between 12 and 18 seconds
 
+    @gate-027
     Scenario: another key, value, ttl and wait
       When somebody runs "python src/cache_example.py --key city --value 'New York' --ttl 0.2 --wait 0.3"
       Then it exits with 0
@@ -36,6 +37,7 @@ Feature: The scripts do what the README promises
         city does not exist or has expired.
         """
 
+    @gate-028
     Scenario Outline: <command> sends a task
       When somebody runs "python src/<command>"
       Then it exits with 0
@@ -51,6 +53,7 @@ Feature: The scripts do what the README promises
         | send_task.py          | 12     |
         | send_task.py -20 62.5 | 42.5   |
 
+    @gate-029
     Scenario Outline: <script> explains itself
       When somebody runs "python src/<script> --help"
       Then it exits with 0
@@ -75,6 +78,7 @@ Feature: The scripts do what the README promises
 
   Rule: They connect to what they are told, else to what is on this machine
 
+    @gate-030
     Scenario Outline: a value is cached where <told> says
       When somebody runs "<told> python src/cache_example.py --key <key> --value here --ttl 60 --wait 0.001"
       Then it exits with 0
@@ -93,6 +97,7 @@ Feature: The scripts do what the README promises
         | CACHE_URL= CACHE_PORT=$PORT_OF_CACHE                 | $CACHE | empty-url   |
         | CACHE_URL=redis://$CACHE CACHE_PORT=$PORT_OF_BROKER  | $CACHE | url-first   |
 
+    @gate-031
     Scenario: a task goes to the broker and the worker that somebody started
       Given somebody started "cd src && BROKER_URL=redis://$BROKER exec celery -A worker worker"
       And it has said "[queues]"
@@ -106,6 +111,7 @@ Feature: The scripts do what the README promises
 
   Rule: The cluster's script shows where keys are, and takes its own away again
 
+    @gate-032
     Scenario Outline: keys in the cluster of <told>
       When somebody runs "<told> python src/cluster_example.py --keys 600"
       Then it exits with 0
@@ -125,6 +131,7 @@ Feature: The scripts do what the README promises
         | told                             |
         | CLUSTER_PORT_1=$PORT_OF_NODE     |
 
+    @gate-033
     Scenario: a cluster of its own
       When somebody runs "python src/cluster_example.py"
       Then it exits with 0
@@ -133,6 +140,7 @@ Feature: The scripts do what the README promises
 
   Rule: Whoever reads only the first line sees no error
 
+    @gate-034
     Scenario Outline: <script> with a reader that goes away
       When somebody runs "<told> python src/<script> | head -1"
       Then its standard output is
@@ -152,6 +160,7 @@ Feature: The scripts do what the README promises
 
   Rule: A long wait shows on a terminal that it goes on
 
+    @gate-035
     Scenario: the seconds that are left
       When somebody runs "python src/cache_example.py --ttl 0.1 --wait 1.1" at a terminal
       Then it exits with 0

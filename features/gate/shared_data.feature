@@ -4,6 +4,7 @@ Feature: A deployment that others use is judged without harm
 
   Rule: Only keys of the run are touched, no setting is changed, and nothing of it stays
 
+    @gate-036
     Scenario Outline: a <ROLE> full of keys of others, by a user of least privilege
       Given 2000 keys of others on a <ROLE>
       And a user with the rights of src/gate_user.py alone
@@ -37,6 +38,7 @@ Feature: A deployment that others use is judged without harm
         | broker  | -rs     | accepted |
         | cluster | -rs     | partial  |
 
+    @gate-037
     Scenario: what a killed run leaves is swept by the next
       Given 2000 keys of others on a broker
       When the gate is killed while its worker waits for tasks
@@ -49,6 +51,7 @@ Feature: A deployment that others use is judged without harm
     Beyond the bound, the rest of a pipeline may come at once: 200 commands at most. And a command that had its turn may
     wait for a processor, for a tenth of a second where the machine is busy, and arrive together with later ones.
 
+    @gate-038
     Scenario Outline: a <ROLE> is asked no more than <NUMBER> commands a second, by all processes together
       Given 10 keys of others on a <ROLE>
       When the gate judges it with <OPTIONS> --max-ops <NUMBER> -n 2
@@ -63,6 +66,7 @@ Feature: A deployment that others use is judged without harm
   Rule: What a server keeps to itself is asked once, and named by every scenario that needs it
     Some managed services have no `CONFIG` and no `ACL`. A run of several processes asks in the first.
 
+    @gate-039
     Scenario: a service that shows neither its settings nor its users
       Given 10 keys of others on a cache
       And a user who may run all but these commands

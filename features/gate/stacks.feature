@@ -15,6 +15,7 @@ Feature: A run says where it runs, or why it cannot
 
   Rule: The header names stack, engine, options and seed
 
+    @gate-040
     Scenario: a run on embedded servers, one scenario in one process
       When somebody runs "pytest 'features/pure_cache/audit.feature::a memory limit is set' --require core --hypothesis-seed 7"
       Then it exits with 0
@@ -27,6 +28,7 @@ Feature: A run says where it runs, or why it cannot
         verdict: accepted (1 scenario of
         """
 
+    @gate-041
     Scenario: a run on servers of somebody, who set only their URL
       When somebody runs "BROKER_URL=redis://$BROKER pytest features/celery_worker/processing.feature -k sum -n 1"
       Then it exits with 0
@@ -42,6 +44,7 @@ Feature: A run says where it runs, or why it cannot
         verdict: partial (1 scenario of
         """
 
+    @gate-042
     Scenario: a password in a URL is not said, not even by a failure with everything it knows
       When somebody runs "pytest 'features/pure_cache/audit.feature::a memory limit is set' --tb=long --showlocals --report $TMPDIR/r --cache-url redis://:s3cret@$LOCKED; cat $TMPDIR/r/*"
       Then it says
@@ -54,6 +57,7 @@ Feature: A run says where it runs, or why it cannot
 
   Rule: What needs a role without URL is no part of the question, and is never required
 
+    @gate-043
     Scenario Outline: <what>
       When somebody runs "pytest <arguments> -n 0 -rs --cache-url redis://$CACHE"
       Then it exits with <code>
@@ -74,6 +78,7 @@ Feature: A run says where it runs, or why it cannot
 
   Rule: A core scenario that a deployment lets nobody run is skipped with that reason, unless it is required
 
+    @gate-044
     Scenario Outline: <options>
       When somebody runs "pytest features/redis_cluster/failover.feature -m core -n 0 -rs --cluster-url redis://$NODE <options>"
       Then it exits with <code>
@@ -94,6 +99,7 @@ Feature: A run says where it runs, or why it cannot
 
   Rule: A stack that cannot be had is an error with its reason
 
+    @gate-045
     Scenario Outline: <settings> pytest <options>
       When somebody runs "<settings> pytest features <options>"
       Then it exits with 4
@@ -123,6 +129,7 @@ Feature: A run says where it runs, or why it cannot
         |                 | --cache-url redis://$NODE                   | --cache-url: $NODE is a cluster node: name a plain server, or give it as --cluster-url                                                  |
         |                 | --broker-url redis://$NODE                  | --broker-url: $NODE is a cluster node, and Celery does not run on a Redis Cluster: use one server                                       |
 
+    @gate-046
     Scenario Outline: docker with <settings>
       When somebody runs "<settings> -m pytest features --stack=docker"
       Then it exits with 4
@@ -144,7 +151,7 @@ Feature: A run says where it runs, or why it cannot
         | settings              |
         | PATH=/nowhere $PYTHON |
 
-    @slow
+    @gate-047 @slow
     Scenario: a server that ends at its start shows the end of its log
       When somebody runs "pytest 'features/pure_cache/data_path.feature::the server reports the ttl that was set' --server-binary $CRASHING"
       Then it exits with 1
@@ -157,13 +164,14 @@ Feature: A run says where it runs, or why it cannot
 
   Rule: What is drawn by chance is drawn from the seed that the header names, in every process
 
+    @gate-048
     Scenario: two processes shuffle the scenarios alike
       When somebody runs "pytest -p benchmarks.lib.shuffled features/pure_cache/audit.feature -n 2"
       Then it exits with 0
 
   Rule: Most scenarios wait, so they are spread over six processes
 
-    @slow
+    @gate-049 @slow
     Scenario Outline: pytest <arguments>
       When somebody runs "pytest <arguments>"
       Then it exits with 0
@@ -179,6 +187,7 @@ Feature: A run says where it runs, or why it cannot
 
   Rule: Slow scenarios run when they are asked for, and those that wait begin first
 
+    @gate-050
     Scenario: what a run without options does
       When somebody runs "pytest features/gate/verdict.feature features/pure_cache/username.feature --collect-only -q"
       Then it exits with 0
@@ -190,6 +199,7 @@ Feature: A run says where it runs, or why it cannot
         """
       And it does not say "verdict.feature::a run that selects nothing"
 
+    @gate-051
     Scenario: what a quick run does
       When somebody runs "pytest features/gate features/pure_cache --quick --collect-only -q"
       Then it exits with 0
@@ -202,7 +212,7 @@ Feature: A run says where it runs, or why it cannot
       And it does not say "username cached for 10 seconds"
       And it does not say "features/gate/"
 
-    @slow
+    @gate-052 @slow
     Scenario Outline: <arguments>
       When somebody runs "pytest <arguments> --collect-only -q"
       Then it exits with 0

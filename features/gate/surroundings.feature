@@ -9,6 +9,7 @@ Feature: A poor machine is named as the reason, or makes no difference
 
   Rule: What a server needs and the machine lacks is said in one line
 
+    @gate-053
     Scenario Outline: a script where <surroundings>
       When somebody runs "python src/<script>" where <surroundings>
       Then it exits with 1
@@ -20,6 +21,7 @@ Feature: A poor machine is named as the reason, or makes no difference
         | cache_example.py   | the disk is full | no embedded cache can be started: less than 1 MiB is left in /dev/shm                               |
         | cluster_example.py | no port is free  | no embedded cluster can be started: no free port: 6 between 10000 and 32000 of 127.0.0.1 are needed |
 
+    @gate-054
     Scenario Outline: a run where <surroundings>
       When somebody runs "pytest 'features/pure_cache/data_path.feature::the server reports the ttl that was set' --tb=line" where <surroundings>
       Then it exits with 1
@@ -38,12 +40,14 @@ Feature: A poor machine is named as the reason, or makes no difference
     A server forks itself to copy or to rewrite its data. Killed then, it leaves a child that listens as well, until it
     first gets the processor: 0.15 s later where all cores are busy.
 
+    @gate-055
     Scenario: something listens on the port of a killed server for a moment longer
       When a server is killed, and something listens on its port for 0.5 seconds more
       Then it came back within 10 seconds
 
   Rule: A report that cannot be written is no success
 
+    @gate-056
     Scenario: the disk gets full in the middle
       When somebody runs "pytest features/pure_cache/data_path.feature -n 0 --report $TMPDIR/r" where the disk gets full
       Then it exits with 1
@@ -55,6 +59,7 @@ Feature: A poor machine is named as the reason, or makes no difference
 
   Rule: What the machine need not have makes no difference
 
+    @gate-057
     Scenario Outline: a cluster where <surroundings>
       When somebody runs "python src/cluster_example.py" where <surroundings>
       Then it exits with 0
@@ -67,6 +72,7 @@ Feature: A poor machine is named as the reason, or makes no difference
         | surroundings                 |
         | 256 files can be open        |
 
+    @gate-058
     Scenario Outline: a run all the same where <surroundings>
       When somebody runs "pytest 'features/pure_cache/data_path.feature::the server reports the ttl that was set'" where <surroundings>
       Then it exits with 0

@@ -11,6 +11,7 @@ Feature: A deployment behind TLS is judged like any other
 
   Rule: Authority and client's certificate stand in the URL, under the names that redis-py has for them
 
+    @gate-059
     Scenario: client and worker of ours show a certificate, and trust one authority
       When somebody runs "pytest features/celery_worker -k 'sum or payload' -n 0 --broker-url rediss://$TLS/0?ssl_ca_certs=$CERTS/ca.pem\&ssl_certfile=$CERTS/client.pem\&ssl_keyfile=$CERTS/client.key"
       Then it exits with 0
@@ -20,6 +21,7 @@ Feature: A deployment behind TLS is judged like any other
         verdict: partial (2 scenarios of
         """
 
+    @gate-060
     Scenario: every node of a cluster is reached by what the URL of one says
       When somebody runs "pytest features/redis_cluster/formation.feature features/redis_cluster/replica_reads.feature -m core -n 0 --cluster-url rediss://$CLUSTER?ssl_ca_certs=$CERTS/ca.pem\&ssl_certfile=$CERTS/client.pem\&ssl_keyfile=$CERTS/client.key"
       Then it exits with 0
@@ -29,6 +31,7 @@ Feature: A deployment behind TLS is judged like any other
         verdict: partial (4 scenarios of
         """
 
+    @gate-061
     Scenario Outline: rediss and the options <OPTIONS>
       When somebody runs "pytest features --broker-url rediss://:s3cret@$TLS/0?<OPTIONS>"
       Then it exits with 4

@@ -9,6 +9,7 @@ Feature: The pairs are measured on anybody's server
 
   Rule: One command measures, and says what it cannot do in one line
 
+    @gate-062
     Scenario Outline: python src/tuning_example.py <options>
       When somebody runs "python src/tuning_example.py <options>"
       Then it exits with <code>

@@ -11,6 +11,7 @@ Feature: A run ends with a verdict and an exit code
 
   Rule: Nothing but a whole run without a failure is accepted
 
+    @gate-063
     Scenario Outline: <verdict>: <run>
       When somebody runs "mkdir $TMPDIR/r && echo older >$TMPDIR/r/report.json; pytest features/pure_cache/audit.feature features/celery_worker/processing.feature -n 0 --report $TMPDIR/r <options>; code=$?; grep '^ .verdict' $TMPDIR/r/report.json; exit $code"
       Then it exits with <code>
@@ -32,6 +33,7 @@ Feature: A run ends with a verdict and an exit code
         | error   | an option that does not exist | --bogus                           | 4    |
         | error   | a role that it does not have  | -k sum --cache-url redis://$CACHE | 5    |
 
+    @gate-064
     Scenario: a part is no verdict on the whole
       When somebody runs "pytest features/pure_cache -n 0 -k 'evicted and entry' --cache-url redis://$CACHE --report $TMPDIR/r; cat $TMPDIR/r/badge.svg"
       Then it exits with 0
@@ -41,7 +43,7 @@ Feature: A run ends with a verdict and an exit code
         redis-practices: partial: 1 scenario of
         """
 
-    @slow
+    @gate-065 @slow
     Scenario Outline: a <role> alone is accepted, with all that is core
       When somebody runs "pytest features/ --quick --require core --<role>-url redis://<address>"
       Then it exits with 0
@@ -55,7 +57,7 @@ Feature: A run ends with a verdict and an exit code
         | cache  | $CACHE  |
         | broker | $BROKER |
 
-    @slow
+    @gate-066 @slow
     Scenario: a run that selects nothing
       When somebody runs "pytest features/pure_cache/audit.feature -n 0 -k nothing"
       Then it exits with 5
@@ -64,7 +66,7 @@ Feature: A run ends with a verdict and an exit code
         verdict: error (0 scenarios; no scenario ran)
         """
 
-    @waits
+    @gate-067 @waits
     Scenario Outline: a run that gets <end>
       Given somebody started "exec pytest features/pure_cache/username.feature -n 0"
       And 1 of its servers and workers run

@@ -5,6 +5,7 @@ Feature: One big value does not hold up everybody else
 
   Rule: Big things are freed beside the traffic
 
+    @cache-013
     Scenario: UNLINK leaves the freeing to another thread
       Valkey 8 and later do the same for DEL (`lazyfree-lazy-user-del yes`); the comparison turns that off.
 
@@ -14,6 +15,7 @@ Feature: One big value does not hold up everybody else
 
   Rule: A flush is over when the memory is free
 
+    @cache-014
     Scenario: after an asynchronous flush the memory is freed a little later
       Whoever takes the memory in use right after it as a baseline takes what is still being freed for data.
 
@@ -23,6 +25,7 @@ Feature: One big value does not hold up everybody else
 
   Rule: Small readers are served while big values are read
 
+    @cache-015
     Scenario: a small read beside readers of 2 MB stays quick
       Given a server of its own
       When 4 readers read a value of 2 MB all the time

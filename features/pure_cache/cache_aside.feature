@@ -9,7 +9,7 @@ Feature: Any number of readers costs the origin one call
 
   Rule: Of those who miss at once, one computes and the others wait for it
 
-    @core
+    @cache-016 @core
     Scenario Outline: 100 concurrent misses make one origin call, in <WHERE>
       When 100 readers in <WHERE> ask for "user:1" at once
       Then they all got "qiross"
@@ -21,6 +21,7 @@ Feature: Any number of readers costs the origin one call
         | tasks       |
         | 2 processes |
 
+    @cache-017
     Scenario: a hit asks the origin nothing
       When a reader asks for "user:1"
       And 20 readers in threads ask for "user:1" at once
@@ -29,6 +30,7 @@ Feature: Any number of readers costs the origin one call
 
   Rule: Whoever dies while computing blocks nobody for long
 
+    @cache-018
     Scenario: after the lease another computes
       Given somebody takes the lease of "user:1" for 300 milliseconds and dies
       When 20 readers in threads ask for "user:1" at once
@@ -36,6 +38,7 @@ Feature: Any number of readers costs the origin one call
       And the origin was asked exactly 1 times
       And the slowest of them waited within 1.5 seconds
 
+    @cache-019
     Scenario: nobody waits longer than its patience
       Whoever has lost its patience asks the origin itself: slow is better than never.
 
@@ -48,6 +51,7 @@ Feature: Any number of readers costs the origin one call
 
   Rule: An origin that fails is told to those who ask, and to nobody later
 
+    @cache-020
     Scenario: an error is passed on and the next reader tries again
       Given the origin fails
       Then a reader of "user:1" gets the origin's error
@@ -58,6 +62,7 @@ Feature: Any number of readers costs the origin one call
 
   Rule: What does not decode is a miss, and is replaced
 
+    @cache-021
     Scenario Outline: <WHAT> is replaced by what the origin holds
       Given "user:1" holds the bytes <BYTES>
       When 5 readers in threads ask for "user:1" at once

@@ -10,6 +10,7 @@ Feature: Without its cache a service is slower, not down
 
   Rule: Whatever is wrong with the cache, readers get their answer from the origin, in time
 
+    @cache-036
     Scenario Outline: readers are served while the server <STATE>
       The first reads find out; after that the breaker is open and a read costs what the origin costs.
 
@@ -29,12 +30,14 @@ Feature: Without its cache a service is slower, not down
         | answers after 2 seconds    |
         | accepts no connection      |
 
+    @cache-037
     Scenario: a crowd is served in time, too
       When the cache's server hangs
       And 50 readers in threads ask for "user:1" at once
       Then they all got "qiross"
       And the slowest of them waited within 3 seconds
 
+    @cache-038
     Scenario: asyncio readers are served while the server is dead
       When the cache's server is dead
       And 50 readers in tasks ask for "user:1" at once
@@ -42,6 +45,7 @@ Feature: Without its cache a service is slower, not down
 
   Rule: A cache that refuses writes is still read
 
+    @cache-039
     Scenario: a full server that evicts nothing answers hits, and misses go to the origin
       When a reader asks for "user:1"
       And the cache's server is full and evicts nothing
@@ -54,6 +58,7 @@ Feature: Without its cache a service is slower, not down
 
   Rule: A dead cache costs no time-out a call
 
+    @cache-040
     Scenario: the breaker lets a call try now and then
       When the cache's server hangs
       And a reader asks for "user:1" 30 times, one after another
@@ -61,6 +66,7 @@ Feature: Without its cache a service is slower, not down
 
   Rule: Connections are bounded
 
+    @cache-041
     Scenario: 100 readers share 16 connections
       Given at most 16 connections to it, for which a reader waits
       When 100 readers in threads ask for "user:1" at once
@@ -68,6 +74,7 @@ Feature: Without its cache a service is slower, not down
       And the origin was asked exactly 1 times
       And the server has counted at most 17 connections
 
+    @cache-042
     Scenario: a server that has no connection left costs its readers only time
       A reader that cannot store what it computed leaves a lease behind; nobody waits for that for long.
 

@@ -4,6 +4,7 @@ Feature: A key is gone when its ttl is over
 
   Rule: Whoever reads never sees an expired key
 
+    @cache-043
     Scenario Outline: a ttl set with <OPTION> ends in time
       Alone on its machine a server is late by a millisecond; the bound leaves room for a reader that has to
       wait for a processor.
@@ -17,7 +18,7 @@ Feature: A key is gone when its ttl is over
         | EXAT   |
         | PXAT   |
 
-    @disruptive
+    @cache-044 @disruptive
     Scenario: a replica does not show it either
       Given a server of its own
       And a replica of it
@@ -25,7 +26,7 @@ Feature: A key is gone when its ttl is over
 
   Rule: What nobody reads is freed as well
 
-    @disruptive
+    @cache-045 @disruptive
     Scenario: expired keys do not fill the memory
       The server looks for expired keys ten times a second, a sample at a time, and goes on while it finds many.
 
@@ -34,7 +35,7 @@ Feature: A key is gone when its ttl is over
 
   Rule: An expired event is no timer
 
-    @disruptive @known_limit
+    @cache-046 @disruptive @known_limit
     Scenario: most events come late when many other keys have a ttl
       The event is sent when the key is freed, not when its time is over: the server finds it by chance. Who
       needs a timer uses a sorted set of deadlines, or a task with an ETA. Of 300 keys with one deadline among

@@ -4,7 +4,7 @@ Feature: Every key of a cache ends, says whose it is, and is small
 
   Rule: The keys of this cache keep to it
 
-    @core
+    @cache-047 @core
     Scenario: a sample of the keys has ttls and bounded sizes
       At most 1000 keys are looked at, by reads that do not count as a use. What this suite wrote is left out,
       except one key that shows that the look finds it. Styles of naming differ (Django's `:1:user_42`): a name is
@@ -18,7 +18,7 @@ Feature: Every key of a cache ends, says whose it is, and is small
 
   Rule: What breaks it is found
 
-    @disruptive
+    @cache-048 @disruptive
     Scenario: each kind of bad key is found, and nothing else
       Given a server of its own
       And 500 proper keys and these ones
@@ -34,7 +34,7 @@ Feature: Every key of a cache ends, says whose it is, and is small
         | session:bad | no ttl |
         | stray       | name   |
 
-    @disruptive
+    @cache-049 @disruptive
     Scenario: looking changes nothing
       Given a server of its own
       And 500 proper keys and these ones

@@ -9,7 +9,7 @@ Feature: After a change nobody reads what was true before
 
   Rule: What was read before a change is not stored after it
 
-    @core
+    @cache-050 @core
     Scenario Outline: a reader that is late with an old value does not store it, with <SPELLING>
       Given it compares and sets with <SPELLING>
       And a reader of "user:1" has asked the origin and not stored the answer yet
@@ -25,6 +25,7 @@ Feature: After a change nobody reads what was true before
         | the engine's own    |
         | a script            |
 
+    @cache-051
     Scenario: nor does one that refreshes a value before its end
       When a reader asks for "user:1"
       Given the value of "user:1" is due
@@ -37,6 +38,7 @@ Feature: After a change nobody reads what was true before
 
   Rule: In whatever order readers, writers and the clock take their steps, a change is seen
 
+    @cache-052
     Scenario Outline: no order of steps shows a stale value, with <SPELLING>
       Three readers, a writer that changes and invalidates, and keys that expire at any moment take turns after
       each single command. A reader that begins after an invalidation must not get what was true before it.
@@ -49,5 +51,6 @@ Feature: After a change nobody reads what was true before
         | the engine's own    |
         | a script            |
 
+    @cache-053
     Scenario: while threads read and write, a change is seen at once
       Then of 60 changes exactly 0 are seen late by 8 threads that read all the time

@@ -5,6 +5,7 @@ Feature: A full cache makes room, and keeps what is used
 
   Rule: The memory limit is honoured, and nobody is refused
 
+    @cache-054
     Scenario: a flood of writes stays within the limit
       Given a server with a memory limit of 8 MB and the policy "allkeys-lru"
       When a flood of 20000 keys is written
@@ -13,6 +14,7 @@ Feature: A full cache makes room, and keeps what is used
 
   Rule: What is in use stays
 
+    @cache-055
     Scenario: what was read lately is kept by LRU
       Its clock ticks in seconds. What is written and read within one of them is equally recent, so a
       benchmark that does it all at once sees LRU fail.
@@ -25,6 +27,7 @@ Feature: A full cache makes room, and keeps what is used
       And a flood of 4500 keys is written
       Then of 100 keys "hot" at least 90 are still there
 
+    @cache-056
     Scenario: what is read often is kept by LFU
       It needs no pause: frequency counts, not the moment.
 
@@ -36,6 +39,7 @@ Feature: A full cache makes room, and keeps what is used
 
   Rule: The volatile policies touch only keys with a ttl
 
+    @cache-057
     Scenario Outline: <POLICY> never evicts a key without a ttl
       Given a server with a memory limit of 8 MB and the policy "<POLICY>"
       When 50 keys "settings" are written
@@ -50,6 +54,7 @@ Feature: A full cache makes room, and keeps what is used
         | volatile-ttl    |
         | volatile-random |
 
+    @cache-058
     Scenario: volatile-ttl evicts first what would expire first
       How many keys there is room for differs from engine to engine: 6,600 of these in Redict 7.3, 7,000 in Redis 8.2.
 
@@ -60,12 +65,14 @@ Feature: A full cache makes room, and keeps what is used
       Then of 1000 keys "late" at least 990 are still there
       And of 3000 keys "soon" at most 2500 are still there
 
+    @cache-059
     Scenario: without a key that has a ttl they refuse like noeviction
       Given a server with a memory limit of 8 MB and the policy "volatile-lru"
       Then a flood of 10000 keys is written and at least 1000 of them refused
 
   Rule: noeviction refuses writes with a clear error
 
+    @cache-060
     Scenario: writes are refused and reads go on
       Given a server with a memory limit of 8 MB and the policy "noeviction"
       Then a flood of 10000 keys is written and at least 1000 of them refused
@@ -73,6 +80,7 @@ Feature: A full cache makes room, and keeps what is used
 
   Rule: A cache keeps nothing on disk
 
+    @cache-061
     Scenario: after a restart it is empty, and there at once
       Given a server with a memory limit of 8 MB and the policy "allkeys-lru"
       When 1000 keys "session" are written

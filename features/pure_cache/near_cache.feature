@@ -4,25 +4,27 @@ Feature: Hot values in the process' own memory are dropped when they change
 
   Rule: A copy is used until the server names its key
 
-    @core
+    @cache-062 @core
     Scenario: a value is read from memory
       Given a near cache of this scenario's keys
       And the near cache holds "qiross" as "user:1"
       Then 1000 reads of "user:1" through it cost the server nothing
 
+    @cache-063
     Scenario: a write of another client is seen at once
       Given a near cache of this scenario's keys
       And the near cache holds "qiross" as "user:1"
       When another client sets "user:1" to "anna"
       Then the near cache reads "anna" as "user:1" within 500 milliseconds
 
+    @cache-064
     Scenario: a deleted key is gone at once
       Given a near cache of this scenario's keys
       And the near cache holds "qiross" as "user:1"
       When another client deletes "user:1"
       Then the near cache reads nothing as "user:1" within 1 second
 
-    @disruptive
+    @cache-065 @disruptive
     Scenario: a copy does not outlive its ttl
       The server names an expired key when it frees it, which may be late; the copy knows its own end.
 
@@ -31,7 +33,7 @@ Feature: Hot values in the process' own memory are dropped when they change
       And the near cache holds "qiross" as "user:1" for 200 milliseconds
       Then the near cache reads nothing as "user:1" within 1 second
 
-    @disruptive
+    @cache-066 @disruptive
     Scenario: what the server evicts is dropped
       By this policy the one key with a ttl goes first, before writes are refused.
 
@@ -41,7 +43,7 @@ Feature: Hot values in the process' own memory are dropped when they change
       Then a flood of 8000 keys is written and at least 1000 of them refused
       And the near cache reads nothing as "user:1" within 2 seconds
 
-    @disruptive
+    @cache-067 @disruptive
     Scenario: a flush drops everything
       Given a server of its own
       And a near cache of all its keys
@@ -51,7 +53,7 @@ Feature: Hot values in the process' own memory are dropped when they change
 
   Rule: A copy is worth nothing when the server is not heard
 
-    @disruptive
+    @cache-068 @disruptive
     Scenario: a lost connection drops everything, and it is heard again by itself
       Given a server of its own
       And a near cache of all its keys
@@ -61,7 +63,7 @@ Feature: Hot values in the process' own memory are dropped when they change
       Then the near cache reads "anna" as "user:1" within 2 seconds
       And the near cache listens again within 3 seconds
 
-    @disruptive
+    @cache-069 @disruptive
     Scenario: a server that hangs is noticed without being asked
       Given a server of its own
       And a near cache of all its keys
@@ -71,6 +73,7 @@ Feature: Hot values in the process' own memory are dropped when they change
       When the server goes on
       Then the near cache listens again within 3 seconds
 
+    @cache-070
     Scenario: it stays within its limit
       Given a near cache of this scenario's keys
       When 200 keys are read through it, which holds at most 50

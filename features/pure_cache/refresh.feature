@@ -4,6 +4,7 @@ Feature: Values end one by one, and those in use do not end at all
 
   Rule: The ttls of a batch are spread over a window
 
+    @cache-071
     Scenario: a batch that was cached at once does not expire at once
       Given an origin that takes 0 milliseconds
       And a cache in front of it that keeps values for 60 seconds
@@ -14,6 +15,7 @@ Feature: Values end one by one, and those in use do not end at all
 
   Rule: A value is refreshed before it expires, the likelier the nearer its end
 
+    @cache-072
     Scenario: how likely a read refreshes
       Counted in what the computation costs: a value that took 1 second is refreshed by every third read that
       comes 1 second before its end, and by hardly any that comes 5 seconds before.
@@ -26,7 +28,7 @@ Feature: Values end one by one, and those in use do not end at all
         | 5          | 0.3 to 1.1  |
         | 20         | 0 to 0      |
 
-    @core @waits
+    @cache-073 @core @waits
     Scenario: a key that is read all the time is never missing
       By so many readers it is refreshed about five times the origin's time before its end, which leaves four times
       that for whatever holds up the one who refreshes.
@@ -40,6 +42,7 @@ Feature: Values end one by one, and those in use do not end at all
       And "user:1" was there all the time
       And the origin was asked between 2 and 12 times
 
+    @cache-074
     Scenario: a refresh that fails costs nobody anything
       Given an origin that takes 0 milliseconds
       And it holds "qiross" as "user:1"

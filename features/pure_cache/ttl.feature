@@ -4,6 +4,7 @@ Feature: A ttl is set, kept, lost and changed as each command says
 
   Rule: Every way to set a ttl sets it
 
+    @cache-075
     Scenario Outline: a ttl is set with <COMMAND>
       Then these commands answer, one after another
         | COMMAND   | ANSWER       |
@@ -21,6 +22,7 @@ Feature: A ttl is set, kept, lost and changed as each command says
         | PEXPIRE KEY 100000            | 1      |
         | GETEX KEY EX 100              | a      |
 
+    @cache-076
     Scenario: no ttl and no key are told apart
       Then these commands answer, one after another
         | COMMAND        | ANSWER |
@@ -28,6 +30,7 @@ Feature: A ttl is set, kept, lost and changed as each command says
         | SET KEY a      | OK     |
         | TTL KEY        | -1     |
 
+    @cache-077
     Scenario: the moment at which a key expires can be read
       Given an engine with "EXPIRETIME", which came with Redis 7.0
       Then these commands answer, one after another
@@ -43,6 +46,7 @@ Feature: A ttl is set, kept, lost and changed as each command says
 
   Rule: Writing the value again drops the ttl, changing it keeps the ttl
 
+    @cache-078
     Scenario: a plain write drops the ttl
       Then these commands answer, one after another
         | COMMAND          | ANSWER |
@@ -50,6 +54,7 @@ Feature: A ttl is set, kept, lost and changed as each command says
         | SET KEY b        | OK     |
         | TTL KEY          | -1     |
 
+    @cache-079
     Scenario: so does a write that returns the old value
       Then these commands answer, one after another
         | COMMAND          | ANSWER |
@@ -57,6 +62,7 @@ Feature: A ttl is set, kept, lost and changed as each command says
         | GETSET KEY b     | a      |
         | TTL KEY          | -1     |
 
+    @cache-080
     Scenario: a write can keep the ttl
       Then these commands answer, one after another
         | COMMAND           | ANSWER    |
@@ -64,6 +70,7 @@ Feature: A ttl is set, kept, lost and changed as each command says
         | SET KEY b KEEPTTL | OK        |
         | TTL KEY           | 90 to 100 |
 
+    @cache-081
     Scenario Outline: <COMMAND> keeps the ttl
       Then these commands answer, one after another
         | COMMAND        | ANSWER    |
@@ -80,6 +87,7 @@ Feature: A ttl is set, kept, lost and changed as each command says
         | HSET KEY f 1 | 1    | HSET KEY g 2 | 1      |
         | RPUSH KEY a  | 1    | RPUSH KEY b  | 2      |
 
+    @cache-082
     Scenario: a rename takes the ttl along, and a copy has it too
       Then these commands answer, one after another
         | COMMAND          | ANSWER    |
@@ -92,6 +100,7 @@ Feature: A ttl is set, kept, lost and changed as each command says
 
   Rule: A ttl can be taken away, and changed under a condition
 
+    @cache-083
     Scenario: a key can be made to stay
       Then these commands answer, one after another
         | COMMAND           | ANSWER |
@@ -105,6 +114,7 @@ Feature: A ttl is set, kept, lost and changed as each command says
         | GETDEL KEY        | a      |
         | TTL KEY           | -2     |
 
+    @cache-084
     Scenario: a ttl is set only where there is none, or one, or a shorter, or a longer one
       Given an engine with options of "EXPIRE", which came with Redis 7.0
       Then these commands answer, one after another
@@ -119,6 +129,7 @@ Feature: A ttl is set, kept, lost and changed as each command says
         | EXPIRE KEY 50 LT  | 1      |
         | TTL KEY           | 40 to 50 |
 
+    @cache-085
     Scenario: a ttl that is over already deletes the key
       Then these commands answer, one after another
         | COMMAND        | ANSWER |
@@ -128,6 +139,7 @@ Feature: A ttl is set, kept, lost and changed as each command says
 
   Rule: A field of a hash has a ttl of its own
 
+    @cache-086
     Scenario: one field expires and the others stay
       Given an engine with "HPEXPIRE", which came with Redis 7.4 and Valkey 9.0
       Then these commands answer, one after another

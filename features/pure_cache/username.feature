@@ -4,7 +4,7 @@ Feature: A cached value lives exactly as long as its ttl
 
   Rule: A cached username expires
 
-    @core @waits
+    @cache-087 @core @waits
     Scenario: a username cached for 10 seconds is there at once and gone after 12
       Given "username" is cached as "qiross" for 10 seconds
       And "city" is cached as "Paris" for 60 seconds

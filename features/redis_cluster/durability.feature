@@ -4,7 +4,7 @@ Feature: It is known which writes a failure may cost
 
   Rule: An acknowledged write that no replica has dies with its primary
 
-    @disruptive @known_limit
+    @cluster-019 @disruptive @known_limit
     Scenario: without asking for replicas, every write is acknowledged and lost
       Given a cluster of 3 primaries with 1 replica each
       When the replica of "user:1" hangs
@@ -18,7 +18,7 @@ Feature: It is known which writes a failure may cost
 
   Rule: A writer that waits for a replica is told
 
-    @disruptive
+    @cluster-020 @disruptive
     Scenario: a writer that waits for a replica in vain does not take its writes for safe
       Given a cluster of 3 primaries with 1 replica each
       When the replica of "user:1" hangs
@@ -27,7 +27,7 @@ Feature: It is known which writes a failure may cost
       Then exactly 0 of them are acknowledged
       And the others are refused with "WAIT"
 
-    @disruptive
+    @cluster-021 @disruptive
     Scenario: no write that a replica has is lost with its primary
       Given a cluster of 3 primaries with 1 replica each
       And two writers that wait for a replica and a reader of the cluster
@@ -43,7 +43,7 @@ Feature: It is known which writes a failure may cost
 
   Rule: A primary can refuse writes that no replica would get
 
-    @disruptive
+    @cluster-022 @disruptive
     Scenario: a primary without replicas refuses writes when it shall have one
       Given a cluster of 3 primaries with 1 replica each
       And "min-replicas-to-write" is set to "1" at every node
@@ -62,7 +62,7 @@ Feature: It is known which writes a failure may cost
     second for each place, whatever the node timeout is. Every node pings every other at least twice in a node timeout,
     so half of one after the election all have heard of the new owner.
 
-    @disruptive @waits
+    @cluster-023 @disruptive @waits
     Scenario: a replica that missed writes loses the election
       Given a cluster of 3 primaries with 2 replicas each
       And "cluster-node-timeout" is set to "4000" at every node

@@ -7,7 +7,7 @@ Feature: A dead primary is replaced
     their votes. From Valkey 9.0 on it waits less where the node timeout is shorter than 15 seconds (valkey#2449): here
     writes come back in half the time, see docs/compatibility.md.
 
-    @core @disruptive
+    @cluster-024 @core @disruptive
     Scenario: a replica takes over a killed primary, which comes back as a replica
       Given a cluster of 3 primaries with 1 replica each
       And 300 keys are written to the cluster
@@ -23,7 +23,7 @@ Feature: A dead primary is replaced
       Then that primary follows the owner of "user:1" within 5 seconds
       And all of them are readable
 
-    @core @disruptive
+    @cluster-025 @core @disruptive
     Scenario: a replica takes over a primary that hangs, which takes no stale write when it goes on
       A client that waits for the one that hangs loses a second by its time-out on top of the others' gap.
 
@@ -49,7 +49,7 @@ Feature: A dead primary is replaced
     The node timeout is longer than any pause of a busy machine here: of 0.5 seconds, nodes that had to wait for a
     processor so long were taken for dead, and the cluster was down though nothing had failed.
 
-    @core @disruptive
+    @cluster-026 @core @disruptive
     Scenario: a replica takes over as planned, under load
       Given a cluster of 3 primaries with 1 replica each, node timeout 2 seconds
       And two writers and a reader of the cluster
@@ -62,7 +62,7 @@ Feature: A dead primary is replaced
         | stale reads                          | exactly 0     |
         | longest gap                          | within 2 seconds |
 
-    @disruptive
+    @cluster-027 @disruptive
     Scenario: every node is restarted under load
       Given a cluster of 3 primaries with 1 replica each, node timeout 2 seconds
       And two writers and a reader of the cluster
@@ -74,7 +74,7 @@ Feature: A dead primary is replaced
         | stale reads                          | exactly 0        |
         | longest gap                          | within 2 seconds |
 
-    @disruptive @waits
+    @cluster-028 @disruptive @waits
     Scenario: a failover that cannot be is refused with its reason
       Given a cluster of 3 primaries with 1 replica each
       Then a planned failover to the primary of "user:1" is refused with "to a replica"

@@ -6,6 +6,7 @@ Feature: The nodes form one cluster
   @core
   Rule: Every slot has exactly one primary, and all nodes say the same
 
+    @cluster-029
     Scenario: every node says that the cluster is well
       Then every node says of the cluster
         | FIELD                  | VALUE |
@@ -14,6 +15,7 @@ Feature: The nodes form one cluster
         | cluster_slots_ok       | 16384 |
         | cluster_slots_fail     | 0     |
 
+    @cluster-030
     Scenario: all nodes give one map in which each slot has exactly one primary
       Then the map of every node gives exactly 16384 slots exactly one primary each
       And all nodes give the same map
@@ -25,5 +27,6 @@ Feature: The nodes form one cluster
   @core
   Rule: Every address that the nodes announce answers from where the client stands
 
+    @cluster-031
     Scenario: each announced address is that of the node it is announced for
       Then each address that a node announces answers, as the node it is announced for

@@ -4,7 +4,7 @@ Feature: A function is where it was loaded
 
   Rule: A function has to be loaded at every primary, and replicas get it from theirs
 
-    @disruptive
+    @cluster-032 @disruptive
     Scenario: a function loaded at one primary is not found at the others
       Given a cluster of 3 primaries with 1 replica each
       When the function "greet" is loaded at the owner of "user:1"

@@ -4,7 +4,7 @@ Feature: Nodes come and go while clients are served
 
   Rule: A node joins empty, takes its share, and leaves without a trace
 
-    @core @disruptive @waits
+    @cluster-033 @core @disruptive @waits
     Scenario: a node joins and leaves under load
       Given a cluster of 3 primaries with 1 replica each, node timeout 2 seconds
       And an empty node
@@ -28,7 +28,7 @@ Feature: Nodes come and go while clients are served
     no map that a client could ask for. redis-py 8.1 ends in an AttributeError then, see
     https://github.com/redis/redis-py/issues/4015; the client of src/redis_practices/clients.py adds what is missing.
 
-    @disruptive @known_limit
+    @cluster-034 @disruptive @known_limit
     Scenario: a client of src/redis_practices/clients.py reads what has gone ahead, and redis-py's own fails
       Given a cluster of 3 primaries without replicas
       And an empty node
@@ -40,7 +40,7 @@ Feature: Nodes come and go while clients are served
 
   Rule: A new node serves what the others serve
 
-    @disruptive
+    @cluster-035 @disruptive
     Scenario: functions and users are there before the first slot
       Neither belongs to a key, so neither moves with one.
 
@@ -57,7 +57,7 @@ Feature: Nodes come and go while clients are served
 
   Rule: A client outlives every node that it knew
 
-    @disruptive @waits
+    @cluster-036 @disruptive @waits
     Scenario: every node is replaced under load
       Given a cluster of 3 primaries without replicas, node timeout 2 seconds
       And 3 empty nodes

@@ -5,11 +5,13 @@ Feature: Messages travel as far as they have to
 
   Rule: A sharded channel belongs to one shard
 
+    @cluster-046
     Scenario: subscribers at the owner and at a replica hear what is published
       Given a subscriber of the sharded channel "orders:1" at its owner and at each replica
       When "paid" is published to the sharded channel "orders:1"
       Then every subscriber hears "paid" within 5 seconds
 
+    @cluster-047
     Scenario: a node of another shard sends subscribers and publishers on
       Given nodes as of Redis 7.0
       Then a primary that does not own "orders:1" answers
@@ -19,7 +21,7 @@ Feature: Messages travel as far as they have to
 
   Rule: Sharded messages spare the other shards
 
-    @disruptive
+    @cluster-048 @disruptive
     Scenario: classic messages reach every node and sharded ones their shard alone
       Given a cluster of 3 primaries with 1 replica each
       When 100 sharded and 100 classic messages are published at the owner of "orders:1"
@@ -31,7 +33,7 @@ Feature: Messages travel as far as they have to
 
   Rule: A notification about a key is heard at the key's node alone
 
-    @disruptive
+    @cluster-049 @disruptive
     Scenario: a listener at each primary hears of that node's keys and of no others
       Given a cluster of 3 primaries with 1 replica each and these settings
         | SETTING                | VALUE |

@@ -4,18 +4,18 @@ Feature: What goes wrong quietly is found by asking
 
   Rule: All nodes have the same settings and the same users
 
-    @audit
+    @cluster-050 @audit
     Scenario: nodes differ only in what says which node it is
       Then no setting of the nodes differs
       And no user of the nodes differs
 
-    @disruptive
+    @cluster-051 @disruptive
     Scenario: a setting that was changed at one node is named
       Given a cluster of 3 primaries with 1 replica each
       When "maxclients" is set to "5000" at a replica of "user:1" alone
       Then "maxclients" is named as different at that node, and nothing else
 
-    @disruptive
+    @cluster-052 @disruptive
     Scenario: a user that one node alone knows is named
       Given a cluster of 3 primaries with 1 replica each
       When the user "reporting" is made at a replica of "user:1" alone
@@ -23,6 +23,7 @@ Feature: What goes wrong quietly is found by asking
 
   Rule: The hottest slot can be named
 
+    @cluster-053
     Scenario: the slot of a key that everybody reads is the hottest
       Given a cluster of 3 primaries with 1 replica each and these settings
         | SETTING                    | VALUE |
@@ -37,6 +38,7 @@ Feature: What goes wrong quietly is found by asking
 
   Rule: The biggest key can be named
 
+    @cluster-054
     Scenario: one big key among many small ones
       Given 300 keys are written to the cluster
       And the cluster holds a list of 20000 items at "queue:1"
@@ -44,10 +46,11 @@ Feature: What goes wrong quietly is found by asking
 
   Rule: A machine's end takes no primary together with its replica
 
+    @cluster-055
     Scenario: each replica is on another host than its primary
       Then no replica is on the host of its primary
 
-    @disruptive
+    @cluster-056 @disruptive
     Scenario: a replica on the host of its primary is named
       Given a cluster of 3 primaries with 1 replica each
       And its primaries announce the host "left" and its replicas the host "right"

@@ -6,7 +6,7 @@ Feature: A parted network leaves one primary a slot
     Redis 7.0 replaced a primary that was cut off after up to 2.9 seconds on an idle machine, with a node timeout of
     half a second, and one that was killed after 2: so here it has a second more.
 
-    @core @disruptive
+    @cluster-057 @core @disruptive
     Scenario: a primary that hears nobody stops, is replaced, and follows when the network heals
       Given a cluster of 3 primaries with 1 replica each
       And a network between its nodes that can be parted
@@ -26,7 +26,7 @@ Feature: A parted network leaves one primary a slot
         | acknowledged writes                  | at least 100 |
         | keys that lost an acknowledged write | exactly 0    |
 
-    @disruptive @waits
+    @cluster-058 @disruptive @waits
     Scenario: a primary that hears nobody serves old values, if it is allowed to
       Given a cluster of 3 primaries with 1 replica each
       And "cluster-allow-reads-when-down" is set to "yes" at every node

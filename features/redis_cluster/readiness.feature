@@ -4,13 +4,13 @@ Feature: Whether a failover would work is known before it is needed
 
   Rule: A cluster that would replace any primary in time is told from one that would not, and why
 
-    @core @disruptive
+    @cluster-059 @core @disruptive
     Scenario: nothing stands in the way of a healthy cluster
       Given a cluster of 3 primaries with 1 replica each
       And its primaries announce the host "left" and its replicas the host "right"
       Then within 5 seconds nothing stands in the way of a failover
 
-    @disruptive
+    @cluster-060 @disruptive
     Scenario Outline: <DEFECT>
       Given a cluster of 3 primaries with 1 replica each
       And its primaries announce the host "left" and its replicas the host "right"
@@ -27,19 +27,19 @@ Feature: Whether a failover would work is known before it is needed
         | failures are noticed late                 | notices a failure only after 60 s    |
         | the replica is on the host of its primary | are on one host, left                |
 
-    @disruptive
+    @cluster-061 @disruptive
     Scenario: primaries without replicas
       Given a cluster of 3 primaries without replicas
       Then within 5 seconds "has no replica that could take over" is named as what stands in the way
 
-    @disruptive @waits
+    @cluster-062 @disruptive @waits
     Scenario: too few primaries to vote
       Given a cluster of 2 primaries with 1 replica each
       Then within 5 seconds "no majority is left to vote" is named as what stands in the way
 
   Rule: A dead replica is reported, though every node that is left says that all is well
 
-    @disruptive
+    @cluster-063 @disruptive
     Scenario: one of three replicas dies
       Given a cluster of 3 primaries with 1 replica each
       When the replica of "user:1" is killed

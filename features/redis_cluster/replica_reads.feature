@@ -5,6 +5,7 @@ Feature: A replica answers reads of those who ask for it
   @core
   Rule: A replica sends clients to its primary until they say that old values will do
 
+    @cluster-064
     Scenario: reads of a replica are opt-in and writes are not taken
       Given the cluster holds "user:1" as "Ann"
       Then a replica of "user:1" answers

@@ -5,7 +5,7 @@ Feature: A key is found at the node that owns its slot
   @core
   Rule: A node that does not own a key's slot names the one that does
 
-    @audit
+    @cluster-065 @audit
     Scenario: a wrong node redirects and the client follows
       Given the cluster holds "user:1" as "Ann"
       Then every primary that does not own "user:1" answers MOVED with its slot and its owner
@@ -14,7 +14,7 @@ Feature: A key is found at the node that owns its slot
 
   Rule: While a slot is on the move, each of its keys is found where it is
 
-    @disruptive
+    @cluster-066 @disruptive
     Scenario: a key that has gone ahead is asked for at the new node, and asked with leave
       Given a cluster of 3 primaries with 1 replica each
       And the cluster holds "{cart}:1" as "here"
@@ -33,7 +33,7 @@ Feature: A key is found at the node that owns its slot
       And "{cart}:1" reads "here" through a client of the cluster
       And "{cart}:2" reads "ahead" through a client of the cluster
 
-    @disruptive
+    @cluster-067 @disruptive
     Scenario: who asks for both, the one here and the one ahead, has to try again
       Redis 6.2 sends such a client on to the new node, which lets it try again: one more round trip each time.
 
@@ -48,6 +48,7 @@ Feature: A key is found at the node that owns its slot
 
   Rule: One command takes keys of one slot; a hash tag puts them there
 
+    @cluster-068
     Scenario Outline: <COMMANDS> is refused over two slots and done with one tag
       Given the sets A and B in different slots of one node
       Then "<COMMANDS>" is answered with "CROSSSLOT"
@@ -64,6 +65,7 @@ Feature: A key is found at the node that owns its slot
 
   Rule: A pipeline over several nodes is answered in the order of its commands
 
+    @cluster-069
     Scenario: one bad command in a pipeline fails alone
       When one pipeline writes and reads 300 keys and increments a text in between
       Then the answers are in the order of the commands
@@ -71,10 +73,11 @@ Feature: A key is found at the node that owns its slot
 
   Rule: Numbered databases do not keep applications apart
 
+    @cluster-070
     Scenario: a client may select the databases of the configuration and no others
       Then each node lets a client select exactly the databases that it is configured to have
 
-    @disruptive
+    @cluster-071 @disruptive
     Scenario: a cluster that is configured for several databases has exactly so many
       Given a cluster of 3 primaries with 1 replica each and these settings
         | SETTING           | VALUE |

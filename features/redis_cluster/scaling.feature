@@ -6,7 +6,7 @@ Feature: Slots move while clients are served
     From Valkey 8.0 on the replicas hear of each `CLUSTER SETSLOT` first (valkey#445), so a failover in the middle
     leaves no slot without an owner. It is paid with time: key by key, slots take several times as long as on Redis.
 
-    @core @disruptive
+    @cluster-072 @core @disruptive
     Scenario: slots move key by key, under load
       Given a cluster of 3 primaries with 1 replica each, node timeout 2 seconds
       And 2000 keys are written to the cluster
@@ -22,7 +22,7 @@ Feature: Slots move while clients are served
         | longest gap                          | within 2 seconds |
       And all of them are readable
 
-    @disruptive
+    @cluster-073 @disruptive
     Scenario: slots move at one stroke, under load
       Given a cluster of 3 primaries with 1 replica each, node timeout 2 seconds
       And servers that move slots at one stroke
@@ -41,7 +41,7 @@ Feature: Slots move while clients are served
 
   Rule: A move that fails leaves every slot where it was
 
-    @disruptive
+    @cluster-074 @disruptive
     Scenario Outline: <WAY> to a target without memory
       Given a cluster of 3 primaries with 1 replica each
       And 2000 keys are written to the cluster
@@ -56,7 +56,7 @@ Feature: Slots move while clients are served
         | live       |
         | by default |
 
-    @disruptive
+    @cluster-075 @disruptive
     Scenario Outline: at one stroke while one side hangs, and <END>
       Given a cluster of 3 primaries with 1 replica each
       And 2000 keys are written to the cluster
@@ -71,7 +71,7 @@ Feature: Slots move while clients are served
 
   Rule: A move that cannot be is refused before anything moves, and the error says what to do
 
-    @disruptive
+    @cluster-076 @disruptive
     Scenario: a move from or to the wrong node
       Given a cluster of 3 primaries with 1 replica each
       And 2 slots with that of "user:1" among them
@@ -82,7 +82,7 @@ Feature: Slots move while clients are served
         | from a primary that does not own them | name the node that does as source |
       And those slots are at their old primary, and none is open
 
-    @disruptive
+    @cluster-077 @disruptive
     Scenario: a move of a slot that was left open
       Given a cluster of 3 primaries with 1 replica each
       And the cluster holds "{cart}:1" as "here"
@@ -94,7 +94,7 @@ Feature: Slots move while clients are served
 
   Rule: A slot that was left open is found and repaired
 
-    @disruptive
+    @cluster-078 @disruptive
     Scenario Outline: <WHO> forgets that a slot is on its way
       Given a cluster of 3 primaries with 1 replica each
       And the cluster holds "{cart}:1" as "here"
@@ -113,7 +113,7 @@ Feature: Slots move while clients are served
         | the owner    |
         | the new node |
 
-    @disruptive
+    @cluster-079 @disruptive
     Scenario: a key that was written again at the owner keeps its new value
       Given a cluster of 3 primaries with 1 replica each
       And the cluster holds "{cart}:1" as "here"
@@ -128,7 +128,7 @@ Feature: Slots move while clients are served
 
   Rule: What belongs to a key moves with it
 
-    @disruptive
+    @cluster-080 @disruptive
     Scenario Outline: values of all types and their ttls move <WAY>
       A ttl runs on while its key moves: the change is the time of the move.
 
@@ -144,7 +144,7 @@ Feature: Slots move while clients are served
         | live       |
         | by default |
 
-    @disruptive
+    @cluster-081 @disruptive
     Scenario Outline: a field's ttl moves <WAY>
       Given a cluster of 3 primaries with 1 replica each
       And a hash in the slot of "user:1" with a field that has a ttl

@@ -4,6 +4,7 @@ Feature: A scan of a cluster is a scan of each of its primaries
 
   Rule: Together the primaries show every key, and each key at one of them
 
+    @cluster-082
     Scenario: a scan over all primaries meets every key at one node
       Given 5000 keys are written to the cluster
       When all primaries are scanned for them
@@ -12,14 +13,14 @@ Feature: A scan of a cluster is a scan of each of its primaries
 
   Rule: Whoever walks over all keys looks again where slots have arrived
 
-    @disruptive @known_limit
+    @cluster-083 @disruptive @known_limit
     Scenario: a scan of one primary after another misses a slot that moves behind it
       Given a cluster of 3 primaries with 1 replica each
       And 500 keys are written to the cluster
       When a slot moves from the last primary to the first during a scan of one after another
       Then all keys were met but those of the slot that moved
 
-    @disruptive
+    @cluster-084 @disruptive
     Scenario: a walk that looks again meets every key
       Given a cluster of 3 primaries with 1 replica each
       And 500 keys are written to the cluster

@@ -5,6 +5,7 @@ Feature: What holds for three primaries holds for forty-eight
   Rule: At every size there is one map, and keys spread by it
     Nobody fails here, so the node timeout is longer than any of many nodes may have to wait for a busy processor.
 
+    @cluster-085
     Scenario Outline: <PRIMARIES> primaries
       Given a cluster of <PRIMARIES> primaries without replicas, node timeout 5 seconds
       Then the map of every node gives exactly 16384 slots exactly one primary each

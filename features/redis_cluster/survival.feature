@@ -4,7 +4,7 @@ Feature: What a cluster does when there is nobody to take over
 
   Rule: Whether a lost shard stops the others is a choice
 
-    @disruptive @waits
+    @cluster-086 @disruptive @waits
     Scenario: a lost shard stops all writes, or its own alone
       Given a cluster of 3 primaries without replicas
       When the primary of "user:1" is killed
@@ -15,7 +15,7 @@ Feature: What a cluster does when there is nobody to take over
 
   Rule: A replica that has no data does not take over
 
-    @disruptive @known_limit @waits
+    @cluster-087 @disruptive @known_limit @waits
     Scenario: a replica that never finished its first copy looks well and replaces nobody
       The cluster says that all is well all the time until the primary dies.
 
@@ -30,7 +30,7 @@ Feature: What a cluster does when there is nobody to take over
 
   Rule: A primary that lost its replica gets one that another primary can spare
 
-    @disruptive @waits
+    @cluster-088 @disruptive @waits
     Scenario: a spare replica moves to the primary that has none
       The server waits for 5 seconds before it does that.
 
@@ -42,7 +42,7 @@ Feature: What a cluster does when there is nobody to take over
 
   Rule: A cluster that went down as a whole comes back as it was
 
-    @disruptive
+    @cluster-089 @disruptive
     Scenario: all nodes are killed at once
       With the usual `appendfsync everysec` a write may be acknowledged before it has left the process: it waits
       for up to 2 seconds while an earlier one is forced to disk. The node timeout is longer than the restart, so that

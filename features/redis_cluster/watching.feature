@@ -4,7 +4,7 @@ Feature: The spread can be watched while it changes
 
   Rule: The example shows the spread live until it is told to end
 
-    @disruptive
+    @cluster-090 @disruptive
     Scenario: slots move while somebody watches
       Given a cluster of 3 primaries with 1 replica each
       And somebody watches it with the example

@@ -4,7 +4,7 @@ Feature: The nodes of a cluster share the work
 
   Rule: What is read together lies together
 
-    @disruptive
+    @tuning-001 @disruptive
     Scenario: a hash tag makes one call of many
       Keys share a call only where they share a slot. Fifty numbered keys lie in 50 slots after 255 of 256 prefixes;
       after any other they still lie in 40 or more, which was computed for all 65,536 states of CRC16.
@@ -19,6 +19,7 @@ Feature: The nodes of a cluster share the work
 
   Rule: Each node gets its keys in one piece, and all work at the same time
 
+    @tuning-002
     Scenario: one pipeline a node beats key after key, and the client's own pipeline too
       Both pipelines wait for the same nodes, side by side. What differs is the work of the client, which is the limit
       of nearly every program in Python, so that is what is held against a bound.
@@ -29,11 +30,13 @@ Feature: The nodes of a cluster share the work
         | GET key after key     | the client's pipeline | reported     | at least 1.5        |
         | the client's pipeline | one pipeline a node   | reported     | at least 2.5        |
 
+    @tuning-003
     Scenario: answers come in order, and an error stays with its command
       When one pipeline a node writes and reads 300 keys and increments a text in between
       Then the answers are in the order of the commands
       And the increment of a text failed, and nothing else
 
+    @tuning-004
     Scenario: keys that have moved are found where they went
       Given 300 values of 100 bytes in the cluster
       When the client believes that one primary owns all slots
@@ -41,7 +44,7 @@ Feature: The nodes of a cluster share the work
 
   Rule: Replicas take reads from their primaries, if the client lets them
 
-    @disruptive
+    @tuning-005 @disruptive
     Scenario: who answers is the client's choice
       Given a cluster of its own with a replica for each of its 3 primaries
       And 300 values of 100 bytes in the cluster
@@ -53,7 +56,7 @@ Feature: The nodes of a cluster share the work
 
   Rule: A hot key is spread
 
-    @disruptive
+    @tuning-006 @disruptive
     Scenario: copies of a hot key keep all primaries busy
       Given a cluster of its own with a replica for each of its 3 primaries
       And 300 values of 100 bytes in the cluster

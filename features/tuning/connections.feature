@@ -4,6 +4,7 @@ Feature: Connections are kept and shared
 
   Rule: A client connects once
 
+    @tuning-007
     Scenario: a client keeps its connection, and threads share a small pool
       Given a server of its own
       And 100 values of 100 bytes on it
@@ -13,6 +14,7 @@ Feature: Connections are kept and shared
         | GET one at a time                | exactly 0   | exactly 100  |
         | GET by 16 threads, 4 connections | at most 4   | at most 120  |
 
+    @tuning-008
     Scenario: behind a network connecting costs more than the work
       Given 15 values of 100 bytes in the cache
       And the way there takes 1.5 milliseconds there and back
@@ -20,12 +22,14 @@ Feature: Connections are kept and shared
         | NAIVE                     | TUNED             | TIMES FASTER | ROUNDS |
         | GET, connecting each time | GET one at a time | at least 3   | 4      |
 
+    @tuning-009
     Scenario: on this machine alone, connecting costs most of the time too
       Given 30 values of 100 bytes in the cache
       Then these ways pay
         | NAIVE                     | TUNED             | TIMES FASTER | ROUNDS |
         | GET, connecting each time | GET one at a time | at least 5   | 15     |
 
+    @tuning-010
     Scenario: a client of a cluster learns its slots once
       Given 5 values of 100 bytes in the cluster
       Then these ways to use the cluster pay
@@ -36,12 +40,12 @@ Feature: Connections are kept and shared
     Servers hang for a moment: a slow disk, a long command, a machine that is moved. A client without time-outs hangs
     with them; a short queue of connections turns away those who come meanwhile.
 
-    @disruptive
+    @tuning-011 @disruptive
     Scenario: time-outs set a client free
       Given a server of its own
       Then while it hangs for 1 second a client with time-outs is free at least 2 times sooner than without
 
-    @disruptive
+    @tuning-012 @disruptive
     Scenario: keepalive finds out that a client is gone
       It vanishes without a word, as with a cut cable: a network of its own is turned off.
 
@@ -50,7 +54,7 @@ Feature: Connections are kept and shared
         | none      | exactly 1 |
         | 1 second  | exactly 0 |
 
-    @disruptive
+    @tuning-013 @disruptive
     Scenario: the queue of connections has room for those who come while the server hangs
       Then of 60 clients that come while a server hangs so many are connected at once
         | QUEUE | CLIENTS    |
@@ -59,6 +63,7 @@ Feature: Connections are kept and shared
 
   Rule: Waiting is shared
 
+    @tuning-014
     Scenario: fifty asynchronous tasks wait at the same time
       Only waiting is shared, the client's own work is not: that is 16 times as fast on a quiet machine, and 3 times with
       twenty busy programs for each processor.

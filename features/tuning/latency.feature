@@ -4,7 +4,7 @@ Feature: How long answers take is asked as users ask
 
   Rule: Each request is timed from the moment it was due
 
-    @disruptive
+    @tuning-015 @disruptive
     Scenario: a hang is one slow answer to a closed loop, and many to an open one
       Given a server of its own
       And 100 values of 100 bytes on it
@@ -13,6 +13,7 @@ Feature: How long answers take is asked as users ask
         | closed | at most 5          |
         | open   | at least 30        |
 
+    @tuning-016
     Scenario: latency by load
       The middle, what one in a hundred and what one in a thousand waits, at shares of what a loop of single reads
       reaches. The tail shows the machine as much as the server: it claims nothing.
@@ -27,7 +28,7 @@ Feature: How long answers take is asked as users ask
 
   Rule: The client's own time is spent well
 
-    @disruptive
+    @tuning-017 @disruptive
     Scenario: a compiled parser for long answers
       Given a server of its own
       Then hiredis saves a client processor time

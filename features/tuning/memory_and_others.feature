@@ -4,6 +4,7 @@ Feature: Memory is packed, and nobody is kept waiting
 
   Rule: Small values share a key, large texts are compressed, and names are short
 
+    @tuning-018
     Scenario: packing, compressing and naming save memory
       Given a server of its own
       Then 20000 small values packed in hashes take at least 2.5 times less memory
@@ -12,7 +13,7 @@ Feature: Memory is packed, and nobody is kept waiting
 
   Rule: What is read again and again outlives a scan
 
-    @disruptive
+    @tuning-019 @disruptive
     Scenario: LFU keeps what is used while scans go through
       LRU knows when a key was used last, so a scan of keys that nobody wants again pushes out all others.
 
@@ -20,6 +21,7 @@ Feature: Memory is packed, and nobody is kept waiting
 
   Rule: Long work is done in pieces or in the background
 
+    @tuning-020
     Scenario: listing keys in steps and freeing in the background
       Given a server of its own that frees at once unless told otherwise
       And 30000 keys and a hash of 10000 fields on it
@@ -31,6 +33,7 @@ Feature: Memory is packed, and nobody is kept waiting
 
   Rule: What is read far more often than written is kept in the client
 
+    @tuning-021
     Scenario: the server says when a value that a client keeps has changed
       Given a server of its own
       And 100 values of 100 bytes on it

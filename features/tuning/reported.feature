@@ -4,6 +4,7 @@ Feature: What is often recommended and seldom matters
 
   Rule: A number is shown, and the reader concludes
 
+    @tuning-022
     Scenario: deeper and deeper pipelines
       From ten commands on, Python's packing and parsing is what is left; from a hundred on, depth gains little and
       memory grows on both sides.
@@ -15,6 +16,7 @@ Feature: What is often recommended and seldom matters
         | GET by pipelines of 100 | GET by pipelines of 1000 | reported     | 5      |
         | GET by pipelines of 100 | MGET of 100              | reported     | 5      |
 
+    @tuning-023
     Scenario: asynchronous single reads on the loopback
       A round trip of the loopback is shorter than what asyncio costs.
 
@@ -23,6 +25,7 @@ Feature: What is often recommended and seldom matters
         | NAIVE             | TUNED             | TIMES FASTER | ROUNDS |
         | GET one at a time | asyncio, 20 tasks | reported     | 5      |
 
+    @tuning-024
     Scenario: a hash tag for all keys of a cluster's pipeline
       No round trip is saved, as all nodes are written to before one is read from. Two writes of three are, as are two
       reads; that shows in short pipelines alone, while one server does the work of three.
@@ -36,7 +39,7 @@ Feature: What is often recommended and seldom matters
     The folder of an embedded server is in memory where the system has that: `always` costs far more on a disk. Threads
     for input and output spin while they wait, which pays with processors to spare alone.
 
-    @disruptive
+    @tuning-025 @disruptive
     Scenario: the price of an append-only file
       Then these settings pay
         | NAIVE                   | TUNED                        | TIMES FASTER |
@@ -44,7 +47,7 @@ Feature: What is often recommended and seldom matters
         | writes, nothing on disk | writes, appendfsync everysec | reported     |
         | writes, nothing on disk | writes, appendfsync always   | reported     |
 
-    @disruptive
+    @tuning-026 @disruptive
     Scenario: threads for input and output, and unix sockets
       Then these settings pay
         | NAIVE             | TUNED                    | TIMES FASTER |

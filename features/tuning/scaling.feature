@@ -4,7 +4,7 @@ Feature: Shards work side by side
 
   Rule: Three primaries serve more than one if they share the work
 
-    @disruptive
+    @tuning-036 @disruptive
     Scenario: even shares pay, one primary with most of the slots does not
       Requests go to the owners of their keys. What a busy machine adds to a request of 20 milliseconds, it adds to both
       sides; 20 keys fall unevenly on three nodes, so three times as fast is not to be had.
@@ -14,7 +14,7 @@ Feature: Shards work side by side
       When the first primary gets most of the slots
       Then the owners of their keys serve requests at most 1.6 times faster than one alone
 
-    @disruptive
+    @tuning-037 @disruptive
     Scenario: throughput of 1, 3 and 6 primaries on this machine
       Raw bytes make the servers the limit where there are processors for them, redis-py makes the client. Neither says
       what six machines would do; the processor time of each operation does, as it hardly depends on their number.
@@ -27,14 +27,14 @@ Feature: Shards work side by side
 
   Rule: A shard that is busy makes only its own clients wait
 
-    @disruptive
+    @tuning-038 @disruptive
     Scenario: a slow command on one shard leaves the others alone
       Given a cluster of its own whose work can be made to take its time
       Then while one primary is busy for 1 second each of the others answers at least 20 times
 
   Rule: The backlog is longer than what is written while a replica is away
 
-    @disruptive
+    @tuning-039 @disruptive
     Scenario: a long backlog saves a full copy after a short cut
       Then a replica that was cut off while 5 MB were written comes back like this
         | BACKLOG | FULL COPIES |
@@ -44,7 +44,7 @@ Feature: Shards work side by side
   Rule: The node timeout is longer than the hangs that you mean to sit out
     A short one replaces a dead primary sooner, and also one that a slow disk or a long command held up for a moment.
 
-    @disruptive
+    @tuning-040 @disruptive
     Scenario: a hang costs a failover with a short timeout, and none with a long one
       Then a primary that hangs for 3 seconds is replaced like this
         | NODE TIMEOUT     | FAILOVERS |

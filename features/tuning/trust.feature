@@ -4,6 +4,7 @@ Feature: A measurement that is noise concludes nothing
 
   Rule: The slices of both ways must agree about who is faster, and by how much
 
+    @tuning-041
     Scenario: slices and their verdict
       Then slices that took so many milliseconds are judged like this
         | NAIVE          | TUNED          | VERDICT                |
@@ -14,7 +15,7 @@ Feature: A measurement that is noise concludes nothing
         | 5 5 5 10 10    | 5 5 10 10 10   | no difference          |
         | 13 12 13 9 13  | 10 14 10 10 10 | too noisy: spread 31 % |
 
-    @disruptive
+    @tuning-042 @disruptive
     Scenario: a way against itself does not pay
       Given a server of its own
       And 100 values of 100 bytes on it
