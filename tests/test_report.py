@@ -141,7 +141,7 @@ def wanted(name: str) -> dict[str, Any]:
         "low": None,
         "high": None,
     }
-    names = {"id": name, "practice": "pure_cache", "feature": "A sample", "rule": "Reads are fast"}
+    names = {"id": name, "scenario_id": None, "practice": "pure_cache", "feature": "A sample", "rule": "Reads are fast"}
     return {
         **names,
         "line": line,
