@@ -81,9 +81,14 @@ def engine_name(info: Mapping[str, Any]) -> str:
     """Return what an ``INFO server`` answer comes from, like ``redis 8.0.2`` or ``valkey 9.1.2``.
 
     Valkey's ``redis_version`` is the Redis version that it claims to be compatible with, so its own field goes first.
+
+    Raises:
+        Refused: the answer names no version, as a service that hides it.
     """
     if "valkey_version" in info:
         return f"valkey {info['valkey_version']}"
+    if "redis_version" not in info:
+        raise Refused("INFO names no version")
     return f"{info.get('server_name', 'redis')} {info['redis_version']}"
 
 

@@ -49,6 +49,13 @@ class Audited:
             )
         return self._told[kind]
 
+    def engines(self) -> dict[str, str]:
+        """Return the engine and version of every server by its address; one that hides them is the reason of a skip."""
+        try:
+            return {address: engine_name(told) for address, told in self.told("field").items()}
+        except Refused as refusal:
+            raise Unsupported(f"needs to know: {refusal}") from None
+
     def values(self, kind: str, name: str) -> dict[str, str]:
         """Return the setting or the field `name` of every server that has it."""
         found = {address: str(told[name]) for address, told in self.told(kind).items() if name in told}
@@ -127,7 +134,7 @@ def check_buffers(audited: Audited, kind: str) -> None:
 @then("all of them run the same version")
 def check_one_version(audited: Audited) -> None:
     """Require one engine and one version."""
-    seen = {address: engine_name(told) for address, told in audited.told("field").items()}
+    seen = audited.engines()
     assert len(set(seen.values())) == 1, f"different versions run together: {_listed(seen)}"
 
 
@@ -137,8 +144,7 @@ def check_supported(audited: Audited, stack: Stack, datatable: Sequence[Sequence
     """Require at least the oldest version line that is still mended; of an engine that a run brings along, nothing."""
     need(stack, "judge versions")
     oldest = {row["ENGINE"]: row["OLDEST"] for row in rows(datatable, ("ENGINE", "OLDEST"))}
-    for address, told in audited.told("field").items():
-        engine = engine_name(told)
+    for address, engine in audited.engines().items():
         name = engine.partition(" ")[0]
         wanted = audited.bounds.text(f"oldest-{name}", oldest.get(name, "0"))
         assert version_of(engine) >= version_of(wanted), (

@@ -84,6 +84,16 @@ def test_gate_judges_a_cache_that_lacks(judged: Callable[[str, Tamper, str], Jud
 
 
 @pytest.mark.slow
+def test_gate_judges_a_cache_that_hides_its_version(judged: Callable[[str, Tamper, str], Judgement]) -> None:
+    """A cache whose INFO names no version is judged by the rest, and what needs it is skipped with that reason."""
+    hidden = Said(b"INFO", rb"(redis|valkey)_version:[\d.]+\r\n", b"")
+    judgement = judged("cache", hidden, '-k "fixes or (memory and limit)"')
+    assert judgement.failed == {}
+    assert judgement.passed > 0
+    assert "needs to know" in skipped(judgement)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("refusal", [UNKNOWN, NOPERM], ids=["not there", "no right"])
 def test_gate_skips_what_needs_a_script(judged: Callable[[str, Tamper, str], Judgement], refusal: str) -> None:
     """A cache without EVAL is not refused: what needs it is skipped, with the reason."""
