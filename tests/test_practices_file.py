@@ -81,6 +81,7 @@ MISTAKES = [
     ),
     ('[bounds]\nmaxmemory-policy = "at least 3"', 'cannot be read; write it like "allkeys-lru, allkeys-lfu'),
     ('[bounds]\nmaxmemory-policy = ["allkeys-lru"]', "maxmemory-policy = ['allkeys-lru'] cannot be read"),
+    ('[bounds]\nmaxmemory-policy = "allkeys-lur"', "'allkeys-lur' is no known choice; did you mean allkeys-lru?"),
     ("[bounds]\nmaxclients = 500", '[bounds] maxclients = 500 cannot be read; write it like "at least 1000"'),
     ('[bounds]\nmaxclients = "at least 500 %"', "maxclients = 'at least 500 %' cannot be read"),
     ('[bounds]\nmaxclients = "between 9 and 5"', "maxclients = 'between 9 and 5' cannot be read"),
