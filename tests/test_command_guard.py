@@ -251,7 +251,9 @@ def asked(app: Celery, queue: str, client: str, words: list[str], times: int = 1
         result.backend = None  # or it would look for its broker when it is collected
 
 
-@pytest.mark.parametrize("transport", ["", "redis_practices.celery_worker.batch_transport:Transport"])
+@pytest.mark.parametrize(
+    "transport", ["", pytest.param("redis_practices.celery_worker.batch_transport:Transport", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("bound", ["", RATE], ids=["no bound", "a bound"])
 def test_worker_refuses(
     group: ForkingGroup, server: Server, bound: str, transport: str, monkeypatch: pytest.MonkeyPatch

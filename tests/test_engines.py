@@ -46,7 +46,11 @@ def run(folder: Path, server: str) -> str:
         pytest.param("", "not run", ["- **not run**: needs apt-get"], id="cannot be had"),
         pytest.param("exit 1", "refused: 1 failed", ["no scenario ran: ", "failed: the server on port"], id="ends"),
         pytest.param(
-            f'exec {server_binary(None)} "$@"', "refused: 1 failed", ["failed: Command"], id="cannot be measured"
+            f'exec {server_binary(None)} "$@"',
+            "refused: 1 failed",
+            ["failed: Command"],
+            id="cannot be measured",
+            marks=pytest.mark.slow,
         ),
     ],
 )

@@ -72,7 +72,9 @@ def test_each_file_shows_a_quick_command() -> None:
     assert [name for name, shown in COMMANDS.items() if not any("--quick" in one for one in shown)] == []
 
 
-@pytest.mark.parametrize("arguments", UNIQUE, ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [*(pytest.param(one, marks=pytest.mark.slow) for one in UNIQUE[:-1]), UNIQUE[-1]], ids=" ".join
+)
 def test_arguments_exist(arguments: tuple[str, ...]) -> None:
     """Pytest understands the arguments, and they choose something."""
     command = [sys.executable, "-m", "pytest", "features/pure_cache/audit.feature", *arguments, "--collect-only", "-q"]

@@ -158,7 +158,7 @@ def wanted(name: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("processes", ["0", "2"])
+@pytest.mark.parametrize("processes", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_whole_report(reads: Project, processes: str) -> None:
     """report.json tells of every scenario what it was, how it ended and what was measured, from any process."""
     begun = datetime.now(UTC)
@@ -249,8 +249,10 @@ Feature: A sample
     [
         ("server", {"configuration (127": "maxmemory-policy allkeys-lfu", "log of 127": "Ready to accept connections"}),
         pytest.param("paused", {"log of 127": "Ready to accept connections"}, marks=pytest.mark.slow),
-        ("cluster", {"slot map (127": "myself", "log of 127": "Cluster state changed"}),
-        ("good", {}),
+        pytest.param(
+            "cluster", {"slot map (127": "myself", "log of 127": "Cluster state changed"}, marks=pytest.mark.slow
+        ),
+        pytest.param("good", {}, marks=pytest.mark.slow),
     ],
 )
 def test_evidence(project: Project, scenario: str, kept: dict[str, str]) -> None:

@@ -237,7 +237,7 @@ def _line(member: Member, fields: str = "") -> str:
     return " ".join([*words, "0", "1795962151760", str(member.epoch), link, *held, *opened])
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(known=st.lists(MEMBERS), fields=st.sampled_from(["", f",shard-id={A}", f",nodename=left,shard-id={A}"]))
 def test_lines_of_nodes_come_back(known: Sequence[Member], fields: str) -> None:
     """Whatever a line says, the member says too."""
