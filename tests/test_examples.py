@@ -76,8 +76,10 @@ def test_each_file_shows_a_quick_command() -> None:
     "arguments", [*(pytest.param(one, marks=pytest.mark.slow) for one in UNIQUE[:-1]), UNIQUE[-1]], ids=" ".join
 )
 def test_arguments_exist(arguments: tuple[str, ...]) -> None:
-    """Pytest understands the arguments, and they choose something."""
-    command = [sys.executable, "-m", "pytest", "features/pure_cache/audit.feature", *arguments, "--collect-only", "-q"]
+    """Pytest understands the arguments, and they choose something, also where it looks for no conftest.py."""
+    action = ("--noconftest", "-p", "conftest")  # as action.yml: its plugins are loaded in another order
+    command = [sys.executable, "-m", "pytest", *action, "features/pure_cache/audit.feature", *arguments]
+    command += ["--collect-only", "-q"]
     ended = subprocess.run(command, cwd=PROJECT, env=gate_environment(), capture_output=True, text=True, check=False)
     assert ended.returncode == pytest.ExitCode.OK, ended.stdout + ended.stderr
 
