@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 
 from lib import PROJECT
 from lib.ending import run
-from lib.healthy_verdicts import read, summary, verdicts, write
+from lib.healthy_verdicts import outline_rows, read, summary, verdicts, write
 from lib.side_by_side import machine
 
 from fixtures.gate.defects import Builder
@@ -60,13 +60,8 @@ class Row(NamedTuple):
 
 def catalogue() -> Iterator[Row]:
     """Yield the rows of the feature's outlines."""
-    role = ""
-    for line in FEATURE.read_text(encoding="utf-8").splitlines():
-        if found := re.search(r'Given a (\w+) with the defect "', line):
-            role = found[1]
-        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if role and line.strip().startswith("|") and cells[0] != "DEFECT":
-            yield Row(role, *cells)
+    for role, cells in outline_rows(FEATURE, r'Given a (\w+) with the defect "', "DEFECT"):
+        yield Row(role, *cells)
 
 
 def judged(role: str, defect: str | None, binary: str) -> tuple[Judged, bool | None, str]:

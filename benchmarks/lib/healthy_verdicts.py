@@ -76,16 +76,25 @@ class Verdict:
         return f"{self.number:4} {wrong}{self.verdict} ({self.seconds:.1f} s): {what} {self.reason}".rstrip()
 
 
+def outline_rows(feature: Path, given: str, header: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the rows of a feature's outlines, each with the role that the pattern `given` finds in their sentence.
+
+    The first column of the tables is called `header`.
+    """
+    role = ""
+    for line in feature.read_text(encoding="utf-8").splitlines():
+        if found := re.search(given, line):
+            role = found[1]
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if role and line.strip().startswith("|") and cells[0] != header:
+            yield role, cells
+
+
 def kinds() -> Mapping[str, Sequence[Kind]]:
     """Return the rows of the feature's outlines by role."""
     found: dict[str, list[Kind]] = {}
-    role = ""
-    for line in FEATURE.read_text(encoding="utf-8").splitlines():
-        if begins := re.search(r'Given a healthy (\w+) of the kind "', line):
-            role = begins[1]
-        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if role and line.strip().startswith("|") and cells[0] != "KIND":
-            found.setdefault(role, []).append(Kind(*cells))
+    for role, cells in outline_rows(FEATURE, r'Given a healthy (\w+) of the kind "', "KIND"):
+        found.setdefault(role, []).append(Kind(*cells))
     return found
 
 
