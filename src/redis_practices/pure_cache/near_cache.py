@@ -23,14 +23,15 @@ from redis_practices.polling import join
 class NearCache:
     """Values of the keys below a prefix; end it with `close`, or use it in a ``with`` block."""
 
-    def __init__(self, client: Redis, prefix: str, *, limit: int = 10_000, heartbeat: float = 1.0) -> None:
+    def __init__(self, client: Redis, prefix: bytes | str, *, limit: int = 10_000, heartbeat: float = 1.0) -> None:
         """Keep at most `limit` values of keys that begin with `prefix`.
 
         A server that says nothing for two `heartbeat` (seconds) counts as lost: then, and until it is back, every read
         goes to the client.
         """
         self._client, self._prefix, self.limit, self._heartbeat = client, prefix, limit, heartbeat
-        self._values: dict[str, object] = {}
+        # By the bytes of their names: a name of another client need not be text.
+        self._values: dict[bytes, object] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self.listening = False
@@ -38,21 +39,22 @@ class NearCache:
         self._thread = threading.Thread(target=self._run, daemon=True, name="near cache")
         self._thread.start()
 
-    def get(self, key: str) -> Any:
+    def get(self, key: bytes | str) -> Any:
         """Return the value of `key`, or None; from memory if it is there (else ``GET`` and ``PTTL``).
 
         Raises:
             redis.exceptions.RedisError: it has to be asked for, and the server does not answer.
         """
-        kept = self._values.get(key)
+        name = _bytes(key)
+        kept = self._values.get(name)
         if isinstance(kept, tuple) and time.monotonic() < kept[1]:
             return kept[0]
         # Whatever happens to the key before the answer is here removes this mark, and then nothing is kept.
         mark = object()
         with self._lock:
-            if self.listening and key.startswith(self._prefix):
-                self._values.pop(key, None)
-                self._values[key] = mark
+            if self.listening and name.startswith(_bytes(self._prefix)):
+                self._values.pop(name, None)
+                self._values[name] = mark
                 if len(self._values) > self.limit:
                     del self._values[next(iter(self._values))]
         asked = time.monotonic()
@@ -61,16 +63,16 @@ class NearCache:
             both.pttl(key)
             value, left = both.execute()
         with self._lock:
-            if self._values.get(key) is mark:
-                del self._values[key]
+            if self._values.get(name) is mark:
+                del self._values[name]
                 if value is not None:
                     # The server names an expired key only when it frees it, which may be later than its ttl.
-                    self._values[key] = (value, asked + left / 1000 if left >= 0 else float("inf"))
+                    self._values[name] = (value, asked + left / 1000 if left >= 0 else float("inf"))
         return value
 
-    def holds(self, key: str) -> bool:
+    def holds(self, key: bytes | str) -> bool:
         """Tell whether `get` would answer from memory."""
-        kept = self._values.get(key)
+        kept = self._values.get(_bytes(key))
         return isinstance(kept, tuple) and time.monotonic() < kept[1]
 
     def __len__(self) -> int:
@@ -119,7 +121,9 @@ class NearCache:
         answer_by: float | None = None
         while not self._ended.is_set():
             try:
-                connection.read_response(push_request=True, timeout=self._heartbeat / 4, disconnect_on_error=False)
+                connection.read_response(
+                    disable_decoding=True, timeout=self._heartbeat / 4, disconnect_on_error=False, push_request=True
+                )
                 answer_by = None
             except RedisTimeoutError:
                 if answer_by is None:
@@ -136,5 +140,9 @@ class NearCache:
             return notice
         for key in notice[1]:
             with self._lock:
-                self._values.pop(key.decode() if isinstance(key, bytes) else key, None)
+                self._values.pop(_bytes(key), None)
         return notice
+
+
+def _bytes(name: bytes | str) -> bytes:
+    return name if isinstance(name, bytes) else name.encode()
