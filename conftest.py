@@ -24,6 +24,7 @@ PLUGINS = [
     "fixtures.reporting.measurements",
     "fixtures.reporting.plugin",
     "fixtures.reporting.redaction",
+    "fixtures.context",
     # Every module of sentences: a new one is part of the suite by being there.
     *(f"steps.{module.parent.name}.{module.stem}" for module in sorted(Path(__file__).parent.glob("steps/*/[!_]*.py"))),
 ]

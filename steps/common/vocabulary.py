@@ -7,16 +7,17 @@ literals, and only placeholders spelled like that.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
 from parse import with_pattern
-from pytest_bdd import given, parsers, then, when
+from pytest_bdd import given, then
 from redis.exceptions import RedisError
 
+from fixtures.bdd.vocabulary import counted
+from fixtures.context import FAULTS, Context, Plan
 from fixtures.reporting.measurements import Bound
 from fixtures.stacks.protocols import Private
 from redis_practices.servers.server import CACHE, Server
@@ -76,10 +77,22 @@ def _quantity(text: str) -> tuple[float, str]:
     return value, "s" if unit.startswith("second") else unit
 
 
-@with_pattern(r"\d+")
+@with_pattern(r"\d{1,3}(?:,\d{3})+|\d+")
 def count(text: str) -> int:
-    """Read a whole number that is not negative."""
-    return int(text)
+    """Read a whole number that is not negative; thousands may have commas."""
+    return int(text.replace(",", ""))
+
+
+def bound_or_reported(text: str, context: Context) -> Bound | None:
+    """Read a bound of a table: as in a sentence, in node timeouts of the scenario's cluster, or ``reported``."""
+    if text == "reported":
+        return None
+    if "node timeout" in text:
+        comparator, rest = re.split(r" (?=\d)", text, maxsplit=1)
+        seconds = duration(rest).seconds(context.cluster.node_timeout)
+        return Bound.at_least(seconds, "s") if comparator == "at least" else Bound.at_most(seconds, "s")
+    read: Bound = bound(text)
+    return read
 
 
 @with_pattern(r"at most \d+")
@@ -109,7 +122,79 @@ def name_pattern(text: str) -> re.Pattern[str]:
         raise ValueError(f"{text!r} is no regular expression: {error}") from None
 
 
-TYPES: dict[str, Any] = {"Duration": duration, "Bound": bound, "Count": count}
+COMPARATOR = "exactly|at least|at most"
+
+
+@with_pattern(rf"(?:{COMPARATOR}) (?:once|twice|\d+ times)")
+def times(text: str) -> Bound:
+    """Read "exactly once", "at least twice", "at most 3 times"."""
+    comparator, number = text.removesuffix(" times").rsplit(" ", 1)
+    read: Bound = bound(f"{comparator} {({'once': 1, 'twice': 2}).get(number, number)}")
+    return read
+
+
+@with_pattern(r"(?:the|that|this|an?|each|every|another|all|their|its|worker|reader) [^\"]*?(?:\"[^\"]*\")?")
+def target(text: str) -> str:
+    """Read the name of a target, such as ``the primary of "user:1"`` or ``worker 1``; see `fixtures.context.target`."""
+    return text
+
+
+@with_pattern("|".join(sorted(FAULTS, key=len, reverse=True)))
+def fault(text: str) -> str:
+    """Read the name of a fault; see `fixtures.context.FAULTS`."""
+    return text
+
+
+@with_pattern(r"(?!measurements\b)[a-z][a-z -]*")
+def name(text: str) -> str:
+    """Read a registered name."""
+    return text
+
+
+@with_pattern(r"[a-z][a-z0-9 .%-]*? (?:was|were) [a-z][a-z ]*")
+def clause(text: str) -> str:
+    """Read a count as a clause, "writes were lost", and return the name of the measurement, "writes lost"."""
+    return counted(text)
+
+
+@with_pattern(r"(?:\"[^\"]*\"|nothing)")
+def value(text: str) -> str | None:
+    """Read a quoted text, or nothing."""
+    return None if text == "nothing" else text[1:-1]
+
+
+@with_pattern(
+    r"(?:server|cache|broker|queue|cluster of \d+ primar(?:y|ies) (?:without replicas|with \d+ replicas? each))"
+)
+def deployment(text: str) -> Plan:
+    """Read a kind of deployment; of a cluster with its shape."""
+    plan = Plan(text.partition(" ")[0])
+    if shape := re.findall(r"\d+", text):
+        plan.primaries, plan.replicas = int(shape[0]), int(shape[1]) if len(shape) > 1 else 0
+    return plan
+
+
+TYPES: dict[str, Any] = {
+    "Duration": duration,
+    "Bound": bound,
+    "Count": count,
+    "Times": times,
+    "Target": target,
+    "Fault": fault,
+    "Asked": name,
+    "Findings": name,
+    "Load": name,
+    "Measured": name,
+    "Timed": name,
+    "Counted": clause,
+    "Value": value,
+    "Deployment": deployment,
+}
+
+
+def options(datatable: Sequence[Sequence[str]] | None, column: str = "OPTION") -> dict[str, str]:
+    """Return an optional table of OPTION (or SETTING) and VALUE as a dict."""
+    return {row[column]: row["VALUE"] for row in rows(datatable, (column, "VALUE"))} if datatable else {}
 
 
 def rows(
@@ -160,12 +245,6 @@ def _aligned(header: list[str], cells: list[list[str]], differs: list[bool]) -> 
         f"{mark} | {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |"
         for mark, line in zip(marks, lines, strict=False)
     )
-
-
-@when(parsers.cfparse("{duration:Duration} have passed", extra_types=TYPES))
-def let_time_pass(duration: Duration) -> None:
-    """Let time pass: here it is the subject itself."""
-    time.sleep(duration.seconds())
 
 
 @given("a server of its own", target_fixture="server")

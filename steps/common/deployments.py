@@ -1,0 +1,129 @@
+"""The sentences that give a scenario its deployments and data, and apply faults to them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_bdd import given, parsers, when
+from redis.exceptions import RedisError
+
+from fixtures.bdd.vocabulary import find
+from fixtures.context import Context, Plan, target
+from fixtures.stacks.protocols import Node
+from steps.common.vocabulary import TYPES, Duration, options
+
+Table = Sequence[Sequence[str]]
+
+
+@given(parsers.parse("the {kind:w} under test"))
+def use_deployment(context: Context, kind: str) -> None:
+    """Use the cache, the broker or the cluster that the scenarios of this run share.
+
+    The scenario writes keys of its own prefix, and disrupts nothing.
+
+    Example: ``Given the cache under test``
+    """
+    assert kind in ("cache", "broker", "cluster"), f"no deployment is called {kind}"
+    context.role = kind
+    getattr(context, kind)
+
+
+@given(parsers.parse("an isolated {plan:Deployment}", extra_types=TYPES))
+def isolate(context: Context, plan: Plan, datatable: Table | None = None) -> None:
+    """Start a server, cache, broker or cluster for this scenario alone.
+
+    A SETTING is a directive of the server, or one of the registered settings.
+
+    Example: ``Given an isolated cluster of 3 primaries with 1 replica each``
+    """
+    for name, value in options(datatable, "SETTING").items():
+        try:
+            entry, _ = find("setting", name)
+        except KeyError:
+            plan.config[name] = value
+        else:
+            entry.functions[0](plan, value)
+    context.isolate(plan)
+
+
+@given(parsers.parse('{holder:Target} holds "{value}" as "{key}"', extra_types=TYPES))
+def hold(context: Context, holder: str, value: str, key: str) -> None:
+    """Store one value through the cluster, the cache, the near cache or the origin.
+
+    Example: ``Given the cluster holds "Ann" as "user:1"``
+    """
+    context.target(holder).hold(key, value)
+
+
+@when(parsers.parse("{target:Target} is {fault:Fault}", extra_types=TYPES))
+def apply_fault(context: Context, target: str, fault: str, datatable: Table | None = None) -> None:
+    """Apply one fault or operation to a target, and wait until it has happened.
+
+    Example: ``When the primary of "user:1" is killed``
+    """
+    context.apply(target, fault, options(datatable))
+
+
+@when(parsers.parse("{duration:Duration} have passed", extra_types=TYPES))
+def let_time_pass(duration: Duration) -> None:
+    """Wait, where the claim is about time.
+
+    Example: ``When 12 seconds have passed``
+    """
+    time.sleep(duration.seconds())
+
+
+@dataclass
+class ServerUnderTest:
+    """The one server of a scenario, as a target of sentences."""
+
+    context: Context
+    node: Node
+    client: Callable[..., Any]
+
+    @property
+    def address(self) -> str:
+        """Where it answers, as ``host:port``."""
+        return self.node.address
+
+    def hold(self, key: str, value: str, ttl: float = 60) -> None:
+        """Store a value for `ttl` seconds."""
+        with self.client() as client:
+            client.set(self.context.key_prefix + key, value, px=round(ttl * 1000))
+
+    def read(self, key: str) -> Any:
+        """Return the value of a key, or None."""
+        with self.client() as client:
+            return client.get(self.context.key_prefix + key)
+
+    def is_ready(self) -> bool:
+        """Tell whether it answers a PING."""
+        with suppress(RedisError, OSError), self.client(socket_timeout=1.0) as client:
+            return bool(client.ping())
+        return False
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what is asked of the server itself: kill, pause, resume, restart, log_tail."""
+        return getattr(self.node, name)
+
+
+@target("the server", "the isolated server of the scenario")
+def the_server(context: Context) -> ServerUnderTest:
+    """Return the server."""
+    return ServerUnderTest(context, context.server, context.server.client)
+
+
+@target("the cache", "the cache under test, or the isolated one of the scenario")
+def the_cache(context: Context) -> ServerUnderTest:
+    """Return the cache."""
+    return ServerUnderTest(context, context.cache.node, context.cache.client)
+
+
+@target("the broker", "the broker under test, or the isolated one of the scenario")
+def the_broker(context: Context) -> ServerUnderTest:
+    """Return the broker."""
+    return ServerUnderTest(context, context.broker.node, context.broker.client)

@@ -1,0 +1,221 @@
+"""The sentences that judge what a ``When`` recorded, ask for a state, or probe with a value no later step sees."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pytest_bdd import parsers, then
+
+from fixtures.bdd.vocabulary import find
+from fixtures.context import Context
+from fixtures.redis_cluster.nodes import answers, commands, in_words
+from fixtures.reporting.measurements import Bound
+from fixtures.run.own_time import moment_of
+from redis_practices.polling import eventually
+from steps.common.vocabulary import TYPES, Duration, assert_table, bound_or_reported, rows
+
+Table = Sequence[Sequence[str]]
+
+PATIENCE = 10.0
+"""Seconds in which a state comes that the scenario does not promise within a time."""
+
+
+@then(parsers.parse("{bound:Bound} {name:Counted}", extra_types=TYPES))
+def check_count(context: Context, bound: Bound, name: str) -> None:
+    """Compare a count that a step recorded with a bound.
+
+    Example: ``Then exactly 0 writes were lost``
+    """
+    context.judge(name, bound)
+
+
+@then(parsers.parse("the {name:Timed} took {bound:Bound}", extra_types=TYPES))
+def check_time(context: Context, name: str, bound: Bound) -> None:
+    """Compare a time that a step recorded with a bound.
+
+    Example: ``Then the slowest read took at most 1 second``
+    """
+    context.judge(name, bound)
+
+
+@then(parsers.parse('the measurement "{name:Measured}" is {bound:Bound}', extra_types=TYPES))
+def check_measurement(context: Context, name: str, bound: Bound) -> None:
+    """Compare a ratio, rate or share that a step recorded with a bound.
+
+    Example: ``Then the measurement "tasks begun a second" is between 5 and 10.5``
+    """
+    context.judge(name, bound)
+
+
+@then("the measurements are")
+def check_measurements(context: Context, datatable: Table) -> None:
+    """Compare several measurements, each with a bound, or ``reported``; NODE names the part that a row is about.
+
+    Example: a table of MEASUREMENT and BOUND
+    """
+    for row in rows(datatable, ("MEASUREMENT", "BOUND"), ("NODE",)):
+        context.judge(row["MEASUREMENT"], bound_or_reported(row["BOUND"], context), row.get("NODE", ""))
+
+
+@then(parsers.parse("{target:Target} has {bound:Bound} {name:Asked}", extra_types=TYPES))
+def check_state(context: Context, target: str, bound: Bound, name: str) -> None:
+    """Ask now how many things a target has, and compare the number with a bound.
+
+    Example: ``Then the cluster has at least 3 primaries``
+    """
+    ask(context, target, name)
+    context.judge(find("measurement", name)[0].name, bound)
+
+
+@then(parsers.parse("{target:Target} has {bound:Bound} {name:Asked} within {duration:Duration}", extra_types=TYPES))
+def await_state(context: Context, target: str, bound: Bound, name: str, duration: Duration) -> None:
+    """Ask as above, again and again until the bound is kept.
+
+    Example: ``Then that primary has exactly 1 linked replica within 5 seconds``
+    """
+
+    def kept() -> None:
+        ask(context, target, name)
+        seen = [value for (what, _), value in context.recorded.items() if what == entry.name]
+        assert all(bound.allows(value) for value in seen if not callable(value)), f"{target} has {seen} {name}"
+
+    entry, most = find("measurement", name)[0], duration.seconds(node_timeout(context))
+    eventually(kept, within=most)
+    context.judge(entry.name, bound)
+
+
+def ask(context: Context, target: str, name: str) -> None:
+    """Record what the registered function of a measurement says of each thing that a target stands for."""
+    entry, _ = find("measurement", name)
+    for key in [key for key in context.recorded if key[0] == entry.name]:
+        del context.recorded[key]
+    things = context.targets(target)
+    for thing in things:
+        place = getattr(thing, "address", "") if len(things) > 1 else ""
+        context.record(entry.name, entry.functions[0](context, thing), place)
+
+
+def node_timeout(context: Context) -> float | None:
+    """Return the node timeout of the scenario's cluster in seconds; None if it has none of its own."""
+    return context.cluster.node_timeout if context.role == "cluster" else None
+
+
+@then(parsers.parse("{target:Target} replies", extra_types=TYPES))
+def check_replies(context: Context, target: str, datatable: Table) -> None:
+    """Send the commands of each row over one connection, and compare the last reply.
+
+    A word with a colon is a key of this scenario. A reply is a text, a number, the code of an error, or ``nothing``.
+
+    Example: a table of COMMANDS and REPLY
+    """
+    assert_table(datatable, replies(context, context.target(target), datatable))
+
+
+@then(parsers.parse("{target:Target} replies within {duration:Duration}", extra_types=TYPES))
+def await_replies(context: Context, target: str, duration: Duration, datatable: Table) -> None:
+    """Send as above, again and again until the table holds; the time counts from the last fault.
+
+    Example: a table of COMMANDS and REPLY
+    """
+    node, most = context.target(target), duration.seconds(node_timeout(context))
+    eventually(lambda: assert_table(datatable, replies(context, node, datatable)), within=most)
+
+
+def replies(context: Context, node: Any, datatable: Table) -> list[dict[str, str]]:
+    """Return the table with what a node replies now."""
+    seen = []
+    for row in rows(datatable, ("COMMANDS", "REPLY")):
+        with node.client() as client:
+            last = answers(client, list(commands(row["COMMANDS"], context.key_prefix)))[-1]
+        seen.append({"COMMANDS": row["COMMANDS"], "REPLY": in_words(last)})
+    return seen
+
+
+@then(parsers.parse('{reader:Target} reads {value:Value} from "{key}"', extra_types=TYPES))
+def check_read(context: Context, reader: str, value: str | None, key: str) -> None:
+    """Read one key through a target once.
+
+    Example: ``Then a client reads "Ann" from "user:1"``
+    """
+    seen = context.target(reader).read(key)
+    assert seen == value, f"{reader} reads {seen!r} from {key}, not {value!r}"
+
+
+@then(parsers.parse('{reader:Target} reads {value:Value} from "{key}" {bound:Bound}', extra_types=TYPES))
+def await_read(context: Context, reader: str, value: str | None, key: str, bound: Bound) -> None:
+    """Read one key through a target until it has the value.
+
+    Example: ``Then the near cache reads nothing from "user:1" within 1 second``
+    """
+    thing = context.target(reader)
+    seen = moment_of(lambda: thing.read(key) == value, PATIENCE + (bound.high or 0))
+    context.measure(f"until {reader} reads it", unit="s", bound=bound, seen=round(seen.within(bound), 3))
+
+
+@then(parsers.parse("the {name:Findings} are", extra_types=TYPES))
+def check_findings(context: Context, name: str, datatable: Table) -> None:
+    """Compare all that a detector finds with the table, in the table's columns: neither more nor less.
+
+    Example: ``Then the failover blockers are`` with a table of NODE and BLOCKER
+    """
+    entry, _ = find("finding", name)
+    eventually(lambda: assert_table(datatable, entry.functions[0](context)), within=PATIENCE)
+
+
+@then(parsers.parse("there are no {name:Findings}", extra_types=TYPES))
+def check_no_findings(context: Context, name: str) -> None:
+    """Require that a detector finds nothing.
+
+    Example: ``Then there are no open slots``
+    """
+    found = find("finding", name)[0].functions[0](context)
+    assert not found, f"{len(found)} {name}: {'; '.join(', '.join(map(str, one.values())) for one in found[:5])}"
+
+
+@then(parsers.parse('the {operation:w} failed with "{text}"'))
+def check_failure(context: Context, operation: str, text: str) -> None:
+    """Require that the last operation of this kind raised an error with this text.
+
+    Example: ``Then the failover failed with "to a replica"``
+    """
+    error = context.failure(operation)
+    seen = f"{type(error).__name__}: {error}"
+    assert text in seen, f"the {operation} failed with {seen!r}, not with {text!r}"
+
+
+@then(parsers.parse("{target:Target} is ready within {duration:Duration}", extra_types=TYPES))
+def check_ready(context: Context, target: str, duration: Duration) -> None:
+    """Require that a target answers and can serve; the time counts from the last fault.
+
+    Example: ``Then the broker is ready within 5 seconds``
+    """
+    thing, bound = context.target(target), Bound.at_most(duration.seconds(node_timeout(context)), "s")
+    seen = moment_of(thing.is_ready, PATIENCE + (bound.high or 0), context.since, context.since)
+    context.measure(f"until {target} is ready", unit="s", bound=bound, seen=round(seen.within(bound), 3))
+
+
+@then(parsers.parse("{target:Target} exits with {code:d}", extra_types=TYPES))
+def check_exit(context: Context, target: str, code: int) -> None:
+    """Require that a process ends with this exit code; a negative one is the signal that ended it.
+
+    Example: ``Then worker 1 exits with 1``
+    """
+    seen = context.target(target).wait_end(PATIENCE * 3)
+    assert seen == code, f"{target} exits with {seen}, not {code}"
+
+
+@then(parsers.parse('the log of {target:Target} matches "{pattern}"', extra_types=TYPES))
+def check_log(context: Context, target: str, pattern: str) -> None:
+    """Require that a regular expression is found in the log of a process.
+
+    Example: ``Then the log of worker 1 matches "Unsupported type"``
+    """
+    process = context.target(target)
+
+    def found() -> None:
+        log = process.log_tail(400)
+        assert re.search(pattern, log), f"the log of {target} is\n{process.log_tail(15)}"
+
+    eventually(found, within=PATIENCE)
