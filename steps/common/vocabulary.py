@@ -145,6 +145,12 @@ def fault(text: str) -> str:
     return text
 
 
+@with_pattern(r"setting|field")
+def fact(text: str) -> str:
+    """Read the kind of what a server says of itself: a setting (CONFIG GET) or a field (INFO)."""
+    return text
+
+
 @with_pattern(r"(?!measurements\b)[a-z][a-z -]*")
 def name(text: str) -> str:
     """Read a registered name."""
@@ -187,6 +193,7 @@ TYPES: dict[str, Any] = {
     "Times": times,
     "Target": target,
     "Fault": fault,
+    "Fact": fact,
     "Asked": name,
     "Findings": name,
     "Load": name,
