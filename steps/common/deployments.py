@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_bdd import given, parsers, when
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from fixtures.bdd.vocabulary import find
 from fixtures.context import Context, Plan, target
 from fixtures.stacks.protocols import Node
+from redis_practices.servers.server import CACHE
 from steps.common.vocabulary import TYPES, Duration, options
 
 Table = Sequence[Sequence[str]]
@@ -99,6 +100,29 @@ class ServerUnderTest:
         """Return the value of a key, or None."""
         with self.client() as client:
             return client.get(self.context.key_prefix + key)
+
+    def flush(self) -> None:
+        """Delete every key."""
+        with self.client() as client:
+            client.flushall()
+
+    def fill(self) -> None:
+        """Write blocks of 64 KB until the server refuses one."""
+        with self.client() as client, suppress(OutOfMemoryError):
+            for _ in range(1000):
+                client.rpush("other applications", b"-" * 2**16)
+            raise AssertionError("the server was never full")
+
+    def demote(self) -> None:
+        """Make it a replica of another server."""
+        host, port = self.context.private.server(CACHE).address.split(":")
+        with self.client() as client:
+            client.replicaof(host, port)
+
+    def lock(self) -> None:
+        """Require a password that clients do not have."""
+        with self.client() as client:
+            client.config_set("requirepass", "other")
 
     def is_ready(self) -> bool:
         """Tell whether it answers a PING."""
