@@ -13,6 +13,7 @@ from redis.exceptions import OutOfMemoryError, RedisError
 
 from fixtures.bdd.vocabulary import find
 from fixtures.context import Context, Plan, target
+from fixtures.redis_cluster.nodes import commands
 from fixtures.stacks.protocols import Node
 from redis_practices.servers.server import CACHE
 from steps.common.vocabulary import TYPES, Duration, options
@@ -67,6 +68,30 @@ def apply_fault(context: Context, target: str, fault: str, datatable: Table | No
     Example: ``When the primary of "user:1" is killed``
     """
     context.apply(target, fault, options(datatable))
+
+
+@when(parsers.parse('the setting "{name}" of {target:Target} becomes "{value}"', extra_types=TYPES))
+def change_setting(context: Context, name: str, target: str, value: str) -> None:
+    """Change a directive of running servers (CONFIG SET).
+
+    Example: ``When the setting "maxmemory" of the broker becomes "64mb"``
+    """
+    for server in context.targets(target):
+        with server.client() as client:
+            client.config_set(name, value)
+
+
+@when(parsers.parse('a client runs "{text}"'))
+def run_command(context: Context, text: str) -> None:
+    """Send one command to the deployment of the scenario; an error is that of the "command".
+
+    A word with a colon is a key of this scenario.
+
+    Example: ``When a client runs "FLUSHALL ASYNC"``
+    """
+    with context.attempt("command", RedisError), context.target(f"the {context.role}").client() as client:
+        for words in commands(text, context.key_prefix):
+            client.execute_command(*words)
 
 
 @when(parsers.parse("{duration:Duration} have passed", extra_types=TYPES))
