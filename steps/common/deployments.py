@@ -13,6 +13,7 @@ from redis.exceptions import OutOfMemoryError, RedisError
 
 from fixtures.bdd.vocabulary import find, register
 from fixtures.context import Context, Plan, target
+from fixtures.redis_cluster.nodes import commands
 from fixtures.run.keys import Unsupported
 from fixtures.stacks.protocols import Node, need_command
 from redis_practices.redis_cluster.slot_migration import atomic_interface
@@ -124,6 +125,19 @@ def apply_fault(context: Context, target: str, fault: str, datatable: Table | No
     Example: ``When the primary of "user:1" is killed``
     """
     context.apply(target, fault, options(datatable))
+
+
+@when(parsers.parse('a client runs "{text}"'))
+def run_command(context: Context, text: str) -> None:
+    """Send one command to the deployment of the scenario; an error is that of the "command".
+
+    A word with a colon is a key of this scenario.
+
+    Example: ``When a client runs "FLUSHALL ASYNC"``
+    """
+    with context.attempt("command", RedisError), context.target(f"the {context.role}").client() as client:
+        for words in commands(text, context.key):
+            client.execute_command(*words)
 
 
 @when(parsers.parse("{duration:Duration} have passed", extra_types=TYPES))
