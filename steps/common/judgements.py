@@ -148,7 +148,7 @@ def replies(context: Context, node: Any, datatable: Table) -> list[dict[str, str
     seen = []
     for row in rows(datatable, ("COMMANDS", "REPLY")):
         with node.client() as client:
-            last = answers(client, list(commands(row["COMMANDS"], context.key_prefix)))[-1]
+            last = answers(client, list(commands(row["COMMANDS"], context.key)))[-1]
         seen.append({"COMMANDS": row["COMMANDS"], "REPLY": in_words(last)})
     return seen
 
@@ -186,12 +186,32 @@ def check_findings(context: Context, name: str, datatable: Table) -> None:
 
 @then(parsers.parse("there are no {name:Findings}", extra_types=TYPES))
 def check_no_findings(context: Context, name: str) -> None:
-    """Require that a detector finds nothing.
+    """Require that a detector finds nothing; an isolated deployment has some time to become so.
 
     Example: ``Then there are no open slots``
     """
-    found = find("finding", name)[0].functions[0](context)
-    assert not found, f"{len(found)} {name}: {'; '.join(', '.join(map(str, one.values())) for one in found[:5])}"
+    detect = find("finding", name)[0].functions[0]
+
+    def nothing() -> None:
+        found = detect(context)
+        assert not found, f"{len(found)} {name}: {'; '.join(', '.join(map(str, one.values())) for one in found[:5])}"
+
+    eventually(nothing, within=PATIENCE) if context.own else nothing()
+
+
+@then(parsers.parse('the {name:Findings} include "{text}"', extra_types=TYPES))
+def check_finding(context: Context, name: str, text: str) -> None:
+    """Require that one of the things that a detector finds has this text in a column.
+
+    Example: ``Then the failover blockers include "is not linked to its primary"``
+    """
+    detect = find("finding", name)[0].functions[0]
+
+    def included() -> None:
+        found = ["; ".join(map(str, one.values())) for one in detect(context)]
+        assert any(text in one for one in found), f"the {name} are: {', '.join(found) or 'none'}"
+
+    eventually(included, within=PATIENCE)
 
 
 @then(parsers.parse('the {operation:w} failed with "{text}"'))
