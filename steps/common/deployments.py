@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from pytest_bdd import given, parsers, when
+from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError, RedisError
+from redis.retry import Retry
 
 from fixtures.bdd.vocabulary import find, register
 from fixtures.context import Context, Plan, target
@@ -149,6 +153,15 @@ def let_time_pass(duration: Duration) -> None:
     time.sleep(duration.seconds())
 
 
+class Undoing(ExitStack):
+    """What undoes the faults of a scenario, at its end at the latest."""
+
+    @classmethod
+    def of(cls, context: Context) -> Undoing:
+        """Begin with nothing."""
+        return context.ending.enter_context(cls())
+
+
 @dataclass
 class ServerUnderTest:
     """The one server of a scenario, as a target of sentences."""
@@ -183,6 +196,38 @@ class ServerUnderTest:
             for _ in range(1000):
                 client.rpush("other applications", b"-" * 2**16)
             raise AssertionError("the server was never full")
+
+    def slow_down(self) -> None:
+        """Hold up all clients for 2 s again and again, and serve them in between (CLIENT PAUSE)."""
+        over = threading.Event()
+        self.context.part(Undoing).callback(over.set)
+        client = self.client(retry=Retry(NoBackoff(), 0))  # retries would hold up the server that replaces this one
+
+        def hold() -> None:
+            with suppress(RedisError):
+                while not over.wait(0.01):
+                    client.client_pause(2000)
+
+        client.client_pause(2000)
+        threading.Thread(target=hold, daemon=True).start()
+
+    def refuse_connections(self) -> None:
+        """Listen in its place with a full queue: a connection is neither made nor refused."""
+        self.node.kill()
+        undoing, (host, port) = self.context.part(Undoing), self.address.split(":")
+        listener = undoing.enter_context(socket.socket())
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, int(port)))
+        listener.listen(0)
+        for _ in range(3):
+            waiting = undoing.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex((host, int(port)))
+
+    def recover(self) -> None:
+        """Undo the fault, and start it again."""
+        self.context.part(Undoing).close()
+        self.node.restart()
 
     def demote(self) -> None:
         """Make it a replica of another server."""
