@@ -19,7 +19,7 @@ from fixtures.bdd.vocabulary import find, register
 from fixtures.context import Context, Plan, target
 from fixtures.redis_cluster.nodes import commands, primaries
 from fixtures.run.keys import Unsupported
-from fixtures.stacks.protocols import Node, need_command
+from fixtures.stacks.protocols import Node, need_command, need_options
 from redis_practices.redis_cluster.slot_migration import atomic_interface
 from redis_practices.server_info import version_of
 from redis_practices.servers.server import CACHE
@@ -97,8 +97,9 @@ def need_engine(context: Context, name: str) -> None:
         elif name.startswith("Redis "):
             if version_of(f"redis {client.info('server')['redis_version']}") < version_of(name.lower()):
                 raise Unsupported(f"needs {name} or Valkey")
-        else:
-            need_command(node, name, f"an engine with {name}")
+        elif command := name.removesuffix(" with options"):
+            need = need_options if name.endswith(" with options") else need_command
+            need(node, command, f"an engine with {name}")
 
 
 @when(parsers.parse('the setting "{name}" of {target:Target} becomes "{value}"', extra_types=TYPES))

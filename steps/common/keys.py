@@ -162,7 +162,11 @@ def write_keys(context: Context, count: int, key: str, datatable: Table | None =
     Example: ``When 500 keys "{user:1}" are written``
     """
     wanted = options(datatable)
-    data, copies, ttl = context.part(Data), int(wanted.get("replicas to wait for", 0)), wanted.get("ttl", f"{TTL} seconds")
+    data, copies, ttl = (
+        context.part(Data),
+        int(wanted.get("replicas to wait for", 0)),
+        wanted.get("ttl", f"{TTL} seconds"),
+    )
     px = None if ttl == "none" else round(duration(ttl).seconds() * 1000)
     keys = [f"{context.key(key)}:{number}" for number in range(count)]
     tagged = context.role == "cluster" and "{" in key

@@ -107,7 +107,9 @@ def look_aside(context: Context, rules: dict[str, Any]) -> LookAside:
     rules = {"ttl": 60.0, "beta": 0.0, "spread": 0.0, "draw": random.Random(7).random} | rules
     dialect, timeout, number = (rules.pop(name, None) for name in ("dialect", "timeout", "connections"))
     if number:
-        pool = BlockingConnectionPool.from_url(context.cache.url, max_connections=number, timeout=5, **client_options(2))
+        pool = BlockingConnectionPool.from_url(
+            context.cache.url, max_connections=number, timeout=5, **client_options(2)
+        )
         client = Redis(connection_pool=pool)
     else:
         limits = {"socket_timeout": timeout, "socket_connect_timeout": timeout} if timeout else {}

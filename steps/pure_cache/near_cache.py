@@ -120,7 +120,9 @@ def set_active_expiry(plan: Plan, value: str) -> None:
     plan.after.append(lambda _, made: made.client().execute_command("DEBUG", "SET-ACTIVE-EXPIRE", flag))
 
 
-@register("measurement", "copies", "values that a near cache keeps, which it drops while it hears nothing", unit="values")
+@register(
+    "measurement", "copies", "values that a near cache keeps, which it drops while it hears nothing", unit="values"
+)
 def count_copies(_: Context, thing: Near) -> int:
     """Count them; what is kept while the server is not heard would be an error."""
     return len(thing.cache)

@@ -111,7 +111,6 @@ def write_records(context: Context, datatable: Sequence[Sequence[str]]) -> None:
         with context.attempt("write", RuntimeError):
             missing += not cache.write(row["KEY"], row["VALUE"])
     context.record("writes not cached", missing)
-    left = [ttl(context, cache, row["KEY"]) for row in rows(datatable, ("KEY", "VALUE"), ("VERSION",))]
 
 
 @when(parsers.parse("{count:Count} writes are queued", extra_types=TYPES))
