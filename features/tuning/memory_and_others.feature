@@ -1,44 +1,53 @@
-Feature: Memory is packed, and nobody is kept waiting
-  A server does one command at a time. Whoever asks it for all keys, or has it free a million fields at once, makes
-  everybody else wait; whoever stores small values each in a key of its own pays for the keys and not for the values.
+Feature: Data is packed, and no command blocks the server for long
+  A Redis server runs one command at a time. KEYS, or the DEL of a big key, makes every other client wait. A key costs 50
+  bytes and more beside its value, so millions of small values pay for keys rather than for data.
 
-  Rule: Small values share a key, large texts are compressed, and names are short
+  Rule: Small values share a hash, large texts are compressed, and names are short
 
     @tuning-018
-    Scenario: packing, compressing and naming save memory
-      Given a server of its own
-      Then 20000 small values packed in hashes take at least 2.5 times less memory
-      And 100 texts compressed take at least 2.5 times less memory
-      And 20000 values with short names take at least 1.2 times less memory
+    Scenario: hashes, compression and short names save memory
+      Given an isolated server
+      Then the comparison shows
+        | NAIVE       | TUNED             | TIMES LESS MEMORY |
+        | a key a value | 100 values a hash | at least 2.5    |
+        | plain texts | compressed texts  | at least 2.5      |
+        | long names  | short names       | at least 1.2      |
 
-  Rule: What is read again and again outlives a scan
+  Rule: LFU eviction keeps keys that are read again and again
 
     @tuning-019 @disruptive
-    Scenario: LFU keeps what is used while scans go through
-      LRU knows when a key was used last, so a scan of keys that nobody wants again pushes out all others.
+    Scenario: LFU keeps hot keys while scans go through an LRU cache and push them out
+      LRU knows only when a key was read last, so a scan of keys that are never read again evicts all others.
 
-      Then a cache that evicts by LFU has at least 1.08 times the hits of one by LRU
+      Then the comparison shows
+        | NAIVE           | TUNED           | TIMES MORE HITS |
+        | eviction by LRU | eviction by LFU | at least 1.08   |
 
   Rule: Long work is done in pieces or in the background
 
     @tuning-020
-    Scenario: listing keys in steps and freeing in the background
-      Given a server of its own that frees at once unless told otherwise
-      And 30000 keys and a hash of 10000 fields on it
-      Then one SCAN keeps others waiting at least 3 times less than KEYS
-      And UNLINK frees exactly 1 of such hashes in the background
-      And DEL frees exactly 0 of such hashes in the background
-      When the server frees in the background whatever it is told
-      Then DEL frees exactly 1 of such hashes in the background
+    Scenario: SCAN blocks other clients less than KEYS, and UNLINK frees a big key in the background
+      Given an isolated server
+        | SETTING   | VALUE |
+        | maxmemory | 0     |
+      And 30000 values of 10 bytes
+      Then the comparison shows
+        | NAIVE | TUNED | TIMES LESS TIME BLOCKED |
+        | KEYS  | SCAN  | at least 3              |
+      And each way cost
+        | WAY                         | OBJECTS FREED IN THE BACKGROUND |
+        | DEL                         | exactly 0                       |
+        | UNLINK                      | exactly 1                       |
+        | DEL, lazyfree-lazy-user-del | exactly 1                       |
 
-  Rule: What is read far more often than written is kept in the client
+  Rule: A near cache keeps values that are read far more often than written
 
     @tuning-021
-    Scenario: the server says when a value that a client keeps has changed
-      Given a server of its own
-      And 100 values of 100 bytes on it
-      And a cache in the client that the server keeps true
-      Then 5000 reads of 100 keys ask the server exactly 100 times
-      When somebody else writes one of the keys
-      Then reading it gives what was written
-      And 5000 reads of 100 keys ask the server exactly 0 times
+    Scenario: with client-side caching, 5000 reads of 100 keys ask the server 100 times, and once more after a change
+      Given an isolated server
+      And 100 values of 100 bytes
+      Then each way cost
+        | WAY                           | KEY READS    |
+        | no near cache                 | exactly 5000 |
+        | a near cache                  | exactly 100  |
+        | a near cache, one key changes | exactly 101  |
