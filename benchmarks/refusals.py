@@ -100,7 +100,7 @@ def doctors(url: str) -> str:
 def look(row: Row, binary: str, well: dict[str, str]) -> dict[str, Any]:
     """Tell who noticed a defect; `well` is what the doctors say to a deployment that has none."""
     gate, checked, said = judged(row.role, row.defect, binary)
-    refused = gate.report["verdict"] == "refused" and row.cause in (gate.failed().get(row.scenario) or "")
+    refused = gate.report["verdict"] == "refused" and row.cause in (gate.ended("failed").get(row.scenario, ""))
     return {
         **row._asdict(),
         "scenario": gate.cited(row.scenario),

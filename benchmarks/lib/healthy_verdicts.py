@@ -144,7 +144,7 @@ def _judge(number: int, role: str, condition: str, kind: Kind, engine: str) -> V
     told = not untold if kind.untold == "nothing" else any(kind.untold in reason for reason in untold.values())
     busy = report["verdict"] == "error" and any("busy" in trouble for trouble in report["troubles"])
     right = busy or (report["verdict"] == kind.verdict and told)
-    found = judged.failed() or ({} if right else untold)
+    found = judged.ended("failed") or ({} if right else untold)
     reasons = [f"{judged.cited(name)}: {first_line(why)}" for name, why in found.items()]
     if right and untold:
         reasons = [f"cannot tell about {kind.untold}"]

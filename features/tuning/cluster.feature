@@ -35,7 +35,7 @@ Feature: A cluster is fast if its nodes share the keys, the reads and the round 
     Scenario: after a resharding, a client with a stale slot map still reads every value by one pipeline a node
       Nodes that do not own a key reply MOVED, and the client asks the owner.
 
-      Given an isolated cluster of 3 primaries without replicas
+      Given the cluster under test
       And 300 values of 100 bytes
       Then each way cost
         | WAY                                 | CORRECT VALUES |

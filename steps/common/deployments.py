@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_bdd import given, parsers, when
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from fixtures.bdd.vocabulary import find
 from fixtures.context import Context, Plan, target
+from fixtures.redis_cluster.nodes import commands
 from fixtures.stacks.protocols import Node
+from redis_practices.servers.server import CACHE
 from redis_practices.tuning.bulk import pipelined, write_bulk
 from redis_practices.tuning.connections import address, another
 from redis_practices.tuning.measuring import Far, far_away
@@ -114,6 +116,30 @@ def apply_fault(context: Context, target: str, fault: str, datatable: Table | No
     context.apply(target, fault, options(datatable))
 
 
+@when(parsers.parse('the setting "{name}" of {target:Target} becomes "{value}"', extra_types=TYPES))
+def change_setting(context: Context, name: str, target: str, value: str) -> None:
+    """Change a directive of running servers (CONFIG SET).
+
+    Example: ``When the setting "maxmemory" of the broker becomes "64mb"``
+    """
+    for server in context.targets(target):
+        with server.client() as client:
+            client.config_set(name, value)
+
+
+@when(parsers.parse('a client runs "{text}"'))
+def run_command(context: Context, text: str) -> None:
+    """Send one command to the deployment of the scenario; an error is that of the "command".
+
+    A word with a colon is a key of this scenario.
+
+    Example: ``When a client runs "FLUSHALL ASYNC"``
+    """
+    with context.attempt("command", RedisError), context.target(f"the {context.role}").client() as client:
+        for words in commands(text, context.key_prefix):
+            client.execute_command(*words)
+
+
 @when(parsers.parse("{duration:Duration} have passed", extra_types=TYPES))
 def let_time_pass(duration: Duration) -> None:
     """Wait, where the claim is about time.
@@ -145,6 +171,29 @@ class ServerUnderTest:
         """Return the value of a key, or None."""
         with self.client() as client:
             return client.get(self.context.key_prefix + key)
+
+    def flush(self) -> None:
+        """Delete every key."""
+        with self.client() as client:
+            client.flushall()
+
+    def fill(self) -> None:
+        """Write blocks of 64 KB until the server refuses one."""
+        with self.client() as client, suppress(OutOfMemoryError):
+            for _ in range(1000):
+                client.rpush("other applications", b"-" * 2**16)
+            raise AssertionError("the server was never full")
+
+    def demote(self) -> None:
+        """Make it a replica of another server."""
+        host, port = self.context.private.server(CACHE).address.split(":")
+        with self.client() as client:
+            client.replicaof(host, port)
+
+    def lock(self) -> None:
+        """Require a password that clients do not have."""
+        with self.client() as client:
+            client.config_set("requirepass", "other")
 
     def is_ready(self) -> bool:
         """Tell whether it answers a PING."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from pytest_bdd import parsers, then
@@ -12,7 +13,7 @@ from fixtures.bdd.vocabulary import find
 from fixtures.context import Context
 from fixtures.redis_cluster.nodes import answers, commands, in_words
 from fixtures.reporting.measurements import Bound
-from fixtures.run.own_time import moment_of
+from fixtures.run.own_time import WorkersClock, moment_of
 from redis_practices.polling import eventually
 from steps.common.vocabulary import TYPES, Duration, assert_table, bound_or_reported, rows
 
@@ -75,14 +76,20 @@ def await_state(context: Context, target: str, bound: Bound, name: str, duration
 
     Example: ``Then that primary has exactly 1 linked replica within 5 seconds``
     """
+    entry, most, clock = find("measurement", name)[0], duration.seconds(node_timeout(context)), WorkersClock()
 
     def kept() -> None:
         ask(context, target, name)
-        seen = [value for (what, _), value in context.recorded.items() if what == entry.name]
-        assert all(bound.allows(value) for value in seen if not callable(value)), f"{target} has {seen} {name}"
+        seen = [
+            value(None) if callable(value) else value
+            for (what, _), value in context.recorded.items()
+            if what == entry.name
+        ]
+        assert all(bound.allows(value) for value in seen), f"{target} has {seen} {name}"
 
-    entry, most = find("measurement", name)[0], duration.seconds(node_timeout(context))
-    eventually(kept, within=most)
+    with suppress(AssertionError):  # judged below, with what was seen last
+        clock.eventually(kept, within=most)
+        clock.within(Bound.at_most(most, "s"))
     context.judge(entry.name, bound)
 
 
@@ -219,3 +226,36 @@ def check_log(context: Context, target: str, pattern: str) -> None:
         assert re.search(pattern, log), f"the log of {target} is\n{process.log_tail(15)}"
 
     eventually(found, within=PATIENCE)
+
+
+@then(parsers.parse('every key of {target:Target} matches "{pattern}"', extra_types=TYPES))
+def check_keys(context: Context, target: str, pattern: str) -> None:
+    """Require that a regular expression matches the whole name of every key; there must be keys.
+
+    Example: ``Then every key of the broker matches "app1:.*"``
+    """
+    with context.target(target).client() as client:
+        keys = list(client.scan_iter(count=1000))
+    other = [key for key in keys if not re.fullmatch(pattern, key)]
+    assert keys, f"{target} has no keys"
+    assert not other, f"{len(other)} keys do not match: {other[:5]}"
+
+
+@then(parsers.parse("{target:Target} is still the same process", extra_types=TYPES))
+def check_same_process(context: Context, target: str) -> None:
+    """Require that a process that was started in this scenario has not ended.
+
+    Example: ``Then worker 1 is still the same process``
+    """
+    process = context.target(target)
+    assert process.runs, f"{target} has ended:\n{process.log_tail(15)}"
+
+
+@then(parsers.parse('"{name:Property}" holds for {count:Count} {cases:w}', extra_types=TYPES))
+def check_property(context: Context, name: str, count: int, cases: str, datatable: Table | None = None) -> None:
+    """Look for a case that breaks a property: Hypothesis draws the cases, or the table names them.
+
+    Example: ``Then "every key reads as acknowledged" holds for 10 histories``
+    """
+    assert cases, "a property holds for cases"
+    find("property", name)[0].functions[0](context, count, *([datatable] if datatable else ()))

@@ -151,6 +151,12 @@ def name(text: str) -> str:
     return text
 
 
+@with_pattern(r"[^\"]+")
+def quoted(text: str) -> str:
+    """Read a registered name in quotes."""
+    return text
+
+
 @with_pattern(r"[a-z][a-z0-9 .%-]*? (?:was|were) [a-z][a-z ]*")
 def clause(text: str) -> str:
     """Read a count as a clause, "writes were lost", and return the name of the measurement, "writes lost"."""
@@ -184,6 +190,7 @@ TYPES: dict[str, Any] = {
     "Asked": name,
     "Findings": name,
     "Load": name,
+    "Property": quoted,
     "Measured": name,
     "Timed": name,
     "Counted": clause,

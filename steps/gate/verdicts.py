@@ -23,6 +23,7 @@ from fixtures.gate.deployment_under_test import (
     contents,
     gate_command,
     gate_environment,
+    short_id,
     without_ttl,
 )
 from fixtures.gate.healthy import build
@@ -78,10 +79,10 @@ def check_untold(judged: Judged, words: str) -> None:
     assert found, f"it cannot tell: {untold}"
 
 
-@then(parsers.parse('"{scenario}" fails and says "{cause}"'))
+@then(parsers.parse('the scenario "{scenario}" failed with "{cause}"'))
 def check_reason(judged: Judged, scenario: str, cause: str) -> None:
     """Require that the scenario which should see the defect does, and names it."""
-    failed = judged.failed()
+    failed = judged.ended("failed")
     assert scenario in failed, f"it is refused by {', '.join(failed) or 'nothing'}"
     assert cause in failed[scenario], f'"{scenario}" says: {failed[scenario]}'
 
@@ -99,7 +100,7 @@ def check_skipped(judged: Judged, reason: str) -> None:
 @then("these scenarios passed")
 def check_passed(judged: Judged, datatable: Sequence[Sequence[str]]) -> None:
     """Look for scenarios among those that passed."""
-    status = {record["id"].rpartition("::")[2]: record["status"] for record in judged.report["scenarios"]}
+    status = {short_id(record): record["status"] for record in judged.records()}
     wanted = [row["SCENARIO"] for row in rows(datatable, ("SCENARIO",))]
     assert {name: status.get(name) for name in wanted} == dict.fromkeys(wanted, "passed"), judged.said[-2000:]
 
@@ -113,7 +114,7 @@ def check_told(judged: Judged, words: str) -> None:
 @then("these scenarios are skipped")
 def check_skips(judged: Judged, datatable: Sequence[Sequence[str]]) -> None:
     """Compare the reasons of skips."""
-    told = {record["id"].rpartition("::")[2]: record for record in judged.report["scenarios"]}
+    told = {short_id(record): record for record in judged.records()}
     for row in rows(datatable, ("SCENARIO", "REASON")):
         record = told[row["SCENARIO"]]
         assert (record["status"], row["REASON"] in (record["reason"] or "")) == ("skipped", True), record["reason"]
@@ -227,7 +228,7 @@ def check_load(shared: Shared, number: int, measure: Callable[..., None]) -> Non
 def kill_gate(judged: Judged, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Begin a run and end it with SIGKILL when the broker holds keys of Celery."""
     # A scenario that takes its time: what it leaves must be seen before it ends by itself.
-    command = gate_command(judged.role, judged.url, tmp_path, "-k 'sender and works'")
+    command = gate_command(judged.role, judged.url, tmp_path, "-k celery-081")
     running = subprocess.Popen(command, cwd=PROJECT, env=gate_environment(), stdout=subprocess.DEVNULL)
     request.addfinalizer(running.kill)
     eventually(lambda: any(b"_kombu" in key for key in without_ttl(judged.servers)), within=TIMEOUT, every=0.05)

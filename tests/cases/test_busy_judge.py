@@ -150,7 +150,6 @@ def test_judge_that_is_held_up(cache_server: Server) -> None:
         looks = iter((0.0, 1.2))
 
         def gone() -> bool:
-            """Look, the second time after a long sleep."""
             time.sleep(next(looks))
             return client.get("key") is None
 
@@ -289,7 +288,6 @@ def hammered(server: Server) -> Iterator[None]:
     ended = threading.Event()
 
     def read() -> None:
-        """Read until the end."""
         with server.client() as client:
             while not ended.is_set():
                 client.get("of another application")
