@@ -47,8 +47,8 @@ Feature: A client keeps its connections, shares them, and sets timeouts
     Scenario: timeouts release a client from a paused server
       Given an isolated server
       Then the comparison shows
-        | NAIVE                            | TUNED                                 | TIMES LESS TIME BLOCKED |
-        | no timeouts, server paused for 1 s | timeouts of 0.2 s, server paused for 1 s | at least 2         |
+        | NAIVE                              | TUNED                                    | TIMES LESS TIME BLOCKED |
+        | no timeouts, server paused for 1 s | timeouts of 0.2 s, server paused for 1 s | at least 2              |
 
     @tuning-012 @disruptive
     Scenario: tcp-keepalive finds a client whose network is gone

@@ -9,9 +9,9 @@ Feature: Latency is measured from the moment a request was due
       Given an isolated server
       And 100 values of 100 bytes
       Then each way cost
-        | WAY                                | REPLIES OVER 0.1 S |
-        | closed loop, server paused for 0.3 s | at most 5        |
-        | open loop, server paused for 0.3 s | at least 30        |
+        | WAY                                  | REPLIES OVER 0.1 S |
+        | closed loop, server paused for 0.3 s | at most 5          |
+        | open loop, server paused for 0.3 s   | at least 30        |
 
     @tuning-016
     Scenario: percentiles of latency by load
@@ -20,9 +20,9 @@ Feature: Latency is measured from the moment a request was due
       Given the cache under test
       And 100 values of 100 bytes
       Then each way cost
-        | WAY                              | P50      | P99      | P99.9    |
-        | open loop at 25 % of a closed one | reported | reported | reported |
-        | open loop at 50 % of a closed one | reported | reported | reported |
+        | WAY                                | P50      | P99      | P99.9    |
+        | open loop at 25 % of a closed one  | reported | reported | reported |
+        | open loop at 50 % of a closed one  | reported | reported | reported |
         | open loop at 100 % of a closed one | reported | reported | reported |
         | open loop at 200 % of a closed one | reported | reported | reported |
 

@@ -8,10 +8,10 @@ Feature: Data is packed, and no command blocks the server for long
     Scenario: hashes, compression and short names save memory
       Given an isolated server
       Then the comparison shows
-        | NAIVE       | TUNED             | TIMES LESS MEMORY |
-        | a key a value | 100 values a hash | at least 2.5    |
-        | plain texts | compressed texts  | at least 2.5      |
-        | long names  | short names       | at least 1.2      |
+        | NAIVE         | TUNED             | TIMES LESS MEMORY |
+        | a key a value | 100 values a hash | at least 2.5      |
+        | plain texts   | compressed texts  | at least 2.5      |
+        | long names    | short names       | at least 1.2      |
 
   Rule: LFU eviction keeps keys that are read again and again
 

@@ -15,7 +15,7 @@ from fixtures.redis_cluster.nodes import primaries
 from redis_practices.tuning.measuring import compare_by, counted, reads_by_node
 from steps.common.deployments import Values
 from steps.common.vocabulary import bound_or_reported, rows
-from steps.tuning.ways import ClientProcesses, Way
+from steps.tuning.ways import Costs, Opened, Way
 
 Table = Sequence[Sequence[str]]
 
@@ -32,17 +32,13 @@ def check_comparison(context: Context, datatable: Table) -> None:
     """
     gains = [column for column in datatable[0] if column.startswith("TIMES ")]
     for row in rows(datatable, ("NAIVE", "TUNED"), (*gains, "ROUNDS")):
-        naive, tuned = (made(context, row[column]) for column in ("NAIVE", "TUNED"))
         pair = f"{row['TUNED']} against {row['NAIVE']}"
-        if callable(naive):
-            seen = run_in_turns(context, pair, naive, tuned, int(row.get("ROUNDS", 5)))
-        else:
-            seen = {}
-            for cost in naive:
-                judge(context, f"{row['NAIVE']}: {cost.lower()}", cost, "reported", naive[cost])
-                judge(context, f"{row['TUNED']}: {cost.lower()}", cost, "reported", tuned[cost])
-                seen[f"TIMES LESS {cost}"] = naive[cost] / max(tuned[cost], 1e-3)
-                seen[f"TIMES MORE {cost}"] = tuned[cost] / max(naive[cost], 1e-3)
+        with context.part(Opened).ending:
+            naive, tuned = (made(context, row[column]) for column in ("NAIVE", "TUNED"))
+            if callable(naive):
+                seen = run_in_turns(context, pair, naive, tuned, int(row.get("ROUNDS", 5)))
+            else:
+                seen = compare_costs(context, row, naive, tuned)
         for gain in gains:
             judge(context, f"{pair}: {gain.lower()}", gain, row[gain], seen[gain])
 
@@ -58,10 +54,11 @@ def check_costs(context: Context, datatable: Table) -> None:
     Example: a table of WAY, COMMANDS and SOCKET READS
     """
     table = rows(datatable, ("WAY",), datatable[0][1:])
-    costs: dict[str, Mapping[str, Any]] = {}
+    costs: dict[str, Costs] = {}
     for row in table:
-        way = made(context, row["WAY"])
-        seen = costs[row["WAY"]] = count(context, way) if callable(way) else way
+        with context.part(Opened).ending:
+            way = made(context, row["WAY"])
+            seen = costs[row["WAY"]] = count(context, way) if callable(way) else way
         shown = {} if callable(way) else dict.fromkeys(seen, "reported")
         for cost, text in {**shown, **row}.items():
             if cost != "WAY" and text:
@@ -87,6 +84,17 @@ def judge(context: Context, name: str, cost: str, text: str, seen: Any) -> None:
     context.measure(name, unit=unit, bound=bound_or_reported(text, context), seen=seen)
 
 
+def compare_costs(context: Context, row: Mapping[str, str], naive: Costs, tuned: Costs) -> dict[str, float]:
+    """Show what both ways cost, and return every gain."""
+    for cost in naive:
+        judge(context, f"{row['NAIVE']}: {cost.lower()}", cost, "reported", naive[cost])
+        judge(context, f"{row['TUNED']}: {cost.lower()}", cost, "reported", tuned[cost])
+    return {
+        **{f"TIMES LESS {cost}": naive[cost] / max(tuned[cost], 1e-3) for cost in naive},
+        **{f"TIMES MORE {cost}": tuned[cost] / max(naive[cost], 1e-3) for cost in naive},
+    }
+
+
 def run_in_turns(context: Context, pair: str, naive: Way, tuned: Way, rounds: int) -> dict[str, float]:
     """Run both ways in turns and return every gain; both must give as many replies."""
     keys = context.part(Values).keys if Values in context.parts else []
@@ -95,11 +103,8 @@ def run_in_turns(context: Context, pair: str, naive: Way, tuned: Way, rounds: in
     def run(way: Way) -> None:
         replies[way] = way(keys)
 
-    def client_seconds() -> float:
-        return time.thread_time() + processes.seconds
-
-    processes = context.part(ClientProcesses)
-    clocks = (time.perf_counter, client_seconds)
+    opened = context.part(Opened)
+    clocks = (time.perf_counter, lambda: time.thread_time() + opened.client_seconds)
     wall, client = compare_by(clocks, partial(run, naive), partial(run, tuned), rounds=rounds)
     numbers = {len(reply) for reply in replies.values() if isinstance(reply, list)}
     assert len(numbers) <= 1, f"{pair}: they give different numbers of replies: {numbers}"

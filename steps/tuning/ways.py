@@ -96,9 +96,23 @@ def by_function(context: Context) -> Way:
     return on_values(round_trips.by_function, context)
 
 
+@dataclass
+class Opened:
+    """What ways hold open until their sentence ends."""
+
+    ending: ExitStack
+    client_seconds: float = 0.0
+    """Processor time that clients in processes of their own have used."""
+
+    @classmethod
+    def of(cls, _: Context) -> Opened:
+        """Begin with nothing."""
+        return cls(ExitStack())
+
+
 def prepared(make: Callable[..., Any], context: Context, **words: Any) -> Way:
-    """Prepare a way; what it holds open ends with the scenario."""
-    found: Way = context.ending.enter_context(make(context.part(Values).client, **words))
+    """Prepare a way that holds something open."""
+    found: Way = context.part(Opened).ending.enter_context(make(context.part(Values).client, **words))
     return found
 
 
@@ -110,38 +124,24 @@ for name, meaning, prepare in (
     way(name, meaning)(partial(prepared, prepare))
 
 
-@dataclass
-class ClientProcesses:
-    """The clients of a scenario that are processes of their own."""
-
-    seconds: float = 0.0
-    """Processor time that they have used."""
-
-    @classmethod
-    def of(cls, _: Context) -> ClientProcesses:
-        """Begin with none."""
-        return cls()
-
-
 def parse_by(parser: Literal["python", "compiled"], context: Context, items: int) -> Way:
     """Read a list in a process that has this parser."""
     client, key = context.server.client(), f"list:{items}"
     client.delete(key)
     client.rpush(key, *["x" * 100] * items)
-    run = context.ending.enter_context(connections.client_process(client, parser))
-    processes, commands = context.part(ClientProcesses), [("LRANGE", key, "0", "-1")] * min(200, 5000 // items)
+    opened, commands = context.part(Opened), [("LRANGE", key, "0", "-1")] * min(200, 5000 // items)
+    run = opened.ending.enter_context(connections.client_process(client, parser))
 
     def read(_: Sequence[str]) -> None:
-        processes.seconds += run(commands, 1)[0]
+        opened.client_seconds += run(commands, 1)[0]
 
     return read
 
 
-for name, meaning, parser in (
-    ("lists of {items:d} by Python's parser", "redis-py without hiredis reads lists of so many items", "python"),
-    ("lists of {items:d} by hiredis", "redis-py with hiredis reads the same lists", "compiled"),
-):
-    way(name, meaning)(partial(parse_by, parser))
+way("lists of {items:d} by Python's parser", "redis-py without hiredis reads lists of so many items")(
+    partial(parse_by, "python")
+)
+way("lists of {items:d} by hiredis", "redis-py with hiredis reads the same lists")(partial(parse_by, "compiled"))
 
 
 def start_servers(make: Callable[..., Callable[[], object]], context: Context, **words: Any) -> Way:
@@ -253,7 +253,7 @@ for name, meaning, delete, lazy in (
     way(name, meaning)(partial(free, delete, lazy))
 
 
-def read_often(opens: bool, changes: bool, context: Context) -> Costs:
+def read_often(context: Context, *, opens: bool, change_at: int | None = None) -> Costs:
     """Read 100 keys 50 times each; a change must be read within a second."""
     values = context.part(Values)
     read, changed = values.client.get, values.keys[0]
@@ -263,19 +263,18 @@ def read_often(opens: bool, changes: bool, context: Context) -> Costs:
             eventually(lambda: near.listening, within=5.0)
             read = near.get
         for number in range(5000):
-            if changes and number == 2500:
+            if number == change_at:
                 other.set(changed, "changed")
                 eventually(lambda: read(changed) == "changed", within=1.0)
             read(values.keys[number % 100])
     return {"KEY READS": cost.calls.get("get", 0)}
 
 
-for name, meaning, opens, changes in (
-    ("no near cache", "each of 5000 reads of 100 keys asks the server", False, False),
-    ("a near cache", "the client keeps the values that it read, until the server invalidates them", True, False),
-    ("a near cache, one key changes", "the same; another client writes one key after half of the reads", True, True),
-):
-    way(name, meaning)(partial(read_often, opens, changes))
+way("no near cache", "each of 5000 reads of 100 keys asks the server")(partial(read_often, opens=False))
+way("a near cache", "the client keeps what it read until the server invalidates it")(partial(read_often, opens=True))
+way("a near cache, one key changes", "the same; another client writes one key after half of the reads")(
+    partial(read_often, opens=True, change_at=2500)
+)
 
 
 @dataclass

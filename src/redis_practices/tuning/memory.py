@@ -82,9 +82,7 @@ def delete_lazily(server: Redis, key: str) -> None:
     server.unlink(key)
 
 
-def busy_with(
-    server: Redis, command: str, listing: Callable[[Redis, str], object], pattern: str = "key:*"
-) -> float:
+def busy_with(server: Redis, command: str, listing: Callable[[Redis, str], object], pattern: str = "key:*") -> float:
     """Return how many ms the server is busy with one call of a command: the median of 3 (``INFO commandstats``)."""
     seen = []
     for _ in range(3):
