@@ -1,6 +1,6 @@
 Feature: A cluster is fast if its nodes share the keys, the reads and the round trips
   Three nodes do three times the work of one only if the load is spread. A client that reads key after key waits for one
-  node at a time. A hot key, or one hash tag for all keys, sends all traffic to one node while the others idle.
+  node at a time. A hot key, or one hash tag for all keys, sends all traffic to one node, and two idle.
 
   Rule: Keys that are read together share a hash tag
 

@@ -47,9 +47,9 @@ def check_comparison(context: Context, datatable: Table) -> None:
 def check_costs(context: Context, datatable: Table) -> None:
     """Run each way once, warmed up, and compare what it cost: a column a cost.
 
-    An isolated server counts COMMANDS, SOCKET READS, NEW CONNECTIONS, KEY READS and BYTES SENT, the nodes of an
-    isolated cluster KEY READS and how they share them, the proxy of a round trip READS AT ONCE. Other ways measure
-    themselves. A bound, or ``reported``: a column of these is a chart.
+    An isolated server counts COMMANDS, SOCKET READS, NEW CONNECTIONS, KEY READS and BYTES SENT. The nodes of a cluster
+    count KEY READS and their shares, the proxy of a round trip counts READS AT ONCE. Other ways measure themselves.
+    A cell is a bound or ``reported``; a column that is only reported is a chart.
 
     Example: a table of WAY, COMMANDS and SOCKET READS
     """

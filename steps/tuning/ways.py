@@ -102,7 +102,7 @@ class Opened:
 
     ending: ExitStack
     client_seconds: float = 0.0
-    """Processor time that clients in processes of their own have used."""
+    """Processor time that client processes have used."""
 
     @classmethod
     def of(cls, _: Context) -> Opened:
@@ -376,7 +376,7 @@ def connect_to_queue(context: Context, length: int) -> Costs:
 
 @way("one primary busy for {seconds:g} s", "clients ask the other primaries meanwhile")
 def keep_busy(context: Context, seconds: float) -> Costs:
-    """Keep the first primary busy, and count what the others reply meanwhile."""
+    """Keep the first primary busy, and count the replies of the other primaries meanwhile."""
     own, others = scaling.busy_and_bystanders(context.cluster.nodes, seconds)
     assert own >= seconds, f"the busy primary replied after {own:.2f} s: it was not busy"
     blocked = max(median(waits) if waits else own for waits in others)
