@@ -82,6 +82,7 @@ Feature: A pipeline or one command for many keys saves round trips
     @tuning-034
     Scenario: a function takes 1 round trip like a script, and the server keeps its code
       Given an isolated server
+      And an engine with "FCALL"
       And 100 values of 2 bytes
       Then each way cost
         | WAY        | COMMANDS    | SOCKET READS |

@@ -22,7 +22,7 @@ from fixtures.bdd.vocabulary import register
 from fixtures.context import Context, target
 from fixtures.run.keys import Unsupported
 from fixtures.run.options import OPTIONS
-from fixtures.stacks.protocols import need, need_command
+from fixtures.stacks.protocols import need
 from redis_practices.polling import eventually, join
 from redis_practices.pure_cache.near_cache import NearCache
 from redis_practices.tuning import bulk, connections, failures, load, memory, round_trips, scaling, server_settings
@@ -72,6 +72,7 @@ for name, meaning, work in (
     ("SET with EX", "one command sets a value with its ttl", round_trips.set_with_ttl),
     ("WATCH, GET, SET", "an optimistic transaction reads, computes and writes", round_trips.read_modify_write),
     ("a script", "a script computes where the data is (EVALSHA)", round_trips.by_script),
+    ("a function", "a function of the server does the same (FCALL)", round_trips.by_function),
     ("GET, connecting each time", "each read has a new connection", connections.connect_each_time),
     ("GET, a new cluster client each time", "each read has a new client", connections.cluster_each_time),
     ("GET by {threads:d} threads, {connections:d} connections", "threads share a pool", connections.pool_of),
@@ -87,13 +88,6 @@ for name, meaning, work in (
     ("GET of copies of a hot key", "16 copies of the key take turns", bulk.read_hot_copies),
 ):
     way(name, meaning)(partial(on_values, work))
-
-
-@way("a function", "a function of the server computes where the data is (FCALL)")
-def by_function(context: Context) -> Way:
-    """Call a function of the server; Unsupported before version 7.0."""
-    need_command(context.server, "FCALL", "functions, as servers have from version 7.0 on")
-    return on_values(round_trips.by_function, context)
 
 
 @dataclass
