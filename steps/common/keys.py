@@ -124,7 +124,8 @@ def write_these_keys(context: Context, datatable: Table) -> None:
     """Write keys of any TYPE; a VALUE is words, which are the members, fields or items.
 
     COUNT writes so many numbered items in place of a VALUE, and BYTES a text of that size. TTL is seconds, of the key,
-    or with FIELD of this field of a hash; ``none`` is no ttl. PLACE ``beside "k"`` gives the key another slot of the node that owns "k".
+    or with FIELD of this field of a hash; ``none`` is no ttl. PLACE ``beside "k"`` gives the key another slot of the
+    node that owns "k".
 
     Example: a table of KEY, TYPE and VALUE
     """

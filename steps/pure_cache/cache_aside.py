@@ -36,7 +36,7 @@ Table = list[list[str]]
 
 def seconds(text: str) -> float:
     """Read "300 milliseconds" in seconds."""
-    return duration(text).seconds()
+    return float(duration(text).seconds())
 
 
 def percent(text: str) -> float:
@@ -104,7 +104,8 @@ BREAKER = partial(Breaker, failures=3, pause=0.4)
 
 def look_aside(context: Context, rules: dict[str, Any]) -> LookAside:
     """Put a look-aside cache in front of the origin; by default it refreshes nothing early, and has no jitter."""
-    rules = {"ttl": 60.0, "beta": 0.0, "spread": 0.0, "draw": random.Random(7).random} | rules
+    usual: dict[str, Any] = {"ttl": 60.0, "beta": 0.0, "spread": 0.0, "draw": random.Random(7).random}
+    rules = usual | rules
     dialect, timeout, number = (rules.pop(name, None) for name in ("dialect", "timeout", "connections"))
     if number:
         pool = BlockingConnectionPool.from_url(
@@ -188,7 +189,8 @@ class PausedReader:
         """Take steps until it asks the origin, or has ended; tell whether it asks."""
         try:
             while (ask := self.flow.send(answer)) is not COMPUTE:
-                answer = self.cache.client.execute_command(*ask, **RAW) if isinstance(ask, tuple) else time.sleep(ask)
+                assert isinstance(ask, tuple), "the reader waits for another one"
+                answer = self.cache.client.execute_command(*ask, **RAW)
         except StopIteration as done:
             self.cache.got.append(done.value)
             return False

@@ -208,7 +208,7 @@ def send_expired_events(way: Any, count: int) -> None:
 
 
 @register(
-    "load", "freed sets of {members:d} members", "big sets that are freed by UNLINK, then by a DEL that frees at once"
+    "load", "freed sets of {members:d} members", "sets that are freed by UNLINK, then by a DEL that frees at once"
 )
 @records("time of UNLINK", "the fastest of these commands, by the clock of the server", unit="s")
 @records("DEL as a multiple of UNLINK", "the fastest DEL, compared with the fastest UNLINK", unit="times")
@@ -236,7 +236,7 @@ def free_sets(way: Any, count: int, members: int) -> None:
 class BigReaders:
     """Readers of a value of 2 MB in the background."""
 
-    def __init__(self, context: Context, _: int, readers: int, __: Mapping[str, str]) -> None:
+    def __init__(self, context: Context, _writers: int, readers: int, _options: Mapping[str, str]) -> None:
         """Start them, and return when each has read the value; they end with the scenario."""
         ended, reading, key = threading.Event(), threading.Semaphore(0), context.key("big")
 

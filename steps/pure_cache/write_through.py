@@ -66,8 +66,12 @@ class Behind:
     def drain(self) -> None:
         """Save the writes that wait, in batches of 3; an error of the origin ends it."""
         origin = self.context.part(Origin)
+
+        def save(key: str, value: Any) -> None:
+            origin.save(key, value)
+
         with self.context.attempt("drain", RuntimeError):
-            self.queue.drain(origin.save, batch=3)
+            self.queue.drain(save, batch=3)
         pairs = zip(origin.saved, self.written, strict=False)
         in_order = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
         self.context.record("writes saved in order", in_order)
