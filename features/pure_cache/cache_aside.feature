@@ -7,7 +7,7 @@ Feature: Cache stampede: any number of readers costs the origin one call
     And the origin holds "qiross" as "user:1"
     And a look-aside cache in front of the origin
 
-  Rule: Single flight: one reader computes the value, the others wait for it
+  Rule: Single flight: one reader computes the value, all other readers wait
 
     @cache-016 @core
     Scenario Outline: 100 concurrent misses in <WHERE> make one call of the origin

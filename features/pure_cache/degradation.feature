@@ -1,7 +1,7 @@
 @disruptive
 Feature: Graceful degradation: without its cache a service is slower, not down
   A cache may be lost at any moment. A service that waits for a dead cache, or fails with it, has made it a second
-  database: with the importance of the first one, and without its guarantees.
+  database, without the guarantees of the first.
 
   Background:
     Given an origin that takes 20 milliseconds
@@ -86,7 +86,7 @@ Feature: Graceful degradation: without its cache a service is slower, not down
     @cache-042
     Scenario: 60 readers of a cache that takes 10 clients are served in time
       A reader without a connection cannot store its value and leaves its lease behind. The wait timeout bounds how
-      long the others wait for it.
+      long further readers wait for it.
 
       Given a look-aside cache in front of the origin
         | SETTING       | VALUE            |

@@ -103,7 +103,7 @@ Feature: Which commands set, keep, drop and change a ttl
         | COMMANDS                                      | REPLY |
         | SET user:1 a; EXPIRE user:1 -1; TTL user:1    | -2    |
 
-  Rule: A field of a hash has a ttl of its own
+  Rule: Hash field expiration: each field of a hash may have a ttl
 
     @cache-086
     Scenario: one field of a hash expires, and the other fields stay

@@ -129,6 +129,10 @@ def move_away(context: Context, duration: Duration) -> None:
     values.client = context.ending.enter_context(another(values.client, host="127.0.0.1", port=values.far.port))
 
 
+SINCE = {"EXPIRETIME": "Redis 7.0", "EXPIRE with options": "Redis 7.0", "HPEXPIRE": "Redis 7.4 or Valkey 9.0"}
+"""The first version of an engine that has a command."""
+
+
 @given(parsers.parse('an engine with "{name}"'))
 def need_engine(context: Context, name: str) -> None:
     """Skip the scenario, with the reason, where the engine lacks a command or is older than a version of Redis.
@@ -145,7 +149,7 @@ def need_engine(context: Context, name: str) -> None:
                 raise Unsupported(f"needs {name} or Valkey")
         elif command := name.removesuffix(" with options"):
             need = need_options if name.endswith(" with options") else need_command
-            need(node, command, f"an engine with {name}")
+            need(node, command, f"{SINCE.get(name, 'an engine')}: {name}")
 
 
 @when(parsers.parse('the setting "{name}" of {target:Target} becomes "{value}"', extra_types=TYPES))

@@ -125,7 +125,7 @@ def look_aside(context: Context, rules: dict[str, Any]) -> LookAside:
 
 
 def require_compare_and_set(client: Redis) -> None:
-    """Run a script where the engine has no compare-and-set of its own: a refusal is the reason of a skip.
+    """Run a script where the engine has no compare-and-set command: a refusal is the reason of a skip.
 
     `CacheAside` works without it, and calls the origin each time.
     """

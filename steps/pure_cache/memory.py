@@ -292,7 +292,7 @@ asked("bytes of data", "used_memory without what an empty server uses", "", "mem
 asked("evicted keys", "keys that were evicted since the start", "", "stats", lambda told: told["evicted_keys"])
 asked("read hits", "reads that found their key since the start", "", "stats", lambda told: told["keyspace_hits"])
 asked("read misses", "reads that did not", "", "stats", lambda told: told["keyspace_misses"])
-asked("connections", "clients, the one that asks and the one that watches the server aside", "", "clients",
+asked("connections", "clients without two: this one, and the client that watches the server", "", "clients",
       lambda told: told["connected_clients"] - 2)  # fmt: skip
 
 

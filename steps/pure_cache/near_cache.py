@@ -31,7 +31,7 @@ class Near:
 
     cache: NearCache
     client: Any
-    """Its own client of the server."""
+    """The client of the near cache."""
     other: Any
     prefix: str
 
@@ -63,7 +63,7 @@ class Near:
         self.other.delete(last)
 
     def disconnect(self) -> None:
-        """Cut every connection to the server but the one that cuts."""
+        """Cut all connections to the server but this one."""
         self.other.client_kill_filter(_type="normal", skipme=True)
 
     def is_ready(self) -> bool:
@@ -75,8 +75,8 @@ class Near:
     def asked(self, key: str, times: int) -> int:
         """Return how many of some reads ask the server; each must give the same value.
 
-        All connections of its own client are taken, so that a read that asks is refused one. What further clients read
-        does not count.
+        All connections of its client are taken, so that a read that asks gets none. Reads of further clients do not
+        count.
         """
         pool, taken, got, asked = self.client.connection_pool, list[Any](), set[Any](), 0
         pool.max_connections = 2  # one is for notices
