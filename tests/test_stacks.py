@@ -42,7 +42,7 @@ def made(name: str, *, disrupt: bool = False) -> Stack:
 @pytest.mark.parametrize(
     ("name", "ability", "reason"),
     [
-        ("embedded", "judge versions", "embedded: the engine is the one that this run was told to use"),
+        ("embedded", "judge versions", "embedded: the user of this run has chosen the engine"),
         ("docker", "judge users", "docker: its servers know only the user of this suite"),
         ("docker", "cut networks", "docker: a network that is turned off must be the server's own"),
         ("external", "cut networks", "external: a network that is turned off must be the server's own"),
