@@ -322,5 +322,5 @@ def check_commands(context: Context, target: str, datatable: Table) -> None:
         row["COMMAND"]: bound_or_reported(row["NUMBER"], context) for row in rows(datatable, ("COMMAND", "NUMBER"))
     }
     seen["any other"] = sum(number for name, number in seen.items() if name not in bounds)
-    for name, bound in bounds.items():
-        context.measure(f"{name} that {target} received", unit="", bound=bound, seen=seen[name])
+    for name, allowed in bounds.items():
+        context.measure(f"{name} that {target} received", unit="", bound=allowed, seen=seen[name])
