@@ -35,7 +35,7 @@ from redis.retry import Retry
 from redis_practices.polling import join, poll
 from redis_practices.servers.binary import server_binary
 from redis_practices.servers.server import Config, Server
-from redis_practices.tuning.measuring import PLAIN, Servers, lab
+from redis_practices.tuning.measuring import PLAIN, Servers, embedded_servers
 
 SHORT_QUEUE = {**PLAIN, "tcp-backlog": 8}
 """Naive: room for 8 connections that the server has not accepted yet."""
@@ -183,7 +183,7 @@ def main() -> None:
     if not is_new_namespace():
         sys.exit(f"{Path(sys.argv[0]).name}: run it by unshare -Urn, as it turns the loopback of its namespace off")
     set_loopback(up=True)
-    with lab() as servers:
+    with embedded_servers() as servers:
         print(*still_listed(*(servers.server({**config, "unixsocket": SOCKET}) for config in (KEPT, ASKED))))
 
 

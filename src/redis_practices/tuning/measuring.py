@@ -180,7 +180,7 @@ class Servers(Protocol):
 
 
 class Lab:
-    """Embedded servers and clusters; see `lab`."""
+    """Embedded servers and clusters; see `embedded_servers`."""
 
     def __init__(self, group: ProcessGroup, binary: str | None = None) -> None:
         """Start servers in `group`, with the server program `binary` if it is given."""
@@ -205,7 +205,7 @@ class Lab:
 
 
 @contextmanager
-def lab() -> Iterator[Lab]:
+def embedded_servers() -> Iterator[Lab]:
     """Yield a maker of servers that ends them with the block.
 
     Raises:
