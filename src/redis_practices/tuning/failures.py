@@ -44,13 +44,13 @@ LONG_QUEUE = {**PLAIN, "tcp-backlog": 511}
 """Tuned: the servers' default; the system's limit is ``net.core.somaxconn`` (4096, 128 before Linux 5.4)."""
 
 
-BEYOND = 60.0
+NO_TIMEOUT = 60.0
 """Seconds: longer than any pause here, so that every measurement ends."""
 
 
 def patient_client(server: Server) -> Redis:
     """Naive: as good as no timeouts, which was redis-py's default before version 8."""
-    return Redis(port=server.port, socket_timeout=BEYOND, socket_connect_timeout=BEYOND)
+    return Redis(port=server.port, socket_timeout=NO_TIMEOUT, socket_connect_timeout=NO_TIMEOUT)
 
 
 def impatient_client(server: Server) -> Redis:
@@ -69,9 +69,9 @@ def seconds_stuck(server: Server, make: Callable[[Server], Redis], hang: float =
         going_on.start()
         with contextlib.suppress(RedisTimeoutError):
             client.get("key")
-        stuck = time.monotonic() - begun
+        blocked = time.monotonic() - begun
         join(going_on)
-    return stuck
+    return blocked
 
 
 def connected_at_once(server: Server, clients: int = 60) -> int:
@@ -96,22 +96,22 @@ def connected_at_once(server: Server, clients: int = 60) -> int:
     return len(here)
 
 
-def turned_away(servers: Servers) -> tuple[float, float]:
+def connected_in_burst(servers: Servers) -> tuple[float, float]:
     """Return how many of 60 clients connect at once, with a short and with a long queue."""
     short, long = (connected_at_once(servers.server(config)) for config in (SHORT_QUEUE, LONG_QUEUE))
     return short, long
 
 
-def stuck(servers: Servers) -> tuple[float, float]:
+def blocked(servers: Servers) -> tuple[float, float]:
     """Return the seconds that a client without and a client with timeouts waits for a paused server."""
     server = servers.server(PLAIN)
     return seconds_stuck(server, patient_client), seconds_stuck(server, impatient_client)
 
 
-KEPT: Config = {**PLAIN, "tcp-keepalive": 0}
+WITHOUT_KEEPALIVE: Config = {**PLAIN, "tcp-keepalive": 0}
 """Naive: dead connections are never probed."""
 
-ASKED: Config = {**PLAIN, "tcp-keepalive": 1}
+WITH_KEEPALIVE: Config = {**PLAIN, "tcp-keepalive": 1}
 """Tuned, to an extreme for the measurement: a probe after 1 s of silence, disconnected after 3 more."""
 
 SOURCES = Path(__file__).parents[2]
@@ -151,7 +151,7 @@ def set_loopback(*, up: bool) -> None:
         fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh22x", b"lo", 1 if up else 0))
 
 
-def still_listed(kept: Server, asked: Server) -> list[int]:
+def clients_left(kept: Server, asked: Server) -> list[int]:
     """Connect to both servers, cut the network, and return each server's clients 1 s after one has lost its client."""
     observers = [Redis(unix_socket_path=str(server.folder / SOCKET)) for server in (kept, asked)]
     clients = [server.client() for server in (kept, asked)]
@@ -184,7 +184,11 @@ def main() -> None:
         sys.exit(f"{Path(sys.argv[0]).name}: run it by unshare -Urn, as it turns the loopback of its namespace off")
     set_loopback(up=True)
     with embedded_servers() as servers:
-        print(*still_listed(*(servers.server({**config, "unixsocket": SOCKET}) for config in (KEPT, ASKED))))
+        print(
+            *clients_left(
+                *(servers.server({**config, "unixsocket": SOCKET}) for config in (WITHOUT_KEEPALIVE, WITH_KEEPALIVE))
+            )
+        )
 
 
 if __name__ == "__main__":
