@@ -15,7 +15,7 @@ from typing import Any, Literal
 from redis_practices.tuning import bulk, connections, failures, memory, round_trips, scaling, server_settings
 from redis_practices.tuning.bulk import pipelined
 from redis_practices.tuning.connections import read_again, read_near, tasks_of
-from redis_practices.tuning.measuring import PLAIN, Lab, Servers, compare, counted, reads_by_node
+from redis_practices.tuning.measuring import PLAIN, EmbeddedServers, Servers, compare, counted, reads_by_node
 
 
 def bytes_taken(
@@ -215,7 +215,7 @@ def timed(naive: Work, tuned: Work, budget: float) -> dict[str, Any]:
     }
 
 
-def counted_row(effect: Effect, servers: Lab) -> dict[str, Any]:
+def counted_row(effect: Effect, servers: EmbeddedServers) -> dict[str, Any]:
     """Measure both sides of an effect once, and return the columns of a row; there is no ratio to zero."""
     naive, tuned = effect.seen(servers)
     worse, better = (tuned, naive) if effect.more_is_better else (naive, tuned)

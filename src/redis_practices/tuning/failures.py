@@ -48,18 +48,18 @@ NO_TIMEOUT = 60.0
 """Seconds: longer than any pause here, so that every measurement ends."""
 
 
-def patient_client(server: Server) -> Redis:
+def client_without_timeouts(server: Server) -> Redis:
     """Naive: as good as no timeouts, which was redis-py's default before version 8."""
     return Redis(port=server.port, socket_timeout=NO_TIMEOUT, socket_connect_timeout=NO_TIMEOUT)
 
 
-def impatient_client(server: Server) -> Redis:
+def client_with_timeouts(server: Server) -> Redis:
     """Tuned: timeouts for connecting and for each reply, and no retry on a paused server."""
     retry = Retry(NoBackoff(), 0)
     return Redis(port=server.port, socket_timeout=0.2, socket_connect_timeout=0.2, retry=retry)
 
 
-def seconds_stuck(server: Server, make: Callable[[Server], Redis], hang: float = 1.0) -> float:
+def seconds_blocked(server: Server, make: Callable[[Server], Redis], hang: float = 1.0) -> float:
     """Return how long a client waits for a server that is paused for `hang` seconds."""
     with make(server) as client:
         client.ping()
@@ -105,7 +105,7 @@ def connected_in_burst(servers: Servers) -> tuple[float, float]:
 def blocked(servers: Servers) -> tuple[float, float]:
     """Return the seconds that a client without and a client with timeouts waits for a paused server."""
     server = servers.server(PLAIN)
-    return seconds_stuck(server, patient_client), seconds_stuck(server, impatient_client)
+    return seconds_blocked(server, client_without_timeouts), seconds_blocked(server, client_with_timeouts)
 
 
 WITHOUT_KEEPALIVE: Config = {**PLAIN, "tcp-keepalive": 0}
@@ -184,11 +184,8 @@ def main() -> None:
         sys.exit(f"{Path(sys.argv[0]).name}: run it by unshare -Urn, as it turns the loopback of its namespace off")
     set_loopback(up=True)
     with embedded_servers() as servers:
-        print(
-            *clients_left(
-                *(servers.server({**config, "unixsocket": SOCKET}) for config in (WITHOUT_KEEPALIVE, WITH_KEEPALIVE))
-            )
-        )
+        started = [servers.server({**config, "unixsocket": SOCKET}) for config in (WITHOUT_KEEPALIVE, WITH_KEEPALIVE)]
+        print(*clients_left(*started))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ The spread is shown; if the slices disagree about the faster way, there is no co
 `counted` reads the server's counters (``INFO stats``, ``INFO commandstats``). They count the work of all clients, so
 use a server without other clients.
 
-`far_away` delays every byte. On the loopback a round trip takes 0.03 to 0.1 ms, in a data centre 0.2 to 2 ms: saved
+`latency_proxy` delays every byte. On the loopback a round trip takes 0.03 to 0.1 ms, in a data centre 0.2 to 2 ms: saved
 round trips show their full worth only there.
 """
 
@@ -179,7 +179,7 @@ class Servers(Protocol):
         """Return a ready cluster; `config` holds directives for every node."""
 
 
-class Lab:
+class EmbeddedServers:
     """Embedded servers and clusters; see `embedded_servers`."""
 
     def __init__(self, group: ProcessGroup, binary: str | None = None) -> None:
@@ -205,7 +205,7 @@ class Lab:
 
 
 @contextmanager
-def embedded_servers() -> Iterator[Lab]:
+def embedded_servers() -> Iterator[EmbeddedServers]:
     """Yield a maker of servers that ends them with the block.
 
     Raises:
@@ -213,13 +213,13 @@ def embedded_servers() -> Iterator[Lab]:
     """
     with ProcessGroup() as group:
         try:
-            yield Lab(group)
+            yield EmbeddedServers(group)
         except EmbeddedError as error:
             raise Failure(f"no server of our own can be started: {error}") from error
 
 
 @dataclass
-class Far:
+class LatencyProxy:
     """The local port of a slowed server, and the most connections that waited for it at the same time."""
 
     port: int = 0
@@ -232,14 +232,14 @@ class Far:
         self.most_waiting = max(self.most_waiting, len(self.waiting))
 
 
-class _HeldBack(asyncio.Protocol):
+class _DelayedSide(asyncio.Protocol):
     """One side of a connection; received data goes to `other` later, in order."""
 
-    def __init__(self, delay: float, far: Far, opened: Callable[[_HeldBack], None] | None = None) -> None:
+    def __init__(self, delay: float, far: LatencyProxy, opened: Callable[[_DelayedSide], None] | None = None) -> None:
         """Delay data by `delay` seconds; `opened` is called with this side, a client's, when it is connected."""
         self.delay, self.far, self.opened = delay, far, opened
         self.transport: asyncio.Transport | None = None
-        self.other: _HeldBack | None = None
+        self.other: _DelayedSide | None = None
         self.waiting: deque[bytes | None] = deque()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -274,17 +274,17 @@ class _HeldBack(asyncio.Protocol):
 
 
 @contextmanager
-def far_away(host: str, port: int, round_trip: float) -> Iterator[Far]:
+def latency_proxy(host: str, port: int, round_trip: float) -> Iterator[LatencyProxy]:
     """Yield a port on 127.0.0.1 that adds `round_trip` seconds to each round trip to `host`:`port`."""
     loop = asyncio.new_event_loop()
-    half, far = round_trip / 2, Far()
+    half, far = round_trip / 2, LatencyProxy()
 
-    def joined(near: _HeldBack) -> None:
+    def joined(near: _DelayedSide) -> None:
         """Connect to the server for a newly connected client."""
-        task = loop.create_task(loop.create_connection(lambda: _HeldBack(half, far), host, port))
+        task = loop.create_task(loop.create_connection(lambda: _DelayedSide(half, far), host, port))
         task.add_done_callback(lambda done: _join(near, done))
 
-    listening = loop.run_until_complete(loop.create_server(lambda: _HeldBack(half, far, joined), "127.0.0.1", 0))
+    listening = loop.run_until_complete(loop.create_server(lambda: _DelayedSide(half, far, joined), "127.0.0.1", 0))
     thread = Thread(target=loop.run_forever, name="far away", daemon=True)
     # This thread and the client's share the interpreter: by default a computing thread blocks the other for 5 ms, which
     # is more than the simulated network.
@@ -302,7 +302,7 @@ def far_away(host: str, port: int, round_trip: float) -> Iterator[Far]:
         loop.close()
 
 
-def _join(near: _HeldBack, done: asyncio.Task[tuple[asyncio.Transport, _HeldBack]]) -> None:
+def _join(near: _DelayedSide, done: asyncio.Task[tuple[asyncio.Transport, _DelayedSide]]) -> None:
     """Join both sides of a connection, or end the near one if the server refused."""
     if done.cancelled() or done.exception():
         if near.transport:
