@@ -155,7 +155,6 @@ def by_asyncio(url: str, words: list[str], times: int, *, together: bool = False
     """Send it by a client for asyncio, in a pipeline if all go `together`."""
 
     async def run() -> None:
-        """Send."""
         async with async_client(url) as client, client.pipeline(transaction=False) as pipe:
             for _ in range(times):
                 await (pipe if together else client).execute_command(*words)

@@ -36,7 +36,6 @@ def says(answer: Callable[[Command], bytes], *, closes: bool = False) -> Serve:
     """Return what answers each command, and perhaps closes the connection after it."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection."""
         with suppress(OSError):
             while not reader.at_eof():
                 writer.write(answer(parts_of(await frame(reader))))
@@ -52,7 +51,6 @@ def sends(first: bytes, again: bytes, every: float = 0.0) -> Serve:
     """Return what waits for a command, sends `first`, and then `again` until the client has enough."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection."""
         await reader.read(1)
         writer.write(first)
         with suppress(OSError):

@@ -133,6 +133,19 @@ def times(text: str) -> Bound:
     return read
 
 
+@with_pattern(r"once|twice|\d+ times")
+def repeats(text: str) -> int:
+    """Read "once", "twice", "30 times"."""
+    return {"once": 1, "twice": 2}.get(text) or int(text.split(maxsplit=1)[0])
+
+
+@with_pattern(r"(?:\d+ writers?(?: and \d+ readers?)?|\d+ readers?)")
+def clients(text: str) -> tuple[int, int]:
+    """Read "2 writers and 1 reader", either of them alone too, as the numbers of both."""
+    found = {noun.rstrip("s"): int(number) for number, noun in re.findall(r"(\d+) (\w+)", text)}
+    return found.get("writer", 0), found.get("reader", 0)
+
+
 @with_pattern(r"(?:the|that|this|an?|each|every|another|all|their|its|worker|reader) [^\"]*?(?:\"[^\"]*\")?")
 def target(text: str) -> str:
     """Read the name of a target, such as ``the primary of "user:1"`` or ``worker 1``; see `fixtures.context.target`."""
@@ -145,6 +158,12 @@ def fault(text: str) -> str:
     return text
 
 
+@with_pattern(r"setting|field")
+def fact(text: str) -> str:
+    """Read the kind of what a server says of itself: a setting (CONFIG GET) or a field (INFO)."""
+    return text
+
+
 @with_pattern(r"(?!measurements\b)[a-z][a-z -]*")
 def name(text: str) -> str:
     """Read a registered name."""
@@ -154,6 +173,12 @@ def name(text: str) -> str:
 @with_pattern(r"[^\"]+")
 def quoted(text: str) -> str:
     """Read a registered name in quotes."""
+    return text
+
+
+@with_pattern(r"[a-z0-9][a-z0-9 .-]*")
+def name_with_number(text: str) -> str:
+    """Read a registered name that may contain numbers, such as ``90th percentile of the round trips``."""
     return text
 
 
@@ -185,14 +210,17 @@ TYPES: dict[str, Any] = {
     "Bound": bound,
     "Count": count,
     "Times": times,
+    "Repeats": repeats,
+    "Clients": clients,
     "Target": target,
     "Fault": fault,
+    "Fact": fact,
     "Asked": name,
     "Findings": name,
-    "Load": name,
+    "Load": name_with_number,
     "Property": quoted,
     "Measured": name,
-    "Timed": name,
+    "Timed": name_with_number,
     "Counted": clause,
     "Value": value,
     "Deployment": deployment,

@@ -98,7 +98,6 @@ def test_write_behind_saves_slow_entries_once(cache_server: Server) -> None:
     saved: list[int] = []
 
     def save(_: str, value: int) -> None:
-        """Take half a second, as a slow origin does."""
         time.sleep(0.5)
         saved.append(value)
 
@@ -108,7 +107,6 @@ def test_write_behind_saves_slow_entries_once(cache_server: Server) -> None:
             queue.write("key", number)
 
         def drain() -> None:
-            """Save what waits, unless another drainer is at work."""
             with suppress(LockError):
                 queue.drain(save)
 

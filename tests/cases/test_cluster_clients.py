@@ -29,7 +29,6 @@ def today(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     real = socket.getaddrinfo
 
     def resolve(host: Any, *arguments: Any, **options: Any) -> Any:
-        """Resolve the cluster's name, and all others as usual."""
         return real(address[0] if host == NAME else host, *arguments, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)

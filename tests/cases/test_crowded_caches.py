@@ -39,13 +39,11 @@ def test_threads_that_miss_at_once(cache_server: Server, limit: int | None, thre
     together = threading.Barrier(threads)
 
     def origin() -> str:
-        """Count the call and take a while."""
         calls.append(1)
         time.sleep(ORIGIN_SECONDS)
         return "value"
 
     def read() -> None:
-        """Read when all others do."""
         together.wait()
         got.append(cache.get_or_compute("key", origin))
 
@@ -68,13 +66,11 @@ def test_coroutines_that_miss_at_once(group: ForkingGroup, limit: int | None, ta
     calls: list[int] = []
 
     async def origin() -> str:
-        """Count the call and take a while."""
         calls.append(1)
         await asyncio.sleep(ORIGIN_SECONDS)
         return "value"
 
     async def read_all() -> list[object]:
-        """Read with all coroutines at once."""
         async with AsyncRedis.from_url(server.url, socket_timeout=5, **connections(limit)) as client:
             cache = AsyncCacheAside(client, ttl=60)
             return list(await asyncio.gather(*(cache.get_or_compute("key", origin) for _ in range(tasks))))

@@ -47,7 +47,6 @@ def judged(
     """Give a function that judges a server in a role behind a proxy, as far as options say."""
 
     def judge_it(role: str, tamper: Tamper, options: str) -> Judgement:
-        """Start the server and judge it."""
         server: Server = start_server(group, CACHE if role == "cache" else BROKER)
         return judge(group, role, tampered(server.port, tamper).url, options)
 

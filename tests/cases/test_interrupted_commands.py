@@ -34,7 +34,6 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
     real = Connection.read_response
 
     def read(connection: Connection, *arguments: Any, **options: Any) -> Any:
-        """Read an answer, unless the exception comes first."""
         left[0] -= 1
         if left[0] == 0:
             raise SoftTimeLimitExceeded

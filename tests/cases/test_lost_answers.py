@@ -40,7 +40,6 @@ def test_cache_lease_whose_answer_is_lost(client: Redis, losing: LostAnswer) -> 
     calls: list[int] = []
 
     def compute() -> str:
-        """Note the call."""
         calls.append(1)
         return "value"
 

@@ -63,7 +63,6 @@ def test_client_of_a_near_cache_after_an_outage(cache_server: Server) -> None:
     together = threading.Barrier(10)
 
     def use() -> None:
-        """Use the client as ten threads of an application do."""
         together.wait()
         for _ in range(20):
             try:

@@ -58,7 +58,6 @@ def found(group: ForkingGroup, ending: ExitStack) -> Found:
     """Give a function that starts a cluster and finds the owner of `SLOT`."""
 
     def find(**options: Any) -> Estate:
-        """Start the cluster; options as `start_cluster` names them."""
         cluster = start_cluster(group, node_timeout_ms=2000, **options)
         nodes = [ending.enter_context(node.client()) for node in cluster.nodes]
         primaries = [node for node in nodes if not itself(node).primary]
@@ -216,7 +215,6 @@ def repaired_after_a_failover(estate: Estate, *, planned: bool) -> None:
     close_open_slots(estate.nodes)
 
     def all_readable() -> None:
-        """Read all keys, and see no open slot."""
         assert readable(estate) == KEYS
         assert open_slots(estate.nodes) == []
 
