@@ -188,9 +188,9 @@ def make_due(front: Front, key: str) -> None:
     client, name = front.cache.client(), front.prefix + key
     cached = client.get(name)
     assert isinstance(cached, str), f"{name} is not cached"
-    entry = decoded(cached.encode())
+    entry = decoded(cached.encode(), name)
     assert entry, f"{name} holds no entry"
-    client.set(name, entry.fresh_until(time.time() - 0.001).encoded(), keepttl=True)
+    client.set(name, entry.fresh_until(time.time() - 0.001).encoded(name), keepttl=True)
 
 
 @when(parsers.parse("{number:d} keys are cached at once"), target_fixture="batch")
