@@ -1,4 +1,4 @@
-"""A child of a process that uses a cache, a near cache or a circuit breaker goes on by itself, and so does its parent."""
+"""A child of a process that uses a cache, a near cache or a circuit breaker works, and so does its parent."""
 
 from __future__ import annotations
 
