@@ -237,11 +237,11 @@ class Flows:
 
     def _look(self, key: str) -> Flow:
         """Return the entry found, if any, and the bytes that this caller put into the key if it is to compute."""
-        give_up, pause, mark = self.rules.clock() + self.rules.patience, 0.005, b""
+        give_up, pause, mark = self.rules.clock() + self.rules.patience, 0.005, None
         while True:
             raw = yield ("GET", key)
             entry = decoded(raw, key) if raw else None
-            if raw is not None and raw == mark:
+            if mark is not None and raw == mark:
                 # Its own: the reply to the command that put it there was lost, and the client sent the command again.
                 return entry, mark
             if entry and not self._is_due(entry):
