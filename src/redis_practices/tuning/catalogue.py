@@ -307,7 +307,7 @@ PAIRS = (
         "script, not WATCH",
         plain(round_trips.read_modify_write),
         plain(round_trips.by_script),
-        "the work is long: everybody else waits",
+        "the work is long: other clients wait",
         keys=200,
     ),
     Pair(
