@@ -39,7 +39,7 @@ from fixtures.run.own_time import (
 )
 from fixtures.run.practices_file import AuditBounds
 from fixtures.run.processes import ForkingGroup
-from fixtures.stacks.external.command_guard import Budget
+from fixtures.stacks.external.command_guard import RateLimit
 from fixtures.stacks.external.stack import ExternalStack
 from redis_practices.clients import redis_client
 from redis_practices.polling import eventually
@@ -103,9 +103,9 @@ def test_stopwatch_counts_what_the_server_takes(cache_server: Server) -> None:
 
 def test_stopwatch_leaves_out_turns(tmp_path: Path) -> None:
     """The waits that --max-ops makes are paid by the judge."""
-    budget, begun, watch = Budget(f"100:{tmp_path / 'turns'}"), time.monotonic(), Stopwatch()
+    limit, begun, watch = RateLimit(f"100:{tmp_path / 'turns'}"), time.monotonic(), Stopwatch()
     for _ in range(40):
-        budget.take()
+        limit.wait()
     passed, seen = time.monotonic() - begun, watch.seconds()
     assert passed > 0.3
     assert seen < 0.1
