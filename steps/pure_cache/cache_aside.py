@@ -240,9 +240,9 @@ class CachedValue:
         """Move its end into the past: the next read refreshes it, and its ttl is as it was."""
         cached = self.cache.client.get(self.name)
         assert isinstance(cached, str), f"{self.name} is not cached"
-        entry = decoded(cached.encode())
+        entry = decoded(cached.encode(), self.name)
         assert entry, f"{self.name} holds no entry"
-        self.cache.client.set(self.name, entry.fresh_until(time.time() - 0.001).encoded(), keepttl=True)
+        self.cache.client.set(self.name, entry.fresh_until(time.time() - 0.001).encoded(self.name), keepttl=True)
 
     def invalidate(self) -> None:
         """Delete it, and the lease of a reader that computes it."""
