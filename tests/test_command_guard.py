@@ -407,7 +407,7 @@ MAY_MAKE = {
     "src/redis_practices/celery_worker/sending.py": "has the settings of the worker",
     "src/worker.py": "reads its transport and its backend from the environment",
     "steps/pure_cache/degradation.py": "a server of its own",
-    "steps/redis_cluster/scaling.py": "a cluster of its own",
+    "steps/redis_cluster/nodes.py": "an isolated cluster",
 }
 """Modules that may call them, and why."""
 
