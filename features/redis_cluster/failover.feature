@@ -87,6 +87,6 @@ Feature: A replica takes over a dead primary, and a planned failover costs nothi
       Then the failover failed with "to a replica"
       When the primary of "user:1" is paused
       And that replica is promoted
-        | OPTION  | VALUE    |
-        | timeout | 1 second |
+        | OPTION        | VALUE    |
+        | give up after | 1 second |
       Then the failover failed with "its primary"

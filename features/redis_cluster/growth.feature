@@ -17,8 +17,8 @@ Feature: Nodes join and leave while clients are served
       And the slots are rebalanced
       Then the cluster has at most 1 % slot imbalance
       And every written key is readable
-      When the new node is drained
-      Then there are no remnants of the drained node
+      When the new node is removed from the cluster
+      Then there are no remnants of the removed node
       And the workload measured
         | MEASUREMENT | BOUND            |
         | errors      | exactly 0        |

@@ -16,7 +16,7 @@ from fixtures.reporting.measurements import Bound
 from fixtures.run.own_time import WorkersClock, moment_of
 from fixtures.run.practices_file import AUDITED, change, changeable
 from redis_practices.polling import eventually
-from steps.common.vocabulary import TYPES, Duration, assert_table, bound_or_reported, rows
+from steps.common.vocabulary import TYPES, Duration, assert_table, bound, bound_or_reported, rows
 from steps.common.vocabulary import bound as read_bound
 
 Table = Sequence[Sequence[str]]
@@ -111,7 +111,7 @@ def ask(context: Context, target: str, name: str) -> None:
         del context.recorded[key]
     things = context.targets(target)
     for thing in things:
-        place = getattr(thing, "address", "") if len(things) > 1 else ""
+        place = getattr(thing, "address", getattr(thing, "name", "")) if len(things) > 1 else ""
         seen = entry.functions[0](context, thing)
         for part, value in (seen if isinstance(seen, Mapping) else {place: seen}).items():
             context.record(entry.name, value, part)
@@ -126,7 +126,8 @@ def node_timeout(context: Context) -> float | None:
 def check_replies(context: Context, target: str, datatable: Table) -> None:
     """Send the commands of each row over one connection, and compare the last reply.
 
-    A word with a colon is a key of this scenario. A reply is a text, a number, the code of an error, or ``nothing``.
+    A word with a colon is a key of this scenario. A reply is a text, a number, a range like ``between 90 and
+    100``, the code of an error, or ``nothing``.
 
     Example: a table of COMMANDS and REPLY
     """
@@ -149,8 +150,14 @@ def replies(context: Context, node: Any, datatable: Table) -> list[dict[str, str
     for row in rows(datatable, ("COMMANDS", "REPLY")):
         with node.client() as client:
             last = answers(client, list(commands(row["COMMANDS"], context.key)))[-1]
-        seen.append({"COMMANDS": row["COMMANDS"], "REPLY": in_words(last)})
+        said = in_words(last)
+        seen.append({"COMMANDS": row["COMMANDS"], "REPLY": row["REPLY"] if _is_within(said, row["REPLY"]) else said})
     return seen
+
+
+def _is_within(said: str, wanted: str) -> bool:
+    """Tell whether a reply is a number in a wanted range, ``between 90 and 100``."""
+    return wanted.startswith("between ") and said.isdigit() and bound(wanted).allows(int(said))
 
 
 @then(parsers.parse('{reader:Target} reads {value:Value} from "{key}"', extra_types=TYPES))
@@ -221,7 +228,7 @@ def check_failure(context: Context, operation: str, text: str) -> None:
     Example: ``Then the failover failed with "to a replica"``
     """
     error = context.failure(operation)
-    seen = f"{type(error).__name__}: {error}"
+    seen = "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
     assert text in seen, f"the {operation} failed with {seen!r}, not with {text!r}"
 
 

@@ -125,9 +125,9 @@ def name_pattern(text: str) -> re.Pattern[str]:
 COMPARATOR = "exactly|at least|at most"
 
 
-@with_pattern(rf"(?:{COMPARATOR}) (?:once|twice|\d+ times)")
+@with_pattern(rf"(?:(?:{COMPARATOR}) (?:once|twice|\d+ times)|between \d+ and \d+ times)")
 def times(text: str) -> Bound:
-    """Read "exactly once", "at least twice", "at most 3 times"."""
+    """Read "exactly once", "at least twice", "at most 3 times", "between 2 and 12 times"."""
     comparator, number = text.removesuffix(" times").rsplit(" ", 1)
     read: Bound = bound(f"{comparator} {({'once': 1, 'twice': 2}).get(number, number)}")
     return read
@@ -176,6 +176,12 @@ def quoted(text: str) -> str:
     return text
 
 
+@with_pattern(r"[a-z0-9][a-z0-9 .-]*")
+def name_with_number(text: str) -> str:
+    """Read a registered name that may contain numbers, such as ``90th percentile of the round trips``."""
+    return text
+
+
 @with_pattern(r"[a-z][a-z0-9 .%-]*? (?:was|were) [a-z][a-z ]*")
 def clause(text: str) -> str:
     """Read a count as a clause, "writes were lost", and return the name of the measurement, "writes lost"."""
@@ -199,7 +205,14 @@ def deployment(text: str) -> Plan:
     return plan
 
 
+@with_pattern("look-aside|write-through|write-behind|near")
+def cache_kind(text: str) -> str:
+    """Read a kind of cache in front of an origin."""
+    return text
+
+
 TYPES: dict[str, Any] = {
+    "CacheKind": cache_kind,
     "Duration": duration,
     "Bound": bound,
     "Count": count,
@@ -211,10 +224,10 @@ TYPES: dict[str, Any] = {
     "Fact": fact,
     "Asked": name,
     "Findings": name,
-    "Load": name,
+    "Load": name_with_number,
     "Property": quoted,
     "Measured": name,
-    "Timed": name,
+    "Timed": name_with_number,
     "Counted": clause,
     "Value": value,
     "Deployment": deployment,

@@ -161,7 +161,7 @@ def node_differences(context: Context) -> Findings:
     """Compare settings and users of all nodes (CONFIG GET, ACL LIST)."""
     with _present(context) as clients:
         lines = setting_differences(clients) + user_differences(clients)
-    return [{"DIFFERENCE": line.partition(" is ")[0], "NODE": _named(context, line)} for line in lines]
+    return [{"DIFFERENCE": re.split(" is | differs ", line)[0], "NODE": _named(context, line)} for line in lines]
 
 
 @register("finding", "shared hosts", "replicas on the host of their primary, as any node says")
@@ -193,15 +193,15 @@ def database_differences(context: Context) -> Findings:
     return found
 
 
-@register("finding", "remnants of the drained node", "nodes that know the drained node, and its keys, slots and peers")
+@register("finding", "remnants of the removed node", "nodes that know the removed node, and its keys, slots and peers")
 def remnants(context: Context) -> Findings:
-    """Ask all nodes and the drained one."""
-    drained: NodeUnderTest = context.named["the new node"]
-    with clients_of(context.cluster.nodes) as clients, drained.client() as leaver:
+    """Ask all nodes and the removed one."""
+    removed: NodeUnderTest = context.named["the new node"]
+    with clients_of(context.cluster.nodes) as clients, removed.client() as leaver:
         mine = itself(leaver)
         left = [{"NODE": str(client), "PROBLEM": "knows it"} for client in clients if mine.identity in members(client)]
         own = {"peers": len(members(leaver)) - 1, "keys": leaver.dbsize(), "slots": len(mine.slots)}
-    return left + [{"NODE": drained.address, "PROBLEM": f"{number} {what}"} for what, number in own.items() if number]
+    return left + [{"NODE": removed.address, "PROBLEM": f"{number} {what}"} for what, number in own.items() if number]
 
 
 @register("finding", "hot slots", "the slot of a cluster with most network traffic in each direction, by its key")

@@ -102,7 +102,7 @@ def _age(node: Node) -> float:
 
 
 for option, meaning in {
-    "timeout": "longest time that the operation may take",
+    "give up after": "longest time that a failover may take",
     "replica of": "a key, whose primary the node replicates",
     "first copy": "refused, if the primary does not let the node have its data",
 }.items():
@@ -149,9 +149,9 @@ class NodeUnderTest:
         """Count the node among those that answer."""
         self.nodes.away = [node for node in self.nodes.away if node is not self.node]
 
-    def promote(self, timeout: str = "10 seconds") -> None:
+    def promote(self, give_up_after: str = "10 seconds") -> None:
         """Make it primary of its shard; an error is that of "the failover"."""
-        limit: Duration = duration(timeout)
+        limit: Duration = duration(give_up_after)
         with self.context.attempt("failover", ClusterError), self.client() as client:
             fail_over(client, limit.seconds())
 
