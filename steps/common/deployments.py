@@ -25,7 +25,7 @@ from redis_practices.server_info import version_of
 from redis_practices.servers.server import CACHE
 from redis_practices.tuning.bulk import pipelined, write_bulk
 from redis_practices.tuning.connections import address, another
-from redis_practices.tuning.measuring import Far, far_away
+from redis_practices.tuning.measuring import LatencyProxy, latency_proxy
 from steps.common.vocabulary import TYPES, Duration, options
 
 Table = Sequence[Sequence[str]]
@@ -93,7 +93,7 @@ class Values:
     client: Any
     keys: list[str] = field(default_factory=list)
     value: str = ""
-    far: Far | None = None
+    far: LatencyProxy | None = None
     """The proxy in front of the deployment, if a round trip takes its time."""
 
     @classmethod
@@ -125,7 +125,7 @@ def move_away(context: Context, duration: Duration) -> None:
     """
     values = context.part(Values)
     where = address(values.client)
-    values.far = context.ending.enter_context(far_away(where["host"], where["port"], duration.seconds()))
+    values.far = context.ending.enter_context(latency_proxy(where["host"], where["port"], duration.seconds()))
     values.client = context.ending.enter_context(another(values.client, host="127.0.0.1", port=values.far.port))
 
 
