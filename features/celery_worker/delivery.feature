@@ -26,7 +26,7 @@ Feature: Redelivery: a task survives the death of its worker
         | SETTING            | VALUE    |
         | concurrency        | 1        |
         | visibility timeout | 1 second |
-        | acks late          | no       |
+        | acks late          | off      |
       When the task "linger" is sent with [60]
       And a worker has begun the task
       And a worker starts

@@ -61,7 +61,7 @@ Feature: Outbox: every order has its effect exactly once
         | SETTING               | VALUE      |
         | concurrency           | 1          |
         | visibility timeout    | 60 seconds |
-        | reject on worker lost | yes        |
+        | reject on worker lost | on         |
       When the task "crash" is sent with []
       And a worker has begun the task
       Then the task ran at least 3 times
@@ -95,3 +95,4 @@ Feature: Outbox: every order has its effect exactly once
       And the dead letters are
         | TASK              | DELIVERIES |
         | worker.end_worker | 2          |
+      And every worker still processes tasks

@@ -27,8 +27,8 @@ Feature: Idempotent tasks: a second run changes nothing
         | pool               | solo     |
         | visibility timeout | 1 second |
       When the task "stamp" is sent with []
-        | OPTION    | VALUE |
-        | countdown | 2.5   |
+        | OPTION    | VALUE       |
+        | countdown | 2.5 seconds |
       Then the result arrives within 20 seconds
       And the task ran at least twice
 
