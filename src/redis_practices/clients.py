@@ -1,4 +1,4 @@
-"""Make clients with timeouts, retries and pools, and errors that name the server but never its password."""
+"""Make clients with timeouts, retries and pools, and errors that name the server without its password."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ from redis.retry import Retry
 from redis_practices.cli import Failure, UsageError, printable
 
 TIMEOUT = 5.0
-"""Seconds that a connection or an answer may take. redis-py waited for ever by default before version 8."""
+"""Seconds for connecting, and for each reply. redis-py before version 8 had no timeout by default."""
 
 DRIVER = DriverInfo()
-"""What clients tell servers of themselves: redis-py reads it from the package's files for each client, 0.5 ms."""
+"""The client's name for ``CLIENT SETINFO``, made once: redis-py spends 0.5 ms on it for every client."""
 
 
 POOLS: dict[str, Any] = {"sync": ConnectionPool, "asynchronous": AsyncConnectionPool}
-"""What clients are made with; a program may put pools of its own in place, with a ``connection_class`` of its own."""
+"""The pool classes of all clients; a program may replace them, for example to set a ``connection_class``."""
 
 
 def client_options(timeout: float = TIMEOUT) -> dict[str, Any]:
-    """Return the settings that every client of ours has; `timeout` in seconds for connecting and for each answer.
+    """Return the settings of every client; `timeout` (seconds) is for connecting and for each reply.
 
-    A dropped connection is tried again twice, at once and after 50 ms: that is a restart or a failover. A time-out is
-    not: trying a server that hangs again only multiplies the wait.
+    A dropped connection (a restart, a failover) is retried twice, at once and after 50 ms. A timeout is not retried:
+    that would only multiply the wait for a paused server.
     """
     return {
         "socket_timeout": timeout,
@@ -62,22 +62,22 @@ def client_options(timeout: float = TIMEOUT) -> dict[str, Any]:
 
 
 def node_client(host: str, port: int, **options: Any) -> Redis:
-    """Return a client of one server; options as redis-py names them go before ours."""
+    """Return a client of one server; `options` are redis-py's and override `client_options`."""
     return Redis(host=host, port=port, **{**client_options(), **options})
 
 
 def _positive(value: float) -> bool:
-    """Tell whether a number is one that a time-out may have."""
-    return 0 < value <= 1e8  # noqa: PLR2004 - as `redis_practices.cli.seconds` has it
+    """Tell whether a number of seconds can be a timeout."""
+    return 0 < value <= 1e8  # noqa: PLR2004 - the limit of `redis_practices.cli.seconds`
 
 
 def _text(value: object) -> bool:
-    """Tell whether a value is a text that says something."""
+    """Tell whether a value is a text that is not empty."""
     return isinstance(value, str) and bool(value)
 
 
 def _any(_value: object) -> bool:
-    """Take what redis-py could read."""
+    """Accept every value that redis-py can parse."""
     return True
 
 
@@ -108,14 +108,14 @@ URL_OPTIONS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "ssl_include_verify_flags": (_any, "a list of ssl.VerifyFlags"),
     "ssl_exclude_verify_flags": (_any, "a list of ssl.VerifyFlags"),
 }
-"""What a URL may say behind its ``?``, as redis-py names it: whether a value will do, and what it has to be."""
+"""The options of a URL, by redis-py's names: a test of the value, and the kind of value to ask for."""
 
 _OBJECTS = {"retry", "retry_on_error", "credential_provider", "parser_class", "connection_class", "redis_connect_func"}
 _ANOTHER = {"encoding", "encoding_errors", "legacy_responses", "timeout", "lib_name", "lib_version", "driver_info"}
 
 
 def _check_option(name: str, value: str, scheme: str) -> None:
-    """Raise UsageError for an option that is not of use, in words that show nothing of what the URL says."""
+    """Raise UsageError for an option that cannot be used; the message shows no part of the URL's value."""
     if name in _OBJECTS:
         raise UsageError(f"has the option {name}, which is an object of Python: leave it out")
     if name in _ANOTHER:
@@ -141,8 +141,8 @@ def checked_url(url: str, variable: str) -> str:
     """Return `url` if redis-py can use it.
 
     Raises:
-        UsageError: it cannot; the message names the variable that holds it, and shows nothing of it, since a
-            password that is not percent-encoded may stand anywhere in it.
+        UsageError: redis-py cannot. The message names the variable and shows no part of the URL: a password that is not
+            percent-encoded may stand anywhere in it.
     """
     form = "write redis://[[user]:password@]host[:port][/db], rediss:// for TLS, special characters percent-encoded"
     try:
@@ -152,11 +152,11 @@ def checked_url(url: str, variable: str) -> str:
         usable = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
         usable = usable and bool(re.fullmatch(r"[^\s\x00-\x20\x7f]+", parts.hostname or ""))
         usable = usable and (parts.path.strip("/") == "" or parts.path.strip("/").isdigit())
-        (parts.hostname or "").encode("idna")  # as the system's resolver will, with an error that redis-py passes on
+        (parts.hostname or "").encode("idna")  # the resolver would fail with the same error
         if usable:
             for name, values in parse_qs(parts.query, keep_blank_values=True).items():
                 _check_option(name, values[0], parts.scheme)
-        # Makes the connection object, which refuses what contradicts itself, without connecting.
+        # Makes the connection object, which refuses contradictory options, without connecting.
         ConnectionPool.from_url(url).make_connection()
     except UsageError as error:
         raise UsageError(f"{variable} {error}") from None
@@ -168,37 +168,37 @@ def checked_url(url: str, variable: str) -> str:
 
 
 def shown(url: str) -> str:
-    """Return host and port of a URL, which is all of it that may be printed."""
+    """Return host and port of a URL, the only parts of it that may be printed."""
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return f"{host}:{parts.port or 6379}"
 
 
 def _undecided(url: str) -> str:
-    """Return a URL without ``decode_responses``: redis-py would prefer it to what the caller of a client needs."""
+    """Return a URL without ``decode_responses``, which in redis-py would override the caller's choice."""
     return re.sub(r"([?&])decode_responses=[^&]*&?", r"\1", url)
 
 
 def redis_client(url: str, timeout: float = TIMEOUT, **options: Any) -> Redis:
-    """Return a client of one server by its URL; connects at the first command."""
+    """Return a client of the server at `url`; it connects at the first command."""
     return Redis.from_pool(POOLS["sync"].from_url(_undecided(url), **{**client_options(timeout), **options}))
 
 
 def async_client(url: str, timeout: float = TIMEOUT, **options: Any) -> AsyncRedis:
-    """Return a client for asyncio; the retries of the synchronous client are of no use to it."""
+    """Return a client for asyncio, which does not use the synchronous retries."""
     ours = {name: value for name, value in client_options(timeout).items() if name != "retry"}
     return AsyncRedis.from_pool(POOLS["asynchronous"].from_url(_undecided(url), **{**ours, **options}))
 
 
 class ClusterClient(RedisCluster):
-    """redis-py's client of a cluster, which also follows ASK to a node that owns no slot yet.
+    """redis-py's cluster client, which also follows ASK to a node without slots.
 
-    Such a node is where the first slots of a new one move to, and in no client's map. redis-py 8.1 ends in an
+    The first slots of a new node migrate to such a node, which no client's slot map has. redis-py 8.1 fails with an
     AttributeError there: https://github.com/redis/redis-py/issues/4015.
     """
 
     def get_node(self, host: str | None = None, port: int | None = None, node_name: str | None = None) -> Any:
-        """Return a node by host and port if the map has it, or by its name, ``host:port``, in any case."""
+        """Return a node by host and port if the map has it; by name (``host:port``) return it in any case."""
         found = super().get_node(host, port, node_name)  # type: ignore[no-untyped-call]
         if found is None and node_name:
             name, _, number = node_name.rpartition(":")
@@ -207,19 +207,19 @@ class ClusterClient(RedisCluster):
 
 
 def cluster_client(url: str, timeout: float = TIMEOUT, **options: Any) -> ClusterClient:
-    """Return a client of the cluster that the node at `url` belongs to; connects at once to learn its slots.
+    """Return a client of the cluster that the node at `url` belongs to; it connects at once to learn the slots.
 
     Raises:
-        RedisError: the node does not answer, or is no cluster node.
+        RedisError: the node does not answer, or is not a cluster node.
     """
     ours = {**client_options(timeout), "connection_pool_class": POOLS["sync"]}
     return ClusterClient(url=_undecided(url), **{**ours, **options})
 
 
 def is_cluster_node(client: Redis) -> bool | None:
-    """Ask a server whether it is a cluster node; None where it says neither yes nor no.
+    """Ask a server whether it is a cluster node; None if it answers neither yes nor no.
 
-    ``CLUSTER INFO`` is refused by a plain server. Where a proxy or the user's rights refuse it, ``INFO`` knows.
+    A plain server refuses ``CLUSTER INFO``. If a proxy or the user's rights refuse it, ``INFO`` decides.
 
     Raises:
         RedisError: the server does not answer, or refuses the user or password.
@@ -232,25 +232,25 @@ def is_cluster_node(client: Redis) -> bool | None:
     else:
         return True
     try:
-        told = client.info("cluster").get("cluster_enabled")
+        enabled = client.info("cluster").get("cluster_enabled")
     except ResponseError:
         return None
-    return None if told is None else bool(told)
+    return None if enabled is None else bool(enabled)
 
 
 @contextmanager
 def one_line_errors(url: str, timeout: float = TIMEOUT) -> Iterator[None]:
-    """Turn every redis-py error in the block into a `Failure` that names the server and the cause in one line.
+    """Turn every redis-py error in the block into a `Failure`: one line with the server and the cause.
 
     Raises:
         Failure: in place of the error of redis-py.
     """
     try:
         yield
-    # redis-py's errors of a whole cluster are no RedisError.
+    # redis-py's errors about a whole cluster are not subclasses of RedisError.
     except (RedisError, RedisClusterException) as error:
         line = explained(error, shown(url), timeout)
-        # A plain server waits for the rest of what it takes for a command.
+        # A plain server reads TLS as the start of a command, and waits for the rest.
         hint = "; where it speaks no TLS, write redis://" if url.startswith("rediss") and "not answer" in line else ""
         raise Failure(f"{line}{hint}") from error
 
@@ -309,11 +309,11 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
     ((RedisClusterException, RedisConnectionError), (), "cannot be reached: {error}"),
     ((), ("",), "answers: {error}"),
 )
-"""Kinds of errors, words in their messages, and what they mean; the first that fits is told."""
+"""Kinds of errors, words of their messages, and their meaning; the first match counts."""
 
 
 def explained(error: Exception, server: str, timeout: float) -> str:
-    """Return what a redis-py `error` of `server` means, and what to do about it."""
+    """Return the meaning of a redis-py `error` of `server`, and what to do about it."""
     causes = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) and isinstance(cause, Exception):
         causes.append(cause)
@@ -327,10 +327,10 @@ def explained(error: Exception, server: str, timeout: float) -> str:
 
 
 MOST = 300
-"""Signs of what a server said that are told: an error may be of any length."""
+"""The characters of a server's text that are shown: an error may have any length."""
 
 
 def said_by(error: object) -> str:
-    """Return what a server said, in a line that is printable and not too long."""
+    """Return a server's text as one printable line of limited length."""
     text = " ".join(printable(str(error)).split())
     return text if len(text) <= MOST else f"{text[:MOST]}..."

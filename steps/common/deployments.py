@@ -11,10 +11,13 @@ from typing import Any
 from pytest_bdd import given, parsers, when
 from redis.exceptions import OutOfMemoryError, RedisError
 
-from fixtures.bdd.vocabulary import find
+from fixtures.bdd.vocabulary import find, register
 from fixtures.context import Context, Plan, target
-from fixtures.redis_cluster.nodes import commands
-from fixtures.stacks.protocols import Node
+from fixtures.redis_cluster.nodes import commands, primaries
+from fixtures.run.keys import Unsupported
+from fixtures.stacks.protocols import Cluster, Node, need_command
+from redis_practices.redis_cluster.slot_migration import atomic_interface
+from redis_practices.server_info import version_of
 from redis_practices.servers.server import CACHE
 from steps.common.vocabulary import TYPES, Duration, options
 
@@ -34,6 +37,11 @@ def use_deployment(context: Context, kind: str) -> None:
     getattr(context, kind)
 
 
+def setting(name: str, meaning: str) -> Any:
+    """Register a row of a SETTING table that is more than a directive: a function of the plan and of the value."""
+    return register("setting", name, meaning)
+
+
 @given(parsers.parse("an isolated {plan:Deployment}", extra_types=TYPES))
 def isolate(context: Context, plan: Plan, datatable: Table | None = None) -> None:
     """Start a server, cache, broker or cluster for this scenario alone.
@@ -49,7 +57,17 @@ def isolate(context: Context, plan: Plan, datatable: Table | None = None) -> Non
             plan.config[name] = value
         else:
             entry.functions[0](plan, value)
+    if plan.kind == "cluster" and plan.config:
+        with context.stack.cluster().nodes[0].client() as client:
+            if unknown := [name for name in plan.config if not client.config_get(name)]:
+                raise Unsupported(f"needs a server that has the setting {', '.join(unknown)}")
     context.isolate(plan)
+
+
+@setting("cluster-node-timeout", "milliseconds after which a node that does not answer is taken for dead")
+def set_node_timeout(plan: Plan, value: str) -> None:
+    """Set the node timeout of every node."""
+    plan.node_timeout_ms = int(value)
 
 
 @given(parsers.parse('{holder:Target} holds "{value}" as "{key}"', extra_types=TYPES))
@@ -61,6 +79,45 @@ def hold(context: Context, holder: str, value: str, key: str) -> None:
     context.target(holder).hold(key, value)
 
 
+@given(parsers.parse('an engine with "{name}"'))
+def need_engine(context: Context, name: str) -> None:
+    """Skip the scenario, with the reason, where the engine lacks a command or is older than a version of Redis.
+
+    Example: ``Given an engine with "HPEXPIRE"``
+    """
+    node = context.nodes(context.role)[0]
+    with node.client() as client:
+        if name == "atomic slot migration":
+            if not atomic_interface(client):
+                raise Unsupported("needs Valkey 9.0 or Redis 8.4: atomic slot migration")
+        elif name.startswith("Redis "):
+            if version_of(f"redis {client.info('server')['redis_version']}") < version_of(name.lower()):
+                raise Unsupported(f"needs {name} or Valkey")
+        else:
+            need_command(node, name, f"an engine with {name}")
+
+
+@when(parsers.parse('the setting "{name}" of {target:Target} becomes "{value}"', extra_types=TYPES))
+def change_setting(context: Context, name: str, target: str, value: str) -> None:
+    """Change a setting of running servers until the scenario ends (CONFIG SET).
+
+    Example: ``When the setting "maxclients" of a replica of "user:1" becomes "5000"``
+    """
+    for thing in context.targets(target):
+        with thing.client() as client:
+            known = client.config_get(name)
+            if name not in known:
+                raise Unsupported(f"needs a server that has the setting {name}")
+            client.config_set(name, value)
+        context.ending.callback(_reset_setting, thing, name, known[name] or "")
+
+
+def _reset_setting(thing: Any, name: str, value: str) -> None:
+    """Give a setting its former value, if the server answers: a lent one is to be left as it was."""
+    with suppress(RedisError, OSError), thing.client(socket_timeout=1.0) as client:
+        client.config_set(name, value)
+
+
 @when(parsers.parse("{target:Target} is {fault:Fault}", extra_types=TYPES))
 def apply_fault(context: Context, target: str, fault: str, datatable: Table | None = None) -> None:
     """Apply one fault or operation to a target, and wait until it has happened.
@@ -68,17 +125,6 @@ def apply_fault(context: Context, target: str, fault: str, datatable: Table | No
     Example: ``When the primary of "user:1" is killed``
     """
     context.apply(target, fault, options(datatable))
-
-
-@when(parsers.parse('the setting "{name}" of {target:Target} becomes "{value}"', extra_types=TYPES))
-def change_setting(context: Context, name: str, target: str, value: str) -> None:
-    """Change a directive of running servers (CONFIG SET).
-
-    Example: ``When the setting "maxmemory" of the broker becomes "64mb"``
-    """
-    for server in context.targets(target):
-        with server.client() as client:
-            client.config_set(name, value)
 
 
 @when(parsers.parse('a client runs "{text}"'))
@@ -90,7 +136,7 @@ def run_command(context: Context, text: str) -> None:
     Example: ``When a client runs "FLUSHALL ASYNC"``
     """
     with context.attempt("command", RedisError), context.target(f"the {context.role}").client() as client:
-        for words in commands(text, context.key_prefix):
+        for words in commands(text, context.key):
             client.execute_command(*words)
 
 
@@ -108,7 +154,7 @@ class ServerUnderTest:
     """The one server of a scenario, as a target of sentences."""
 
     context: Context
-    node: Node
+    node: Node | Cluster
     client: Callable[..., Any]
 
     @property
@@ -176,3 +222,15 @@ def the_cache(context: Context) -> ServerUnderTest:
 def the_broker(context: Context) -> ServerUnderTest:
     """Return the broker."""
     return ServerUnderTest(context, context.broker.node, context.broker.client)
+
+
+@target("the cluster", "the cluster under test, or the isolated one of the scenario")
+def the_cluster(context: Context) -> ServerUnderTest:
+    """Return the cluster, whose client finds the node of each key."""
+    return ServerUnderTest(context, context.cluster, context.cluster.client)
+
+
+@target("every primary", "each node that owns slots")
+def every_primary(context: Context) -> list[Node]:
+    """Return these nodes in the order of their first slots."""
+    return primaries(context.cluster)

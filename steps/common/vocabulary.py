@@ -133,6 +133,19 @@ def times(text: str) -> Bound:
     return read
 
 
+@with_pattern(r"once|twice|\d+ times")
+def repeats(text: str) -> int:
+    """Read "once", "twice", "30 times"."""
+    return {"once": 1, "twice": 2}.get(text) or int(text.split(maxsplit=1)[0])
+
+
+@with_pattern(r"(?:\d+ writers?(?: and \d+ readers?)?|\d+ readers?)")
+def clients(text: str) -> tuple[int, int]:
+    """Read "2 writers and 1 reader", either of them alone too, as the numbers of both."""
+    found = {noun.rstrip("s"): int(number) for number, noun in re.findall(r"(\d+) (\w+)", text)}
+    return found.get("writer", 0), found.get("reader", 0)
+
+
 @with_pattern(r"(?:the|that|this|an?|each|every|another|all|their|its|worker|reader) [^\"]*?(?:\"[^\"]*\")?")
 def target(text: str) -> str:
     """Read the name of a target, such as ``the primary of "user:1"`` or ``worker 1``; see `fixtures.context.target`."""
@@ -142,6 +155,12 @@ def target(text: str) -> str:
 @with_pattern("|".join(sorted(FAULTS, key=len, reverse=True)))
 def fault(text: str) -> str:
     """Read the name of a fault; see `fixtures.context.FAULTS`."""
+    return text
+
+
+@with_pattern(r"setting|field")
+def fact(text: str) -> str:
+    """Read the kind of what a server says of itself: a setting (CONFIG GET) or a field (INFO)."""
     return text
 
 
@@ -185,8 +204,11 @@ TYPES: dict[str, Any] = {
     "Bound": bound,
     "Count": count,
     "Times": times,
+    "Repeats": repeats,
+    "Clients": clients,
     "Target": target,
     "Fault": fault,
+    "Fact": fact,
     "Asked": name,
     "Findings": name,
     "Load": name,

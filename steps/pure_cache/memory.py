@@ -15,12 +15,11 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError, ResponseError
 
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Unsupported
-from fixtures.run.practices_file import AuditBounds, changeable
+from fixtures.run.practices_file import AuditBounds, change, changeable
 from fixtures.stacks.protocols import Cache, Private
 from redis_practices.polling import eventually, seconds_until
 from redis_practices.pure_cache.key_audit import Hygiene, Key, judge, look_at, sample, shown
 from redis_practices.servers.server import CACHE, Config, Server
-from steps.common.audit import change
 from steps.common.vocabulary import TYPES, assert_table, at_most, name_pattern, rows
 
 VALUE = "x" * 1000

@@ -269,7 +269,7 @@ def await_answer(  # noqa: PLR0913, PLR0917 - pytest-bdd hands fixtures and plac
 
         def given() -> None:
             """Ask."""
-            seen = in_words(answers(client, list(commands(command, key_prefix)))[-1])
+            seen = in_words(answers(client, list(commands(command, lambda word: key_prefix + word)))[-1])
             assert seen == code, f"{cast.named[role].address} answers {seen}"
 
         seconds = seconds_until(given, give_up=3 * most, since=cast.since)

@@ -114,7 +114,7 @@ def compare_answers(node: Node, key_prefix: str, datatable: Sequence[Sequence[st
     seen = []
     for row in rows(datatable, ("COMMANDS", "ANSWER")):
         with node.client() as client:
-            last = answers(client, list(commands(row["COMMANDS"], key_prefix)))[-1]
+            last = answers(client, list(commands(row["COMMANDS"], lambda word: key_prefix + word)))[-1]
         seen.append({"COMMANDS": row["COMMANDS"], "ANSWER": in_words(last)})
     assert_table(datatable, seen)
 
@@ -204,7 +204,7 @@ def _filled(cluster: Cluster, pair: dict[str, str]) -> dict[str, str]:
 @then(parsers.cfparse('"{text}" is answered with "{expected}"'))
 def ask_with_pair(cluster: Cluster, pair: dict[str, str], text: str, expected: str) -> None:
     """Send commands over one connection to the owner of A and B, and compare the last answer."""
-    named = [[pair.get(word, word) for word in command] for command in commands(text, "")]
+    named = [[pair.get(word, word) for word in command] for command in commands(text, str)]
     with owner_of(cluster, pair["A"]).client() as client:
         seen = in_words(answers(client, named)[-1])
         for key in pair.values():

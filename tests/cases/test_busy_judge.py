@@ -20,6 +20,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from fixtures import PROJECT
 from fixtures.bdd.definitions import feature_of, steps_of
 from fixtures.celery_worker.client import Sent
+from fixtures.context import Context
 from fixtures.proxies.streams import TlsProxy
 from fixtures.proxies.tampering import TAMPERS
 from fixtures.pure_cache.origin import Origin, tasks_at_once
@@ -51,7 +52,7 @@ from steps.celery_worker.delivery import check_waiting
 from steps.celery_worker.failing import check_answers, check_runs, check_waits
 from steps.celery_worker.order import check_begin, check_next
 from steps.celery_worker.processing import check_shares
-from steps.common.audit import Audited, check_links, check_number, check_supported
+from steps.common.audit import Audited, check_number, check_supported, count_missed_pings, unlinked_replicas
 from steps.common.vocabulary import Duration
 from steps.pure_cache.near_cache import check_free, have_near, hold_copy
 from tests.cases.judging import judge as judged
@@ -334,22 +335,22 @@ def test_names_are_bytes(cache_server: Server) -> None:
     }
 
 
-def audited(*servers: Server) -> Audited:
-    """Return servers as an audit has them."""
-    return Audited(servers, AuditBounds({}), {})
+def audited(*servers: Server) -> Context:
+    """Return the context of a scenario that audits servers."""
+    audit = Audited(servers, AuditBounds({}), {})
+    return cast("Context", SimpleNamespace(part=lambda _: audit, measure=Seen(), stack=ExternalStack({})))
 
 
 def test_silence_follows_the_pings(group: ForkingGroup) -> None:
-    """A replica may be silent for as long as its primary is, by the setting that says how long that is."""
+    """A replica hears nothing for as long as its primary sends nothing, by the setting that says how long that is."""
     server = start_server(group, {**CACHE, "repl-ping-replica-period": 30, "repl-diskless-sync-delay": 0})
     replica = start_server(group, {**CACHE, "replicaof": ["127.0.0.1", str(server.port)]})
     with replica.client() as client:
         eventually(lambda: client.info("replication")["master_link_status"] == "up", within=10)
-    measure = Seen()
-    check_links(audited(server, replica), 10, 2, measure)
-    [bound] = measure.bounds.values()
-    assert bound
-    assert bound.high == 61
+    context = audited(server, replica)
+    assert unlinked_replicas(context) == []
+    context.part(Audited).told("field")[replica.address]["master_last_io_seconds_ago"] = 61
+    assert count_missed_pings(context, None) == {replica.address: 2.0}
 
 
 def test_copy_that_comes_later_than_a_client_waits(group: ForkingGroup) -> None:
@@ -372,14 +373,14 @@ def test_refusal_names_its_bound(group: ForkingGroup) -> None:
     """A refusal says which line of practices.toml changes the bound."""
     server = start_server(group, {**CACHE, "maxclients": 50})
     with pytest.raises(AssertionError, match=r"practices.toml changes this bound: \[bounds\] maxclients"):
-        check_number(audited(server), "setting", "maxclients", Bound.at_least(1000), Seen())
+        check_number(audited(server), "setting", "maxclients", Bound.at_least(1000))
 
 
 def oldest(practice: str) -> list[list[str]]:
     """Return the table of versions of a practice's audit."""
     feature = feature_of(PROJECT / "features" / practice / "audit.feature")
     steps = [step for scenario in feature.scenarios.values() for step in steps_of(scenario)]
-    [table] = [step.datatable for step in steps if step.name == "their version still gets security fixes"]
+    [table] = [step.datatable for step in steps if step.name == "the version of every server gets security fixes"]
     assert table
     return [[cell.value for cell in row.cells] for row in table.rows]
 
@@ -395,9 +396,9 @@ def test_old_version_is_refused(group: ForkingGroup, tampered: Callable[..., Any
     """A broker's version past its end of life is refused, as that of a cache."""
     proxy = tampered(start_server(group, BROKER).port, TAMPERS["a version past its end of life"]())
     node = SimpleNamespace(address=proxy.url, client=partial(redis_client, proxy.url))
-    servers = Audited([cast("Server", node)], AuditBounds({}), {})
+    context = audited(cast("Server", node))
     with pytest.raises(AssertionError, match=r"6\.2\.0; .* is the oldest that still gets fixes"):
-        check_supported(servers, ExternalStack({"broker": proxy.url}), oldest("celery_worker"))
+        check_supported(context, oldest("celery_worker"))
 
 
 @pytest.mark.slow

@@ -4,18 +4,21 @@
     user = cache.get_or_compute(f"user:{id}", lambda: load_user(id))
     save_user(id, changed); cache.invalidate(f"user:{id}")
 
-Values are what JSON can hold, never pickle: a client that can write to the cache must not run code in its readers. None
-means that the origin has nothing. Give the client a short timeout: it is what the first calls lose when the server is
-paused, until the circuit breaker opens. For asyncio there is `AsyncCacheAside`.
+Values are JSON, never pickle: a client that can write to the cache must not run code in its readers. None means that
+the origin has no value. Give the client a short timeout: while the server is paused, each call blocks for this timeout
+until the circuit breaker opens. For asyncio there is `AsyncCacheAside`.
 
-Single flight: the lease stands in the key that is to be filled, so that deleting the key ends the lease too, and a
-value computed before that is not stored after it. ``redis.lock.Lock`` locks another key, which cannot do that.
+Single flight: one caller computes a missing value, other callers wait. Its lease is stored in the key to be filled, so
+deleting the key ends the lease too. A value computed before an invalidation is therefore never stored after it. The
+lock of ``redis.lock.Lock`` is another key, which cannot guarantee that.
 
-A reader that fills the cache races with a writer that empties it. The reader's value is stored only if the key still
-holds its lease (`set_if_equal`); ``WATCH``/``MULTI`` needs two more round trips and a connection for the whole time.
+A reader that fills the cache races with a writer that invalidates it. The reader's value is stored only if the key
+still holds its lease (`set_if_equal`). ``WATCH``/``MULTI`` would need two more round trips and keep a connection
+meanwhile.
 
-`Flows` decides without any input or output: both drivers run the same decisions, and a specification can stop between
-any two steps. `Unavailable` is thrown in where the cache does not answer, and the origin's error where it fails.
+`Flows` makes the decisions without any I/O (sans-I/O). Both drivers run the same steps, and a test can stop between any
+two of them. A driver throws `Unavailable` into the steps if the cache does not answer, and the origin's error if that
+fails.
 """
 
 from __future__ import annotations
@@ -45,17 +48,17 @@ Command = tuple[str | bytes | int, ...]
 """A command as ``client.execute_command(*command)`` takes it."""
 
 NATIVE = ("DELIFEQ", "DELEX")
-"""Valkey 9.0 and Redis 8.4. Who has one of them has ``SET … IFEQ`` as well; ask with ``COMMAND INFO``."""
+"""Compare-and-delete of Valkey 9.0 and Redis 8.4, which also have ``SET ... IFEQ``; see ``COMMAND INFO``."""
 
 SCRIPT = "EVAL"
-"""The dialect of all other engines."""
+"""The way of all other engines: a script."""
 
 _SET = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('SET', KEYS[1], ARGV[2], unpack(ARGV, 3)) end"
 _DELETE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
 
 def set_if_equal(dialect: str, key: str, expected: bytes, value: bytes, *options: str | int) -> Command:
-    """Return the command that sets `key` to `value` if it holds `expected`; its answer is true if it did.
+    """Return the command that sets `key` to `value` if it holds `expected`; its reply is true if it did.
 
     `options` are those of ``SET``: ``"PX", 5000``, or ``"KEEPTTL"``.
     """
@@ -65,7 +68,7 @@ def set_if_equal(dialect: str, key: str, expected: bytes, value: bytes, *options
 
 
 def delete_if_equal(dialect: str, key: str, expected: bytes) -> Command:
-    """Return the command that deletes `key` if it holds `expected`; its answer is true if it did."""
+    """Return the command that deletes `key` if it holds `expected`; its reply is true if it did."""
     if dialect == SCRIPT:
         return (SCRIPT, _DELETE, 1, key, expected)
     if dialect == "DELEX":
@@ -74,28 +77,28 @@ def delete_if_equal(dialect: str, key: str, expected: bytes) -> Command:
 
 
 LEASE = b"lease:"
-"""How a lease begins. No JSON does, and a reader of another program sees at once that it is no value."""
+"""The prefix of a lease. No JSON begins so, and readers of other programs see that it is not a value."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A cached value: computing it took `cost` seconds, and it is fresh `until` a moment in seconds since 1970."""
+    """A cached value: its computation took `cost` seconds, and it is fresh `until` a time in seconds since 1970."""
 
     value: Any
     cost: float
     until: float
 
     def encoded(self) -> bytes:
-        """Return it as the bytes to store (TypeError or ValueError for what JSON cannot hold)."""
+        """Return the bytes to store (TypeError or ValueError if JSON cannot hold the value)."""
         return json.dumps([self.value, round(self.cost, 4), round(self.until, 3)], allow_nan=False).encode()
 
     def fresh_until(self, until: float) -> Entry:
-        """Return the same value, fresh until another moment."""
+        """Return the same value, fresh until another time."""
         return replace(self, until=until)
 
 
 def decoded(raw: bytes) -> Entry | None:
-    """Return the entry in `raw`, or None for what is none: a lease, another program's value, half a value."""
+    """Return the entry in `raw`; None for a lease, another program's value or half a value."""
     try:
         value, cost, until = json.loads(raw)
         return Entry(value, float(cost), float(until))
@@ -104,20 +107,20 @@ def decoded(raw: bytes) -> Entry | None:
 
 
 def new_lease() -> bytes:
-    """Return a lease that nobody else has."""
+    """Return a unique lease."""
     return LEASE + secrets.token_hex(8).encode()
 
 
-class Unavailable(Exception):  # noqa: N818 - it never leaves these modules: the origin is asked instead
-    """The cache did not answer, or is not asked at the moment."""
+class Unavailable(Exception):  # noqa: N818 - it never leaves this module: the origin is asked instead
+    """The cache did not answer, or the circuit breaker is open."""
 
 
 class Refused(Unavailable):
-    """The cache answered with an error: it is full, read-only, or does not let this user do that."""
+    """The cache answered with an error: it is full, read-only, or refuses the command to this user."""
 
 
 class Ask(Enum):
-    """What a flow asks for that is neither a command nor a pause."""
+    """A request of the steps that is neither a command nor a pause."""
 
     COMPUTE = "the value, from the origin"
 
@@ -125,38 +128,38 @@ class Ask(Enum):
 COMPUTE = Ask.COMPUTE
 
 Flow = Generator[Command | float | Ask, Any, Any]
-"""Steps that yield a command, seconds to wait, or `COMPUTE`, and are sent the answer."""
+"""Steps that yield a command, seconds to wait, or `COMPUTE`, and get the reply sent."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """All times are in seconds."""
+    """The rules of a cache; all times are in seconds."""
 
     ttl: float
-    """The longest that a value lives in the cache."""
+    """The longest life of a value in the cache."""
     spread: float = 0.1
-    """Each ttl is up to this share shorter, so that a batch does not expire at once; see `jittered`."""
+    """TTL jitter: each ttl is shorter by up to this share, so that a batch does not expire at once; see `jittered`."""
     absent_ttl: float = 0.0
-    """How long it is remembered that the origin has nothing (None); 0 is not at all."""
+    """Life of the knowledge that the origin has no value (negative caching); 0 turns it off."""
     lease: float = 10.0
-    """How long one caller may compute before another may: above what the origin takes."""
+    """The time for one computation, after which another caller may compute; above the origin's slowest answer."""
     patience: float = 5.0
-    """How long a caller waits for the one who computes, before it asks the origin itself."""
+    """How long a caller waits for another caller's computation before it asks the origin itself."""
     beta: float = 1.0
     """How early a value is refreshed before it expires, see `is_due`; 0 is never."""
     draw: Callable[[], float] = random.random
-    """Numbers from 0 up to 1."""
+    """A random number from 0 up to 1."""
     clock: Callable[[], float] = time.time
-    """Seconds since 1970; the machines that share a cache agree on it to a fraction of the ttl."""
+    """Seconds since 1970; the machines that share a cache must agree to a fraction of the ttl."""
 
     def life_of(self, value: Any) -> float:
-        """Return how long this value may live; 0 is not at all."""
+        """Return the longest life of this value in seconds; 0 means not to cache it."""
         ttl = self.absent_ttl if value is None else self.ttl
         return jittered(ttl, self.spread, self.draw) if ttl else 0.0
 
 
 class Flows:
-    """The decisions of one cache."""
+    """The decisions of one cache, as steps without I/O."""
 
     def __init__(self, rules: Rules) -> None:
         """Decide by `rules`."""
@@ -164,7 +167,7 @@ class Flows:
         self.known_dialect = ""
 
     def get_or_compute(self, key: str) -> Flow:
-        """Return the value of `key`; on a miss one caller computes it, and the others wait for that."""
+        """Return the value of `key`; on a miss one caller computes it, and other callers wait."""
         try:
             entry, held = yield from self._look(key)
         except Unavailable:
@@ -174,7 +177,7 @@ class Flows:
         return (yield from self._fill(key, held, entry))
 
     def _look(self, key: str) -> Flow:
-        """Return what was found, if anything, and what now stands in the key for this caller if it is to compute."""
+        """Return the entry found, if any, and the bytes that this caller put into the key if it is to compute."""
         give_up, pause = self.rules.clock() + self.rules.patience, 0.005
         while True:
             raw = yield ("GET", key)
@@ -187,18 +190,18 @@ class Flows:
                     return entry, held
             if self.rules.clock() >= give_up:
                 return None, None
-            # Jittered, so that the waiting do not all ask at the same moment.
+            # Jittered, so that the waiting callers do not all ask at the same moment.
             yield jittered(pause, 0.5, self.rules.draw)
             pause = min(pause * 2, 0.05)
 
     def _is_due(self, entry: Entry) -> bool:
-        """Tell whether this caller is the one to refresh an entry before its end."""
+        """Tell whether this caller is to refresh the entry early."""
         return is_due(entry.cost, entry.until - self.rules.clock(), self.rules.beta, self.rules.draw)
 
     def _claim(self, key: str, raw: bytes | None, entry: Entry | None) -> Flow:
-        """Put something of this caller's into the key and return it, or None if another was faster."""
+        """Put this caller's mark into the key and return it; None if another caller was faster."""
         until, lease = self.rules.clock() + self.rules.lease, round(self.rules.lease * 1000)
-        # The others go on reading an old value, marked so that one of them tries if this caller dies.
+        # Other callers keep reading the old value; its mark expires, so one of them computes if this caller dies.
         held = entry.fresh_until(until).encoded() if entry else new_lease()
         if raw is None:
             won = yield ("SET", key, held, "NX", "PX", lease)
@@ -208,14 +211,14 @@ class Flows:
         return held if won else None
 
     def _fill(self, key: str, held: bytes | None, old: Entry | None) -> Flow:
-        """Compute the value, and store it if nothing has happened to the key meanwhile; `old` serves if that fails."""
+        """Compute the value, and store it if the key still holds the mark; serve `old` if the origin fails."""
         begun = self.rules.clock()
         try:
             value = yield COMPUTE
             life = self.rules.life_of(value)
             raw = self.encoded(value, life, self.rules.clock() - begun)
         except GeneratorExit:
-            # Given up by its driver, which is as if it had died: its lease ends by itself.
+            # The driver was cancelled, which is like a crash: the lease expires.
             raise
         except BaseException as error:
             if old and isinstance(error, Exception):
@@ -230,17 +233,17 @@ class Flows:
         return value
 
     def encoded(self, value: Any, life: float, cost: float = 0.0) -> bytes:
-        """Return a value as it is stored (TypeError or ValueError for what JSON cannot hold)."""
+        """Return the stored form of a value (TypeError or ValueError if JSON cannot hold it)."""
         return Entry(value, max(0.0, cost), self.rules.clock() + life).encoded()
 
     def _drop(self, key: str, held: bytes | None) -> Flow:
-        """Let the next caller compute at once."""
+        """Give the lease back, so that the next caller computes at once."""
         if held:
             with suppress(Unavailable):
                 yield delete_if_equal((yield from self.dialect()), key, held)
 
     def dialect(self) -> Flow:
-        """Return how this engine spells compare-and-set; asked once (``COMMAND INFO``)."""
+        """Return the compare-and-set command of this engine, asked once (``COMMAND INFO``)."""
         for name in () if self.known_dialect else NATIVE:
             with suppress(Refused):
                 answer = yield ("COMMAND INFO", name)
@@ -250,13 +253,13 @@ class Flows:
         return self.known_dialect
 
 
-# Of a command that may hold bytes: what another program wrote there need not be text.
+# For replies that may hold bytes: another program's value need not be text.
 RAW: dict[str, Any] = {NEVER_DECODE: True}
 DEAD = (RedisConnectionError, RedisTimeoutError, OSError)
 
 
 class Common:
-    """What both drivers share: rules, steps, and a breaker that is told how each command went."""
+    """The part that both drivers share: rules, steps and a circuit breaker that hears every outcome."""
 
     def __init__(self, ttl: float, breaker: Breaker | None, rules: Any) -> None:
         """Keep values for `ttl` seconds."""
@@ -265,16 +268,16 @@ class Common:
         self.breaker = breaker or Breaker()
 
     def check(self) -> None:
-        """Raise `Unavailable` while the breaker holds calls back."""
+        """Raise `Unavailable` while the circuit breaker is open."""
         if not self.breaker.allows():
             raise Unavailable("the breaker is open")
 
     def failed(self, error: Exception) -> Unavailable:
-        """Tell the breaker of an error, and return what the steps are to hear."""
+        """Report an error to the circuit breaker, and return the error for the steps."""
         if isinstance(error, DEAD):
             self.breaker.failed()
             return Unavailable(str(error))
-        # It answered: that it is full or read-only is no reason to stop reading.
+        # It answered: a full or read-only cache can still be read.
         self.breaker.succeeded()
         return Refused(str(error))
 
@@ -288,24 +291,24 @@ class CacheAside(Common):
         self._client = client
 
     def get_or_compute(self, key: str, compute: Callable[[], Any]) -> Any:
-        """Return the value of `key`, computed by `compute` on a miss and whenever the cache does not answer.
+        """Return the value of `key`; `compute` makes it on a miss, and while the cache does not answer.
 
-        Raises whatever `compute` raises, and TypeError or ValueError if JSON cannot hold its value; never an error of
+        Raises any exception of `compute`, and TypeError or ValueError if JSON cannot hold its value; never an error of
         the cache.
         """
         return self._run(self.flows.get_or_compute(key), compute)
 
     def invalidate(self, *keys: str) -> None:
-        """Forget keys after the origin has changed; what is being computed from the old state is not stored (``DEL``).
+        """Delete keys after the origin has changed; computations from the old state are then not stored (``DEL``).
 
         Raises:
-            redis.exceptions.RedisError: the cache did not answer. The old value may be read until its ttl is over;
-                who cannot bear that repeats the call later.
+            redis.exceptions.RedisError: the cache did not answer. Readers may see the old value until its ttl ends; if
+                that is not acceptable, repeat the call later.
         """
         self._client.delete(*keys)
 
     def _run(self, flow: Flow, compute: Callable[[], Any]) -> Any:
-        """Do what the steps ask for, until they are done."""
+        """Run the steps to their end."""
         answer, error = None, None
         while True:
             try:
@@ -320,11 +323,11 @@ class CacheAside(Common):
                     answer = compute()
                 else:
                     time.sleep(ask)
-            except BaseException as raised:  # noqa: BLE001 - the steps let go of the key, then raise it again
+            except BaseException as raised:  # noqa: BLE001 - the steps give the lease back, then raise it again
                 error = raised
 
     def _command(self, command: Command) -> Any:
-        """Run a command unless the breaker is open."""
+        """Run a command unless the circuit breaker is open."""
         self.check()
         try:
             answer = self._client.execute_command(*command, **RAW)
@@ -335,7 +338,7 @@ class CacheAside(Common):
 
 
 class AsyncCacheAside(Common):
-    """The same for asyncio; one object serves one event loop."""
+    """`CacheAside` for asyncio; one object serves one event loop."""
 
     def __init__(self, client: AsyncRedis, *, ttl: float, breaker: Breaker | None = None, **rules: Any) -> None:
         """Keep values for `ttl` seconds, as `CacheAside` does."""
@@ -356,7 +359,7 @@ class AsyncCacheAside(Common):
                     answer = await self._command(ask)
                 else:
                     answer = await (compute() if ask is COMPUTE else asyncio.sleep(ask))
-            except BaseException as raised:  # noqa: BLE001 - cancelled as well: the steps let go of the key first
+            except BaseException as raised:  # noqa: BLE001 - also when cancelled: the steps give the lease back
                 error = raised
 
     async def invalidate(self, *keys: str) -> None:
@@ -364,7 +367,7 @@ class AsyncCacheAside(Common):
         await self._client.delete(*keys)
 
     async def _command(self, command: Command) -> Any:
-        """Run a command unless the breaker is open."""
+        """Run a command unless the circuit breaker is open."""
         self.check()
         try:
             answer = await self._client.execute_command(*command, **RAW)

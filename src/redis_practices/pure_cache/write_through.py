@@ -1,12 +1,12 @@
-"""Write values to the origin and to the cache: `WriteThrough`, `WriteBehind`.
+"""Write values to the origin and the cache: `WriteThrough`, `WriteBehind`.
 
-Two writers that save one after the other may reach the cache the other way round, and a reader may bring what it read
-before both. With `WriteThrough` the origin gives every state of a record a version, and the cache refuses an older one:
-in one script, which is the only way to compare and write atomically on every engine.
+Two writers may reach the cache in another order than the origin. A slow reader may fill in a value older than both.
+With `WriteThrough` the origin gives every state of a record a version, and the cache refuses older versions. A script
+does so, since no other way compares and writes atomically on every engine.
 
-`WriteBehind` answers a write at once and saves it in the origin a little later, in order. It is not for a pure cache: a
-queue that is evicted or lost in a restart loses what users were told is saved. Use a server with ``noeviction`` and an
-append-only file, and this only where an answer cannot wait for the origin.
+`WriteBehind` answers a write at once and saves it in the origin a little later, in order. It is not for a pure cache:
+an eviction or a restart would lose writes that users believe to be saved. Use a server with
+``noeviction`` and an append-only file, and only where an answer cannot wait for the origin.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ return 1
 
 
 class WriteThrough:
-    """A cache of records that have a version each: a row's counter, or the time of its last change."""
+    """A cache of records with versions, such as a row's counter or the time of its last change."""
 
     def __init__(self, client: Redis, *, ttl: float) -> None:
-        """Keep records for `ttl` seconds, which is also how long one stays that could not be replaced."""
+        """Keep records for `ttl` seconds; after a failed write the old record may live that long."""
         self._client, self._ttl = client, ttl
 
     def write(self, key: str, value: Any, save: Callable[[Any], int]) -> bool:
-        """Save `value` in the origin, put it into the cache under the version that `save` returns.
+        """Save `value` in the origin, then cache it with the version that `save` returns.
 
-        The origin comes first: what it refuses was never true. False means that the value is saved and the cache does
-        not hold it, because it did not answer or had something newer; then the old value may be read until its ttl is
-        over. Raises whatever `save` raises.
+        The origin comes first: a value that it refuses must never be cached. False means that the value is saved but
+        not cached: the cache did not answer, or holds a newer version. Readers may then see the old value until its ttl
+        ends. Raises any exception of `save`.
         """
         version = save(value)
         try:
@@ -48,7 +48,7 @@ class WriteThrough:
             return False
 
     def put(self, key: str, value: Any, version: int) -> bool:
-        """Put a value into the cache unless it holds this version or a newer one; readers call it after a miss.
+        """Cache a value unless the cache holds this version or a newer one; readers call it after a miss.
 
         Raises:
             redis.exceptions.RedisError: the cache does not answer or refuses the write.
@@ -66,17 +66,17 @@ class WriteThrough:
 
 
 class WriteBehind:
-    """Writes that wait in a stream: in the order in which they were made, until they are saved."""
+    """A queue of writes, in a stream, that are saved later in the order in which they were made."""
 
     def __init__(self, client: Redis, queue: str, *, ttl: float = 60.0) -> None:
-        """Queue in the stream `queue`; cached values live for `ttl` seconds. The client decodes its answers."""
+        """Queue in the stream `queue`; cached values live for `ttl` seconds. The client must decode its replies."""
         self._client, self._queue, self._ttl = client, queue, ttl
 
     def write(self, key: str, value: Any) -> None:
         """Queue the write and cache the value, both or neither (``MULTI``, ``XADD``, ``SET``).
 
         Raises:
-            redis.exceptions.RedisError: nothing is queued, or the answer was lost and it is not known.
+            redis.exceptions.RedisError: the write is not queued; after a lost reply it may be.
         """
         raw = json.dumps(value)
         with self._client.pipeline(transaction=True) as both:
@@ -85,22 +85,22 @@ class WriteBehind:
             both.execute()
 
     def waiting(self) -> int:
-        """Return how many writes are not saved yet (``XLEN``)."""
+        """Return the number of writes that are not saved yet (``XLEN``)."""
         return self._client.xlen(self._queue)
 
     def drain(self, save: Callable[[str, Any], None], batch: int = 100) -> int:
-        """Save what waits, oldest first, and return how much that was; one drainer at a time.
+        """Save the queued writes, oldest first, and return their number; one drainer at a time.
 
-        The first write that cannot be saved stops it, for the ones behind it may change the same record: it and they
-        wait for the next call. A write is taken out only after it is saved, so one may be saved twice when a drainer
-        dies, and `save` must bear that.
+        A write that cannot be saved stops the drainer, since later writes may change the same record: all of them wait
+        for the next call. A write leaves the queue after it is saved, so a drainer that dies may have saved one that is
+        saved again. `save` must be idempotent.
 
         Raises:
             redis.exceptions.LockError: another drainer is at work.
-            Exception: whatever `save` raises.
+            Exception: any exception of `save`.
         """
         saved = 0
-        # redis-py's lock: it has a token and a ttl, so a drainer that dies blocks the next one for 30 s at most.
+        # redis-py's lock has a token and a ttl, so a dead drainer blocks the next one for 30 s at most.
         with self._client.lock(f"{self._queue}:drainer", timeout=30, blocking=False) as lock:
             while entries := self._oldest(batch):
                 for entry, write in entries:
@@ -111,5 +111,5 @@ class WriteBehind:
         return saved
 
     def _oldest(self, number: int) -> list[Any]:
-        """Return the oldest writes that wait, each with its place in the queue (``XRANGE``)."""
+        """Return the oldest queued writes, each with its id in the stream (``XRANGE``)."""
         return list(self._client.xrange(self._queue, count=number) or ())
