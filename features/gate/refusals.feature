@@ -51,24 +51,24 @@ Feature: A deployment with a defect is refused
 
       Examples:
         | DEFECT                            | SCENARIO         | CAUSE                    |
-        | a ttl is dropped                  | cache-029        | ttl that is reported     |
-        | a ttl is halved                   | cache-029        | ttl that is reported     |
+        | a ttl is dropped                  | cache-029        | reported ttl             |
+        | a ttl is halved                   | cache-029        | reported ttl             |
         | a ttl is doubled                  | cache-030        | life of a key            |
-        | a ttl is never reported           | cache-029        | ttl that is reported     |
-        | one write in 200 is lost          | cache-022        | acknowledged writes lost |
-        | values are cut at 64 KiB          | cache-023[65537] | 65536 bytes came back    |
-        | answers are slow                  | cache-032        | round trip               |
-        | reads are stale                   | cache-026        | stale reads              |
-        | messages reach nobody             | cache-035        | reached nobody           |
-        | now and then another key's value  | cache-022        | acknowledged writes lost |
-        | values lose a bit of each byte    | cache-024        | 256 different bytes      |
-        | deletes are acknowledged and lost | cache-025        | outlived their deletion  |
+        | a ttl is never reported           | cache-029        | reported ttl             |
+        | one write in 200 is lost          | cache-022        | writes lost              |
+        | values are cut at 64 KiB          | cache-023[65537] | bytes changed            |
+        | answers are slow                  | cache-032        | median round trip        |
+        | reads are stale                   | cache-026        | reads stale              |
+        | messages reach nobody             | cache-035        | no message reached       |
+        | now and then another key's value  | cache-022        | writes lost              |
+        | values lose a bit of each byte    | cache-024        | bytes changed            |
+        | deletes are acknowledged and lost | cache-025        | deleted keys found       |
         | one increment in 50 is lost       | cache-028        | increments lost          |
-        | a condition is dropped            | cache-027        | holders of one lock      |
+        | a condition is dropped            | cache-027        | locks granted            |
         | a version past its end of life    | cache-011        | 6.2.0                    |
         | a clock that is wrong             | cache-031        | difference of the clocks |
-        | one answer in five is late        | cache-033        | slowest of 90 %          |
-        | twenty connections and no more    | cache-034        | of 50 connections        |
+        | one answer in five is late        | cache-033        | 90th percentile          |
+        | twenty connections and no more    | cache-034        | connections refused      |
 
     @gate-024
     Scenario Outline: a broker that is not set up as one
@@ -86,15 +86,15 @@ Feature: A deployment with a defect is refused
         | dead connections are not noticed    | celery-009      | tcp-keepalive                    |
         | few connections                     | celery-008      | maxclients                       |
         | nearly full                         | celery-007      | used_memory of maxmemory         |
-        | one write in 200 is lost            | celery-025      | acknowledged writes lost         |
-        | messages reach nobody               | celery-030      | reached nobody                   |
+        | one write in 200 is lost            | celery-025      | writes lost                      |
+        | messages reach nobody               | celery-030      | no message reached               |
         | no memory limit                     | celery-006      | maxmemory                        |
         | a limit above the machine's memory  | celery-006      | maxmemory of total_system_memory |
         | the log waits while it is rewritten | celery-005      | no-appendfsync-on-rewrite        |
-        | one item in 100 is handed out twice | celery-027      | items wrong                      |
+        | one item in 100 is handed out twice | celery-027      | items lost or out of order       |
         | transactions are refused            | celery-028      | EXEC without MULTI               |
-        | silent connections are cut off      | celery-029[1.5] | cut off after                    |
-        | values are cut at 64 KiB            | celery-026      | 65536 bytes came back            |
+        | silent connections are cut off      | celery-029[1.5] | empty wait                       |
+        | values are cut at 64 KiB            | celery-026      | bytes changed                    |
         | reads only                          | celery-025      | read only replica                |
 
     @gate-025
@@ -105,31 +105,31 @@ Feature: A deployment with a defect is refused
       And the scenario "<SCENARIO>" failed with "<CAUSE>"
 
       Examples:
-        | DEFECT                                       | SCENARIO    | CAUSE                    |
-        | failures are noticed late                    | cluster-001 | seen 60000               |
-        | replicas never take over                     | cluster-002 | no-failover              |
-        | replicas of any age take over                | cluster-002 | validity-factor          |
-        | a short replication backlog                  | cluster-010 | repl-backlog-size        |
-        | few connections                              | cluster-011 | seen 32                  |
-        | unbounded buffers for replicas               | cluster-010 | without bound            |
-        | no replicas                                  | cluster-003 | seen 0                   |
-        | a dead replica                               | cluster-003 | fail                     |
-        | a replica that never finished its first copy | cluster-003 | not linked               |
-        | a slot left on its way                       | cluster-007 | open slots               |
-        | a slot without owner                         | cluster-029 | 16383                    |
-        | one node has nearly all slots                | cluster-008 | even share               |
-        | a name that nobody resolves                  | cluster-031 | no-host.invalid          |
-        | two primaries                                | cluster-004 | seen 2                   |
-        | no memory limit                              | cluster-005 | maxmemory                |
-        | old values from a minority                   | cluster-006 | reads-when-down          |
-        | one node with another memory limit           | cluster-050 | maxmemory                |
-        | one node that knows other users              | cluster-050 | user guest               |
-        | one node of another version                  | cluster-009 | 6.2.0                    |
-        | redirections lead nowhere                    | cluster-065 | MOVED                    |
-        | one write in 200 is lost                     | cluster-013 | acknowledged writes lost |
-        | reads are stale                              | cluster-015 | stale reads              |
-        | deletes are acknowledged and lost            | cluster-016 | outlived their deletion  |
-        | one increment in 50 is lost                  | cluster-018 | increments lost          |
-        | a condition is dropped                       | cluster-017 | holders of one lock      |
-        | values are cut at 64 KiB                     | cluster-014 | 65536 bytes came back    |
-        | an address that leads nowhere                | cluster-031 | 127.0.0.1:1              |
+        | DEFECT                                       | SCENARIO    | CAUSE              |
+        | failures are noticed late                    | cluster-001 | seen 60000         |
+        | replicas never take over                     | cluster-002 | no-failover        |
+        | replicas of any age take over                | cluster-002 | validity-factor    |
+        | a short replication backlog                  | cluster-010 | repl-backlog-size  |
+        | few connections                              | cluster-011 | seen 32            |
+        | unbounded buffers for replicas               | cluster-010 | without bound      |
+        | no replicas                                  | cluster-003 | seen 0             |
+        | a dead replica                               | cluster-003 | failed nodes       |
+        | a replica that never finished its first copy | cluster-003 | unlinked replicas  |
+        | a slot left on its way                       | cluster-007 | open slots         |
+        | a slot without owner                         | cluster-029 | 16383              |
+        | one node has nearly all slots                | cluster-008 | slot imbalance     |
+        | a name that nobody resolves                  | cluster-031 | no-host.invalid    |
+        | two primaries                                | cluster-004 | seen 2             |
+        | no memory limit                              | cluster-005 | maxmemory          |
+        | old values from a minority                   | cluster-006 | reads-when-down    |
+        | one node with another memory limit           | cluster-050 | maxmemory          |
+        | one node that knows other users              | cluster-050 | user guest         |
+        | one node of another version                  | cluster-009 | 6.2.0              |
+        | redirections lead nowhere                    | cluster-065 | MOVED              |
+        | one write in 200 is lost                     | cluster-013 | writes lost        |
+        | reads are stale                              | cluster-015 | reads stale        |
+        | deletes are acknowledged and lost            | cluster-016 | deleted keys found |
+        | one increment in 50 is lost                  | cluster-018 | increments lost    |
+        | a condition is dropped                       | cluster-017 | locks granted      |
+        | values are cut at 64 KiB                     | cluster-014 | bytes changed      |
+        | an address that leads nowhere                | cluster-031 | 127.0.0.1:1        |

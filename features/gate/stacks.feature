@@ -153,7 +153,7 @@ Feature: A run says where it runs, or why it cannot
 
     @gate-047 @slow
     Scenario: a server that ends at its start shows the end of its log
-      When somebody runs "pytest 'features/pure_cache/data_path.feature::the server reports the ttl that was set' --server-binary $CRASHING"
+      When somebody runs "pytest features/pure_cache/data_path.feature -k cache-029 --server-binary $CRASHING"
       Then it exits with 1
       And it says
         """
@@ -206,7 +206,7 @@ Feature: A run says where it runs, or why it cannot
       And it says
         """
         features/pure_cache/audit.feature::
-        features/pure_cache/data_path.feature::a key lives as long as its ttl
+        features/pure_cache/data_path.feature::a key in the cache lives as long as its ttl
         deselected
         """
       And it does not say "username cached for 10 seconds"

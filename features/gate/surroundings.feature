@@ -23,7 +23,7 @@ Feature: A poor machine is named as the reason, or makes no difference
 
     @gate-054
     Scenario Outline: a run where <surroundings>
-      When somebody runs "pytest 'features/pure_cache/data_path.feature::the server reports the ttl that was set' --tb=line" where <surroundings>
+      When somebody runs "pytest features/pure_cache/data_path.feature -k cache-029 --tb=line" where <surroundings>
       Then it exits with 1
       And it says
         """
@@ -74,7 +74,7 @@ Feature: A poor machine is named as the reason, or makes no difference
 
     @gate-058
     Scenario Outline: a run all the same where <surroundings>
-      When somebody runs "pytest 'features/pure_cache/data_path.feature::the server reports the ttl that was set'" where <surroundings>
+      When somebody runs "pytest features/pure_cache/data_path.feature -k cache-029" where <surroundings>
       Then it exits with 0
       And it says
         """

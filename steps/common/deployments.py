@@ -15,7 +15,7 @@ from fixtures.bdd.vocabulary import find, register
 from fixtures.context import Context, Plan, target
 from fixtures.redis_cluster.nodes import commands, primaries
 from fixtures.run.keys import Unsupported
-from fixtures.stacks.protocols import Cluster, Node, need_command
+from fixtures.stacks.protocols import Node, need_command
 from redis_practices.redis_cluster.slot_migration import atomic_interface
 from redis_practices.server_info import version_of
 from redis_practices.servers.server import CACHE
@@ -154,13 +154,13 @@ class ServerUnderTest:
     """The one server of a scenario, as a target of sentences."""
 
     context: Context
-    node: Node | Cluster
+    node: Any
     client: Callable[..., Any]
 
     @property
     def address(self) -> str:
         """Where it answers, as ``host:port``."""
-        return self.node.address
+        return str(self.node.address)
 
     def hold(self, key: str, value: str, ttl: float = 60) -> None:
         """Store a value for `ttl` seconds."""

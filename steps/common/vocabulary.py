@@ -176,6 +176,12 @@ def quoted(text: str) -> str:
     return text
 
 
+@with_pattern(r"[a-z0-9][a-z0-9 .-]*")
+def name_with_number(text: str) -> str:
+    """Read a registered name that may contain numbers, such as ``90th percentile of the round trips``."""
+    return text
+
+
 @with_pattern(r"[a-z][a-z0-9 .%-]*? (?:was|were) [a-z][a-z ]*")
 def clause(text: str) -> str:
     """Read a count as a clause, "writes were lost", and return the name of the measurement, "writes lost"."""
@@ -211,10 +217,10 @@ TYPES: dict[str, Any] = {
     "Fact": fact,
     "Asked": name,
     "Findings": name,
-    "Load": name,
+    "Load": name_with_number,
     "Property": quoted,
     "Measured": name,
-    "Timed": name,
+    "Timed": name_with_number,
     "Counted": clause,
     "Value": value,
     "Deployment": deployment,
