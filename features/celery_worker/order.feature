@@ -82,7 +82,7 @@ Feature: The order of tasks is the one you chose
     Scenario: a countdown is kept
       Given a broker with its worker
       When the task "stamp" is sent with [] and these options
-        | OPTION    | VALUE       |
+        | OPTION    | VALUE |
         | countdown | 1     |
       Then it begins between 0.95 and 3 seconds after it was sent
 

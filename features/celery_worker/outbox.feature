@@ -75,6 +75,7 @@ Feature: Outbox: every order has its effect exactly once
         | visibility timeout | 60 seconds |
         | max deliveries     | 2          |
       When the task "crash_guarded" is sent with []
+      And the result is read
       Then the task failed with "TooManyDeliveries: worker.crash_guarded ended its worker 2 times"
       And the task ran exactly twice
       And the dead letters are
@@ -90,6 +91,7 @@ Feature: Outbox: every order has its effect exactly once
         | visibility timeout | 1 second |
         | max deliveries     | 2        |
       When the task "end_worker" is sent with []
+      And the result is read
       Then the task failed with "TooManyDeliveries: worker.end_worker ended its worker 2 times"
       And the task ran exactly twice
       And the dead letters are

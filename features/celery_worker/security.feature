@@ -19,7 +19,7 @@ Feature: Least privilege: the broker grants what Celery needs, and nothing else
         | an answer to a ping                          |
         | a task that is terminated                    |
         | a task of a worker that was killed           |
-      Then exactly 0 commands were refused
+      Then exactly 0 commands were denied
       And there are no unused rights
 
     @celery-099 @slow

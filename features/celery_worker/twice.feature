@@ -73,9 +73,9 @@ Feature: Idempotent tasks: a second run changes nothing
       And every client is disconnected
       Then the task is delivered again within 10 seconds
       And the state of the task is "SUCCESS"
+      And worker 1 still processes tasks
       And the task ran exactly twice
       And "A-1" was paid <TIMES>
-      And worker 1 still processes tasks
 
       Examples:
         | CANCEL | TIMES         |
