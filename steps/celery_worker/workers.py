@@ -85,6 +85,13 @@ def visibility_timeout(plan: Plan, value: str) -> None:
     plan.environment |= {"VISIBILITY_TIMEOUT": in_seconds(value), **sweep, **plan.environment}
 
 
+@register("setting", "state file", 'the file in which a worker keeps what was revoked for its next start, or "none"')
+def state_file(plan: Plan, value: str) -> None:
+    """Set its name; it stands in the folder of the scenario."""
+    if value != "none":
+        plan.environment["STATE_DB"] = value
+
+
 @register("setting", "queue", 'the queue of a worker or a task; "default" is that of the shared worker')
 def queue(plan: Plan, value: str) -> None:
     """Let a worker serve it, or a task go there."""
@@ -204,30 +211,30 @@ class Workers:
         }
         tasks.redelivery = float(environment.get("VISIBILITY_TIMEOUT", tasks.redelivery))
         if context.planned:
-            self._keep(context.start_broker(number, environment).workers())
+            self._keep(context.start_broker(number, environment).workers(), environment)
             return
         if self._shares and not self.all:
             if number == 1 and not environment:
-                self._keep(context.broker.workers()[:1])
+                self._keep(context.broker.workers()[:1], environment)
                 return
             tasks.keep_apart()
         self.environment = self.environment or dict(environment)
         with ThreadPoolExecutor(number) as pool:
-            self._keep(list(pool.map(lambda _: self._started(environment), range(number))))
+            self._keep(list(pool.map(lambda _: self._started(environment), range(number))), environment)
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Start one more worker of the same queue."""
         own: Queue | None = self.context.own.get("queue")
-        self._keep([self._lent(own) if own and not environment else self._started(environment)])
+        self._keep([self._lent(own) if own and not environment else self._started(environment)], environment)
 
     @property
     def _shares(self) -> bool:
         """Whether the scenario is on the shared broker, and has no queue of its own there."""
         return not {"broker", "queue"} & set(self.context.own)
 
-    def _keep(self, processes: Sequence[Worker]) -> None:
+    def _keep(self, processes: Sequence[Worker], environment: Mapping[str, str]) -> None:
         """Note workers."""
-        queue = self.environment.get("TASK_QUEUE", self.context.part(Tasks).queue)
+        queue = {**self.environment, **environment}.get("TASK_QUEUE", self.context.part(Tasks).queue)
         self.all += [StartedWorker(self.context.part(Tasks), one, queue) for one in processes]
 
     def _started(self, environment: Mapping[str, str]) -> Worker:

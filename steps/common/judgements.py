@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import secrets
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -16,7 +18,7 @@ from fixtures.reporting.measurements import Bound
 from fixtures.run.own_time import WorkersClock, moment_of
 from fixtures.run.practices_file import AUDITED, change, changeable
 from redis_practices.polling import eventually
-from steps.common.vocabulary import TYPES, Duration, assert_table, bound_or_reported, rows
+from steps.common.vocabulary import TYPES, Duration, assert_table, bound, bound_or_reported, rows
 from steps.common.vocabulary import bound as read_bound
 
 Table = Sequence[Sequence[str]]
@@ -126,7 +128,8 @@ def node_timeout(context: Context) -> float | None:
 def check_replies(context: Context, target: str, datatable: Table) -> None:
     """Send the commands of each row over one connection, and compare the last reply.
 
-    A word with a colon is a key of this scenario. A reply is a text, a number, the code of an error, or ``nothing``.
+    A word with a colon is a key of this scenario. A reply is a text, a number, a range like ``between 90 and
+    100``, the code of an error, or ``nothing``.
 
     Example: a table of COMMANDS and REPLY
     """
@@ -149,8 +152,14 @@ def replies(context: Context, node: Any, datatable: Table) -> list[dict[str, str
     for row in rows(datatable, ("COMMANDS", "REPLY")):
         with node.client() as client:
             last = answers(client, list(commands(row["COMMANDS"], context.key)))[-1]
-        seen.append({"COMMANDS": row["COMMANDS"], "REPLY": in_words(last)})
+        said = in_words(last)
+        seen.append({"COMMANDS": row["COMMANDS"], "REPLY": row["REPLY"] if _is_within(said, row["REPLY"]) else said})
     return seen
+
+
+def _is_within(said: str, wanted: str) -> bool:
+    """Tell whether a reply is a number in a wanted range, ``between 90 and 100``."""
+    return wanted.startswith("between ") and said.isdigit() and bound(wanted).allows(int(said))
 
 
 @then(parsers.parse('{reader:Target} reads {value:Value} from "{key}"', extra_types=TYPES))
@@ -292,3 +301,26 @@ def check_property(context: Context, name: str, count: int, cases: str, datatabl
     """
     assert cases, "a property holds for cases"
     find("property", name)[0].functions[0](context, count, *([datatable] if datatable else ()))
+
+
+@then(parsers.parse("{target:Target} received these commands", extra_types=TYPES))
+def check_commands(context: Context, target: str, datatable: Table) -> None:
+    """Compare how often commands came that name a key of the scenario; on an isolated server all commands count.
+
+    The row ``any other`` stands for the commands without a row.
+
+    Example: a table of COMMAND and NUMBER
+    """
+    mark, monitor = secrets.token_hex(8), context.named["the recording"]
+    with context.target(target).client() as client:
+        client.echo(mark)
+    ours = [""] if context.role in context.own else [context.key_prefix, *context.aliases.values()]
+    seen: Counter[str] = Counter()
+    while mark not in (command := monitor.next_command()["command"]):
+        seen[command.split()[0].upper()] += any(key in command for key in ours)
+    bounds = {
+        row["COMMAND"]: bound_or_reported(row["NUMBER"], context) for row in rows(datatable, ("COMMAND", "NUMBER"))
+    }
+    seen["any other"] = sum(number for name, number in seen.items() if name not in bounds)
+    for name, allowed in bounds.items():
+        context.measure(f"{name} that {target} received", unit="", bound=allowed, seen=seen[name])
