@@ -70,13 +70,14 @@ Feature: Results arrive at once and expire
     @celery-092
     Scenario: a reader that waits 1 second for its result subscribes once, and reads at most 3 times
       Given a worker
-      And the commands of the broker are recorded
       When the task "sleep" is sent with [1]
+        | OPTION         | VALUE |
+        | count commands | yes   |
       And the result is read
-      Then the broker received these commands
-        | COMMAND   | NUMBER    |
-        | SUBSCRIBE | exactly 1 |
-        | GET       | at most 3 |
+      Then the measurements are
+        | MEASUREMENT                 | BOUND     |
+        | subscriptions to the result | exactly 1 |
+        | reads of the result         | at most 3 |
 
     @celery-093
     Scenario: 3 results that were ready before another are read at once

@@ -41,7 +41,6 @@ for name, variable, meaning in (
     ("socket timeout", "SOCKET_TIMEOUT", "seconds after which a broker without a reply is an error"),
     ("max deliveries", "MAX_DELIVERIES", "deliveries after which a task becomes a dead letter"),
     ("flags", "WORKER_FLAGS", "flags of the command that starts a worker"),
-    ("state file", "STATE_DB", "the file in which a worker keeps the revoked tasks"),
 ):
     register_setting(name, variable, meaning)
 

@@ -6,6 +6,7 @@ import json
 import math
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from kombu import pools
 from kombu.exceptions import OperationalError
 from parse import with_pattern
 from pytest_bdd import parsers, then, when
+from redis.client import Monitor
 from redis.exceptions import RedisError
 
 from fixtures.bdd.vocabulary import find, records, register
@@ -135,6 +137,9 @@ class Tasks:
     costs: dict[bool, float] = field(default_factory=dict)
     """Seconds of this processor that a task took to send, alone and in a batch."""
 
+    monitor: Monitor | None = None
+    """Sees every command that the broker receives, if a task was sent with ``count commands``."""
+
     @classmethod
     def of(cls, context: Context) -> Tasks:
         """Return those of a scenario."""
@@ -229,7 +234,6 @@ class Tasks:
     def note(self, result: Any, name: str, sending: Mapping[str, Any]) -> None:
         """Keep what was sent."""
         self.sent.append(SentTask(self, result, name, sending))
-        self.context.aliases["the result"] = self.last.key
 
     def send(self, name: str, given: Sequence[Any], count: int = 1, **sending: Any) -> None:
         """Send a task of the workers, named without ``worker.``; `sending` as `register_option` reads it.
@@ -238,6 +242,9 @@ class Tasks:
         """
         batch, timeout = sending.pop("batch", False), sending.pop("timeout", None)
         url, results = self.address(sending.pop("url", "")), list[Any]()
+        if sending.pop("count commands", False):
+            client = self.context.ending.enter_context(self.context.broker.client())
+            self.monitor = self.context.ending.enter_context(client.monitor())
         if sending.get("queue") == "default":
             sending["queue"] = self.context.broker.queue
         app = None if timeout or url else self.app
@@ -297,6 +304,16 @@ class Tasks:
         assert self.sent, "no task was sent"
         return self.sent[-1]
 
+    def commands(self, key: str) -> Counter[str]:
+        """Return how often each command came that names a key, since `monitor` began."""
+        assert self.monitor, "no task was sent with the option 'count commands'"
+        mark, seen = secrets.token_hex(8), Counter[str]()
+        with self.context.broker.client() as client:
+            client.echo(mark)
+        while mark not in (command := self.monitor.next_command()["command"]):
+            seen[command.split()[0].upper()] += key in command
+        return seen
+
     def wait(self) -> list[Any]:
         """Return what every task returned."""
         clock = WorkersClock()
@@ -344,6 +361,7 @@ register_option("serializer", "serializer", str, "how the arguments of a task ar
 register_option("ignore result", "ignore_result", is_yes, "whether what a task returns is dropped")
 register_option("batch", "batch", is_yes, "whether tasks are sent in batches, a round trip each")
 register_option("requests", "requests", str, "whether the requests to the broker are counted until all tasks are done")
+register_option("count commands", "count commands", is_yes, "whether the commands about the result are counted")
 register_option("timeout", "timeout", seconds, "the time after which a sender gives up (`publisher`)")
 
 
@@ -574,6 +592,8 @@ def await_taken(context: Context, target: str, number: int) -> None:
 
 @when("the result is read")
 @records("wait for the result", "the time until the result of the last task was there", unit="s")
+@records("reads of the result", "GET of the result's key, if the task was sent with `count commands`", unit="commands")
+@records("subscriptions to the result", "SUBSCRIBE to the result, likewise", unit="commands")
 @records("ttl of the result", "the time after which the result of the last task expires", unit="s")
 @records("delay of the task", "the time from the sending of the last task until it ran", unit="s")
 @records("wait before retry 1", "the time from the first run of the last task to the second", unit="s")
@@ -612,6 +632,10 @@ def read_result(context: Context) -> None:
             raise
     passed = time.monotonic() - begun
     context.record("wait for the result", lambda bound: watch.apart(passed, bound) if bound else passed)
+    if tasks.monitor:
+        commands = tasks.commands(task.key)
+        context.record("reads of the result", commands["GET"])
+        context.record("subscriptions to the result", commands["SUBSCRIBE"])
     context.record("ttl of the result", ttl)
     context.record("delay of the task", delay)
     context.record("wait before retry 1", wait(1))

@@ -330,13 +330,3 @@ def the_cluster(context: Context) -> ServerUnderTest:
 def every_primary(context: Context) -> list[Node]:
     """Return these nodes in the order of their first slots."""
     return primaries(context.cluster)
-
-
-@given(parsers.parse("the commands of {target:Target} are recorded", extra_types=TYPES))
-def record_commands(context: Context, target: str) -> None:
-    """Record what a server receives from now on (``MONITOR``), for "received these commands".
-
-    Example: ``Given the commands of the broker are recorded``
-    """
-    client = context.ending.enter_context(context.target(target).client())
-    context.named["the recording"] = context.ending.enter_context(client.monitor())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -301,26 +299,3 @@ def check_property(context: Context, name: str, count: int, cases: str, datatabl
     """
     assert cases, "a property holds for cases"
     find("property", name)[0].functions[0](context, count, *([datatable] if datatable else ()))
-
-
-@then(parsers.parse("{target:Target} received these commands", extra_types=TYPES))
-def check_commands(context: Context, target: str, datatable: Table) -> None:
-    """Compare how often commands came that name a key of the scenario; on an isolated server all commands count.
-
-    The row ``any other`` stands for the commands without a row.
-
-    Example: a table of COMMAND and NUMBER
-    """
-    mark, monitor = secrets.token_hex(8), context.named["the recording"]
-    with context.target(target).client() as client:
-        client.echo(mark)
-    ours = [""] if context.role in context.own else [context.key_prefix, *context.aliases.values()]
-    seen: Counter[str] = Counter()
-    while mark not in (command := monitor.next_command()["command"]):
-        seen[command.split()[0].upper()] += any(key in command for key in ours)
-    bounds = {
-        row["COMMAND"]: bound_or_reported(row["NUMBER"], context) for row in rows(datatable, ("COMMAND", "NUMBER"))
-    }
-    seen["any other"] = sum(number for name, number in seen.items() if name not in bounds)
-    for name, allowed in bounds.items():
-        context.measure(f"{name} that {target} received", unit="", bound=allowed, seen=seen[name])
