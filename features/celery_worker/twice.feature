@@ -88,7 +88,7 @@ Feature: Idempotent tasks: a second run changes nothing
         | SETTING            | VALUE    |
         | pool               | solo     |
         | visibility timeout | 1 second |
-        | lease              | 4        |
+        | payment lease      | 4        |
       When the task "pay" is sent with ["A-1", 2.5]
       Then the result arrives within 20 seconds
       And the task ran at least twice
@@ -101,7 +101,7 @@ Feature: Idempotent tasks: a second run changes nothing
         | SETTING            | VALUE    |
         | pool               | solo     |
         | visibility timeout | 1 second |
-        | lease              | 2        |
+        | payment lease      | 2        |
       When the task "pay" is sent with ["A-1", 1.0]
       And a worker has begun the task
       And the worker that runs the task is killed

@@ -34,7 +34,7 @@ from worker import settings
 Table = Sequence[Sequence[str]]
 
 for name, variable, meaning in (
-    ("lease", "ONCE_LEASE", "seconds that one run of a payment may take (`once`)"),
+    ("payment lease", "ONCE_LEASE", "seconds that one run of a payment may take (`once`)"),
     ("restore interval", "RESTORE_INTERVAL", "seconds between the looks of a worker for tasks to deliver again"),
     ("restore throttle", "RESTORE_THROTTLE", "how many of these looks it takes until the worker does look"),
     ("soft shutdown timeout", "SOFT_SHUTDOWN", "seconds that running tasks have on a cold shutdown"),
