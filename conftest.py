@@ -20,7 +20,6 @@ PLUGINS = [
     "fixtures.redis_cluster.faults",
     "fixtures.pure_cache.origin",
     "fixtures.gate.endpoints",
-    "fixtures.gate.deployment_under_test",
     "fixtures.reporting.measurements",
     "fixtures.reporting.plugin",
     "fixtures.reporting.redaction",
