@@ -30,7 +30,7 @@ from redis_practices.celery_worker.sending import check_broker, publisher, sende
 from redis_practices.cli import Failure
 from redis_practices.servers.binary import EmbeddedError
 from steps.celery_worker.deployment import SWEEP
-from steps.celery_worker.processing import TASK_TYPES
+from steps.celery_worker.tasks import TASK_TYPES
 from steps.common.vocabulary import TYPES, rows
 from worker import settings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_bdd import given, parsers, when
@@ -19,6 +19,9 @@ from fixtures.stacks.protocols import Node, need_command
 from redis_practices.redis_cluster.slot_migration import atomic_interface
 from redis_practices.server_info import version_of
 from redis_practices.servers.server import CACHE
+from redis_practices.tuning.bulk import pipelined, write_bulk
+from redis_practices.tuning.connections import address, another
+from redis_practices.tuning.measuring import Far, far_away
 from steps.common.vocabulary import TYPES, Duration, options
 
 Table = Sequence[Sequence[str]]
@@ -77,6 +80,49 @@ def hold(context: Context, holder: str, value: str, key: str) -> None:
     Example: ``Given the cluster holds "Ann" as "user:1"``
     """
     context.target(holder).hold(key, value)
+
+
+@dataclass
+class Values:
+    """The numbered values of a scenario, and the client that reads and writes them."""
+
+    client: Any
+    keys: list[str] = field(default_factory=list)
+    value: str = ""
+    far: Far | None = None
+    """The proxy in front of the deployment, if a round trip takes its time."""
+
+    @classmethod
+    def of(cls, context: Context) -> Values:
+        """Connect to the deployment that the scenario is about."""
+        return cls(context.ending.enter_context(getattr(context, context.role).client()))
+
+
+@given(parsers.parse("{count:Count} values of {size:Count} bytes", extra_types=TYPES))
+def write_values(context: Context, count: int, size: int) -> None:
+    """Store numbered values in the deployment of the scenario; they expire after 10 minutes.
+
+    Example: ``Given 1000 values of 100 bytes``
+    """
+    values = context.part(Values)
+    values.keys, values.value = [f"{context.key_prefix}{number}" for number in range(count)], "1" * size
+    if context.role == "cluster":
+        replies = write_bulk(values.client, [(key, values.value) for key in values.keys], ttl=600)
+    else:
+        replies = pipelined(values.client, [("SET", key, values.value, "EX", "600") for key in values.keys])
+    assert all(reply in {b"OK", "OK", True} for reply in replies), f"not written: {replies[:3]}"
+
+
+@given(parsers.parse("a round trip of {duration:Duration}", extra_types=TYPES))
+def move_away(context: Context, duration: Duration) -> None:
+    """Put a proxy with this delay between the client and the values.
+
+    Example: ``Given a round trip of 1.5 milliseconds``
+    """
+    values = context.part(Values)
+    where = address(values.client)
+    values.far = context.ending.enter_context(far_away(where["host"], where["port"], duration.seconds()))
+    values.client = context.ending.enter_context(another(values.client, host="127.0.0.1", port=values.far.port))
 
 
 @given(parsers.parse('an engine with "{name}"'))

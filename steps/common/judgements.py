@@ -112,7 +112,7 @@ def ask(context: Context, target: str, name: str) -> None:
         del context.recorded[key]
     things = context.targets(target)
     for thing in things:
-        place = getattr(thing, "address", "") if len(things) > 1 else ""
+        place = getattr(thing, "address", getattr(thing, "name", "")) if len(things) > 1 else ""
         seen = entry.functions[0](context, thing)
         for part, value in (seen if isinstance(seen, Mapping) else {place: seen}).items():
             context.record(entry.name, value, part)
@@ -236,7 +236,7 @@ def check_failure(context: Context, operation: str, text: str) -> None:
     Example: ``Then the failover failed with "to a replica"``
     """
     error = context.failure(operation)
-    seen = f"{type(error).__name__}: {error}"
+    seen = "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
     assert text in seen, f"the {operation} failed with {seen!r}, not with {text!r}"
 
 

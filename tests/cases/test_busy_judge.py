@@ -19,7 +19,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from fixtures import PROJECT
 from fixtures.bdd.definitions import feature_of, steps_of
-from fixtures.celery_worker.client import Sent
+from fixtures.celery_worker.workers import Beats
 from fixtures.context import Context
 from fixtures.proxies.streams import TlsProxy
 from fixtures.proxies.tampering import TAMPERS
@@ -42,21 +42,16 @@ from fixtures.run.processes import ForkingGroup
 from fixtures.stacks.embedded import EmbeddedCache
 from fixtures.stacks.external.command_guard import Budget
 from fixtures.stacks.external.stack import ExternalStack
-from redis_practices.celery_worker.sending import sender
 from redis_practices.clients import redis_client
 from redis_practices.polling import eventually
 from redis_practices.pure_cache.key_audit import Hygiene, judge, sample, shown
 from redis_practices.servers.celery import LateError
 from redis_practices.servers.server import BROKER, CACHE, Server, start_server
-from steps.celery_worker.delivery import check_waiting
-from steps.celery_worker.failing import check_answers, check_runs, check_waits
-from steps.celery_worker.order import check_begin, check_next
-from steps.celery_worker.processing import check_shares
+from steps.celery_worker.tasks import Tasks, check_runs, processed_tasks, read_result, waiting_tasks
+from steps.celery_worker.workers import await_sent
 from steps.common.audit import Audited, check_number, check_supported, count_missed_pings, unlinked_replicas
-from steps.common.vocabulary import Duration
 from steps.pure_cache.near_cache import check_free, have_near, hold_copy
 from tests.cases.judging import judge as judged
-from worker import settings
 
 needs_schedule = pytest.mark.skipif(not SCHEDULE.exists(), reason="the kernel does not count waits for a processor")
 
@@ -181,42 +176,45 @@ def test_what_never_comes_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Work:
-    """A broker with what workers of a busy judge leave there: late, twice, unevenly."""
+    """A scenario with what workers of a busy judge leave behind: late, twice, unevenly."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, ending: ExitStack) -> None:
         """Note that a task ran three times, the last time 2.1 s after the second, and leave two tasks in the queue."""
-        self.broker = cast("Any", SimpleNamespace(client=server.client, queue="celery"))
-        self.sent = Sent(sender(settings(server.url)))
-        self.sent.results.append(self.sent.app.AsyncResult("1"))
-        self.sent.called = time.time()
-        begun = self.sent.called + 3.2
-        self.sent.values = [{"worker": "busy"}] * 10 + [{"worker": "idle"}] * 2
-        self.sent.app.backend.store_result("1", {"begun": begun}, "SUCCESS")
+        broker = SimpleNamespace(client=server.client, url=server.url, node=server, queue="celery")
+        stack = cast("Any", SimpleNamespace(broker=lambda: broker))
+        self.context = Context(cast("Any", None), stack, "", ending, cast("Any", Seen()), cast("Any", None))
+        self.tasks = self.context.part(Tasks)
+        self.tasks.redelivery, self.tasks.called = 1.0, time.time()
+        for name in ["busy"] * 9 + ["idle"] * 2:
+            self.tasks.note(None, "stamp", {"ignore_result": True})
+            self.tasks.last.values.append({"worker": name})
+        self.tasks.note(self.tasks.app.AsyncResult("1"), "stamp", {})
+        begun = self.tasks.called + 3.2
+        self.tasks.app.backend.store_result("1", {"begun": begun, "worker": "busy"}, "SUCCESS")
         with server.client() as client:
             client.rpush("runs:1", begun, begun + 1.2, begun + 3.3)
-            client.rpush("runs:2", begun)
             client.rpush("celery", "task", "task")
-        self.application = cast(
-            "Any", SimpleNamespace(broker=self.broker, prefix="", settings={"VISIBILITY_TIMEOUT": "1"})
-        )
-        self.request = cast(
-            "Any", SimpleNamespace(fixturenames=["application"], getfixturevalue=lambda _: self.application)
-        )
 
     def checks(self, clock: WorkersClock) -> dict[str, Callable[[], None]]:
         """Return checks that fail unless the judge was busy since `clock` began."""
-        self.sent.clock, soon, measure = clock, Duration(0.1), Seen()
-        beats = cast("Any", SimpleNamespace(clock=clock, sent=lambda _: [10.0, 11.3]))
-        idle = cast("Any", [SimpleNamespace(name="idle")])
-        wait = [["WAIT"], ["between 1.0 and 1.9 seconds"], ["between 1.0 and 1.9 seconds"]]
+        self.tasks.clock, idle = clock, SimpleNamespace(name="idle")
+        beat = SimpleNamespace(sleeps_after_sending=lambda: True, begun=0.0)
+        beats = SimpleNamespace(clock=clock, sent=lambda _: [10.0, 11.3], running=[beat])
+        self.context.parts[Beats] = beats
+        read_result(self.context)
+        await_sent(self.context, 2)
+        self.context.record("processed tasks", processed_tasks(self.context, idle))
+        self.context.record("waiting tasks", waiting_tasks(self.context, idle))
+        self.context.record("pings answered", self.tasks.certain(0, "answers", more_than=1.0))
+        judge = partial(partial, self.context.judge)
         return {
-            "runs": lambda: check_runs(self.broker, self.sent, 2, soon, self.request),
-            "waits": lambda: check_waits(self.broker, self.sent, measure, wait),
-            "begin": lambda: check_begin(self.sent, Bound.between(0.95, 3, "s"), measure),
-            "queue": lambda: check_waiting(self.application, self.sent, 3, soon),
-            "next": lambda: check_next(beats, Bound.at_least(2, "s"), measure),
-            "shares": lambda: check_shares(self.sent, Bound.at_least(3), idle, measure),
-            "answers": lambda: check_answers(self.sent, 0, Bound.between(1, 19), measure),
+            "runs": lambda: check_runs(self.context, "the task", Bound.exactly(2)),
+            "retries": judge("wait before retry 2", Bound.between(1, 1.9, "s")),
+            "delay": judge("delay of the task", Bound.between(0.95, 3, "s")),
+            "queue": judge("waiting tasks", Bound.exactly(3)),
+            "beat": judge("interval of the tasks", Bound.at_least(2, "s")),
+            "shares": judge("processed tasks", Bound.at_least(3)),
+            "answers": judge("pings answered", Bound.between(1, 19)),
         }
 
 
@@ -225,16 +223,16 @@ def test_work_of_a_busy_judge(group: ForkingGroup, monkeypatch: pytest.MonkeyPat
     """What workers of a busy judge do late, twice or unevenly says nothing of the broker; else it is a failure."""
     monkeypatch.setattr("fixtures.run.own_time.MOST_BUSY", 0.3)
     monkeypatch.delenv("KEY_PREFIX", raising=False)
-    work = Work(start_server(group, BROKER))
-    with busy_processors():
-        clock = WorkersClock()
-        time.sleep(1.5)
-    for name in work.checks(clock):
-        with pytest.raises(StackError, match="processor was busy"):
-            work.checks(clock)[name]()
-        with pytest.raises(AssertionError):
-            work.checks(WorkersClock())[name]()
-    work.sent.app.close()
+    with ExitStack() as ending:
+        work = Work(start_server(group, BROKER), ending)
+        with busy_processors():
+            clock = WorkersClock()
+            time.sleep(1.5)
+        for name in work.checks(clock):
+            with pytest.raises(StackError, match="processor was busy"):
+                work.checks(clock)[name]()
+            with pytest.raises(AssertionError):
+                work.checks(WorkersClock())[name]()
 
 
 @needs_pressure
@@ -274,13 +272,15 @@ def test_readers_behind_tls(cache_server: Server, behind_tls: Callable[[Server],
 def test_sending_behind_tls(group: ForkingGroup, behind_tls: Callable[[Server], str]) -> None:
     """Handshakes are no part of what sending takes."""
     server = start_server(group, BROKER)
-    sent = Sent(sender(settings(behind_tls(server) + "&ssl_cert_reqs=required")))
-    begun = time.monotonic()
-    sent.send("add", 1, 2)
-    passed = time.monotonic() - begun
-    sent.results[0].forget()
-    sent.app.close()
-    assert sent.seconds < passed / 4
+    url = behind_tls(server) + "&ssl_cert_reqs=required"
+    broker = SimpleNamespace(client=server.client, url=url, node=server, queue="celery")
+    with ExitStack() as ending:
+        stack = cast("Any", SimpleNamespace(broker=lambda: broker))
+        context = Context(cast("Any", None), stack, "", ending, cast("Any", Seen()), cast("Any", None))
+        begun = time.monotonic()
+        context.part(Tasks).send("add", [1, 2])
+        passed = time.monotonic() - begun
+        context.judge("send", Bound.at_most(passed / 4, "s"))
 
 
 @contextmanager

@@ -160,6 +160,8 @@ class Beat:
         self._group, self._environment = group, {**os.environ, **environment}
         self._schedule, self._log = group.folder / name, group.folder / f"{name}.log"
         self._process = self._start()
+        self.begun = time.time()
+        """When it was started last, in seconds since 1970."""
 
     def _start(self) -> Child:
         """Start the process."""
@@ -169,11 +171,25 @@ class Beat:
             "celery", arguments, self._log, cwd=Path(__file__).parents[2], env=self._environment
         )
 
-    def restart(self, *, kill: bool) -> None:
-        """End it with SIGTERM, or with SIGKILL if `kill`, and start it again with its schedule file."""
-        self._process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
+    def kill(self) -> None:
+        """End it at once with SIGKILL."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Ask it to end (SIGTERM), and wait for that."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, number: int) -> None:
+        """End it with a signal."""
+        self._process.send_signal(number)
         self._process.wait(END_TIMEOUT)
-        self._process = self._start()
+
+    def restart(self) -> None:
+        """Start it again with its schedule file, and return when it has come as far as its timetable."""
+        before, self._process = self.starts(), self._start()
+        if not poll(lambda: self.starts() > before, START_TIMEOUT, every=0.01):
+            raise LateError(f"the beat is not ready after {START_TIMEOUT:g} s:\n{self.log_tail(15)}")
+        self.begun = time.time()
 
     def starts(self) -> int:
         """Return how often it has started as far as its timetable."""

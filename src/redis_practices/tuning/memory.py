@@ -81,12 +81,12 @@ def delete_lazily(server: Redis, key: str) -> None:
     server.unlink(key)
 
 
-def busy_with(server: Redis, command: str, listing: Callable[[Redis, str], object]) -> float:
+def busy_with(server: Redis, command: str, listing: Callable[[Redis, str], object], pattern: str = "key:*") -> float:
     """Return the ms for which one call of a command keeps the server busy: the median of 3 (``INFO commandstats``)."""
     seen = []
     for _ in range(3):
         server.config_resetstat()
-        listing(server, "key:*")
+        listing(server, pattern)
         stats: Any = server.info("commandstats")
         seen.append(float(stats[f"cmdstat_{command.lower()}"]["usec_per_call"]) / 1000)
     return statistics.median(seen)

@@ -79,16 +79,6 @@ def serve(node: Any, requests: int, each: float) -> None:
         pipe.execute()
 
 
-def times_faster(nodes: Sequence[Any], each: float = 0.02, rounds: int = 5) -> float:
-    """Return how much faster the owners serve all requests than one server does, in alternating rounds.
-
-    The shortest times count: a request has a fixed length, to which a busy machine can only add.
-    """
-    seen = [(seconds_of(nodes, on_one(nodes), each), seconds_of(nodes, on_owners(nodes), each)) for _ in range(rounds)]
-    one, owners = map(min, zip(*seen, strict=True))
-    return float(one / owners)
-
-
 def busy_and_bystanders(nodes: Sequence[Any], busy: float) -> tuple[float, list[list[float]]]:
     """Keep the first node busy for `busy` seconds, and ask the other nodes meanwhile, some hundred times a second.
 
