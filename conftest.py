@@ -18,7 +18,6 @@ PLUGINS = [
     "fixtures.celery_worker.client",
     "fixtures.celery_worker.workers",
     "fixtures.redis_cluster.faults",
-    "fixtures.pure_cache.origin",
     "fixtures.gate.endpoints",
     "fixtures.reporting.measurements",
     "fixtures.reporting.plugin",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,13 +25,16 @@ from kombu import pools
 from kombu.exceptions import OperationalError
 from parse import with_pattern
 from pytest_bdd import parsers, then, when
+from redis.client import Monitor
 from redis.exceptions import RedisError
 
+from fixtures import PROJECT
 from fixtures.bdd.vocabulary import find, records, register
 from fixtures.celery_worker.client import JSON, NOT_JSON, let_go, returned, runs_of_each, spelled
 from fixtures.context import Context, Plan, Seen, target
 from fixtures.reporting.measurements import Bound
 from fixtures.run.own_time import Stopwatch, WorkersClock
+from fixtures.run.processes import ForkingGroup
 from fixtures.stacks.external.key_cleanup import on_server, prefix_of_run
 from redis_practices.celery_worker.sending import publish, publisher, send_many, sender
 from redis_practices.cli import Failure
@@ -123,7 +128,7 @@ class Tasks:
     sent: list[SentTask] = field(default_factory=list)
     probes: list[AsyncResult] = field(default_factory=list)
     prefix: str = ""
-    """Of all keys of the application, if it has keys of its own."""
+    """Of all keys of the application, if it has one."""
     redelivery: float = math.inf
     """The visibility timeout in seconds: a worker without a processor for as long looks dead."""
     clock: WorkersClock = field(default_factory=WorkersClock)
@@ -132,6 +137,9 @@ class Tasks:
     """When the last sending began, in seconds since 1970: a countdown counts from there."""
     costs: dict[bool, float] = field(default_factory=dict)
     """Seconds of this processor that a task took to send, alone and in a batch."""
+
+    monitor: Monitor | None = None
+    """Sees every command that the broker receives, if a task was sent with ``count commands``."""
 
     @classmethod
     def of(cls, context: Context) -> Tasks:
@@ -145,7 +153,7 @@ class Tasks:
         return own.name if own else self.context.broker.queue
 
     def keep_apart(self) -> None:
-        """Give the application keys of its own: its workers deliver the tasks of no other scenario."""
+        """Give the application another key prefix: its workers deliver the tasks of no other scenario."""
         assert "app" not in self.__dict__, "tasks were sent before their workers were given"
         broker, self.prefix = self.context.broker, f"{prefix_of_run()}{secrets.token_hex(6)}:"
 
@@ -183,7 +191,7 @@ class Tasks:
             if "queue" in self.context.own:
                 with broker.client() as client:
                     client.delete(on_server(self.queue))
-        # Afterwards: a chord lets go of its members too, and these may be among the others.
+        # Afterwards: a chord lets go of its members too, and these may be among the results.
         for result in results:
             let_go(result)
         # The process keeps connections for every application to come; another process' scenario may restart the broker
@@ -201,8 +209,14 @@ class Tasks:
         An error is recorded for "the send failed with".
         """
         batch, timeout = sending.pop("batch", False), sending.pop("timeout", None)
+        if sending.pop("count commands", False):
+            client = self.context.ending.enter_context(self.context.broker.client())
+            self.monitor = self.context.ending.enter_context(client.monitor())
         if sending.get("queue") == "default":
             sending["queue"] = self.context.broker.queue
+        if sending.pop("signing", ""):
+            self.note(self.app.AsyncResult(self._signed(name, given)), name, sending)
+            return
         app = None if timeout else self.app
         watch, begun = Stopwatch(), time.process_time()
         self.called, self.clock = time.time(), WorkersClock()
@@ -221,13 +235,26 @@ class Tasks:
             for result in results:
                 self.note(result, name, sending)
 
+    def _signed(self, name: str, given: Sequence[Any]) -> str:
+        """Send a task with Celery's own command, as signing changes a whole process, and return its id."""
+        # The command takes "json" as its own default, whatever the settings say.
+        call = ["-A", "worker", "call", f"worker.{name}", "--args", json.dumps(given), "--serializer", "auth"]
+        folder = str(self.context.request.getfixturevalue("signing_folder"))
+        told = {**os.environ, "BROKER_URL": self.context.broker.url, "SIGNING_FOLDER": folder}
+        with ForkingGroup() as group:
+            log = group.folder / "said"
+            code = group.start_python("celery", call, log, cwd=PROJECT / "src", env=told).wait(PATIENCE)
+            said = log.read_text()
+        assert code == 0, f"it ends with exit code {code}: {said}"
+        return said.split()[-1]
+
     def exact(self, seconds: float) -> Seen:
         """Return a time to be judged, of which the seconds of a busy judge are no part."""
         clock = self.clock
         return lambda bound: clock.apart(seconds, bound) if bound else round(seconds, 3)
 
     def certain(self, seen: float, unit: str, more_than: float) -> Seen:
-        """Return a number to be judged that a judge changes who is busy for `more_than` seconds."""
+        """Return a number that says nothing of the deployment if the judge was busy for `more_than` seconds."""
         clock = self.clock
         return lambda bound: clock.certain(seen, bound, unit, more_than) if bound else seen
 
@@ -236,6 +263,16 @@ class Tasks:
         """The task that was sent last (AssertionError if there is none)."""
         assert self.sent, "no task was sent"
         return self.sent[-1]
+
+    def commands(self, key: str) -> Counter[str]:
+        """Return how often each command came that names a key, since `monitor` began."""
+        assert self.monitor, "no task was sent with the option 'count commands'"
+        mark, seen = secrets.token_hex(8), Counter[str]()
+        with self.context.broker.client() as client:
+            client.echo(mark)
+        while mark not in (command := self.monitor.next_command()["command"]):
+            seen[command.split()[0].upper()] += key in command
+        return seen
 
     def wait(self) -> list[Any]:
         """Return what every task returned."""
@@ -277,6 +314,7 @@ register_option("priority", "priority", int, "the urgency of a task: 0 is the mo
 register_option("serializer", "serializer", str, "how the arguments of a task are written")
 register_option("ignore result", "ignore_result", is_yes, "whether what a task returns is dropped")
 register_option("batch", "batch", is_yes, "whether tasks are sent in batches, a round trip each")
+register_option("count commands", "count commands", is_yes, "whether the commands about the result are counted")
 register_option("timeout", "timeout", seconds, "the time after which a sender gives up (`publisher`)")
 
 
@@ -385,6 +423,7 @@ def send_tasks(context: Context, number: int, name: str, given: list[Any], datat
     tasks = context.part(Tasks)
     tasks.send(name, given, number, **read_settings("task", options(datatable)).config)
     if len(tasks.costs) > 1:
+        # Each half of the ratio counts the processor time of this thread's process, so a busy machine changes neither.
         context.record("saving by the batch", round(tasks.costs[False] / tasks.costs[True], 1))
 
 
@@ -468,6 +507,8 @@ def await_taken(context: Context, target: str, number: int) -> None:
 
 @when("the result is read")
 @records("wait for the result", "the time until the result of the last task was there", unit="s")
+@records("reads of the result", "GET of the result's key, if the task was sent with `count commands`", unit="commands")
+@records("subscriptions to the result", "SUBSCRIBE to the result, likewise", unit="commands")
 @records("ttl of the result", "the time after which the result of the last task expires", unit="s")
 @records("delay of the task", "the time from the sending of the last task until it ran", unit="s")
 @records("wait before retry 1", "the time from the first run of the last task to the second", unit="s")
@@ -506,6 +547,10 @@ def read_result(context: Context) -> None:
             raise
     passed = time.monotonic() - begun
     context.record("wait for the result", lambda bound: watch.apart(passed, bound) if bound else passed)
+    if tasks.monitor:
+        commands = tasks.commands(task.key)
+        context.record("reads of the result", commands["GET"])
+        context.record("subscriptions to the result", commands["SUBSCRIBE"])
     context.record("ttl of the result", ttl)
     context.record("delay of the task", delay)
     context.record("wait before retry 1", wait(1))
@@ -515,7 +560,7 @@ def read_result(context: Context) -> None:
 @when("all results are read")
 @records("read of the results", "the time that reading the results took", unit="s")
 @records("tasks begun a second", "how many tasks began in a second, from the first to the last", unit="1/s")
-@records("retries in the busiest 1.5 seconds", "the largest share of second runs in such a time", unit="%")
+@records("retries at once", "the largest share of second runs that began within 1.5 seconds", unit="%")
 def read_results(context: Context, datatable: Table | None = None) -> None:
     """Wait for the results that were not read yet, one after another.
 
@@ -543,7 +588,7 @@ def read_results(context: Context, datatable: Table | None = None) -> None:
         return tasks.clock.certain(share, bound, "% at once", more_than=WINDOW) if bound else share
 
     context.record("tasks begun a second", rate)
-    context.record("retries in the busiest 1.5 seconds", busiest)
+    context.record("retries at once", busiest)
 
 
 WINDOW = 1.5
