@@ -17,7 +17,6 @@ PLUGINS = [
     "fixtures.stacks.stack",
     "fixtures.celery_worker.client",
     "fixtures.celery_worker.workers",
-    "fixtures.redis_cluster.faults",
     "fixtures.gate.endpoints",
     "fixtures.reporting.measurements",
     "fixtures.reporting.plugin",
