@@ -2,8 +2,8 @@
 
     CPU_METER=/tmp/cpu.jsonl python -m pytest -p benchmarks.lib.cpu_meter features/
 
-A scenario's processor time, user and system, is that of its pytest process and all descendants, from before its set-up
-to after its tear-down. Shared work, such as the first start of a server, counts for the scenario that does it first.
+A scenario's processor time, user and system, is that of its pytest process and all descendants. It includes set-up and
+tear-down. Shared work, such as the first start of a server, counts for the scenario that does it first.
 The time of orphans that are killed is lost.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import secrets
 import time
 from collections import Counter
@@ -28,11 +29,13 @@ from pytest_bdd import parsers, then, when
 from redis.client import Monitor
 from redis.exceptions import RedisError
 
+from fixtures import PROJECT
 from fixtures.bdd.vocabulary import find, records, register
 from fixtures.celery_worker.client import JSON, NOT_JSON, let_go, returned, runs_of_each, spelled
 from fixtures.context import Context, Plan, Seen, target
 from fixtures.reporting.measurements import Bound
 from fixtures.run.own_time import Stopwatch, WorkersClock
+from fixtures.run.processes import ForkingGroup
 from fixtures.stacks.external.key_cleanup import on_server, prefix_of_run
 from redis_practices.celery_worker.queue_age import queue_state
 from redis_practices.celery_worker.sending import check_broker, publish, publisher, send_many, sender
@@ -127,7 +130,7 @@ class Tasks:
     sent: list[SentTask] = field(default_factory=list)
     probes: list[AsyncResult] = field(default_factory=list)
     prefix: str = ""
-    """Of all keys of the application, if it has keys of its own."""
+    """Of all keys of the application, if it has one."""
     redelivery: float = math.inf
     """The visibility timeout in seconds: a worker without a processor for as long looks dead."""
     clock: WorkersClock = field(default_factory=WorkersClock)
@@ -185,7 +188,7 @@ class Tasks:
         return url
 
     def keep_apart(self) -> None:
-        """Give the application keys of its own: its workers deliver the tasks of no other scenario."""
+        """Give the application another key prefix: its workers deliver the tasks of no other scenario."""
         assert "app" not in self.__dict__, "tasks were sent before their workers were given"
         broker, self.prefix = self.context.broker, f"{prefix_of_run()}{secrets.token_hex(6)}:"
 
@@ -223,7 +226,7 @@ class Tasks:
             if "queue" in self.context.own:
                 with broker.client() as client:
                     client.delete(on_server(self.queue))
-        # Afterwards: a chord lets go of its members too, and these may be among the others.
+        # Afterwards: a chord lets go of its members too, and these may be among the results.
         for result in results:
             let_go(result)
         # The process keeps connections for every application to come; another process' scenario may restart the broker
@@ -247,6 +250,9 @@ class Tasks:
             self.monitor = self.context.ending.enter_context(client.monitor())
         if sending.get("queue") == "default":
             sending["queue"] = self.context.broker.queue
+        if sending.pop("signing", ""):
+            self.note(self.app.AsyncResult(self._signed(name, given)), name, sending)
+            return
         app = None if timeout or url else self.app
         watch, begun = Stopwatch(), time.process_time()
         self.called, self.clock = time.time(), WorkersClock()
@@ -288,13 +294,26 @@ class Tasks:
             asked = client.info("stats")["total_reads_processed"] - before - looks
         self.context.record("requests for each task", round(asked / number, 2))
 
+    def _signed(self, name: str, given: Sequence[Any]) -> str:
+        """Send a task with Celery's own command, as signing changes a whole process, and return its id."""
+        # The command takes "json" as its own default, whatever the settings say.
+        call = ["-A", "worker", "call", f"worker.{name}", "--args", json.dumps(given), "--serializer", "auth"]
+        folder = str(self.context.request.getfixturevalue("signing_folder"))
+        told = {**os.environ, "BROKER_URL": self.context.broker.url, "SIGNING_FOLDER": folder}
+        with ForkingGroup() as group:
+            log = group.folder / "said"
+            code = group.start_python("celery", call, log, cwd=PROJECT / "src", env=told).wait(PATIENCE)
+            said = log.read_text()
+        assert code == 0, f"it ends with exit code {code}: {said}"
+        return said.split()[-1]
+
     def exact(self, seconds: float) -> Seen:
         """Return a time to be judged, of which the seconds of a busy judge are no part."""
         clock = self.clock
         return lambda bound: clock.apart(seconds, bound) if bound else round(seconds, 3)
 
     def certain(self, seen: float, unit: str, more_than: float) -> Seen:
-        """Return a number to be judged that a judge changes who is busy for `more_than` seconds."""
+        """Return a number that says nothing of the deployment if the judge was busy for `more_than` seconds."""
         clock = self.clock
         return lambda bound: clock.certain(seen, bound, unit, more_than) if bound else seen
 

@@ -19,7 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from fixtures.bdd.vocabulary import records, register
-from fixtures.celery_worker.workers import Beats, solo_worker, wait_until_it_hears
+from fixtures.celery_worker.workers import Beats, celery_release, solo_worker, wait_until_it_hears
 from fixtures.context import Context, Plan, Queue, target
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Unsupported
@@ -74,7 +74,7 @@ def in_seconds(text: str) -> str:
 register_setting("concurrency", "WORKER_CONCURRENCY", "tasks that a worker runs at once")
 register_setting("pool", "WORKER_POOL", "how a worker runs tasks: prefork, threads, or solo for one at a time")
 register_setting("prefetch multiplier", "PREFETCH_MULTIPLIER", "tasks that a worker reserves for each it can run")
-register_setting("priority steps", "PRIORITY_STEPS", "the priorities that have a list of their own")
+register_setting("priority steps", "PRIORITY_STEPS", "the priorities that have separate lists")
 register_setting("result expires", "RESULT_EXPIRES", "the time after which a result is deleted", in_seconds)
 
 
@@ -99,6 +99,32 @@ def queue(plan: Plan, value: str) -> None:
         plan.config["queue"] = value
     else:
         plan.environment["TASK_QUEUE"] = value
+
+
+register_setting("Celery version", "PYTHONPATH", "the release of Celery that a worker runs", celery_release)
+
+
+@register("setting", "signing", "whether a worker runs signed tasks alone, and whether a task is signed")
+def signing(plan: Plan, value: str) -> None:
+    """Let a worker trust one certificate, or sign a task with its key."""
+    assert value == "yes", "without the row there is no signature"
+    if plan.kind == "task":
+        plan.config["signing"] = value
+    else:
+        plan.environment["SIGNING_FOLDER"] = value
+
+
+def as_it_is(context: Context, value: str) -> str:
+    """Return the value of a variable that names no place."""
+    del context
+    return value
+
+
+PLACES: Mapping[str, Callable[[Context, str], str]] = {
+    "STATE_DB": lambda context, value: str(context.request.getfixturevalue("tmp_path") / value),
+    "SIGNING_FOLDER": lambda context, _: str(context.request.getfixturevalue("signing_folder")),
+}
+"""By variable: the place in the folders of the scenario that its value means."""
 
 
 def worker_settings(datatable: Table | None) -> dict[str, str]:
@@ -126,8 +152,8 @@ class StartedWorker:
     def probe(self) -> None:
         """Send tasks until it has done one.
 
-        The result is asked for, not waited for: a sender whose connection the broker has cut may write its
-        subscription into the dead one, subscribe again when it notices, and miss what was published meanwhile.
+        The result is polled: a sender whose connection the broker has cut may write its subscription into the dead
+        one. It then subscribes again, and misses what was published meanwhile.
         """
         sent = self.tasks.app.send_task("worker.whoami", queue=self.queue)
         self.tasks.probes.append(sent)
@@ -201,14 +227,11 @@ class Workers:
         """Have so many more workers.
 
         One without settings is the worker that the scenarios of this process share. Workers of an isolated broker start
-        with it. All others share keys of their own.
+        with it. All others share a key prefix that no other scenario has.
         """
         context, tasks = self.context, self.context.part(Tasks)
         context.role = "broker"
-        environment = {
-            name: str(context.request.getfixturevalue("tmp_path") / value) if name == "STATE_DB" else value
-            for name, value in environment.items()
-        }
+        environment = {name: PLACES.get(name, as_it_is)(context, value) for name, value in environment.items()}
         tasks.redelivery = float(environment.get("VISIBILITY_TIMEOUT", tasks.redelivery))
         if context.planned:
             self._keep(context.start_broker(number, environment).workers(), environment)
@@ -229,7 +252,7 @@ class Workers:
 
     @property
     def _shares(self) -> bool:
-        """Whether the scenario is on the shared broker, and has no queue of its own there."""
+        """Whether the scenario is on the shared broker, and has no isolated queue there."""
         return not {"broker", "queue"} & set(self.context.own)
 
     def _keep(self, processes: Sequence[Worker], environment: Mapping[str, str]) -> None:
@@ -376,7 +399,7 @@ register_setting("sync every", "BEAT_SYNC_EVERY", "tasks after which a beat writ
 
 @given(parsers.parse("{number:Beats} a task every {period:Duration}", extra_types=WORKER_TYPES))
 def start_beats(context: Context, number: int, period: Duration, datatable: Table | None = None) -> None:
-    """Start beats with the same timetable of one task, each with a file of its own; no worker serves their queue.
+    """Start beats with the same timetable of one task, each with another file; no worker serves their queue.
 
     Example: ``Given a beat that sends a task every 3 seconds``
     """

@@ -120,7 +120,7 @@ def look_aside(context: Context, rules: dict[str, Any]) -> LookAside:
     else:
         require_compare_and_set(client)
     made = LookAside(context, CacheAside(client, **rules), client)
-    made.aside.flows.known_dialect = SCRIPT if dialect == "a script" else ""
+    made.aside.protocol.known_dialect = SCRIPT if dialect == "a script" else ""
     return made
 
 
@@ -179,7 +179,7 @@ def the_cache_in_front(context: Context, kind: str) -> Any:
 
 @dataclass
 class PausedReader:
-    """A reader of the look-aside cache whose steps are taken one at a time, see `Flows`."""
+    """A reader of the look-aside cache whose steps are taken one at a time, see `CacheProtocol`."""
 
     cache: LookAside
     key: str
@@ -188,7 +188,7 @@ class PausedReader:
     def _steps(self, answer: Any = None) -> bool:
         """Take steps until it asks the origin, or has ended; tell whether it asks."""
         try:
-            while (ask := self.flow.send(answer)) is not COMPUTE:
+            while (ask := self.steps.send(answer)) is not COMPUTE:
                 assert isinstance(ask, tuple), "the reader waits for another one"
                 answer = self.cache.client.execute_command(*ask, **RAW)
         except StopIteration as done:
@@ -198,7 +198,7 @@ class PausedReader:
 
     def claim(self) -> None:
         """Read until it holds the lease and is about to ask the origin."""
-        self.flow = self.cache.aside.flows.get_or_compute(self.cache.context.key_prefix + self.key)
+        self.steps = self.cache.aside.protocol.get_or_compute(self.cache.context.key_prefix + self.key)
         assert self._steps(), "the reader found a value in the cache"
 
     def pause(self) -> None:
@@ -209,7 +209,7 @@ class PausedReader:
     def kill(self) -> None:
         """End with the lease."""
         self.claim()
-        self.flow.close()
+        self.steps.close()
 
     def resume(self) -> None:
         """Store the answer of the origin, unless the key has changed, and return it."""
@@ -240,9 +240,9 @@ class CachedValue:
         """Move its end into the past: the next read refreshes it, and its ttl is as it was."""
         cached = self.cache.client.get(self.name)
         assert isinstance(cached, str), f"{self.name} is not cached"
-        entry = decoded(cached.encode())
+        entry = decoded(cached.encode(), self.name)
         assert entry, f"{self.name} holds no entry"
-        self.cache.client.set(self.name, entry.fresh_until(time.time() - 0.001).encoded(), keepttl=True)
+        self.cache.client.set(self.name, entry.fresh_until(time.time() - 0.001).encoded(self.name), keepttl=True)
 
     def invalidate(self) -> None:
         """Delete it, and the lease of a reader that computes it."""
@@ -370,12 +370,12 @@ def check_calls(context: Context, times: Bound) -> None:
 def check_orders(context: Context, count: int) -> None:
     """Let Hypothesis choose which of three readers, a writer and a clock takes each step."""
     cache: LookAside = context.named["the look-aside cache"]
-    flows = cache.aside.flows
+    protocol = cache.aside.protocol
 
     @settings(max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given_any(turns=st.lists(st.integers(0, 4), min_size=20, max_size=80))
     def run(turns: list[int]) -> None:
-        cache.aside.rules = flows.rules = replace(flows.rules, patience=0.0 if turns[0] == 0 else 60.0)
+        cache.aside.rules = protocol.rules = replace(protocol.rules, patience=0.0 if turns[0] == 0 else 60.0)
         world = World(cache.client, cache.aside, f"{context.key_prefix}race")
         for turn in turns:
             world.steps[turn]()
