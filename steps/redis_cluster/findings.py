@@ -268,7 +268,7 @@ def writable_keys(context: Context, node: NodeUnderTest) -> int:
 @register("measurement", "redirections to a written key", "most redirections between a node and the owner of a key")
 def redirections(context: Context, node: NodeUnderTest) -> int:
     """Follow the redirections from a node to each written key; each names the slot of the key."""
-    waiting = {node.address: list(context.part(Data).written)}
+    waiting, known = {node.address: list(context.part(Data).written)}, {one.address for one in context.cluster.nodes}
     for hops in range(6):
         sent_on: dict[str, list[str]] = {}
         for address, keys in waiting.items():
@@ -276,7 +276,10 @@ def redirections(context: Context, node: NodeUnderTest) -> int:
             for key, one in zip(keys, said, strict=True):
                 if isinstance(one, MovedError):
                     assert one.slot_id == slot_of(key), f"{address} says MOVED {one.slot_id} of slot {slot_of(key)}"
-                    sent_on.setdefault(f"{one.host}:{one.port}", []).append(key)
+                    assert (to := f"{one.host}:{one.port}") in known, (
+                        f"{address} replies MOVED to {to}, an unknown node"
+                    )
+                    sent_on.setdefault(to, []).append(key)
                 else:
                     assert isinstance(one, int), f"{address} replies {one!r}"
         if not sent_on:
