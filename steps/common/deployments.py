@@ -276,6 +276,13 @@ def the_cluster(context: Context) -> ServerUnderTest:
     return ServerUnderTest(context, context.cluster, context.cluster.client)
 
 
+@register("measurement", "keys", "keys that a server holds", unit="keys")
+def count_keys(_: Context, server: Any) -> int:
+    """Ask it (DBSIZE)."""
+    with server.client() as client:
+        return int(client.dbsize())
+
+
 @target("every primary", "each node that owns slots")
 def every_primary(context: Context) -> list[Node]:
     """Return these nodes in the order of their first slots."""

@@ -194,6 +194,18 @@ def value(text: str) -> str | None:
     return None if text == "nothing" else text[1:-1]
 
 
+@with_pattern(r"the (?:standard output|error output|output)")
+def stream(text: str) -> str:
+    """Read what a command writes to; the output is the standard output and the error output."""
+    return text
+
+
+@with_pattern(r"(?:Ctrl-C|SIG[A-Z0-9]+)")
+def signal_name(text: str) -> str:
+    """Read the name of a signal."""
+    return text
+
+
 @with_pattern(
     r"(?:server|cache|broker|queue|cluster of \d+ primar(?:y|ies) (?:without replicas|with \d+ replicas? each))"
 )
@@ -224,6 +236,8 @@ TYPES: dict[str, Any] = {
     "Counted": clause,
     "Value": value,
     "Deployment": deployment,
+    "Stream": stream,
+    "Signal": signal_name,
 }
 
 
