@@ -256,10 +256,10 @@ def test_search_for_keys_of_a_killed_run_ends(server: Server, monkeypatch: pytes
     """A server without an end of keys holds up neither the beginning nor the end of a run."""
     monkeypatch.setattr(key_cleanup, "PATIENCE", 0.2)
     with closing(RespProxy(server.port, SearchesForEver())) as proxy, server.client() as client:
-        running = key_cleanup.Presence(proxy.url, "practices:here:")
+        running = key_cleanup.RunMarker(proxy.url, "practices:here:")
         client.sadd(key_cleanup.REGISTER, "practices:killed:")
         with pytest.raises(DeadlineError):
-            key_cleanup.Presence(proxy.url, "practices:next:")
+            key_cleanup.RunMarker(proxy.url, "practices:next:")
         running.end()
         assert client.sismember(key_cleanup.REGISTER, "practices:here:")
 

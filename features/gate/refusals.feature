@@ -1,29 +1,15 @@
 @slow
-Feature: A deployment with a defect is refused
-  A gate is worth what it refuses. Each of these deployments answers, serves and looks well in a dashboard, and
-  is well but for one thing. The gate must see it as somebody else's deployment, from outside, and name it.
+Feature: The gate refuses a deployment with a defect, and names the cause
+  A gate is worth what it refuses. Each of these deployments replies, serves and looks healthy in a dashboard, but has
+  one defect that costs data or availability later. The gate sees it from outside, by its URL, as any other deployment.
 
-  Rule: A deployment without a defect is accepted
-
-    @gate-021
-    Scenario Outline: a healthy deployment is accepted
-      Given a healthy <ROLE>
-      When the gate judges it
-      Then its judgement is "accepted"
-
-      Examples:
-        | ROLE    |
-        | cache   |
-        | broker  |
-        | cluster |
-
-  Rule: A defect is refused by the scenario that should see it, and named
+  Rule: The scenario about a defect fails, and its reason names the cause
 
     @gate-022
-    Scenario Outline: a cache that is not set up as one
+    Scenario Outline: the gate refuses a cache with the wrong setting: <DEFECT>
       Given a cache with the defect "<DEFECT>"
-      When the gate judges it
-      Then its judgement is "refused"
+      When the gate judges the deployment
+      Then the verdict is "refused"
       And the scenario "<SCENARIO>" failed with "<CAUSE>"
 
       Examples:
@@ -43,10 +29,10 @@ Feature: A deployment with a defect is refused
         | an application that may do anything | cache-012 | FLUSHALL                         |
 
     @gate-023
-    Scenario Outline: a cache behind something that changes what passes
+    Scenario Outline: the gate refuses a cache whose traffic is changed on the way: <DEFECT>
       Given a cache with the defect "<DEFECT>"
-      When the gate judges it
-      Then its judgement is "refused"
+      When the gate judges the deployment
+      Then the verdict is "refused"
       And the scenario "<SCENARIO>" failed with "<CAUSE>"
 
       Examples:
@@ -71,10 +57,10 @@ Feature: A deployment with a defect is refused
         | twenty connections and no more    | cache-034        | connections refused      |
 
     @gate-024
-    Scenario Outline: a broker that is not set up as one
+    Scenario Outline: the gate refuses a broker with a defect: <DEFECT>
       Given a broker with the defect "<DEFECT>"
-      When the gate judges it
-      Then its judgement is "refused"
+      When the gate judges the deployment
+      Then the verdict is "refused"
       And the scenario "<SCENARIO>" failed with "<CAUSE>"
 
       Examples:
@@ -93,15 +79,15 @@ Feature: A deployment with a defect is refused
         | the log waits while it is rewritten | celery-005      | no-appendfsync-on-rewrite        |
         | one item in 100 is handed out twice | celery-027      | items lost or out of order       |
         | transactions are refused            | celery-028      | EXEC without MULTI               |
-        | silent connections are cut off      | celery-029[1.5] | empty wait                       |
+        | silent connections are cut off      | celery-029[1.5] | the wait failed                  |
         | values are cut at 64 KiB            | celery-026      | bytes changed                    |
         | reads only                          | celery-025      | read only replica                |
 
     @gate-025
-    Scenario Outline: a cluster that will not survive, or does not cover its keys
+    Scenario Outline: the gate refuses a cluster with a defect: <DEFECT>
       Given a cluster with the defect "<DEFECT>"
-      When the gate judges it
-      Then its judgement is "refused"
+      When the gate judges the deployment
+      Then the verdict is "refused"
       And the scenario "<SCENARIO>" failed with "<CAUSE>"
 
       Examples:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
+from weakref import WeakMethod, WeakSet
 
 from redis import Redis
+from redis.asyncio import Connection as AsyncConnection
 from redis.asyncio import ConnectionPool as AsyncConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 from redis.backoff import ExponentialBackoff
 from redis.cluster import PRIMARY, ClusterNode, RedisCluster
-from redis.connection import ConnectionPool, parse_url
+from redis.connection import AbstractConnection, Connection, ConnectionPool, parse_url
 from redis.driver_info import DriverInfo
 from redis.exceptions import (
     AuthenticationError,
     InvalidResponse,
+    MaxConnectionsError,
     MovedError,
     NoPermissionError,
     RedisClusterException,
@@ -41,7 +47,190 @@ DRIVER = DriverInfo()
 """The client's name for ``CLIENT SETINFO``, made once: redis-py spends 0.5 ms on it for every client."""
 
 
-POOLS: dict[str, Any] = {"sync": ConnectionPool, "asynchronous": AsyncConnectionPool}
+def after_fork(method: Callable[[], None]) -> None:
+    """Have a method called in each child of this process, as long as its object lives.
+
+    A child has the locks of its parent in the state that they had, but not the threads that would release them.
+    """
+    weak = WeakMethod(method)
+
+    def call() -> None:
+        if (alive := weak()) is not None:
+            alive()
+
+    os.register_at_fork(after_in_child=call)
+
+
+class Packed(list[bytes]):
+    """Commands as they go over the wire, with their number."""
+
+    def __init__(self, parts: Iterable[bytes], number: int) -> None:
+        """Hold the parts of `number` commands."""
+        super().__init__(parts)
+        self.number = number
+
+
+def as_text(command: Iterable[Any]) -> tuple[Any, ...]:
+    """Return a command with its numbers as text.
+
+    hiredis 3.5 ends the process (SIGSEGV) where a signal handler raises while it packs an int; see
+    docs/upstream/hiredis-py.md.
+    """
+    return tuple(str(word) if type(word) in {int, float} else word for word in command)
+
+
+class _Counting:
+    """Count the commands of a connection that have no reply yet.
+
+    An exception can come between a command and its reply: Celery's soft time limit, an alarm, Ctrl-C, a cancelled task.
+    The next command on that connection would then read the reply to the one before. The count goes up before a command
+    is sent, and down after its reply was read whole; the pool closes a connection that is not clean. redis-py closes
+    one only if the exception comes while it sends or reads.
+    """
+
+    unanswered = 0
+    is_whole = False
+    """Whether connecting, with its handshake, was not interrupted; closing it was begun otherwise."""
+
+    def pack_commands(self, commands: Sequence[Any]) -> Packed:
+        """Pack the commands of a pipeline or transaction; each has a reply."""
+        parts: Iterable[bytes] = super().pack_commands([as_text(command) for command in commands])  # type: ignore[misc]
+        return Packed(parts, len(commands))
+
+    def send_command(self, *command: Any, **options: Any) -> Any:
+        """Send one command."""
+        return super().send_command(*as_text(command), **options)  # type: ignore[misc]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the next reply that it reads belongs to the next command."""
+        return self.is_whole and self.unanswered == 0
+
+    def reset_should_reconnect(self) -> None:
+        """Forget replies that cannot come any more; redis-py calls it when the connection is closed."""
+        self.unanswered = 0
+        super().reset_should_reconnect()  # type: ignore[misc]
+
+
+class _Counted(_Counting):
+    """A connection that counts, for threads."""
+
+    def connect_check_health(self, *arguments: Any, **options: Any) -> None:
+        """Connect, if it is not connected, from the beginning where an exception ended the last attempt."""
+        if not self.is_whole:
+            self.disconnect()
+        self.is_whole = False
+        super().connect_check_health(*arguments, **options)  # type: ignore[misc]
+        self.is_whole = True
+
+    def disconnect(self, *arguments: Any, **options: Any) -> None:
+        """Close the connection."""
+        self.is_whole = False
+        super().disconnect(*arguments, **options)  # type: ignore[misc]
+
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - redis-py's
+        """Send commands."""
+        self.unanswered += getattr(command, "number", 1)
+        super().send_packed_command(command, check_health)  # type: ignore[misc]
+
+    def read_response(self, *arguments: Any, **options: Any) -> Any:
+        """Read one reply."""
+        try:
+            reply = super().read_response(*arguments, **options)  # type: ignore[misc]
+        except ResponseError:
+            self.unanswered -= 1
+            raise
+        self.unanswered -= 1
+        return reply
+
+
+class _AsyncCounted(_Counting):
+    """A connection that counts, for asyncio."""
+
+    async def connect_check_health(self, *arguments: Any, **options: Any) -> None:
+        """Connect, if it is not connected, from the beginning where an exception ended the last attempt."""
+        if not self.is_whole:
+            await self.disconnect()
+        self.is_whole = False
+        await super().connect_check_health(*arguments, **options)  # type: ignore[misc]
+        self.is_whole = True
+
+    async def disconnect(self, *arguments: Any, **options: Any) -> None:
+        """Close the connection."""
+        self.is_whole = False
+        await super().disconnect(*arguments, **options)  # type: ignore[misc]
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - above
+        """Send commands."""
+        self.unanswered += getattr(command, "number", 1)
+        await super().send_packed_command(command, check_health)  # type: ignore[misc]
+
+    async def read_response(self, *arguments: Any, **options: Any) -> Any:
+        """Read one reply."""
+        try:
+            reply = await super().read_response(*arguments, **options)  # type: ignore[misc]
+        except ResponseError:
+            self.unanswered -= 1
+            raise
+        self.unanswered -= 1
+        return reply
+
+
+@cache
+def counted(kind: type) -> type:
+    """Return a class of connections that counts unanswered commands, for a class of redis-py."""
+    ours = _Counted if issubclass(kind, AbstractConnection) else _AsyncCounted
+    return kind if issubclass(kind, _Counting) else type(f"Counted{kind.__name__}", (ours, kind), {})
+
+
+class Pool(ConnectionPool):
+    """A pool of counted connections that is not used up by callers that were interrupted.
+
+    An exception can come after a caller was given a connection and before it could say so. Nothing refers to that
+    connection any more, so the pool, which refers weakly to connections in use, counts it no more.
+    """
+
+    def __init__(self, connection_class: type = Connection, **options: Any) -> None:
+        """Take what redis-py's pool takes."""
+        super().__init__(counted(connection_class), **options)
+
+    def reset(self) -> None:
+        """Forget all connections, as after a fork."""
+        super().reset()
+        self._in_use_connections: Any = WeakSet()
+
+    def get_connection(self, *arguments: Any, **options: Any) -> Any:
+        """Return a connection (MaxConnectionsError if none is free)."""
+        try:
+            return super().get_connection(*arguments, **options)
+        except MaxConnectionsError:
+            gc.collect()
+            self._created_connections = len(self._available_connections) + len(self._in_use_connections)
+            return super().get_connection(*arguments, **options)
+
+    def release(self, connection: Any) -> None:
+        """Take a connection back, closed if a reply may still come on it."""
+        if not connection.is_clean:
+            connection.disconnect()
+        super().release(connection)
+
+
+class AsyncPool(AsyncConnectionPool):
+    """The same for asyncio."""
+
+    def __init__(self, connection_class: type = AsyncConnection, **options: Any) -> None:
+        """Take what redis-py's pool takes."""
+        super().__init__(counted(connection_class), **options)
+        self._in_use_connections: Any = WeakSet()
+
+    async def release(self, connection: Any) -> None:
+        """Take a connection back, closed if a reply may still come on it."""
+        if not connection.is_clean:
+            await connection.disconnect()
+        await super().release(connection)
+
+
+POOLS: dict[str, Any] = {"sync": Pool, "asynchronous": AsyncPool}
 """The pool classes of all clients; a program may replace them, for example to set a ``connection_class``."""
 
 
@@ -63,7 +252,7 @@ def client_options(timeout: float = TIMEOUT) -> dict[str, Any]:
 
 def node_client(host: str, port: int, **options: Any) -> Redis:
     """Return a client of one server; `options` are redis-py's and override `client_options`."""
-    return Redis(host=host, port=port, **{**client_options(), **options})
+    return Redis.from_pool(POOLS["sync"](host=host, port=port, **{**client_options(), **options}))
 
 
 def _positive(value: float) -> bool:
@@ -174,20 +363,20 @@ def shown(url: str) -> str:
     return f"{host}:{parts.port or 6379}"
 
 
-def _undecided(url: str) -> str:
+def _without_decoding(url: str) -> str:
     """Return a URL without ``decode_responses``, which in redis-py would override the caller's choice."""
     return re.sub(r"([?&])decode_responses=[^&]*&?", r"\1", url)
 
 
 def redis_client(url: str, timeout: float = TIMEOUT, **options: Any) -> Redis:
     """Return a client of the server at `url`; it connects at the first command."""
-    return Redis.from_pool(POOLS["sync"].from_url(_undecided(url), **{**client_options(timeout), **options}))
+    return Redis.from_pool(POOLS["sync"].from_url(_without_decoding(url), **{**client_options(timeout), **options}))
 
 
 def async_client(url: str, timeout: float = TIMEOUT, **options: Any) -> AsyncRedis:
     """Return a client for asyncio, which does not use the synchronous retries."""
     ours = {name: value for name, value in client_options(timeout).items() if name != "retry"}
-    return AsyncRedis.from_pool(POOLS["asynchronous"].from_url(_undecided(url), **{**ours, **options}))
+    return AsyncRedis.from_pool(POOLS["asynchronous"].from_url(_without_decoding(url), **{**ours, **options}))
 
 
 class ClusterClient(RedisCluster):
@@ -213,7 +402,7 @@ def cluster_client(url: str, timeout: float = TIMEOUT, **options: Any) -> Cluste
         RedisError: the node does not answer, or is not a cluster node.
     """
     ours = {**client_options(timeout), "connection_pool_class": POOLS["sync"]}
-    return ClusterClient(url=_undecided(url), **{**ours, **options})
+    return ClusterClient(url=_without_decoding(url), **{**ours, **options})
 
 
 def is_cluster_node(client: Redis) -> bool | None:
@@ -323,14 +512,14 @@ def explained(error: Exception, server: str, timeout: float) -> str:
         for kinds, words, text in _MEANINGS
         if any(isinstance(cause, kinds) for cause in causes) or any(word in said for word in words)
     )
-    return f"{server} {meaning.format(error=said_by(error), timeout=timeout)}"
+    return f"{server} {meaning.format(error=server_text(error), timeout=timeout)}"
 
 
 MOST = 300
 """The characters of a server's text that are shown: an error may have any length."""
 
 
-def said_by(error: object) -> str:
+def server_text(error: object) -> str:
     """Return a server's text as one printable line of limited length."""
     text = " ".join(printable(str(error)).split())
     return text if len(text) <= MOST else f"{text[:MOST]}..."

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_bdd import given, parsers, when
+from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError, RedisError
+from redis.retry import Retry
 
 from fixtures.bdd.vocabulary import find, register
 from fixtures.context import Context, Plan, target
-from fixtures.redis_cluster.nodes import commands, primaries
+from fixtures.redis_cluster.nodes import commands
 from fixtures.run.keys import Unsupported
-from fixtures.stacks.protocols import Node, need_command
+from fixtures.stacks.protocols import need_command, need_options
 from redis_practices.redis_cluster.slot_migration import atomic_interface
 from redis_practices.server_info import version_of
 from redis_practices.servers.server import CACHE
 from redis_practices.tuning.bulk import pipelined, write_bulk
 from redis_practices.tuning.connections import address, another
-from redis_practices.tuning.measuring import Far, far_away
+from redis_practices.tuning.measuring import LatencyProxy, latency_proxy
 from steps.common.vocabulary import TYPES, Duration, options
 
 Table = Sequence[Sequence[str]]
@@ -89,7 +93,7 @@ class Values:
     client: Any
     keys: list[str] = field(default_factory=list)
     value: str = ""
-    far: Far | None = None
+    far: LatencyProxy | None = None
     """The proxy in front of the deployment, if a round trip takes its time."""
 
     @classmethod
@@ -121,8 +125,12 @@ def move_away(context: Context, duration: Duration) -> None:
     """
     values = context.part(Values)
     where = address(values.client)
-    values.far = context.ending.enter_context(far_away(where["host"], where["port"], duration.seconds()))
+    values.far = context.ending.enter_context(latency_proxy(where["host"], where["port"], duration.seconds()))
     values.client = context.ending.enter_context(another(values.client, host="127.0.0.1", port=values.far.port))
+
+
+SINCE = {"EXPIRETIME": "Redis 7.0", "EXPIRE with options": "Redis 7.0", "HPEXPIRE": "Redis 7.4 or Valkey 9.0"}
+"""The first version of an engine that has a command."""
 
 
 @given(parsers.parse('an engine with "{name}"'))
@@ -139,8 +147,9 @@ def need_engine(context: Context, name: str) -> None:
         elif name.startswith("Redis "):
             if version_of(f"redis {client.info('server')['redis_version']}") < version_of(name.lower()):
                 raise Unsupported(f"needs {name} or Valkey")
-        else:
-            need_command(node, name, f"an engine with {name}")
+        elif command := name.removesuffix(" with options"):
+            need = need_options if name.endswith(" with options") else need_command
+            need(node, command, f"{SINCE.get(name, 'an engine')}: {name}")
 
 
 @when(parsers.parse('the setting "{name}" of {target:Target} becomes "{value}"', extra_types=TYPES))
@@ -195,6 +204,15 @@ def let_time_pass(duration: Duration) -> None:
     time.sleep(duration.seconds())
 
 
+class Undoing(ExitStack):
+    """What undoes the faults of a scenario, at its end at the latest."""
+
+    @classmethod
+    def of(cls, context: Context) -> Undoing:
+        """Begin with nothing."""
+        return context.ending.enter_context(cls())
+
+
 @dataclass
 class ServerUnderTest:
     """The one server of a scenario, as a target of sentences."""
@@ -229,6 +247,38 @@ class ServerUnderTest:
             for _ in range(1000):
                 client.rpush("other applications", b"-" * 2**16)
             raise AssertionError("the server was never full")
+
+    def slow_down(self) -> None:
+        """Hold up all clients for 2 s again and again, and serve them in between (CLIENT PAUSE)."""
+        over = threading.Event()
+        self.context.part(Undoing).callback(over.set)
+        client = self.client(retry=Retry(NoBackoff(), 0))  # retries would hold up the server that replaces this one
+
+        def hold() -> None:
+            with suppress(RedisError):
+                while not over.wait(0.01):
+                    client.client_pause(2000)
+
+        client.client_pause(2000)
+        threading.Thread(target=hold, daemon=True).start()
+
+    def refuse_connections(self) -> None:
+        """Listen in its place with a full queue: a connection is neither made nor refused."""
+        self.node.kill()
+        undoing, (host, port) = self.context.part(Undoing), self.address.split(":")
+        listener = undoing.enter_context(socket.socket())
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, int(port)))
+        listener.listen(0)
+        for _ in range(3):
+            waiting = undoing.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex((host, int(port)))
+
+    def recover(self) -> None:
+        """Undo the fault, and start it again."""
+        self.context.part(Undoing).close()
+        self.node.restart()
 
     def demote(self) -> None:
         """Make it a replica of another server."""
@@ -270,20 +320,8 @@ def the_broker(context: Context) -> ServerUnderTest:
     return ServerUnderTest(context, context.broker.node, context.broker.client)
 
 
-@target("the cluster", "the cluster under test, or the isolated one of the scenario")
-def the_cluster(context: Context) -> ServerUnderTest:
-    """Return the cluster, whose client finds the node of each key."""
-    return ServerUnderTest(context, context.cluster, context.cluster.client)
-
-
 @register("measurement", "keys", "keys that a server holds", unit="keys")
 def count_keys(_: Context, server: Any) -> int:
     """Ask it (DBSIZE)."""
     with server.client() as client:
         return int(client.dbsize())
-
-
-@target("every primary", "each node that owns slots")
-def every_primary(context: Context) -> list[Node]:
-    """Return these nodes in the order of their first slots."""
-    return primaries(context.cluster)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -16,7 +17,7 @@ from fixtures.reporting.measurements import Bound
 from fixtures.run.own_time import WorkersClock, moment_of
 from fixtures.run.practices_file import AUDITED, change, changeable
 from redis_practices.polling import eventually
-from steps.common.vocabulary import TYPES, Duration, assert_table, bound_or_reported, rows
+from steps.common.vocabulary import TYPES, Duration, assert_table, bound, bound_or_reported, rows
 from steps.common.vocabulary import bound as read_bound
 
 Table = Sequence[Sequence[str]]
@@ -126,7 +127,8 @@ def node_timeout(context: Context) -> float | None:
 def check_replies(context: Context, target: str, datatable: Table) -> None:
     """Send the commands of each row over one connection, and compare the last reply.
 
-    A word with a colon is a key of this scenario. A reply is a text, a number, the code of an error, or ``nothing``.
+    A word with a colon is a key of this scenario. A reply is a text, a number, a range like ``between 90 and
+    100``, the code of an error, or ``nothing``.
 
     Example: a table of COMMANDS and REPLY
     """
@@ -149,8 +151,28 @@ def replies(context: Context, node: Any, datatable: Table) -> list[dict[str, str
     for row in rows(datatable, ("COMMANDS", "REPLY")):
         with node.client() as client:
             last = answers(client, list(commands(row["COMMANDS"], context.key)))[-1]
-        seen.append({"COMMANDS": row["COMMANDS"], "REPLY": in_words(last)})
+        said = in_words(last)
+        seen.append({"COMMANDS": row["COMMANDS"], "REPLY": row["REPLY"] if _is_within(said, row["REPLY"]) else said})
     return seen
+
+
+@then(parsers.parse("{target:Target} received these commands", extra_types=TYPES))
+def check_received(context: Context, target: str, datatable: Table) -> None:
+    """Compare how often a target received each command with a bound; ``any other`` stands for the rest.
+
+    Example: a table of COMMAND and NUMBER
+    """
+    seen, table = Counter(context.target(target).received()), rows(datatable, ("COMMAND", "NUMBER"))
+    named = [row["COMMAND"] for row in table]
+    seen["any other"] = sum(number for name, number in seen.items() if name not in named)
+    for row in table:
+        name, bound = row["COMMAND"], bound_or_reported(row["NUMBER"], context)
+        context.measure(f"{name} received", unit="", bound=bound, seen=seen[name])
+
+
+def _is_within(said: str, wanted: str) -> bool:
+    """Tell whether a reply is a number in a wanted range, ``between 90 and 100``."""
+    return wanted.startswith("between ") and said.isdigit() and bound(wanted).allows(int(said))
 
 
 @then(parsers.parse('{reader:Target} reads {value:Value} from "{key}"', extra_types=TYPES))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, Protocol
 
 from pytest_bdd import given, parsers, then, when
@@ -13,11 +14,12 @@ from redis.exceptions import RedisError, ResponseError
 from fixtures.bdd.vocabulary import records, register
 from fixtures.context import Context, target
 from fixtures.redis_cluster.nodes import by_holder, holder, is_copied, owner_of
+from fixtures.reporting.measurements import Chart, Measure
 from fixtures.run.own_time import Stopwatch
 from redis_practices.redis_cluster.key_distribution import read, write
 from redis_practices.redis_cluster.topology import slot_of
 from steps.common.judgements import check_measurements
-from steps.common.vocabulary import TYPES, options, rows
+from steps.common.vocabulary import TYPES, duration, options, rows
 
 Table = Sequence[Sequence[str]]
 
@@ -34,6 +36,8 @@ class Data:
     """The keys of "keys are written", with their values."""
     these: list[str] = field(default_factory=list)
     """The keys of "these keys"."""
+    read: list[str] = field(default_factory=list)
+    """The keys that were read, as the feature names them."""
     acknowledged: list[str] = field(default_factory=list)
     """The keys of the last `When` that wrote."""
     clients: dict[str, Any] = field(default_factory=dict)
@@ -82,7 +86,6 @@ def a_client(context: Context) -> ClientUnderTest:
 
 
 @given(parsers.parse("{count:Count} keys are written", extra_types=TYPES))
-@records("p-value of the spread", "probability that chance spreads keys over the primaries so unevenly (chi-squared)")
 def write_random_keys(context: Context, count: int) -> None:
     """Write keys with random names, and wait until the replicas of a cluster have them.
 
@@ -122,21 +125,23 @@ KEY_TYPES: Mapping[str, Callable[[Any, str, str], Any]] = {
 def write_these_keys(context: Context, datatable: Table) -> None:
     """Write keys of any TYPE; a VALUE is words, which are the members, fields or items.
 
-    COUNT writes so many numbered items in place of a VALUE. TTL is seconds, of the key, or with FIELD of this field of
-    a hash. PLACE ``beside "k"`` gives the key another slot of the node that owns "k".
+    COUNT writes so many numbered items in place of a VALUE, and BYTES a text of that size. TTL is seconds, of the key,
+    or with FIELD of this field of a hash; ``none`` is no ttl. PLACE ``beside "k"`` gives the key another slot of the
+    node that owns "k".
 
     Example: a table of KEY, TYPE and VALUE
     """
     with usual_client(context) as client:
-        for row in rows(datatable, ("KEY", "TYPE"), ("VALUE", "COUNT", "TTL", "FIELD", "PLACE")):
+        for row in rows(datatable, ("KEY", "TYPE"), ("VALUE", "COUNT", "BYTES", "TTL", "FIELD", "PLACE")):
             if beside := row.get("PLACE"):
                 context.aliases[row["KEY"]] = _neighbour(context, row["KEY"], beside.split('"')[1])
-            key, ttl = context.key(row["KEY"]), int(row.get("TTL") or TTL)
-            numbers = " ".join(map(str, range(int(row.get("COUNT") or 0))))
-            KEY_TYPES[row["TYPE"]](client, key, row.get("VALUE") or numbers)
+            key, ttl = context.key(row["KEY"]), row.get("TTL") or str(TTL)
+            text = "x" * int(row.get("BYTES") or 0) or " ".join(map(str, range(int(row.get("COUNT") or 0))))
+            KEY_TYPES[row["TYPE"]](client, key, row.get("VALUE") or text)
             if part := row.get("FIELD"):
-                assert client.hpexpire(key, ttl * 1000, part) == [1], f"{key} has no field {part}"
-            assert client.expire(key, TTL if part else ttl), f"{key} was not written"
+                assert client.hpexpire(key, int(ttl) * 1000, part) == [1], f"{key} has no field {part}"
+            if ttl != "none":
+                assert client.expire(key, TTL if part else int(ttl)), f"{key} was not written"
             context.part(Data).these.append(key)
 
 
@@ -152,22 +157,30 @@ def _neighbour(context: Context, name: str, other: str) -> str:
 @records("writes refused", "writes that the server answered with an error", unit="writes")
 @records("writes lost", "acknowledged writes that no reader gets", unit="writes")
 def write_keys(context: Context, count: int, key: str, datatable: Table | None = None) -> None:
-    """Write numbered keys with this prefix; one with a hash tag puts them into one slot, which one pipeline writes.
+    """Write numbered keys with this prefix, of 1,000 bytes each; one with a hash tag puts them into one slot.
 
-    With ``replicas to wait for`` a write is acknowledged when so many replicas have it (WAIT).
+    With ``replicas to wait for`` a write is acknowledged when so many replicas have it (WAIT). The ``ttl`` is 10
+    minutes unless an option says otherwise; ``none`` is no ttl.
 
     Example: ``When 500 keys "{user:1}" are written``
     """
-    data, copies = context.part(Data), int(options(datatable).get("replicas to wait for", 0))
+    wanted = options(datatable)
+    data, copies, ttl = (
+        context.part(Data),
+        int(wanted.get("replicas to wait for", 0)),
+        wanted.get("ttl", f"{TTL} seconds"),
+    )
+    px = None if ttl == "none" else round(duration(ttl).seconds() * 1000)
     keys = [f"{context.key(key)}:{number}" for number in range(count)]
     tagged = context.role == "cluster" and "{" in key
     with owner_of(context.cluster, keys[0]).client() if tagged else usual_client(context) as client:
-        pipe = client.pipeline(transaction=False)
-        for name in keys:
-            pipe.set(name, "x", ex=TTL)
-        if copies:
-            pipe.execute_command("WAIT", copies, PATIENCE)
-        said = pipe.execute(raise_on_error=False)
+        pipe, said = client.pipeline(transaction=False), list[Any]()
+        for number, name in enumerate(keys, 1):
+            pipe.set(name, "x" * 1000, px=px)
+            if copies and number == count:
+                pipe.execute_command("WAIT", copies, PATIENCE)
+            if number % BATCH == 0 or number == count:
+                said += pipe.execute(raise_on_error=False)
     missing = bool(copies) and said.pop() < copies
     data.acknowledged = [name for name, one in zip(keys, said, strict=True) if one is True and not missing]
     refusals = [one for one in said if isinstance(one, RedisError)]
@@ -180,6 +193,9 @@ def write_keys(context: Context, count: int, key: str, datatable: Table | None =
         for refusal in refusals:
             raise refusal
 
+
+BATCH = 500
+"""Writes a round trip: the timeout of a client is for all that it writes at once."""
 
 PATIENCE = 1500
 """Milliseconds that a writer waits for replicas."""
@@ -197,6 +213,9 @@ def _lost(context: Context, keys: Sequence[str]) -> int:
 
 @when(parsers.parse('"{key}" is read {repeats:Repeats}', extra_types=TYPES))
 @records("slowest read", "longest time of one read", unit="s")
+@records("median read", "time of the read in the middle of all reads, from the fastest to the slowest", unit="s")
+@records("median of the last 20 reads", "the same of the last 20 reads alone", unit="s")
+@records("reads delayed", "reads that took 200 milliseconds or more", unit="reads")
 def read_often(context: Context, key: str, repeats: int, datatable: Table | None = None) -> None:
     """Read one key, one time after another, through the cache of the scenario if it has one, else through a client.
 
@@ -205,15 +224,23 @@ def read_often(context: Context, key: str, repeats: int, datatable: Table | None
     Example: ``When "user:1" is read 30 times``
     """
     reader = context.named.get("reader") or ClientUnderTest(context, options(datatable).get("client", ""))
-    slowest = 0.0
-    with context.attempt("read", RedisError, OSError, AttributeError):
+    context.part(Data).read.append(key)
+    took = [0.0]
+    with context.attempt("read", RedisError, OSError, AttributeError, RuntimeError):
         for _ in range(repeats):
             watch = Stopwatch()
             reader.read(key)
-            slowest = max(slowest, watch.seconds())
-    context.record("slowest read", round(slowest, 3))
+            took.append(watch.seconds())
+    context.record("slowest read", round(max(took), 3))
+    context.record("median read", round(median(took[1:] or took), 4))
+    context.record("median of the last 20 reads", round(median(took[-20:]), 4))
+    context.record("reads delayed", sum(seconds >= DELAYED for seconds in took))
 
 
+DELAYED = 0.2
+"""Seconds from which a read counts as delayed."""
+
+register("setting", "ttl", "how long a value stays in the cache")(write_keys)
 register("setting", "client", "the client that reads or writes, by its name")(read_often)
 
 
@@ -236,6 +263,9 @@ class Workload(Protocol):
     def seen(self) -> Mapping[str, float]:
         """End after some more operations, and return what was measured, by the names of registered measurements."""
 
+    def report(self, measure: Measure, chart: Chart) -> None:
+        """Show what is not judged, such as the kinds of errors."""
+
 
 WORKLOADS: dict[str, Callable[[Context, int, int, Mapping[str, str]], Workload]] = {}
 """By kind of deployment, what starts so many writers and readers with the options of the table."""
@@ -256,8 +286,10 @@ def check_workload(context: Context, datatable: Table) -> None:
 
     Example: a table of MEASUREMENT and BOUND
     """
-    for name, seen in context.named["workload"].seen().items():
+    workload: Workload = context.named["workload"]
+    for name, seen in workload.seen().items():
         context.record(name, seen)
+    workload.report(context.measure, context.chart)
     check_measurements(context, datatable)
 
 

@@ -125,9 +125,9 @@ def name_pattern(text: str) -> re.Pattern[str]:
 COMPARATOR = "exactly|at least|at most"
 
 
-@with_pattern(rf"(?:{COMPARATOR}) (?:once|twice|\d+ times)")
+@with_pattern(rf"(?:(?:{COMPARATOR}) (?:once|twice|\d+ times)|between \d+ and \d+ times)")
 def times(text: str) -> Bound:
-    """Read "exactly once", "at least twice", "at most 3 times"."""
+    """Read "exactly once", "at least twice", "at most 3 times", "between 2 and 12 times"."""
     comparator, number = text.removesuffix(" times").rsplit(" ", 1)
     read: Bound = bound(f"{comparator} {({'once': 1, 'twice': 2}).get(number, number)}")
     return read
@@ -217,7 +217,14 @@ def deployment(text: str) -> Plan:
     return plan
 
 
+@with_pattern("look-aside|write-through|write-behind|near")
+def cache_kind(text: str) -> str:
+    """Read a kind of cache in front of an origin."""
+    return text
+
+
 TYPES: dict[str, Any] = {
+    "CacheKind": cache_kind,
     "Duration": duration,
     "Bound": bound,
     "Count": count,

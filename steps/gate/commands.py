@@ -57,10 +57,11 @@ class CommandLine:
 
     def environment(self, text: str) -> dict[str, str]:
         """Return the environment of a command, in which `$NAME` is an address."""
-        own = self.context.own
-        isolated = {f"{kind.upper()}_URL": made.url for kind, made in own.items()}
-        server = {"SERVER": self.context.nodes(self.context.role)[0].address} if own else {}
-        return {**self.addresses.environment(text, self.names), **isolated, **server}
+        isolated, role = {}, self.context.role
+        if self.context.planned or role in self.context.own:
+            isolated = {f"{role.upper()}_URL": getattr(self.context, role).url}
+            isolated["SERVER"] = self.context.nodes(role)[0].address
+        return {**self.addresses.environment(text, self.names), **isolated}
 
     def expanded(self, text: str) -> str:
         """Return a text with addresses in place of their names."""

@@ -325,14 +325,14 @@ def read_at_rate(context: Context, share: int) -> Costs:
 
 def wait_for_paused(make: Callable[..., Redis], least: float, context: Context, pause: float) -> Costs:
     """Read from a paused server with this client."""
-    seconds = failures.seconds_stuck(context.server, make, pause)
+    seconds = failures.seconds_blocked(context.server, make, pause)
     assert seconds >= least * pause, f"the client had its reply after {seconds:.2f} s: the server was not paused"
     return {"TIME BLOCKED": 1000 * seconds}
 
 
 for name, meaning, client, least in (
-    ("no timeouts", "a client that waits for ever", failures.patient_client, 1),
-    ("timeouts of 0.2 s", "a client with timeouts for connecting and replies", failures.impatient_client, 0),
+    ("no timeouts", "a client that waits for ever", failures.client_without_timeouts, 1),
+    ("timeouts of 0.2 s", "a client with timeouts for connecting and replies", failures.client_with_timeouts, 0),
 ):
     way(f"{name}, server paused for {{pause:g}} s", meaning)(partial(wait_for_paused, client, least))
 

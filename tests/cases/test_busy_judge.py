@@ -39,18 +39,18 @@ from fixtures.run.own_time import (
 )
 from fixtures.run.practices_file import AuditBounds
 from fixtures.run.processes import ForkingGroup
-from fixtures.stacks.embedded import EmbeddedCache
-from fixtures.stacks.external.command_guard import Budget
+from fixtures.stacks.external.command_guard import RateLimit
 from fixtures.stacks.external.stack import ExternalStack
 from redis_practices.clients import redis_client
 from redis_practices.polling import eventually
 from redis_practices.pure_cache.key_audit import Hygiene, judge, sample, shown
+from redis_practices.pure_cache.near_cache import NearCache
 from redis_practices.servers.celery import LateError
 from redis_practices.servers.server import BROKER, CACHE, Server, start_server
 from steps.celery_worker.tasks import Tasks, check_runs, processed_tasks, read_result, waiting_tasks
 from steps.celery_worker.workers import await_sent
 from steps.common.audit import Audited, check_number, check_supported, count_missed_pings, unlinked_replicas
-from steps.pure_cache.near_cache import check_free, have_near, hold_copy
+from steps.pure_cache.near_cache import Near
 from tests.cases.judging import judge as judged
 
 needs_schedule = pytest.mark.skipif(not SCHEDULE.exists(), reason="the kernel does not count waits for a processor")
@@ -103,9 +103,9 @@ def test_stopwatch_counts_what_the_server_takes(cache_server: Server) -> None:
 
 def test_stopwatch_leaves_out_turns(tmp_path: Path) -> None:
     """The waits that --max-ops makes are paid by the judge."""
-    budget, begun, watch = Budget(f"100:{tmp_path / 'turns'}"), time.monotonic(), Stopwatch()
+    limit, begun, watch = RateLimit(f"100:{tmp_path / 'turns'}"), time.monotonic(), Stopwatch()
     for _ in range(40):
-        budget.take()
+        limit.wait()
     passed, seen = time.monotonic() - begun, watch.seconds()
     assert passed > 0.3
     assert seen < 0.1
@@ -302,16 +302,14 @@ def hammered(server: Server) -> Iterator[None]:
 
 def test_near_cache_of_a_server_that_others_use(cache_server: Server) -> None:
     """Reads of other clients are not counted, and a read that asks the server is."""
-    measure = Seen()
-    with ExitStack() as ending, hammered(cache_server):
-        near = have_near(EmbeddedCache(cache_server), "practices:", ending)
-        hold_copy(near, "qiross", "user:1")
-        check_free(near, 1000, "user:1", measure)
-        assert measure.values == {"reads that asked the server": 0}
-    with ExitStack() as ending:
-        near = have_near(EmbeddedCache(cache_server), "practices:", ending)
-        with pytest.raises(AssertionError, match="reads that asked the server: 1000"):
-            check_free(near, 1000, "user:2", measure)
+    client, other = cache_server.client(protocol=3), cache_server.client()
+    with NearCache(client, "practices:") as cache:
+        near = Near(cache, client, other, "practices:")
+        eventually(lambda: cache.listening, within=10)
+        near.hold("user:1", "qiross")
+        with hammered(cache_server):
+            assert near.asked("user:1", 1000) == 0
+        assert near.asked("user:2", 1000) == 1000
 
 
 NAMES = (b"\x80\x04\x95user", b":1:user_42", b"flask_cache_view//\x1b[31m", "user:\u202egnp".encode())

@@ -32,7 +32,6 @@ def client(cache_server: Server, tampered: Callable[[int, Tamper], RespProxy], l
         yield connected
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the reader waits for the lease that is its own")
 def test_cache_lease_whose_answer_is_lost(client: Redis, losing: LostAnswer) -> None:
     """A reader that has the lease computes at once, even if the answer to its SET NX was lost."""
     cache = CacheAside(client, ttl=60, patience=1.0)

@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from redis_practices.clients import after_fork
+
 
 class Breaker:
     """Open after several failures in a row; then let one call at a time probe the server."""
@@ -19,6 +21,11 @@ class Breaker:
         self._limit, self._pause, self._clock = failures, pause, clock
         self._failed = 0
         self._next_trial = 0.0
+        self._renew_lock()
+        after_fork(self._renew_lock)
+
+    def _renew_lock(self) -> None:
+        """Take a new lock: that of a parent process may be held for ever."""
         self._lock = threading.Lock()
 
     @property

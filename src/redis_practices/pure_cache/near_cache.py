@@ -7,6 +7,7 @@ ones and Valkey, and polls the socket on every hit. This one works on every engi
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from contextlib import suppress
@@ -16,7 +17,10 @@ from redis import Redis
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from redis_practices.clients import after_fork
 from redis_practices.polling import join
+
+_log = logging.getLogger(__name__)
 
 
 class NearCache:
@@ -31,12 +35,24 @@ class NearCache:
         self._client, self._prefix, self.limit, self._heartbeat = client, prefix, limit, heartbeat
         # By the bytes of the name: another client's name need not be text.
         self._values: dict[bytes, object] = {}
-        self._lock = threading.Lock()
         self._ended = threading.Event()
         self.listening = False
         """Whether the connection for notices works; values are kept only then."""
-        self._thread = threading.Thread(target=self._run, daemon=True, name="near cache")
-        self._thread.start()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._begin()
+        after_fork(self._forked)
+
+    def _begin(self) -> None:
+        """Listen in a thread."""
+        with self._lock:
+            if self._thread is None and not self._ended.is_set():
+                self._thread = threading.Thread(target=self._run, daemon=True, name="near cache")
+                self._thread.start()
+
+    def _forked(self) -> None:
+        """Keep nothing in a child process, which has no thread that hears of changes until it reads."""
+        self._values, self.listening, self._lock, self._thread = {}, False, threading.Lock(), None
 
     def get(self, key: bytes | str) -> Any:
         """Return the value of `key`, or None; from memory if it is kept (else ``GET`` and ``PTTL``).
@@ -44,6 +60,8 @@ class NearCache:
         Raises:
             redis.exceptions.RedisError: the value is not kept, and the server does not answer.
         """
+        if self._thread is None:
+            self._begin()
         name = _bytes(key)
         kept = self._values.get(name)
         if isinstance(kept, tuple) and time.monotonic() < kept[1]:
@@ -81,7 +99,8 @@ class NearCache:
     def close(self) -> None:
         """Stop listening and drop all values."""
         self._ended.set()
-        join(self._thread)
+        if self._thread:
+            join(self._thread)
 
     def __enter__(self) -> Self:
         """Return this object."""
@@ -92,14 +111,20 @@ class NearCache:
         self.close()
 
     def _run(self) -> None:
-        """Listen, and start again after each lost connection."""
+        """Listen, and begin again after a lost connection; whatever ends listening, nothing is kept meanwhile."""
+        connection = None
         while not self._ended.is_set():
-            # Not from the pool: the pool's next user of the connection would receive the notices.
-            connection = self._client.connection_pool.make_connection()
-            with suppress(RedisError, OSError):
+            try:
+                # Not one of the pool's: its next user would receive the notices. One is made, and connected anew.
+                connection = connection or self._client.connection_pool.make_connection()
                 self._listen(connection)
-            self._forget()
-            connection.disconnect()
+            except Exception:  # noqa: BLE001 - a listener that ended by any error would leave old values for ever
+                _log.debug("the near cache does not listen", exc_info=True)
+            finally:
+                self._forget()
+            if connection:
+                with suppress(RedisError, OSError):
+                    connection.disconnect()
             self._ended.wait(self._heartbeat / 4)
 
     def _forget(self) -> None:

@@ -12,15 +12,29 @@ an eviction or a restart would lose writes that users believe to be saved. Use a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import LockError, RedisError
+from redis.lock import Lock
 
+from redis_practices.polling import join
+from redis_practices.pure_cache.cache_aside import require_json
+
+# Versions are compared as text: a number of Lua holds whole numbers up to 2**53 alone.
 _PUT = """
+local function below(a, b)
+    local a_negative, b_negative = a:sub(1, 1) == '-', b:sub(1, 1) == '-'
+    if a_negative ~= b_negative then return a_negative end
+    local less = #a < #b or #a == #b and a < b
+    if a_negative then return a ~= b and not less end
+    return less
+end
 local known = redis.call('HGET', KEYS[1], 'version')
-if known and tonumber(known) >= tonumber(ARGV[1]) then return 0 end
+if known and not below(known, ARGV[1]) then return 0 end
 redis.call('HSET', KEYS[1], 'version', ARGV[1], 'value', ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1
@@ -50,10 +64,13 @@ class WriteThrough:
     def put(self, key: str, value: Any, version: int) -> bool:
         """Cache a value unless the cache holds this version or a newer one; readers call it after a miss.
 
+        A version is a whole number of any size, such as a time in nanoseconds.
+
         Raises:
             redis.exceptions.RedisError: the cache does not answer or refuses the write.
         """
-        return bool(self._client.eval(_PUT, 1, key, version, json.dumps(value), round(self._ttl * 1000)))
+        require_json(value)
+        return bool(self._client.eval(_PUT, 1, key, str(int(version)), json.dumps(value), round(self._ttl * 1000)))
 
     def get(self, key: str) -> Any:
         """Return the cached value of `key`, or None on a miss (``HGET``).
@@ -63,6 +80,36 @@ class WriteThrough:
         """
         raw = self._client.hget(key, "value")
         return json.loads(raw) if raw is not None else None
+
+
+LOCK = 30.0
+"""Seconds after which the lock of a drainer that died ends."""
+
+_DELETE_ENTRY = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('XDEL', KEYS[2], ARGV[2])
+return 1
+"""
+
+
+@contextmanager
+def _renewed(lock: Lock) -> Iterator[None]:
+    """Renew a lock three times in its ttl, in a thread, as long as the block runs: one save may take longer than it."""
+    ended = threading.Event()
+
+    def renew() -> None:
+        # Where it cannot be renewed, the next look of the drainer itself says so.
+        with suppress(RedisError):
+            while not ended.wait(LOCK / 3):
+                lock.reacquire()
+
+    thread = threading.Thread(target=renew, daemon=True, name="lock of a drainer")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        join(thread)
 
 
 class WriteBehind:
@@ -78,6 +125,7 @@ class WriteBehind:
         Raises:
             redis.exceptions.RedisError: the write is not queued; after a lost reply it may be.
         """
+        require_json(value)
         raw = json.dumps(value)
         with self._client.pipeline(transaction=True) as both:
             both.xadd(self._queue, {"key": key, "value": raw})
@@ -96,18 +144,20 @@ class WriteBehind:
         saved again. `save` must be idempotent.
 
         Raises:
-            redis.exceptions.LockError: another drainer is at work.
+            redis.exceptions.LockError: another drainer is at work, or took over from this one.
             Exception: any exception of `save`.
         """
         saved = 0
-        # redis-py's lock has a token and a ttl, so a dead drainer blocks the next one for 30 s at most.
-        with self._client.lock(f"{self._queue}:drainer", timeout=30, blocking=False) as lock:
+        lock = self._client.lock(f"{self._queue}:drainer", timeout=LOCK, blocking=False, thread_local=False)
+        with lock, _renewed(lock):
             while entries := self._oldest(batch):
                 for entry, write in entries:
+                    # Fenced: a drainer that was paused for longer than its lock saves nothing after another one began.
+                    lock.reacquire()
                     save(write["key"], json.loads(write["value"]))
-                    self._client.xdel(self._queue, entry)
+                    if not self._client.eval(_DELETE_ENTRY, 2, lock.name, self._queue, lock.local.token, entry):
+                        raise LockError(f"another drainer of {self._queue} took over while {entry} was saved")
                     saved += 1
-                lock.reacquire()
         return saved
 
     def _oldest(self, number: int) -> list[Any]:

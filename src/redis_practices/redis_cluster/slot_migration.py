@@ -43,10 +43,13 @@ TIMEOUT = 5.0
 def move_key_by_key(slots: Sequence[int], source: Redis, target: Redis) -> None:
     """Migrate slots from one primary to another key by key, ttls included.
 
-    The source redirects clients of migrated keys to the target (``ASK``). For `AT_ONCE` slots at a time: ``CLUSTER
-    SETSLOT`` IMPORTING and MIGRATING; ``CLUSTER GETKEYSINSLOT`` and ``MIGRATE`` until they are empty; ``CLUSTER
-    SETSLOT`` NODE at the target, then at the source. Every slot has an owner at any moment, so a crash in between loses
-    none. All other nodes learn of it from the target.
+    The source redirects clients of migrated keys to the target (``ASK``). `AT_ONCE` slots are open at a time:
+
+    1. ``CLUSTER SETSLOT`` IMPORTING at the target, MIGRATING at the source.
+    2. ``CLUSTER GETKEYSINSLOT`` and ``MIGRATE`` until the slots are empty.
+    3. ``CLUSTER SETSLOT`` NODE at the target, then at the source, so that every slot always has an owner.
+
+    All other nodes learn of it from the target.
 
     Raises:
         ClusterError: the target does not take the keys, for example for lack of memory. The open slots are closed and
@@ -183,8 +186,8 @@ def move_slots(  # noqa: PLR0913 - slots, source, target, all nodes, and options
     together, or none does. Else, or with `live`, key by key (`move_key_by_key`). `timeout` is in seconds.
 
     Raises:
-        ClusterError: the two do not know each other, the source does not own the slots or has them open, the target
-            has no memory, or the time is up. An atomic migration has then moved nothing.
+        ClusterError: the two do not know each other, the slots are open or not the source's, or the target has no
+            memory. Or the time is up. An atomic migration has then moved nothing.
         redis.exceptions.RedisError: a node does not answer.
     """
     wanted = sorted(set(slots))

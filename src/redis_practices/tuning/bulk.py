@@ -21,7 +21,7 @@ from redis.exceptions import AskError, MovedError, RedisError, ResponseError, Sl
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from redis_practices.clients import cluster_client
+from redis_practices.clients import Packed, as_text, cluster_client
 from redis_practices.redis_cluster.topology import slot_of
 
 Command = tuple[Any, ...]
@@ -76,7 +76,7 @@ def pipelined(server: Redis, commands: Sequence[Command], batch: int = BATCH) ->
 
 def packed(commands: Iterable[Command]) -> bytes:
     """Return the bytes of the commands on the wire."""
-    return b"".join([hiredis.pack_command(command) for command in commands])
+    return b"".join([hiredis.pack_command(as_text(command)) for command in commands])
 
 
 def _by_owner(cluster: RedisCluster, commands: Sequence[Command]) -> list[tuple[Redis, list[int]]]:
@@ -108,7 +108,7 @@ def _run(pieces: list[tuple[Redis, list[int]]], commands: Sequence[Command], ans
         for server, places in pieces:
             connection = server.connection_pool.get_connection()
             taken.append((server, connection, places))
-            connection.send_packed_command([packed([commands[place] for place in places])])
+            connection.send_packed_command(Packed([packed([commands[place] for place in places])], len(places)))
         for _, connection, places in taken:
             for place in places:
                 answers[place] = _read(connection)
