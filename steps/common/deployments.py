@@ -318,10 +318,3 @@ def the_cache(context: Context) -> ServerUnderTest:
 def the_broker(context: Context) -> ServerUnderTest:
     """Return the broker."""
     return ServerUnderTest(context, context.broker.node, context.broker.client)
-
-
-@register("measurement", "keys", "keys that a server holds", unit="keys")
-def count_keys(_: Context, server: Any) -> int:
-    """Ask it (DBSIZE)."""
-    with server.client() as client:
-        return int(client.dbsize())

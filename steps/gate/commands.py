@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from dataclasses import dataclass, field
 from string import Template
@@ -24,6 +25,7 @@ from fixtures.gate.commands import (
     run_at_terminal,
 )
 from fixtures.gate.endpoints import Addresses
+from fixtures.redis_cluster.nodes import primaries
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import StackError, Unsupported
 from fixtures.stacks.docker.compose import guard_of, run_project
@@ -274,6 +276,36 @@ def check_nothing_left(context: Context, duration: Duration) -> None:
 def the_command(context: Context) -> CommandLine:
     """Return the command that runs or has run."""
     return context.part(CommandLine)
+
+
+def watched(line: CommandLine) -> list[dict[str, int]]:
+    """Return the slots of each primary, as each line of ``cluster_example.py --watch`` shows them."""
+    shown = re.findall(r"^\d\d:\d\d:\d\d slots/keys: (.*)\n", line.seen("the standard output"), re.MULTILINE)
+    return [{address: int(slots) for address, slots in re.findall(r"(\S+) (\d+)/\d+", text)} for text in shown]
+
+
+@register(
+    "measurement", "moved slots", "slots that a watched cluster has at another primary than at first", unit="slots"
+)
+def count_moved(_: Context, line: CommandLine) -> int:
+    """Compare the last line with the first one."""
+    first, last = watched(line)[0], watched(line)[-1]
+    return sum(max(0, slots - first.get(address, 0)) for address, slots in last.items())
+
+
+@register("measurement", "incomplete lines", "lines of a watched cluster that lack a primary", unit="lines")
+def count_incomplete(context: Context, line: CommandLine) -> int:
+    """Count the lines that do not name every primary."""
+    addresses = {node.address for node in primaries(context.cluster)}
+    return sum(set(shown) != addresses for shown in watched(line))
+
+
+@register("measurement", "keys left", "keys of cluster_example.py that the cluster still holds", unit="keys")
+def count_left(context: Context, line: CommandLine) -> int:
+    """Look for the prefix that the command has printed."""
+    [prefix] = set(re.findall(r"^(practices:\w+:)0 ->", line.seen("the standard output"), re.MULTILINE))
+    with context.cluster.client() as client:
+        return sum(1 for _ in client.scan_iter(match=f"{prefix}*", count=1000))
 
 
 @target("the xdist process", "the one process that xdist started to run scenarios in")
