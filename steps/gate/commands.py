@@ -125,8 +125,8 @@ def name_addresses(context: Context, datatable: Table) -> None:
 
     Example: a table of NAME and DEPLOYMENT
     """
-    column = datatable[0][1]
-    context.part(CommandLine).names = {row["NAME"]: row[column] for row in rows(datatable, ("NAME", column))}
+    table = rows(datatable, ("NAME", "DEPLOYMENT"))
+    context.part(CommandLine).names = {row["NAME"]: row["DEPLOYMENT"] for row in table}
 
 
 @given(parsers.parse('"{command}" is running'))
@@ -365,48 +365,3 @@ class NamedServer:
 def server_at(context: Context, address: str) -> NamedServer:
     """Return it."""
     return NamedServer(context.part(CommandLine).expanded(address))
-
-
-# Sentences of verdict.feature, until it says what the others say
-
-
-@when(parsers.parse('somebody runs "{command}"'))
-def old_run(context: Context, command: str) -> None:
-    """Run it."""
-    run_command(context, command)
-
-
-@given(parsers.parse('somebody started "{command}"'))
-def old_start(context: Context, command: str) -> None:
-    """Start it."""
-    start_command(context, command)
-
-
-@given(parsers.parse("{servers:d} of its servers and workers run"))
-def old_servers(context: Context, servers: int) -> None:
-    """Wait for them."""
-    context.part(CommandLine).await_servers(servers)
-
-
-@when(parsers.parse("it gets {signal:Signal}", extra_types=TYPES))
-def old_signal(context: Context, signal: str) -> None:
-    """Send it."""
-    context.part(CommandLine).send(signal)
-
-
-@then("it ends")
-def old_end(context: Context) -> None:
-    """Wait."""
-    context.part(CommandLine).wait_end(60)
-
-
-@then(parsers.parse("it exits with {code:d}"))
-def old_code(context: Context, code: int) -> None:
-    """Compare."""
-    assert context.part(CommandLine).wait_end(60) == code, context.part(CommandLine).ended
-
-
-@then("it says")
-def old_says(context: Context, docstring: str) -> None:
-    """Find."""
-    check_lines(context, "the output", docstring)
