@@ -46,7 +46,7 @@ from worker import settings
 
 Table = Sequence[Sequence[str]]
 
-PATIENCE = 30.0
+PATIENCE = 20.0
 """Seconds in which a task is done that the scenario does not promise within a time."""
 
 
@@ -83,13 +83,13 @@ class SentTask:
     values: list[Any] = field(default_factory=list)
     """What it returned, once that was read."""
 
-    def value(self, clock: WorkersClock | None = None) -> Any:
-        """Return what it returned, or raise its error (AssertionError if no result comes)."""
+    def value(self, within: float = PATIENCE, clock: WorkersClock | None = None) -> Any:
+        """Return what it returned, or raise its error (AssertionError if no result comes within so many seconds)."""
         if not self.values:
             try:
-                self.values.append(returned(self.result, PATIENCE, clock))
+                self.values.append(returned(self.result, within, clock))
             except NoAnswerError:
-                pytest.fail(f"{self.name} has no result after {PATIENCE:g} s; its state is {self.state()}")
+                pytest.fail(f"{self.name} has no result after {within:g} s; its state is {self.state()}")
         return self.values[0]
 
     def state(self) -> str:
@@ -332,10 +332,10 @@ class Tasks:
             seen[command.split()[0].upper()] += key in command
         return seen
 
-    def wait(self) -> list[Any]:
-        """Return what every task returned."""
+    def wait(self, within: float = PATIENCE) -> list[Any]:
+        """Return what every task returned; wait so many seconds for all together."""
         clock = WorkersClock()
-        return [one.value(clock) for one in self.sent]
+        return [one.value(within, clock) for one in self.sent]
 
     def run_at(self) -> list[list[float]]:
         """Return when each task ran, in seconds since 1970."""
@@ -707,7 +707,7 @@ def check_arrival(context: Context, bound: Bound) -> None:
     Example: ``Then the result arrives within 10 seconds``
     """
     clock = WorkersClock()
-    context.part(Tasks).last.value()
+    context.part(Tasks).last.value((bound.high or 0) + PATIENCE)
     context.measure("until the result arrives", unit="s", bound=bound, seen=clock.within(bound))
 
 
@@ -728,7 +728,7 @@ def check_processed(context: Context, bound: Bound) -> None:
     Example: ``Then all tasks are processed within 20 seconds``
     """
     clock = WorkersClock()
-    context.part(Tasks).wait()
+    context.part(Tasks).wait((bound.high or 0) + PATIENCE)
     context.measure("until all tasks are processed", unit="s", bound=bound, seen=clock.within(bound))
 
 
@@ -761,7 +761,7 @@ def check_runs(context: Context, target: str, bound: Bound) -> None:
         assert min(seen) >= (bound.low or 0), f"{target} ran {min(seen)} times"
 
     with suppress(AssertionError):  # judged below
-        WorkersClock().eventually(ran, within=PATIENCE / 3)
+        WorkersClock().eventually(ran, within=PATIENCE / 2)
     # A worker without a processor looks dead after the visibility timeout, and its task is delivered again.
     more_than = min(tasks.redelivery, 1.0) if bound.high is None else tasks.redelivery
     for times in sorted({min(seen), max(seen)}):

@@ -27,7 +27,7 @@ from fixtures.run.own_time import WorkersClock
 from fixtures.stacks.protocols import Worker
 from redis_practices.polling import eventually
 from redis_practices.servers.binary import EmbeddedError
-from steps.celery_worker.tasks import TASK_TYPES, Tasks, read_settings, seconds
+from steps.celery_worker.tasks import PATIENCE, TASK_TYPES, Tasks, read_settings, seconds
 from steps.common.vocabulary import Duration, options
 
 Table = Sequence[Sequence[str]]
@@ -197,10 +197,6 @@ class Starting:
     def __getattr__(self, name: str) -> Any:
         """Return what is asked of the worker."""
         return getattr(self._started.result(PATIENCE), name)
-
-
-PATIENCE = 30.0
-"""Seconds in which a worker does what the scenario does not promise within a time."""
 
 
 def end(worker: Worker) -> None:
