@@ -36,7 +36,7 @@ from redis_practices.tuning.catalogue import (
     timed,
 )
 from redis_practices.tuning.failures import NoNamespaceError
-from redis_practices.tuning.measuring import lab
+from redis_practices.tuning.measuring import embedded_servers
 from redis_practices.tuning.round_trips import write_together
 
 EXAMPLES = """\
@@ -96,7 +96,7 @@ def on_own_servers(practices: Sequence[Setting | Effect], budget: float) -> Iter
         return
     for practice in practices:
         say(f"measuring {practice.name}, on fresh servers …")
-        with lab() as servers:
+        with embedded_servers() as servers:
             if isinstance(practice, Setting):
                 ways = practice.naive(servers), practice.tuned(servers)
                 seen = timed(*ways, budget)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lib.whole_run import WholeRun, first_line
 
-from fixtures.reporting.measurements import plain, used
+from fixtures.reporting.measurements import plain, share_of_bound
 from fixtures.reporting.report import Measurement, Record
 
 
@@ -45,7 +45,7 @@ class SoakList:
         for record in report["scenarios"]:
             counted = self.skipped if record["status"] == "skipped" else self.ran
             counted[record["id"]] += 1
-            for one in filter(used, record["measurements"]):
+            for one in filter(share_of_bound, record["measurements"]):
                 self.timings[record["id"], one["name"]].append(one)
         for record in run.red:
             self.red[record["id"]].append((name, first_line(record["reason"])))
@@ -71,15 +71,15 @@ class SoakList:
         """Return a table of the measurements that used most of their bound."""
         # A result that is equal in every run is a count, without a spread.
         spread = [(key, seen) for key, seen in self.timings.items() if len({one["seen"] for one in seen}) > 1]
-        ranked = sorted(spread, key=lambda item: -max(used(one) or 0 for one in item[1]))[:most]
+        ranked = sorted(spread, key=lambda item: -max(share_of_bound(one) or 0 for one in item[1]))[:most]
         rows = ["   used  median     min     max  bound            of"]
         for (scenario, name), seen in ranked:
-            nearest = max(seen, key=lambda one: used(one) or 0)
+            nearest = max(seen, key=lambda one: share_of_bound(one) or 0)
             values = [float(one["seen"]) for one in seen]
             numbers = [plain(round(value, 3)) for value in (statistics.median(values), min(values), max(values))]
             columns = " ".join(f"{number:>7}" for number in numbers)
             bound = f"{nearest['bound']} {nearest['unit']}"
-            rows.append(f"{used(nearest) or 0:7.0%} {columns}  {bound:16} {name}: {scenario}")
+            rows.append(f"{share_of_bound(nearest) or 0:7.0%} {columns}  {bound:16} {name}: {scenario}")
         return rows if ranked else []
 
 

@@ -41,8 +41,8 @@ Feature: A sent task can be revoked, and a worker can be asked whether it lives
 
     @celery-021 @disruptive
     Scenario Outline: after a restart, a worker <CASE> runs a revoked task <TIMES>
-      The worker writes its state file when it ends, so a killed worker forgets in any case. Until the task runs, its
-      state is REVOKED: a reader is told that it will not run.
+      The worker writes its state file when it ends, so a killed worker forgets in any case. Until a forgotten task runs,
+      its state is REVOKED, which misleads a reader.
 
       Given an isolated broker
       And a worker

@@ -18,8 +18,8 @@ Feature: A hostile or broken message does no harm
 
     @celery-057 @known_limit
     Scenario: an argument with the keys __type__ and __value__ never reaches its task
-      kombu writes a date and other values that JSON lacks as an object with both keys, and reads any object with both as
-      such a value. Send user input as a text: a JSON document inside JSON.
+      kombu writes a date as an object with both keys, since JSON has no dates, and reads every such object as a date or
+      the like. Send user input as a text: a JSON document inside JSON.
 
       Given a worker
       When the task "echo" is sent with [{"__type__": "x", "__value__": 1}]
@@ -31,15 +31,20 @@ Feature: A hostile or broken message does no harm
 
     @celery-058 @disruptive
     Scenario: a worker with message signing refuses an unsigned task
-      Given a broker with a worker that accepts only signed tasks
+      Given an isolated broker
+      And a worker
+        | SETTING | VALUE |
+        | signing | yes   |
       When the task "stamp" is sent with []
-      And the task "add" is sent with [20, 22] and signed
-      Then the last task is "SUCCESS" within 10 seconds
-      And the first task is still "PENDING"
+      And the task "add" is sent with [20, 22]
+        | OPTION  | VALUE |
+        | signing | yes   |
+      Then the state of the task is "SUCCESS"
+      And the state of the first task is "PENDING"
 
   Rule: Poison message: an element that is no task stops a worker
     kombu reads the envelope before Celery can catch an error (celery#7975, celery#4308). Let nothing but Celery write to a
-    broker: give other writers a server of their own, or a user without rights on the queues (see security.feature). Let a
+    broker. Give other writers another server, or a user without rights on the queues: see security.feature. Let a
     supervisor restart workers.
 
     @celery-059 @disruptive @known_limit

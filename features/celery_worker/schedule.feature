@@ -24,7 +24,7 @@ Feature: A scheduled task is sent once
     @celery-096 @known_limit @waits
     Scenario: a killed beat that writes its file every 3 minutes sends a task again
       That is Celery's default. `beat_sync_every=1` writes the file after each task: see `worker.py`. It has no effect
-      where Python's dbm is Berkeley DB, as on Debian: the file stays empty until the beat ends by itself.
+      where Python's dbm is Berkeley DB, as on Debian: the file stays empty until the beat is stopped.
 
       Given a beat that sends a task every 6 seconds
         | SETTING    | VALUE |

@@ -1,7 +1,7 @@
 Feature: A sender learns in time whether its task was taken
-  A web request sends a task and answers a customer. Celery by itself tries for 19 seconds when Redis is down, and for
-  ever when Redis is paused: without a timeout, one dead broker stops every web process. Backpressure begins at the
-  sender: it gets an error in one line, and shows it or keeps the task in an outbox.
+  A web request sends a task and answers a customer. Without a timeout, Celery tries for 19 seconds when Redis is down,
+  and for ever when Redis is paused: one dead broker stops every web process. A sender that fails fast can show an error,
+  or keep the task in an outbox.
 
   Rule: Fail fast: sending fails within its timeout, with the reason in one line
 

@@ -29,7 +29,7 @@ Feature: Chains, groups and chords finish together
     @celery-125 @waits
     Scenario: a chord of 1,000 tasks ends within 100 seconds with the sum of all
       A member costs its worker several round trips, one after another. Together they take 5 milliseconds near the
-      broker, and up to 100 far away or on a busy machine. The chord has a worker of its own.
+      broker, and up to 100 far away or on a busy machine. No other scenario uses this worker.
 
       Given a worker
         | SETTING | VALUE |

@@ -452,20 +452,20 @@ def shown(url: str) -> str:
     return f"{host}:{parts.port or 6379}"
 
 
-def _undecided(url: str) -> str:
+def _without_decoding(url: str) -> str:
     """Return a URL without ``decode_responses``, which in redis-py would override the caller's choice."""
     return re.sub(r"([?&])decode_responses=[^&]*&?", r"\1", url)
 
 
 def redis_client(url: str, timeout: float = TIMEOUT, **options: Any) -> Redis:
     """Return a client of the server at `url`; it connects at the first command."""
-    return Redis.from_pool(POOLS["sync"].from_url(_undecided(url), **{**client_options(timeout), **options}))
+    return Redis.from_pool(POOLS["sync"].from_url(_without_decoding(url), **{**client_options(timeout), **options}))
 
 
 def async_client(url: str, timeout: float = TIMEOUT, **options: Any) -> AsyncRedis:
     """Return a client for asyncio, which does not use the synchronous retries."""
     ours = {name: value for name, value in client_options(timeout).items() if name != "retry"}
-    return AsyncRedis.from_pool(POOLS["asynchronous"].from_url(_undecided(url), **{**ours, **options}))
+    return AsyncRedis.from_pool(POOLS["asynchronous"].from_url(_without_decoding(url), **{**ours, **options}))
 
 
 class ClusterClient(RedisCluster):
@@ -491,7 +491,7 @@ def cluster_client(url: str, timeout: float = TIMEOUT, **options: Any) -> Cluste
         RedisError: the node does not answer, or is not a cluster node.
     """
     ours = {**client_options(timeout), "connection_pool_class": POOLS["sync"]}
-    return ClusterClient(url=_undecided(url), **{**ours, **options})
+    return ClusterClient(url=_without_decoding(url), **{**ours, **options})
 
 
 def is_cluster_node(client: Redis) -> bool | None:
@@ -601,14 +601,14 @@ def explained(error: Exception, server: str, timeout: float) -> str:
         for kinds, words, text in _MEANINGS
         if any(isinstance(cause, kinds) for cause in causes) or any(word in said for word in words)
     )
-    return f"{server} {meaning.format(error=said_by(error), timeout=timeout)}"
+    return f"{server} {meaning.format(error=server_text(error), timeout=timeout)}"
 
 
 MOST = 300
 """The characters of a server's text that are shown: an error may have any length."""
 
 
-def said_by(error: object) -> str:
+def server_text(error: object) -> str:
     """Return a server's text as one printable line of limited length."""
     text = " ".join(printable(str(error)).split())
     return text if len(text) <= MOST else f"{text[:MOST]}..."

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import dbm
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from parse import with_pattern
 from pytest_bdd import given, parsers, then, when
+from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from fixtures.bdd.vocabulary import records, register
-from fixtures.celery_worker.workers import Beats, solo_worker, wait_until_it_hears
+from fixtures.celery_worker.workers import Beats, celery_release, solo_worker, wait_until_it_hears
 from fixtures.context import Context, Plan, Queue, target
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Unsupported
 from fixtures.run.own_time import WorkersClock
 from fixtures.stacks.protocols import Worker
 from redis_practices.polling import eventually
-from steps.celery_worker.tasks import TASK_TYPES, Tasks, read_settings, seconds
+from redis_practices.servers.binary import EmbeddedError
+from steps.celery_worker.tasks import PATIENCE, TASK_TYPES, Tasks, read_settings, seconds
 from steps.common.vocabulary import Duration, options
 
 Table = Sequence[Sequence[str]]
@@ -70,7 +74,7 @@ def in_seconds(text: str) -> str:
 register_setting("concurrency", "WORKER_CONCURRENCY", "tasks that a worker runs at once")
 register_setting("pool", "WORKER_POOL", "how a worker runs tasks: prefork, threads, or solo for one at a time")
 register_setting("prefetch multiplier", "PREFETCH_MULTIPLIER", "tasks that a worker reserves for each it can run")
-register_setting("priority steps", "PRIORITY_STEPS", "the priorities that have a list of their own")
+register_setting("priority steps", "PRIORITY_STEPS", "the priorities that have separate lists")
 register_setting("result expires", "RESULT_EXPIRES", "the time after which a result is deleted", in_seconds)
 
 
@@ -95,6 +99,32 @@ def queue(plan: Plan, value: str) -> None:
         plan.config["queue"] = value
     else:
         plan.environment["TASK_QUEUE"] = value
+
+
+register_setting("Celery version", "PYTHONPATH", "the release of Celery that a worker runs", celery_release)
+
+
+@register("setting", "signing", "whether a worker runs signed tasks alone, and whether a task is signed")
+def signing(plan: Plan, value: str) -> None:
+    """Let a worker trust one certificate, or sign a task with its key."""
+    assert value == "yes", "without the row there is no signature"
+    if plan.kind == "task":
+        plan.config["signing"] = value
+    else:
+        plan.environment["SIGNING_FOLDER"] = value
+
+
+def as_it_is(context: Context, value: str) -> str:
+    """Return the value of a variable that names no place."""
+    del context
+    return value
+
+
+PLACES: Mapping[str, Callable[[Context, str], str]] = {
+    "STATE_DB": lambda context, value: str(context.request.getfixturevalue("tmp_path") / value),
+    "SIGNING_FOLDER": lambda context, _: str(context.request.getfixturevalue("signing_folder")),
+}
+"""By variable: the place in the folders of the scenario that its value means."""
 
 
 def worker_settings(datatable: Table | None) -> dict[str, str]:
@@ -122,8 +152,8 @@ class StartedWorker:
     def probe(self) -> None:
         """Send tasks until it has done one.
 
-        The result is asked for, not waited for: a sender whose connection the broker has cut may write its
-        subscription into the dead one, subscribe again when it notices, and miss what was published meanwhile.
+        The result is polled: a sender whose connection the broker has cut may write its subscription into the dead
+        one. It then subscribes again, and misses what was published meanwhile.
         """
         sent = self.tasks.app.send_task("worker.whoami", queue=self.queue)
         self.tasks.probes.append(sent)
@@ -131,13 +161,42 @@ class StartedWorker:
         ran = sent.get(timeout=1.0)["worker"]
         assert ran == self.process.name, f"{ran} ran the task, not {self.process.name}"
 
+    def pause(self) -> None:
+        """Pause it; alone on an isolated broker, when it has just asked for a task, which comes within 1 s."""
+        context = self.tasks.context
+        if "broker" in context.own:
+            # The sender is connected before, so that it needs no time then; no worker serves this queue.
+            self.tasks.app.send_task("worker.add", [4, 8], queue="elsewhere", ignore_result=True)
+            with context.broker.client() as client:
+                asked = brpops(client)
+                WorkersClock().eventually(lambda: brpops(client) > asked, within=10.0, every=0.002)
+                # Answered is not yet asked again: a worker that is paused in between would take nothing.
+                eventually(lambda: client.info("clients")["blocked_clients"] > 0, within=10.0, every=0.001)
+        self.process.pause()
+
     def __getattr__(self, name: str) -> Any:
         """Return what is asked of the process: kill, pause, stop, wait_end, log_tail."""
         return getattr(self.process, name)
 
 
-PATIENCE = 30.0
-"""Seconds in which a worker does what the scenario does not promise within a time."""
+def brpops(client: Redis) -> int:
+    """Return how many BRPOP were answered; a worker asks again at once."""
+    calls: int = client.info("commandstats").get("cmdstat_brpop", {}).get("calls", 0)
+    return calls
+
+
+class Starting:
+    """A worker that waits for its broker: each question waits until it is ready."""
+
+    def __init__(self, start: Callable[[], Worker]) -> None:
+        """Start it in the background."""
+        pool = ThreadPoolExecutor(1)
+        self._started = pool.submit(start)
+        pool.shutdown(wait=False)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what is asked of the worker."""
+        return getattr(self._started.result(PATIENCE), name)
 
 
 def end(worker: Worker) -> None:
@@ -164,13 +223,11 @@ class Workers:
         """Have so many more workers.
 
         One without settings is the worker that the scenarios of this process share. Workers of an isolated broker start
-        with it. All others share keys of their own.
+        with it. All others share a key prefix that no other scenario has.
         """
         context, tasks = self.context, self.context.part(Tasks)
-        environment = {
-            name: str(context.request.getfixturevalue("tmp_path") / value) if name == "STATE_DB" else value
-            for name, value in environment.items()
-        }
+        context.role = "broker"
+        environment = {name: PLACES.get(name, as_it_is)(context, value) for name, value in environment.items()}
         tasks.redelivery = float(environment.get("VISIBILITY_TIMEOUT", tasks.redelivery))
         if context.planned:
             self._keep(context.start_broker(number, environment).workers(), environment)
@@ -191,7 +248,7 @@ class Workers:
 
     @property
     def _shares(self) -> bool:
-        """Whether the scenario is on the shared broker, and has no queue of its own there."""
+        """Whether the scenario is on the shared broker, and has no isolated queue there."""
         return not {"broker", "queue"} & set(self.context.own)
 
     def _keep(self, processes: Sequence[Worker], environment: Mapping[str, str]) -> None:
@@ -207,6 +264,10 @@ class Workers:
             settings = {"TASK_QUEUE": tasks.queue, **context.own["queue"].environment, **settings}
         if tasks.prefix:
             settings["KEY_PREFIX"] = tasks.prefix
+        if "BROKER_URL" in settings:
+            settings["BROKER_URL"] = tasks.address(settings["BROKER_URL"])
+        if "broker" in context.own and not context.target("the broker").is_ready():
+            return cast("Worker", Starting(lambda: context.broker.start_worker(**settings)))
         worker = context.broker.start_worker(**settings)
         if "broker" not in context.own:
             context.ending.callback(end, worker)
@@ -238,12 +299,24 @@ def have_workers(context: Context, number: int, datatable: Table | None = None) 
 
 
 @when("a worker starts")
+@records("wait for other workers", "the time that a worker asks other workers at its start", unit="s")
 def start_worker(context: Context, datatable: Table | None = None) -> None:
     """Start one more worker of the same queue, with the settings of the first and those of the table.
 
+    Its end at the start is the error of "the start failed with". While the broker is down, the worker waits for it.
+
     Example: ``When a worker starts``
     """
-    context.part(Workers).start(worker_settings(datatable))
+    workers = context.part(Workers)
+    with context.attempt("start", EmbeddedError):
+        workers.start(worker_settings(datatable))
+        waited = MINGLE.findall(workers.all[-1].log_tail(400)) if "flags" in options(datatable, "SETTING") else []
+        moments = [datetime.strptime(moment, "%Y-%m-%d %H:%M:%S,%f").astimezone() for moment in waited]
+        context.record("wait for other workers", (moments[-1] - moments[0]).total_seconds() if moments else 0)
+
+
+MINGLE = re.compile(r"\[(.+?): INFO/MainProcess\] mingle: ")
+"""What a worker logs when it begins to look for other workers, and when it has found none."""
 
 
 @target("worker {number:d}", "the worker of the scenario that started as number so and so")
@@ -322,7 +395,7 @@ register_setting("sync every", "BEAT_SYNC_EVERY", "tasks after which a beat writ
 
 @given(parsers.parse("{number:Beats} a task every {period:Duration}", extra_types=WORKER_TYPES))
 def start_beats(context: Context, number: int, period: Duration, datatable: Table | None = None) -> None:
-    """Start beats with the same timetable of one task, each with a file of its own; no worker serves their queue.
+    """Start beats with the same timetable of one task, each with another file; no worker serves their queue.
 
     Example: ``Given a beat that sends a task every 3 seconds``
     """

@@ -17,15 +17,15 @@ from redis.retry import Retry
 
 from fixtures.bdd.vocabulary import find, register
 from fixtures.context import Context, Plan, target
-from fixtures.redis_cluster.nodes import commands, primaries
+from fixtures.redis_cluster.nodes import commands
 from fixtures.run.keys import Unsupported
-from fixtures.stacks.protocols import Node, need_command, need_options
+from fixtures.stacks.protocols import need_command, need_options
 from redis_practices.redis_cluster.slot_migration import atomic_interface
 from redis_practices.server_info import version_of
 from redis_practices.servers.server import CACHE
 from redis_practices.tuning.bulk import pipelined, write_bulk
 from redis_practices.tuning.connections import address, another
-from redis_practices.tuning.measuring import Far, far_away
+from redis_practices.tuning.measuring import LatencyProxy, latency_proxy
 from steps.common.vocabulary import TYPES, Duration, options
 
 Table = Sequence[Sequence[str]]
@@ -35,7 +35,7 @@ Table = Sequence[Sequence[str]]
 def use_deployment(context: Context, kind: str) -> None:
     """Use the cache, the broker or the cluster that the scenarios of this run share.
 
-    The scenario writes keys of its own prefix, and disrupts nothing.
+    The scenario writes keys with a prefix of this scenario, and disrupts nothing.
 
     Example: ``Given the cache under test``
     """
@@ -93,7 +93,7 @@ class Values:
     client: Any
     keys: list[str] = field(default_factory=list)
     value: str = ""
-    far: Far | None = None
+    far: LatencyProxy | None = None
     """The proxy in front of the deployment, if a round trip takes its time."""
 
     @classmethod
@@ -125,7 +125,7 @@ def move_away(context: Context, duration: Duration) -> None:
     """
     values = context.part(Values)
     where = address(values.client)
-    values.far = context.ending.enter_context(far_away(where["host"], where["port"], duration.seconds()))
+    values.far = context.ending.enter_context(latency_proxy(where["host"], where["port"], duration.seconds()))
     values.client = context.ending.enter_context(another(values.client, host="127.0.0.1", port=values.far.port))
 
 
@@ -318,15 +318,3 @@ def the_cache(context: Context) -> ServerUnderTest:
 def the_broker(context: Context) -> ServerUnderTest:
     """Return the broker."""
     return ServerUnderTest(context, context.broker.node, context.broker.client)
-
-
-@target("the cluster", "the cluster under test, or the isolated one of the scenario")
-def the_cluster(context: Context) -> ServerUnderTest:
-    """Return the cluster, whose client finds the node of each key."""
-    return ServerUnderTest(context, context.cluster, context.cluster.client)
-
-
-@target("every primary", "each node that owns slots")
-def every_primary(context: Context) -> list[Node]:
-    """Return these nodes in the order of their first slots."""
-    return primaries(context.cluster)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import median
 from threading import Timer
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from redis import Redis
 from redis.cluster import RedisCluster
@@ -28,6 +28,7 @@ from redis_practices.pure_cache.near_cache import NearCache
 from redis_practices.tuning import bulk, connections, failures, load, memory, round_trips, scaling, server_settings
 from redis_practices.tuning.measuring import PLAIN, counted
 from steps.common.deployments import Values
+from steps.common.keys import CLIENTS
 
 Way = Callable[[Sequence[str]], object]
 """Works on keys."""
@@ -88,6 +89,38 @@ for name, meaning, work in (
     ("GET of copies of a hot key", "16 copies of the key take turns", bulk.read_hot_copies),
 ):
     way(name, meaning)(partial(on_values, work))
+
+
+class NodePipelines:
+    """A client, and a pipeline, that sends one packed pipeline to each node."""
+
+    def __init__(self, cluster: RedisCluster) -> None:
+        """Begin without commands."""
+        self._cluster = cluster
+        self._commands: list[bulk.Command] = []
+
+    def __enter__(self) -> Self:
+        """Use it as redis-py's own clients and pipelines."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the client of the cluster open: the scenario ends it."""
+
+    def pipeline(self) -> NodePipelines:
+        """Return a new pipeline."""
+        return NodePipelines(self._cluster)
+
+    def __getattr__(self, command: str) -> Callable[..., None]:
+        """Return what puts a command into the pipeline."""
+        return lambda *words, ex=None: self._commands.append((command, *words, *(("EX", str(ex)) if ex else ())))
+
+    def execute(self, *, raise_on_error: bool) -> list[Any]:
+        """Return the replies, and errors in their places."""
+        assert not raise_on_error
+        return [reply == "OK" or reply for reply in bulk.bulk(self._cluster, self._commands, batch=100)]
+
+
+CLIENTS["one pipeline a node"] = lambda context: NodePipelines(context.ending.enter_context(context.cluster.client()))
 
 
 @dataclass
@@ -325,14 +358,14 @@ def read_at_rate(context: Context, share: int) -> Costs:
 
 def wait_for_paused(make: Callable[..., Redis], least: float, context: Context, pause: float) -> Costs:
     """Read from a paused server with this client."""
-    seconds = failures.seconds_stuck(context.server, make, pause)
+    seconds = failures.seconds_blocked(context.server, make, pause)
     assert seconds >= least * pause, f"the client had its reply after {seconds:.2f} s: the server was not paused"
     return {"TIME BLOCKED": 1000 * seconds}
 
 
 for name, meaning, client, least in (
-    ("no timeouts", "a client that waits for ever", failures.patient_client, 1),
-    ("timeouts of 0.2 s", "a client with timeouts for connecting and replies", failures.impatient_client, 0),
+    ("no timeouts", "a client that waits for ever", failures.client_without_timeouts, 1),
+    ("timeouts of 0.2 s", "a client with timeouts for connecting and replies", failures.client_with_timeouts, 0),
 ):
     way(f"{name}, server paused for {{pause:g}} s", meaning)(partial(wait_for_paused, client, least))
 

@@ -35,7 +35,7 @@ from redis.retry import Retry
 from redis_practices.polling import join, poll
 from redis_practices.servers.binary import server_binary
 from redis_practices.servers.server import Config, Server
-from redis_practices.tuning.measuring import PLAIN, Servers, lab
+from redis_practices.tuning.measuring import PLAIN, Servers, embedded_servers
 
 SHORT_QUEUE = {**PLAIN, "tcp-backlog": 8}
 """Naive: room for 8 connections that the server has not accepted yet."""
@@ -44,22 +44,22 @@ LONG_QUEUE = {**PLAIN, "tcp-backlog": 511}
 """Tuned: the servers' default; the system's limit is ``net.core.somaxconn`` (4096, 128 before Linux 5.4)."""
 
 
-BEYOND = 60.0
+NO_TIMEOUT = 60.0
 """Seconds: longer than any pause here, so that every measurement ends."""
 
 
-def patient_client(server: Server) -> Redis:
+def client_without_timeouts(server: Server) -> Redis:
     """Naive: as good as no timeouts, which was redis-py's default before version 8."""
-    return Redis(port=server.port, socket_timeout=BEYOND, socket_connect_timeout=BEYOND)
+    return Redis(port=server.port, socket_timeout=NO_TIMEOUT, socket_connect_timeout=NO_TIMEOUT)
 
 
-def impatient_client(server: Server) -> Redis:
+def client_with_timeouts(server: Server) -> Redis:
     """Tuned: timeouts for connecting and for each reply, and no retry on a paused server."""
     retry = Retry(NoBackoff(), 0)
     return Redis(port=server.port, socket_timeout=0.2, socket_connect_timeout=0.2, retry=retry)
 
 
-def seconds_stuck(server: Server, make: Callable[[Server], Redis], hang: float = 1.0) -> float:
+def seconds_blocked(server: Server, make: Callable[[Server], Redis], hang: float = 1.0) -> float:
     """Return how long a client waits for a server that is paused for `hang` seconds."""
     with make(server) as client:
         client.ping()
@@ -69,9 +69,9 @@ def seconds_stuck(server: Server, make: Callable[[Server], Redis], hang: float =
         going_on.start()
         with contextlib.suppress(RedisTimeoutError):
             client.get("key")
-        stuck = time.monotonic() - begun
+        blocked = time.monotonic() - begun
         join(going_on)
-    return stuck
+    return blocked
 
 
 def connected_at_once(server: Server, clients: int = 60) -> int:
@@ -96,22 +96,22 @@ def connected_at_once(server: Server, clients: int = 60) -> int:
     return len(here)
 
 
-def turned_away(servers: Servers) -> tuple[float, float]:
+def connected_in_burst(servers: Servers) -> tuple[float, float]:
     """Return how many of 60 clients connect at once, with a short and with a long queue."""
     short, long = (connected_at_once(servers.server(config)) for config in (SHORT_QUEUE, LONG_QUEUE))
     return short, long
 
 
-def stuck(servers: Servers) -> tuple[float, float]:
+def blocked(servers: Servers) -> tuple[float, float]:
     """Return the seconds that a client without and a client with timeouts waits for a paused server."""
     server = servers.server(PLAIN)
-    return seconds_stuck(server, patient_client), seconds_stuck(server, impatient_client)
+    return seconds_blocked(server, client_without_timeouts), seconds_blocked(server, client_with_timeouts)
 
 
-KEPT: Config = {**PLAIN, "tcp-keepalive": 0}
+WITHOUT_KEEPALIVE: Config = {**PLAIN, "tcp-keepalive": 0}
 """Naive: dead connections are never probed."""
 
-ASKED: Config = {**PLAIN, "tcp-keepalive": 1}
+WITH_KEEPALIVE: Config = {**PLAIN, "tcp-keepalive": 1}
 """Tuned, to an extreme for the measurement: a probe after 1 s of silence, disconnected after 3 more."""
 
 SOURCES = Path(__file__).parents[2]
@@ -151,7 +151,7 @@ def set_loopback(*, up: bool) -> None:
         fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh22x", b"lo", 1 if up else 0))
 
 
-def still_listed(kept: Server, asked: Server) -> list[int]:
+def clients_left(kept: Server, asked: Server) -> list[int]:
     """Connect to both servers, cut the network, and return each server's clients 1 s after one has lost its client."""
     observers = [Redis(unix_socket_path=str(server.folder / SOCKET)) for server in (kept, asked)]
     clients = [server.client() for server in (kept, asked)]
@@ -183,8 +183,9 @@ def main() -> None:
     if not is_new_namespace():
         sys.exit(f"{Path(sys.argv[0]).name}: run it by unshare -Urn, as it turns the loopback of its namespace off")
     set_loopback(up=True)
-    with lab() as servers:
-        print(*still_listed(*(servers.server({**config, "unixsocket": SOCKET}) for config in (KEPT, ASKED))))
+    with embedded_servers() as servers:
+        started = [servers.server({**config, "unixsocket": SOCKET}) for config in (WITHOUT_KEEPALIVE, WITH_KEEPALIVE)]
+        print(*clients_left(*started))
 
 
 if __name__ == "__main__":

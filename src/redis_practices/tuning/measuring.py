@@ -6,8 +6,8 @@ The spread is shown; if the slices disagree about the faster way, there is no co
 `counted` reads the server's counters (``INFO stats``, ``INFO commandstats``). They count the work of all clients, so
 use a server without other clients.
 
-`far_away` delays every byte. On the loopback a round trip takes 0.03 to 0.1 ms, in a data centre 0.2 to 2 ms: saved
-round trips show their full worth only there.
+`latency_proxy` delays every byte. On the loopback a round trip takes 0.03 to 0.1 ms, in a data centre 0.2 to 2 ms:
+saved round trips show their full worth only there.
 """
 
 from __future__ import annotations
@@ -179,8 +179,8 @@ class Servers(Protocol):
         """Return a ready cluster; `config` holds directives for every node."""
 
 
-class Lab:
-    """Embedded servers and clusters; see `lab`."""
+class EmbeddedServers:
+    """Embedded servers and clusters; see `embedded_servers`."""
 
     def __init__(self, group: ProcessGroup, binary: str | None = None) -> None:
         """Start servers in `group`, with the server program `binary` if it is given."""
@@ -205,7 +205,7 @@ class Lab:
 
 
 @contextmanager
-def lab() -> Iterator[Lab]:
+def embedded_servers() -> Iterator[EmbeddedServers]:
     """Yield a maker of servers that ends them with the block.
 
     Raises:
@@ -213,13 +213,13 @@ def lab() -> Iterator[Lab]:
     """
     with ProcessGroup() as group:
         try:
-            yield Lab(group)
+            yield EmbeddedServers(group)
         except EmbeddedError as error:
             raise Failure(f"no server of our own can be started: {error}") from error
 
 
 @dataclass
-class Far:
+class LatencyProxy:
     """The local port of a slowed server, and the most connections that waited for it at the same time."""
 
     port: int = 0
@@ -232,14 +232,14 @@ class Far:
         self.most_waiting = max(self.most_waiting, len(self.waiting))
 
 
-class _HeldBack(asyncio.Protocol):
+class _DelayedSide(asyncio.Protocol):
     """One side of a connection; received data goes to `other` later, in order."""
 
-    def __init__(self, delay: float, far: Far, opened: Callable[[_HeldBack], None] | None = None) -> None:
+    def __init__(self, delay: float, proxy: LatencyProxy, opened: Callable[[_DelayedSide], None] | None = None) -> None:
         """Delay data by `delay` seconds; `opened` is called with this side, a client's, when it is connected."""
-        self.delay, self.far, self.opened = delay, far, opened
+        self.delay, self.proxy, self.opened = delay, proxy, opened
         self.transport: asyncio.Transport | None = None
-        self.other: _HeldBack | None = None
+        self.other: _DelayedSide | None = None
         self.waiting: deque[bytes | None] = deque()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -252,7 +252,7 @@ class _HeldBack(asyncio.Protocol):
     def data_received(self, data: bytes | None) -> None:
         """Pass `data` on later; None ends the connection."""
         if self.opened:
-            self.far.asked(self)
+            self.proxy.asked(self)
         self.waiting.append(data)
         asyncio.get_running_loop().call_later(self.delay, self._pass_on)
 
@@ -266,7 +266,7 @@ class _HeldBack(asyncio.Protocol):
             asyncio.get_running_loop().call_later(self.delay, self._pass_on)
             return
         data = self.waiting.popleft()
-        self.far.waiting.discard(self.other)
+        self.proxy.waiting.discard(self.other)
         if data is None:
             self.other.transport.close()
         else:
@@ -274,26 +274,26 @@ class _HeldBack(asyncio.Protocol):
 
 
 @contextmanager
-def far_away(host: str, port: int, round_trip: float) -> Iterator[Far]:
+def latency_proxy(host: str, port: int, round_trip: float) -> Iterator[LatencyProxy]:
     """Yield a port on 127.0.0.1 that adds `round_trip` seconds to each round trip to `host`:`port`."""
     loop = asyncio.new_event_loop()
-    half, far = round_trip / 2, Far()
+    half, proxy = round_trip / 2, LatencyProxy()
 
-    def joined(near: _HeldBack) -> None:
+    def joined(near: _DelayedSide) -> None:
         """Connect to the server for a newly connected client."""
-        task = loop.create_task(loop.create_connection(lambda: _HeldBack(half, far), host, port))
+        task = loop.create_task(loop.create_connection(lambda: _DelayedSide(half, proxy), host, port))
         task.add_done_callback(lambda done: _join(near, done))
 
-    listening = loop.run_until_complete(loop.create_server(lambda: _HeldBack(half, far, joined), "127.0.0.1", 0))
-    thread = Thread(target=loop.run_forever, name="far away", daemon=True)
+    listening = loop.run_until_complete(loop.create_server(lambda: _DelayedSide(half, proxy, joined), "127.0.0.1", 0))
+    thread = Thread(target=loop.run_forever, name="latency proxy", daemon=True)
     # This thread and the client's share the interpreter: by default a computing thread blocks the other for 5 ms, which
     # is more than the simulated network.
     switching = sys.getswitchinterval()
     sys.setswitchinterval(0.0002)
     thread.start()
     try:
-        far.port = listening.sockets[0].getsockname()[1]
-        yield far
+        proxy.port = listening.sockets[0].getsockname()[1]
+        yield proxy
     finally:
         sys.setswitchinterval(switching)
         loop.call_soon_threadsafe(listening.close)
@@ -302,11 +302,11 @@ def far_away(host: str, port: int, round_trip: float) -> Iterator[Far]:
         loop.close()
 
 
-def _join(near: _HeldBack, done: asyncio.Task[tuple[asyncio.Transport, _HeldBack]]) -> None:
+def _join(near: _DelayedSide, done: asyncio.Task[tuple[asyncio.Transport, _DelayedSide]]) -> None:
     """Join both sides of a connection, or end the near one if the server refused."""
     if done.cancelled() or done.exception():
         if near.transport:
             near.transport.close()
         return
-    _, far = done.result()
-    near.other, far.other = far, near
+    _, proxy = done.result()
+    near.other, proxy.other = proxy, near
