@@ -174,8 +174,7 @@ class Tasks:
         with self.context.broker.client() as client:
             for number in range(200):
                 client.set(f"celery-task-meta-{number}", "result" * 100, ex=3600)
-        # What a queue is bound to is a key too, and may be evicted: kombu 5.7 then gives up its channel in the middle
-        # of sending, and fails with an AttributeError.
+        # The binding of a queue is a key too, and may be evicted: kombu 5.7 then fails with an AttributeError.
         with suppress(OperationalError, AttributeError):
             for _ in range(1000):
                 self.note(self.app.send_task("worker.add", ["x" * 10_000], **NO_RESULT), "add", NO_RESULT)
