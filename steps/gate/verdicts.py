@@ -57,7 +57,7 @@ def have_foreign_keys(context: Context, kind: str, count: int) -> None:
 @when("the gate judges the deployment")
 @records("commands in the busiest second", "commands of all processes of the gate in the second with the most of them")
 def judge(context: Context, datatable: Table | None = None) -> None:
-    """Run the features of the deployment's practice by its URL, in a process of its own, with --quick by default.
+    """Run the features of the deployment's practice by its URL in a new process, with --quick by default.
 
     Example: ``When the gate judges the deployment`` with a table of OPTION and VALUE
     """
