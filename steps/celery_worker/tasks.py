@@ -378,8 +378,7 @@ register_option("priority", "priority", int, "the urgency of a task: 0 is the mo
 register_option("serializer", "serializer", str, "how the arguments of a task are written")
 register_option("ignore result", "ignore_result", is_yes, "whether what a task returns is dropped")
 register_option("batch", "batch", is_yes, "whether tasks are sent in batches, a round trip each")
-register_option("requests", "requests", str, "whether the requests to the broker are counted until all tasks are done")
-register_option("count commands", "count commands", is_yes, "whether the commands about the result are counted")
+register_option("count commands", "count commands", is_yes, "whether what the broker receives for the task is counted")
 register_option("timeout", "timeout", seconds, "the time after which a sender gives up (`publisher`)")
 
 
@@ -522,7 +521,7 @@ def send_tasks(context: Context, number: int, name: str, given: list[Any], datat
     Example: ``When 20 tasks "stamp" are sent with [0.03]``
     """
     tasks, chosen = context.part(Tasks), read_settings("task", options(datatable)).config
-    with tasks.counting(number) if chosen.pop("requests", "") else nullcontext():
+    with tasks.counting(number) if chosen.pop("count commands", False) else nullcontext():
         tasks.send(name, given, number, **chosen)
     if len(tasks.costs) > 1:
         # Each half of the ratio counts the processor time of this thread's process, so a busy machine changes neither.
