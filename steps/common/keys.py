@@ -110,7 +110,6 @@ def await_copies(context: Context, key: str, copies: int) -> None:
 
 
 KEY_TYPES: Mapping[str, Callable[[Any, str, str], Any]] = {
-    "string": lambda client, key, value: client.set(key, value),
     "hash": lambda client, key, value: client.hset(key, mapping=dict.fromkeys(value.split(), "1")),
     "list": lambda client, key, value: client.rpush(key, *value.split()),
     "set": lambda client, key, value: client.sadd(key, *value.split()),
@@ -137,12 +136,15 @@ def write_these_keys(context: Context, datatable: Table) -> None:
                 context.aliases[row["KEY"]] = _neighbour(context, row["KEY"], beside.split('"')[1])
             key, ttl = context.key(row["KEY"]), row.get("TTL") or str(TTL)
             text = "x" * int(row.get("BYTES") or 0) or " ".join(map(str, range(int(row.get("COUNT") or 0))))
+            context.part(Data).these.append(key)
+            if row["TYPE"] == "string":  # in one command, as applications do
+                client.set(key, row.get("VALUE") or text, ex=None if ttl == "none" else int(ttl))
+                continue
             KEY_TYPES[row["TYPE"]](client, key, row.get("VALUE") or text)
             if part := row.get("FIELD"):
                 assert client.hpexpire(key, int(ttl) * 1000, part) == [1], f"{key} has no field {part}"
             if ttl != "none":
                 assert client.expire(key, TTL if part else int(ttl)), f"{key} was not written"
-            context.part(Data).these.append(key)
 
 
 def _neighbour(context: Context, name: str, other: str) -> str:

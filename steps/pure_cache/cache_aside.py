@@ -27,7 +27,7 @@ from fixtures.run.keys import StackError
 from fixtures.run.own_time import Stopwatch
 from redis_practices.clients import client_options
 from redis_practices.polling import join
-from redis_practices.pure_cache.cache_aside import COMPUTE, LEASE, NATIVE, RAW, SCRIPT, CacheAside, decoded
+from redis_practices.pure_cache.cache_aside import COMPUTE, LEASE, NATIVE, SCRIPT, CacheAside, Unavailable, decoded
 from redis_practices.pure_cache.circuit_breaker import Breaker
 from steps.common.vocabulary import TYPES, Duration, duration, options
 
@@ -61,6 +61,7 @@ setting("early refresh", "beta", "how early a read refreshes a value, as a facto
 setting("lease", "lease", "how long one reader may compute before another may")
 setting("wait timeout", "patience", "how long a reader waits for the reader that computes")
 setting("reply timeout", "timeout", "how long a reader waits for a reply of the cache")
+register("setting", "again for", "how long each reader reads again and again")(seconds)
 setting("connections", "connections", "how many connections the readers share; a reader waits for a free one", int)
 setting("compare and set", "dialect", "the command of the engine, or a script", str)
 setting("capacity", "limit", "how many values a near cache keeps", int)
@@ -188,9 +189,15 @@ class PausedReader:
     def _steps(self, answer: Any = None) -> bool:
         """Take steps until it asks the origin, or has ended; tell whether it asks."""
         try:
-            while (ask := self.steps.send(answer)) is not COMPUTE:
-                assert isinstance(ask, tuple), "the reader waits for another one"
-                answer = self.cache.client.execute_command(*ask, **RAW)
+            step = self.steps.send(answer)
+            while step is not COMPUTE:
+                assert isinstance(step, tuple), "the reader waits for another reader"
+                try:
+                    reply = self.cache.aside._command(step)  # noqa: SLF001 - what its own driver does with a step
+                except Unavailable as error:
+                    step = self.steps.throw(error)
+                else:
+                    step = self.steps.send(reply)
         except StopIteration as done:
             self.cache.got.append(done.value)
             return False
@@ -291,7 +298,7 @@ def read_at_once(context: Context, count: int, kind: str, key: str, datatable: T
 
 def read_in_threads(cache: LookAside, count: int, key: str, again: float) -> None:
     """Read in threads, once or for some seconds, and record the slowest read; its own processor time does not count."""
-    until, begun, took = time.monotonic() + again, list[float](), list[float]()
+    begun, took = list[float](), list[float]()
 
     def read() -> None:
         while True:
@@ -305,6 +312,8 @@ def read_in_threads(cache: LookAside, count: int, key: str, again: float) -> Non
 
     if again:
         cache.read(key)
+    until = time.monotonic() + again
+    if again:
         with watched(cache, key, begun):
             at_once(count, read)
     else:

@@ -41,14 +41,14 @@ from fixtures.stacks.protocols import Cluster
 from fixtures.stateful import try_histories
 from redis_practices.redis_cluster.failover import why_not_failover_ready
 from redis_practices.redis_cluster.formation import wait_until_ready
-from redis_practices.redis_cluster.key_distribution import biggest_keys, hottest_slots, p_value, spread
+from redis_practices.redis_cluster.key_distribution import biggest_keys, distribution, hottest_slots, p_value
 from redis_practices.redis_cluster.topology import (
     SLOTS,
     SlotRange,
-    beside_their_primary,
     itself,
     members,
     owner,
+    same_host_as_primary,
     setting_differences,
     slot_of,
     user_differences,
@@ -173,7 +173,7 @@ def shared_hosts(context: Context) -> Findings:
             hosts = {member.host for member in members(client).values()}
             if len(hosts) == 1:
                 raise Unsupported(f"all nodes are on one host, {hosts.pop()}: a replica has no other to be on")
-            found |= {(replica, host) for _, replica, host in beside_their_primary(client)}
+            found |= {(replica, host) for _, replica, host in same_host_as_primary(client)}
     return [{"NODE": _named(context, replica), "HOST": host} for replica, host in sorted(found)]
 
 
@@ -318,7 +318,7 @@ def crowded_primaries(context: Context) -> Findings:
     """Count the written keys on the primaries, and compare the counts with their slots (chi-squared test)."""
     written = list(context.part(Data).written)
     with context.cluster.client() as client:
-        nodes = [node for node in spread(client, written) if node.role == "primary"]
+        nodes = [node for node in distribution(client, written) if node.role == "primary"]
     assert sum(node.keys for node in nodes) == len(written), f"not every key was found: {nodes}"
     context.chart("keys per primary", unit="keys", kind="bars", points=[(node.address, node.keys) for node in nodes])
     seen = p_value([node.keys for node in nodes], [node.slots for node in nodes])

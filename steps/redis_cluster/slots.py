@@ -79,7 +79,7 @@ def _move(
 ) -> None:
     """Move slots, and return when all nodes know."""
     with clients_of(context.cluster.nodes) as clients, source.client() as giver, to.client() as taker:
-        move_slots(slots, giver, taker, clients, live=key_by_key)
+        move_slots(slots, giver, taker, clients, key_by_key=key_by_key)
 
 
 Content = tuple[str, int]
