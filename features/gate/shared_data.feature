@@ -1,6 +1,6 @@
 Feature: The gate judges a deployment in use without harm
-  Most servers that are worth judging are in use. A gate that deletes foreign keys, leaves its own ones for ever, or
-  sends more commands than a busy server can answer causes the outage that it should prevent.
+  Most servers that are worth judging are in use. A gate may cause the outage that it should prevent: by deleting foreign
+  keys, by leaving its own ones for ever, or by more commands than a busy server can answer.
 
   Rule: The gate touches its own keys alone, changes no setting, and leaves nothing for ever
 
@@ -55,8 +55,8 @@ Feature: The gate judges a deployment in use without harm
       And there are no keys of the gate without ttl
 
   Rule: The rate of commands is bounded by --max-ops
-    200 commands of a started pipeline may exceed the bound. On a busy machine a command may also wait a tenth of a
-    second for a processor after its turn, and arrive together with later ones.
+    200 commands of a started pipeline may exceed the bound. On a busy machine a command may also wait 0.1 seconds for a
+    processor after its turn. It then arrives together with later ones.
 
     @gate-038
     Scenario Outline: all processes of the gate together send a <ROLE> at most 1000 commands a second

@@ -90,3 +90,19 @@ Feature: Slots migrate while clients are served
         | METHOD     |
         | key by key |
         | by default |
+
+  Rule: An operator watches slots and keys arrive during a resharding
+    A dashboard shows a stuck migration a minute late. `cluster_example.py --watch` prints a line for each look.
+
+    @cluster-090 @disruptive
+    Scenario: cluster_example.py --watch shows migrated slots at their new primary, and no primary missing
+      Given an isolated cluster of 3 primaries with 1 replica each
+      And "exec python src/cluster_example.py --watch --interval 0.2 --keys 200" is running
+        | OPTION       | VALUE       |
+        | first output | slots/keys: |
+      When 1000 slots with that of "watched" are migrated
+      Then the command has exactly 1000 moved slots within 5 seconds
+      When the command gets Ctrl-C
+      Then the command exits with 0
+      And the command has exactly 0 incomplete lines
+      And the command has exactly 0 keys left

@@ -35,7 +35,7 @@ Table = Sequence[Sequence[str]]
 def use_deployment(context: Context, kind: str) -> None:
     """Use the cache, the broker or the cluster that the scenarios of this run share.
 
-    The scenario writes keys of its own prefix, and disrupts nothing.
+    The scenario writes keys with a prefix of this scenario, and disrupts nothing.
 
     Example: ``Given the cache under test``
     """

@@ -119,7 +119,7 @@ def ask(context: Context, target: str, name: str) -> None:
 
 
 def node_timeout(context: Context) -> float | None:
-    """Return the node timeout of the scenario's cluster in seconds; None if it has none of its own."""
+    """Return the node timeout of the scenario's cluster in seconds; None for another role."""
     return context.cluster.node_timeout if context.role == "cluster" else None
 
 

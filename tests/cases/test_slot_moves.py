@@ -73,22 +73,22 @@ def open_slot(estate: Estate) -> None:
     estate.owner.execute_command("CLUSTER SETSLOT", SLOT, "MIGRATING", itself(estate.other).identity)
 
 
-@pytest.mark.parametrize("live", [True, False])
-def test_slot_with_a_binary_name_moves(found: Found, *, live: bool) -> None:
+@pytest.mark.parametrize("key_by_key", [True, False])
+def test_slot_with_a_binary_name_moves(found: Found, *, key_by_key: bool) -> None:
     """A slot moves with a key whose name is not UTF-8, and is closed."""
-    moved_with_a_binary_name(found(replicas=0), live=live)
+    moved_with_a_binary_name(found(replicas=0), key_by_key=key_by_key)
 
 
 def test_slot_with_a_binary_name_moves_on_redis7(found: Found, redis7: str) -> None:
     """A slot moves with a key whose name is not UTF-8 where the server can move only key by key."""
-    moved_with_a_binary_name(found(replicas=0, binary=redis7), live=False)
+    moved_with_a_binary_name(found(replicas=0, binary=redis7), key_by_key=False)
 
 
-def moved_with_a_binary_name(estate: Estate, *, live: bool) -> None:
+def moved_with_a_binary_name(estate: Estate, *, key_by_key: bool) -> None:
     """Move `SLOT` with two keys and look for them."""
     with estate.raw() as client:
         client.mset_nonatomic({BINARY: "x", "{cart}:1": "y"})
-        move_slots([SLOT], estate.owner, estate.other, estate.nodes, live=live)
+        move_slots([SLOT], estate.owner, estate.other, estate.nodes, key_by_key=key_by_key)
         assert open_slots(estate.nodes) == []
         assert SLOT in itself(estate.other).slots
         assert [client.get(BINARY), client.get("{cart}:1")] == [b"x", b"y"]

@@ -248,7 +248,13 @@ class CacheProtocol:
                 return entry, None
             if raw is None or not raw.startswith(LEASE):
                 mark = self._mark(key, entry)
-                won = yield from self._claim(key, raw, mark, keep_ttl=bool(entry))
+                try:
+                    won = yield from self._claim(key, raw, mark, keep_ttl=bool(entry))
+                except Refused:
+                    raise
+                except Unavailable:
+                    # The reply was lost. The mark may be in the key, and then the value can be stored in its place.
+                    return entry, mark
                 if won:
                     return entry, mark
                 if entry:
@@ -357,8 +363,6 @@ class Common:
         self.protocol = CacheProtocol(self.rules)
         self.breaker = breaker or Breaker()
         self.is_cluster = isinstance(client, RedisCluster | AsyncRedisCluster)
-        pool = getattr(client, "connection_pool", None)
-        self._most = getattr(pool, "max_connections", MOST_AT_ONCE)
         self._begin()
         after_fork(self._begin)
 
@@ -405,7 +409,6 @@ class CacheAside(Common):
 
     def _begin(self) -> None:
         """Begin with no caller at work."""
-        self._connections = threading.Semaphore(self._most)
         self._computing: dict[bytes, threading.Event] = {}
 
     def get_or_compute(self, key: str, compute: Callable[[], Any]) -> Any:
@@ -467,19 +470,20 @@ class CacheAside(Common):
 
     def _command(self, command: Command) -> Any:
         """Run a command unless the circuit breaker is open; wait while all connections are in use."""
-        give_up = time.monotonic() + self.rules.patience
+        give_up, pause = time.monotonic() + self.rules.patience, 0.005
         while True:
-            with self._connections:
-                self.check()
-                try:
-                    answer = self._client.execute_command(*command, **self.options_of(command))
-                except ERRORS as error:
-                    if not isinstance(error, MaxConnectionsError) or time.monotonic() > give_up:
-                        raise self.failed(error) from error
-                else:
-                    self.breaker.succeeded()
-                    return answer
-            time.sleep(jittered(0.01, 0.5, self.rules.draw))
+            self.check()
+            try:
+                answer = self._client.execute_command(*command, **self.options_of(command))
+            except ERRORS as error:
+                if not isinstance(error, MaxConnectionsError) or time.monotonic() > give_up:
+                    raise self.failed(error) from error
+            else:
+                self.breaker.succeeded()
+                return answer
+            # Not a semaphore: an interrupt in it would cost a permit for ever.
+            time.sleep(jittered(pause, 0.5, self.rules.draw))
+            pause = min(pause * 2, 0.1)
 
 
 LONGEST_WAIT = 1.0
@@ -502,7 +506,8 @@ class AsyncCacheAside(Common):
 
     def _begin(self) -> None:
         """Begin with no caller at work."""
-        self._connections = asyncio.Semaphore(self._most)
+        pool = getattr(self._client, "connection_pool", None)
+        self._connections = asyncio.Semaphore(getattr(pool, "max_connections", MOST_AT_ONCE))
         self._computing: dict[bytes, asyncio.Event] = {}
 
     async def get_or_compute(self, key: str, compute: Callable[[], Awaitable[Any]]) -> Any:

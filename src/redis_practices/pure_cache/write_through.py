@@ -104,8 +104,8 @@ def _renewed(lock: Lock) -> Iterator[None]:
                 lock.reacquire()
 
     thread = threading.Thread(target=renew, daemon=True, name="lock of a drainer")
-    thread.start()
     try:
+        thread.start()
         yield
     finally:
         ended.set()

@@ -177,13 +177,13 @@ def move_slots(  # noqa: PLR0913 - slots, source, target, all nodes, and options
     target: Redis,
     nodes: Sequence[Redis],
     *,
-    live: bool = False,
+    key_by_key: bool = False,
     timeout: float = 60.0,
 ) -> None:
     """Migrate slots from one primary to another, and return when all `nodes` of the cluster know.
 
     Atomic slot migration where the server can (`atomic_interface`): keys are copied, then all slots switch owner
-    together, or none does. Else, or with `live`, key by key (`move_key_by_key`). `timeout` is in seconds.
+    together, or none does. Else, or with `key_by_key`, one key at a time (`move_key_by_key`). `timeout` is in seconds.
 
     Raises:
         ClusterError: the two do not know each other, the slots are open or not the source's, or the target has no
@@ -196,7 +196,7 @@ def move_slots(  # noqa: PLR0913 - slots, source, target, all nodes, and options
     there = known_to(source, target)
     _check(wanted, source, target)
     deadline = time.monotonic() + timeout
-    interface = None if live else atomic_interface(source)
+    interface = None if key_by_key else atomic_interface(source)
     if interface == "MIGRATESLOTS":
         _migrate_from(source, target, there.identity, wanted, deadline)
     elif interface == "MIGRATION":
