@@ -395,9 +395,9 @@ _ANOTHER = {"encoding", "encoding_errors", "legacy_responses", "timeout", "lib_n
 def _check_option(name: str, value: str, scheme: str) -> None:
     """Raise UsageError for an option that cannot be used; the message shows no part of the URL's value."""
     if name in _OBJECTS:
-        raise UsageError(f"has the option {name}, which is an object of Python: leave it out")
+        raise UsageError(f"has the option {name}, which takes a Python object: leave it out")
     if name in _ANOTHER:
-        raise UsageError(f"has the option {name}, which would change what answers look like here: leave it out")
+        raise UsageError(f"has the option {name}, which would change the form of the replies: leave it out")
     if name not in URL_OPTIONS:
         near = get_close_matches(name, URL_OPTIONS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(URL_OPTIONS)}"
@@ -410,9 +410,9 @@ def _check_option(name: str, value: str, scheme: str) -> None:
     except (ValueError, KeyError, TypeError, AttributeError):
         usable = False
     if not usable:
-        raise UsageError(f"has the option {name} with another value than {kind}")
+        raise UsageError(f"has the option {name} with a wrong value: give {kind}")
     if kind in {"a file", "a folder"} and not Path(value).exists():
-        raise UsageError(f"names {kind} for {name} that is not there: {value}")
+        raise UsageError(f"names {kind} for {name} that does not exist: {value}")
 
 
 def checked_url(url: str, variable: str) -> str:
@@ -559,7 +559,7 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
     (
         (),
         ("[X509", "PEM lib", "cadata", "No cipher"),
-        "was not asked: a file or an option for TLS in the URL is of no use: {error}",
+        "cannot be asked: a file or an option for TLS in the URL is invalid: {error}",
     ),
     (
         (),
@@ -569,19 +569,19 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
     (
         (InvalidResponse,),
         (),
-        "answers as no Redis server does ({error}): check host and port, and write rediss:// if it wants TLS",
+        "does not answer like a Redis server ({error}): check host and port, and write rediss:// if it wants TLS",
     ),
     ((socket.gaierror,), (), "does not resolve: check the host's name"),
     (
         (RedisTimeoutError, TimeoutError),
         (),
-        "did not answer within {timeout:g} s: it hangs, or a firewall swallows the traffic",
+        "did not answer within {timeout:g} s: it is paused or overloaded, or a firewall drops the traffic",
     ),
     ((ConnectionRefusedError,), ("refused",), "refuses the connection: nothing listens there"),
     (
         (),
         ("Connection closed by server", "Connection reset by peer"),
-        "closes the connection in place of an answer: write rediss:// if it wants TLS, or look at its log",
+        "closes the connection instead of answering: write rediss:// if it wants TLS, or look at its log",
     ),
     ((MovedError,), ("MOVED",), "is a cluster node: name a plain server, or give it as CLUSTER_URL"),
     ((), ("Cluster mode is not enabled",), "is a plain server, not a cluster node"),
