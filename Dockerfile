@@ -2,7 +2,7 @@
 ARG PYTHON_IMAGE=python:3.13-slim
 FROM ${PYTHON_IMAGE} AS base
 
-# Logs appear at once; nothing is written beside the sources, so that the file system may be read-only.
+# Unbuffered logs, and no bytecode beside the sources, so that the file system may be read-only.
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 
 WORKDIR /app
@@ -20,19 +20,19 @@ COPY src/ src/
 COPY fixtures/ fixtures/
 COPY steps/ steps/
 COPY features/ features/
-# What a baseline of version 1.0.0 calls the scenarios.
+# The names of the scenarios in a baseline of version 1.0.0.
 COPY docs/promises.csv docs/
-# Without a URL there is nothing to accept: that is an error here, and not a run on servers of its own.
+# Without a URL there is no deployment to accept: an error here, instead of a run on embedded servers.
 ENV STACK=external REPORT=/results HOME=/tmp
-# Anyone may write here, so that any user may run the gate; mount a folder over it to keep the results.
+# World-writable, so that any user can run the gate; mount a folder here to keep the results.
 RUN mkdir --mode 1777 /results
 USER 10001:10001
-# No cache and no examples to remember: each run begins from nothing.
+# No pytest cache and no Hypothesis examples: each run begins without state.
 ENTRYPOINT ["pytest", "features/", "-p", "no:cacheprovider"]
 
 FROM base AS celery
 ENV READY_FILE=/tmp/worker.ready
 COPY src/ ./
-# A task is code that others trigger: it does not run as root, but as a user that owns nothing.
+# Tasks run code on request, so the worker does not run as root, but as a user that owns no files.
 USER 10001:10001
 CMD ["celery", "-A", "worker", "worker", "--include", "redis_practices.celery_worker.health", "--loglevel", "INFO"]

@@ -1,10 +1,10 @@
-"""Wires the suite together; everything else is in the modules named here."""
+"""Load the plugins of the suite and the modules of sentences."""
 
 from pathlib import Path
 
 import pytest
 
-# Helpers assert too, and their failures should show values.
+# Assertions of helpers show their values, too.
 pytest.register_assert_rewrite("fixtures", "steps", "tests")
 
 PLUGINS = [
@@ -17,23 +17,20 @@ PLUGINS = [
     "fixtures.stacks.stack",
     "fixtures.celery_worker.client",
     "fixtures.celery_worker.workers",
-    "fixtures.redis_cluster.faults",
-    "fixtures.pure_cache.origin",
     "fixtures.gate.endpoints",
-    "fixtures.gate.deployment_under_test",
     "fixtures.reporting.measurements",
     "fixtures.reporting.plugin",
     "fixtures.reporting.redaction",
     "fixtures.context",
-    # Every module of sentences: a new one is part of the suite by being there.
+    # A new module of sentences needs no entry.
     *(f"steps.{module.parent.name}.{module.stem}" for module in sorted(Path(__file__).parent.glob("steps/*/[!_]*.py"))),
 ]
 
 
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Load them by the names of their modules.
+    """Load the plugins.
 
-    What stands in ``pytest_plugins`` is looked for in every installed package first: half a second a process.
+    pytest searches all installed packages for names in ``pytest_plugins``, which takes 0.5 s a process.
     """
     for name in PLUGINS:
         pluginmanager.import_plugin(name)

@@ -1,8 +1,10 @@
-"""Runs the shell steps of action.yml as GitHub's runner does: ``run_action.py WORKSPACE INPUT=VALUE …``.
+"""Run the shell steps of action.yml as GitHub's runner does: ``run_action.py WORKSPACE INPUT=VALUE …``.
 
-Prints the action's outputs and exits as its first failing step does. A step that uses another action is named and left
-out. The workspace gets a module for each name that Python could look for, and settings for pytest: the action holds
-passwords, and a pull request may bring such files, so none of them may be imported or obeyed.
+Prints the action's outputs and exits with the code of the first failing step. A step that uses another action is named
+and left out.
+
+The action holds passwords, and a pull request may add files to the workspace. So the workspace gets a trap for each
+module that Python could import and for each settings file of pytest. An import of a trap fails the program.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def filled_in(text: str, known: dict[str, str]) -> str:
-    """Replace each ``${{ expression }}``; one that is not `known` raises KeyError."""
+    """Replace each ``${{ expression }}`` by its known value (KeyError)."""
     return re.sub(r"\$\{\{\s*(.*?)\s*\}\}", lambda found: known[found[1]], text)
 
 
@@ -30,8 +32,8 @@ def run_step(step: dict[str, Any], known: dict[str, str], workspace: Path, outpu
     if "uses" in step:
         print(f"(not run here: {step['name']}, {step['uses']})")
         return 0
-    assert step["shell"] == "bash", "GitHub takes a composite step without a shell for an error"
-    assert "${{" not in step["run"], "what a user gives must not become part of a script"
+    assert step["shell"] == "bash", "GitHub refuses a composite step without a shell"
+    assert "${{" not in step["run"], "an input of the user must not become part of a script"
     given = {name: filled_in(str(value), known) for name, value in step.get("env", {}).items()}
     environment = {**os.environ, **given, "GITHUB_OUTPUT": str(output), "GITHUB_WORKSPACE": str(workspace)}
     shell = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
@@ -44,7 +46,7 @@ SETTINGS = ("pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg", "pytest.toml", 
 
 
 def set_traps(workspace: Path, log: Path) -> None:
-    """Write modules that tell `log` when they are imported, and settings with an option that pytest does not know."""
+    """Write modules that log their import, and settings with an option unknown to pytest."""
     for name in (*sys.stdlib_module_names, *MODULES):
         workspace.joinpath(f"{name}.py").write_text(TRAP.format(log=str(log), name=name), encoding="utf-8")
     for name in SETTINGS:

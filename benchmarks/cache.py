@@ -1,4 +1,4 @@
-"""What a cache in front of a function costs: hits, misses and a stampede, ours beside a bare GET and three packages.
+"""Measure the cost of a cache in front of a function: hits, misses, a stampede; beside a bare GET and three packages.
 
 Slices of each way alternate in one process and on one server. The goal: a hit costs at most 1.3 times a bare GET with
 its JSON. A ratio above 1 is faster than the bare GET.
@@ -30,7 +30,7 @@ BASELINE = "bare GET"
 
 
 def stampedes(found: dict[str, Way], readers: int, delay: float, rounds: int) -> None:
-    """Let each way serve a crowd that misses at once; print seconds and origin calls, the middle of the rounds."""
+    """Let concurrent readers miss with each way; print the median seconds and origin calls of the rounds."""
     for name, way in found.items():
         seen = [way.stampede(readers, delay) for _ in range(rounds)]
         took, calls = statistics.median(one for one, _ in seen), max(calls for _, calls in seen)
@@ -38,12 +38,12 @@ def stampedes(found: dict[str, Way], readers: int, delay: float, rounds: int) ->
 
 
 def microseconds(once: Callable[[], float]) -> float:
-    """Return what `once` returns, seconds, in microseconds."""
+    """Return the seconds of `once` in microseconds."""
     return once() * 1e6
 
 
 def measure(kind: str, found: dict[str, Way], options: argparse.Namespace) -> None:
-    """Measure one kind of ways, and print."""
+    """Measure the ways of one kind, and print the results."""
     for title, number in (("hits", 25), ("misses", 10)):
         timed = {name: partial(getattr(way, title), number) for name, way in found.items()}
         seen = rounds_of({name: partial(microseconds, once) for name, once in timed.items()}, options.rounds)
@@ -58,7 +58,7 @@ def measure(kind: str, found: dict[str, Way], options: argparse.Namespace) -> No
 
 
 def main() -> None:
-    """Run all of it and show what came of it."""
+    """Measure everything and print the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -72,7 +72,7 @@ def main() -> None:
         try:
             found = ways(start_server(group, CACHE, binary=options.server_binary), runner)
         except ImportError as error:
-            sys.exit(f"{error.name} is missing, one of the three packages to compare with: {INSTALL}")
+            sys.exit(f"{error.name} is missing, one of the three packages of this comparison: {INSTALL}")
         for kind, ways_of_kind in found.items():
             measure(kind, ways_of_kind, options)
 

@@ -1,8 +1,8 @@
-"""How close Python comes to the ceiling: one connection, one payload, the same depth for every way to read keys.
+"""Measure how close Python clients come to the C benchmark: one connection, one payload and one depth for every way.
 
-The ceiling is redis-benchmark, or valkey-benchmark, from the PATH. All ways take turns; shown are microseconds a key
-with their spread, and the ceiling over each. Servers are embedded, or those of CACHE_URL and CLUSTER_URL. The second
-table says what the time of a batch goes into.
+The ceiling is redis-benchmark, or valkey-benchmark, from the PATH. All ways take turns. The table shows microseconds a
+key with their spread, and the ceiling over each. Servers are embedded, or those of CACHE_URL and CLUSTER_URL. The
+second table splits the time of a batch into its parts.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ INSTALL = "pip install valkey-glide coredis   (or: pip install --group benchmark
 
 @contextmanager
 def clients() -> Iterator[tuple[Any, Any]]:
-    """Yield a client of a server and one of a cluster."""
+    """Yield a client of a server and a client of a cluster."""
     with (
         deployment("cache") as url,
         deployment("cluster") as cluster_url,
@@ -48,7 +48,7 @@ def clients() -> Iterator[tuple[Any, Any]]:
 
 
 def ways_of(server: Any, cluster: Any, options: Any, stack: ExitStack) -> dict[str, Way]:
-    """Fill both with values and return every way to read them, the ceiling first; say what is not installed."""
+    """Fill both with values, and return every way to read them, the ceiling first; report missing packages."""
     keys = [f"ceiling:{index}" for index in range(KEYS)]
     bulk.pipelined(server, [("SET", key, "x" * options.size, "EX", "600") for key in keys])
     bulk.write_bulk(cluster, [(key, "x" * options.size) for key in keys], ttl=600)
@@ -69,10 +69,10 @@ def ways_of(server: Any, cluster: Any, options: Any, stack: ExitStack) -> dict[s
 
 
 def parts_of(server: Any, depth: int, size: int) -> list[dict[str, Any]]:
-    """Return what a batch of reads costs of what, in microseconds a key: packing, parsing, the rest of the client.
+    """Return the parts of a batch in microseconds a key: packing, parsing, the rest of the client, waiting.
 
-    Packing and parsing are timed alone, on the same commands and answers. The rest of the client's processor time is
-    its own objects, checks and the system calls; what is left of the time it waits for the server.
+    Packing and parsing are timed alone, on the same commands and replies. The rest of the client's processor time goes
+    into its objects, checks and system calls. In the remaining time it waits for the server.
     """
     keys = [f"ceiling:{index % KEYS}" for index in range(depth)]
     commands = [("GET", key) for key in keys]
@@ -98,7 +98,7 @@ def parts_of(server: Any, depth: int, size: int) -> list[dict[str, Any]]:
 
 
 def parsed(answer: bytes) -> Any:
-    """Return an answer as hiredis reads it."""
+    """Return a reply as hiredis parses it."""
     reader = hiredis.Reader(encoding="utf-8")
     reader.feed(answer)
     return reader.gets()
@@ -133,7 +133,7 @@ def main() -> None:
     shape.add_argument("--json", action="store_true", help="print JSON instead of tables")
     shape.add_argument("--markdown", action="store_true", help="print the first table as Markdown")
     options = parser.parse_args()
-    if options.rounds < 3:  # noqa: PLR2004 - a median and its spread need that many
+    if options.rounds < 3:  # noqa: PLR2004 - the fewest for a median and its spread
         raise Failure("fewer than 3 rounds show no spread")
     with clients() as (server, cluster), ExitStack() as stack:
         ways = ways_of(server, cluster, options, stack)

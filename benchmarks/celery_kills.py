@@ -1,8 +1,8 @@
-"""Carry many orders through Celery while a worker is killed each second, and count what each safeguard was needed for.
+"""Carry orders through Celery while a worker is killed each second, and count the orders that each safeguard saved.
 
-Publishers write every order into an outbox and send it; four workers do them, each order once by ``once``.
-When all that was sent is done, the orders that a kill has swallowed are still in the outbox, and are sent again.
-kombu's transport and the batch transport do it one after the other.
+Publishers write every order into an outbox and send it. Four workers process the orders, each one once by ``once``. The
+orders that a kill has lost are still in the outbox at the end, and are sent again. kombu's transport and the batch
+transport run one after the other.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ EXAMPLES = """\
 
 TRANSPORTS = {"kombu's": "redis", "batch_transport's": "redis_practices.celery_worker.batch_transport:Transport"}
 PATIENCE = 120.0
-"""Seconds without a further order done after which it counts as stuck."""
+"""Seconds without a further finished order after which the run counts as stuck."""
 
 
 class Carried(NamedTuple):
-    """What became of the orders."""
+    """The fate of the orders."""
 
     orders: int
     kills: int
     seconds: float
-    """From the first order that was sent to the last that was done, without those that were sent again."""
+    """Seconds from the first sent order to the last finished one, without the resent orders."""
     lost: int
-    """Orders that a kill had swallowed: without the outbox they would never have been done."""
+    """Orders that a kill has lost, and that only the outbox had."""
     repeated: int
-    """Runs beyond one an order: without ``once`` each would have been done once more."""
+    """Runs beyond one an order: repeated work without ``once``."""
     wrong: int
-    """Orders that were not done exactly once in the end."""
+    """Orders that were not done exactly once at the end."""
 
     def __str__(self) -> str:
-        """Show all in one line."""
+        """Return everything in one line."""
         return (
             f"{self.orders:,} orders, {self.kills} workers killed, {self.orders / self.seconds:,.0f} orders a second, "
             f"{self.lost} lost without the outbox, {self.repeated} done again without once, {self.wrong} wrong"
@@ -63,13 +63,13 @@ class Load:
     """One broker, its workers, and the orders that go through them."""
 
     def __init__(self, group: ProcessGroup, transport: str) -> None:
-        """Start the broker; workers come with `add_worker`."""
+        """Start the broker; `add_worker` starts workers."""
         self.group, self.kills, self.workers = group, 0, list[WorkerProcess]()
         self.broker: Server = start_server(group, BROKER)
         self.client = self.broker.client()
         self.outbox = Outbox(self.client, "outbox", deadline=1.0)
         self.app = sender(settings(self.broker.url))
-        # Delivered again after a second, and looked for twice a second: kills shall not leave all of it to the end.
+        # Redelivered after a second, with two checks a second, so that the kills do not leave all of it to the end.
         often = {"VISIBILITY_TIMEOUT": "1", "RESTORE_INTERVAL": "0.5", "RESTORE_LOCK": "1"}
         self._settings = worker_environment({"WORKER_POOL": "solo", "BROKER_TRANSPORT": transport, **often})
         self._names = itertools.count(1)
@@ -93,11 +93,11 @@ class Load:
             send_many(self.app, "worker.order", [[number] for number in numbers])
 
     def idle(self) -> bool:
-        """Say whether nothing waits and nothing is noted as taken."""
+        """Tell whether no task waits and none is unacknowledged."""
         return not self.client.exists("celery", "unacked")
 
     def await_done(self, publishing: list[Future[None]], total: int, *, kills: bool) -> None:
-        """Wait until all that was sent is done, and kill a worker each second meanwhile."""
+        """Wait until all sent orders are done; kill a worker each second meanwhile if `kills`."""
         open_before, changed = -1, time.monotonic()
         while not (all(one.done() for one in publishing) and self.idle()):
             begun = time.monotonic()
@@ -115,7 +115,7 @@ class Load:
 
 
 def carried(transport: str, orders: int, publishers: int, workers: int) -> Carried:
-    """Carry orders through a broker of their own, and return what became of them."""
+    """Carry orders through a fresh broker, and return the counts."""
     with ProcessGroup("redis-practices-kills") as group, ExitStack() as ending:
         load = Load(group, transport)
         with ThreadPoolExecutor(workers) as starting:
@@ -136,14 +136,14 @@ def carried(transport: str, orders: int, publishers: int, workers: int) -> Carri
 
 
 def main() -> None:
-    """Carry the orders with both transports, and print what became of them."""
+    """Carry the orders with both transports, and print the counts."""
     parser = Parser(__doc__ or "", EXAMPLES)
     parser.add_argument("--orders", type=count, default=100_000, help="default: 100000, which takes minutes")
     parser.add_argument("--publishers", type=count, default=8, help="default: 8")
     parser.add_argument("--workers", type=count, default=4, help="default: 4")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
-    os.environ.pop("KEY_PREFIX", None)  # the broker is ours alone
+    os.environ.pop("KEY_PREFIX", None)  # the broker is private
     found = {}
     for name, transport in TRANSPORTS.items():
         found[name] = carried(transport, options.orders, options.publishers, options.workers)

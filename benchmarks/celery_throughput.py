@@ -1,14 +1,14 @@
-"""Measure how many tasks a second pass through Celery, as it comes and as recommended, and through its peers.
+"""Measure the tasks a second of Celery with its defaults, of Celery as recommended, and of similar packages.
 
-Every contender carries the same tasks, which do nothing, over the same kind of server with two workers' worth of
-processes; rounds go through all of them, so that what disturbs the machine disturbs all. The table shows medians, and
-their ratio to Celery's defaults.
+Every contender carries the same empty tasks, over the same kind of server, with two workers' worth of processes. Each
+round goes through all contenders, so that a slow moment of the machine slows all. The table shows medians, and their
+ratio to Celery's defaults.
 
     python benchmarks/celery_throughput.py
     python benchmarks/celery_throughput.py --tasks 100000 --rounds 1
 
-The peers rq, dramatiq, huey and taskiq take part where they are installed (pip install --group benchmarks, with pip
-25.1 or newer). arq needs an older redis-py, so an environment of its own:
+rq, dramatiq, huey and taskiq take part if they are installed (pip install --group benchmarks, with pip 25.1 or newer).
+arq needs an older redis-py, and thus a separate environment:
 
     python3 -m venv .arq && .arq/bin/pip install --group benchmarks-arq
     python benchmarks/celery_throughput.py --programs .arq/bin
@@ -35,7 +35,7 @@ HEADER = "| | publish | drain | end to end | processor, ms a task |"
 
 
 def measure_all(folders: list[Path], options: argparse.Namespace) -> dict[str, list[Measured]]:
-    """Measure every contender once a round; one that cannot take part is left out, and said so."""
+    """Measure every contender once a round; report a contender that cannot take part."""
     seen: dict[str, list[Measured]] = defaultdict(list)
     contenders = [one for one in CONTENDERS if options.only in one.name or one.name == BASE]
     for number in range(1, options.rounds + 1):
@@ -52,7 +52,7 @@ def measure_all(folders: list[Path], options: argparse.Namespace) -> dict[str, l
 
 
 def table(seen: dict[str, list[Measured]]) -> str:
-    """Return the medians of all contenders by guarantee, as Markdown: tasks a second, and the ratio to the base."""
+    """Return the medians of all contenders by guarantee, as Markdown: tasks a second, and the ratio to the baseline."""
     lines: list[str] = []
     guarantee = ""
     for contender in CONTENDERS:
@@ -68,7 +68,7 @@ def table(seen: dict[str, list[Measured]]) -> str:
 
 
 def rows(seen: dict[str, list[Measured]]) -> dict[str, list[dict[str, object]]]:
-    """Return the medians, ratios and spreads of all contenders for programs."""
+    """Return the medians, ratios and spreads of all contenders as data."""
     found: list[dict[str, object]] = []
     for name in seen:
         for field in ("publish", "drain", "end_to_end"):
@@ -82,13 +82,13 @@ def rows(seen: dict[str, list[Measured]]) -> dict[str, list[dict[str, object]]]:
 
 
 def _rates(seen: dict[str, list[Measured]], name: str, field: str) -> tuple[list[float], list[float]]:
-    """Return the rates of all rounds, and their ratios to the base in the same round."""
+    """Return the rates of all rounds, and their ratios to the baseline of the same round."""
     rates = [getattr(one, field) for one in seen[name]]
     return rates, [rate / getattr(base, field) for rate, base in zip(rates, seen[BASE], strict=False)]
 
 
 def _cell(seen: dict[str, list[Measured]], name: str, field: str) -> str:
-    """Return a median, and the median of its ratios to the base in the same round."""
+    """Return a median, and the median of its ratios to the baseline of the same round."""
     rates, ratios = _rates(seen, name, field)
     return f"{median(rates):,.0f} ({median(ratios):.2f})"
 

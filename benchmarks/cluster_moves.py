@@ -1,4 +1,4 @@
-"""Time to share the slots out to a new node and to drain it again, 20,000 keys: ours and redis-cli's, side by side.
+"""Time a rebalance to a new node and the drain of that node, with 20,000 keys: this project's way and redis-cli's.
 
 A cluster of 3 primaries with 1 replica each; the fourth primary has joined before the clock starts.
 """
@@ -32,10 +32,10 @@ KEYS = 20_000
 
 
 class Grown:
-    """A cluster with keys that a fourth primary has joined, still without slots."""
+    """A cluster with keys, and a new fourth primary without slots."""
 
     def __init__(self, group: ProcessGroup, binary: str, stack: ExitStack) -> None:
-        """Start it and let the node join."""
+        """Start the cluster and let the node join."""
         cluster = start_cluster(group, binary=binary)
         with cluster.client() as client, client.pipeline() as pipe:
             for number in range(KEYS):
@@ -50,7 +50,7 @@ class Grown:
         wait_until_ready([*self.nodes, self.new])
 
     def check(self, slots: int) -> None:
-        """Require that all agree, that the new node has so many slots, and that no key is missing (ValueError)."""
+        """Require agreement of all nodes, `slots` slots on the new node, and every key (ValueError)."""
         wait_until_ready([*self.nodes, self.new])
         held = [itself(node) for node in self.nodes]
         keys = sum(node.dbsize() for node, member in zip(self.nodes, held, strict=True) if not member.primary)
@@ -60,7 +60,7 @@ class Grown:
 
 
 def timed(binary: str, grow: Callable[[Grown], None], drain: Callable[[Grown], None], *, draining: bool) -> float:
-    """Return the seconds of one of the two halves; both are done, and checked."""
+    """Return the seconds of one of the two halves; both are run and checked."""
     with ProcessGroup() as group, ExitStack() as stack:
         cluster = Grown(group, binary, stack)
         begun = time.monotonic()
@@ -75,7 +75,7 @@ def timed(binary: str, grow: Callable[[Grown], None], drain: Callable[[Grown], N
 
 
 def by_redis_cli(redis_cli: str) -> tuple[Callable[[Grown], None], Callable[[Grown], None]]:
-    """Return what an operator with redis-cli does: rebalance, and reshard to each of the others."""
+    """Return the commands of an operator with redis-cli: rebalance, and reshard to each remaining node."""
 
     def run(*arguments: str) -> None:
         subprocess.run([redis_cli, "--cluster", *arguments], check=True, capture_output=True, timeout=300)
@@ -90,7 +90,7 @@ def by_redis_cli(redis_cli: str) -> tuple[Callable[[Grown], None], Callable[[Gro
         for (source, target), moved in even_moves(slots, leaver.identity).items():
             ends = ("--cluster-from", source, "--cluster-to", target, "--cluster-slots", str(len(moved)))
             run("reshard", cluster.address, *ends, "--cluster-yes")
-            # redis-cli refuses the next one until all nodes agree.
+            # redis-cli refuses the next reshard until all nodes agree.
             wait_until_ready([*cluster.nodes, cluster.new])
         run("del-node", cluster.address, leaver.identity)
 
@@ -98,7 +98,7 @@ def by_redis_cli(redis_cli: str) -> tuple[Callable[[Grown], None], Callable[[Gro
 
 
 def main() -> None:
-    """Run the rounds and show what came of them."""
+    """Run the rounds and print the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -122,7 +122,7 @@ def main() -> None:
 
 
 def _rebalance(cluster: Grown) -> None:
-    """Share the slots out over all."""
+    """Share the slots out over all nodes."""
     rebalance([*cluster.nodes, cluster.new])
 
 

@@ -1,4 +1,4 @@
-"""What a cluster costs at each size: time until it is ready, memory of a node, and what the bus carries at rest.
+"""Measure the cost of a cluster by size: time until ready, memory of a node, traffic of the bus at rest.
 
 Primaries without replicas, as child processes of this one. The bus is watched after the start, at rest.
 """
@@ -34,19 +34,19 @@ class Sample:
     ready: float
     """Seconds from nothing to ready."""
     memory: float
-    """MB that a node takes of the machine (``used_memory_rss``), median of the nodes."""
+    """MB of a node's memory (``used_memory_rss``), median of the nodes."""
     links: float
-    """KB of a node's memory for its links to the others (``mem_cluster_links``), median."""
+    """KB of that memory for links to other nodes (``mem_cluster_links``), median."""
     messages: float
-    """Messages that a node sends over the bus in a second, mean of the nodes."""
+    """Messages of a node over the bus in a second, mean of the nodes."""
     kilobytes: float | None
-    """KB that a node sends over the bus in a second; None where the engine does not count them."""
+    """KB of a node over the bus in a second; None if the engine does not count them."""
     cpu: float
-    """Percent of a core that a node takes at rest, mean."""
+    """Percent of a core that a node uses at rest, mean."""
 
 
 def counters(node: Redis) -> dict[str, float]:
-    """Return what a node has sent over the bus so far, and the seconds of CPU it has taken."""
+    """Return the bus traffic that a node has sent so far, and its processor time in seconds."""
     said, cpu = node.execute_command("CLUSTER INFO"), node.info("cpu")
     return {
         "messages": float(said["cluster_stats_messages_sent"]),
@@ -56,13 +56,13 @@ def counters(node: Redis) -> dict[str, float]:
 
 
 def sample(size: int, binary: str, node_timeout: int, seconds: float) -> Sample:
-    """Start a cluster of `size` primaries, watch it for `seconds`, and return what was seen."""
+    """Start a cluster of `size` primaries, watch it for `seconds`, and return the sample."""
     with ProcessGroup() as group:
         begun = time.monotonic()
         cluster = start_cluster(group, primaries=size, replicas=0, binary=binary, node_timeout_ms=node_timeout)
         ready = time.monotonic() - begun
         nodes = [server.client() for server in cluster.nodes]
-        time.sleep(node_timeout / 1000)  # what the start has stirred up settles
+        time.sleep(node_timeout / 1000)  # until the traffic of the start is over
         before, since = [counters(node) for node in nodes], time.monotonic()
         time.sleep(seconds)
         after, passed = [counters(node) for node in nodes], time.monotonic() - since
@@ -83,7 +83,7 @@ def sample(size: int, binary: str, node_timeout: int, seconds: float) -> Sample:
 
 
 def main() -> None:
-    """Measure every size once a round and show the medians."""
+    """Measure every size once a round, and print the medians."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )

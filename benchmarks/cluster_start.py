@@ -1,6 +1,7 @@
-"""Time from nothing to a ready cluster of 3 primaries with 1 replica each: our two ways and redis-cli's, side by side.
+"""Time the start of a ready cluster of 3 primaries with 1 replica each: both ways of this project, and redis-cli's.
 
-Ready is what `formation.why_not_ready` says: state ok, all nodes known, one slot map, every replica linked.
+A cluster is ready by the rules of `formation.why_not_ready`: state ok, all nodes known, one slot map, every replica
+linked.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ examples:
 
 
 def ours(binary: str, *, quick: bool) -> float:
-    """Return the seconds that `start_cluster` takes."""
+    """Return the seconds of `start_cluster`."""
     with ProcessGroup() as group:
         begun = time.monotonic()
         start_cluster(group, binary=binary, quick=quick)
@@ -33,11 +34,11 @@ def ours(binary: str, *, quick: bool) -> float:
 
 
 def by_redis_cli(binary: str, redis_cli: str) -> float:
-    """Return the seconds from the start of six servers until ``redis-cli --cluster create`` made a ready cluster."""
+    """Return the seconds from the start of six servers to a cluster by ``redis-cli --cluster create`` that is ready."""
     with ProcessGroup() as group:
         plan = Plan(group, free_ports(6), 3, NODE_TIMEOUT, {}, binary)
         begun = time.monotonic()
-        # A port that somebody takes in between ends the benchmark: its figures would be of something else.
+        # A port that another process takes meanwhile ends the benchmark: its figures would be wrong.
         clients = [plan.connect(server) for server in [plan.start(index) for index in range(6)]]
         create = [redis_cli, "--cluster", "create", *(server.address for server in plan.started)]
         create += ["--cluster-replicas", "1", "--cluster-yes"]
@@ -47,7 +48,7 @@ def by_redis_cli(binary: str, redis_cli: str) -> float:
 
 
 def main() -> None:
-    """Run the rounds and show what came of them."""
+    """Run the rounds and print the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )

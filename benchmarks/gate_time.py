@@ -1,7 +1,7 @@
-"""Where the time of the specification goes: wall time, processor time, memory and the way to the first result.
+"""Measure a run of the specification: wall time, processor time, memory, and the time to the first result.
 
-Each number of processes is a run of its own; benchmarks/cluster_scale.py says what more nodes cost. What is no option
-of this command goes to pytest. Needs Linux.
+Each number of processes is a separate run; benchmarks/cluster_scale.py measures the cost of more nodes. Unknown options
+and arguments go to pytest. It needs Linux.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EXAMPLES = """\
 
 
 def numbers(text: str) -> list[int]:
-    """Read numbers of processes."""
+    """Parse a list of numbers of processes."""
     return [cli.count(part) for part in text.split(",")]
 
 
@@ -39,7 +39,7 @@ def table(costs: dict[int, Cost]) -> str:
 
 
 def costly(cost: Cost, most: int) -> str:
-    """Return the scenarios that took most processor time, and the files as a whole."""
+    """Return the scenarios with most processor time, and the sums of the files."""
     ranked = sorted(cost.scenarios, key=lambda line: -line["cpu"])[:most]
     lines = [f"{line['cpu']:7.2f} {line['seconds']:8.1f}  {line['id']}" for line in ranked]
     files: Counter[str] = Counter()
@@ -50,7 +50,7 @@ def costly(cost: Cost, most: int) -> str:
 
 
 def imports(most: int) -> str:
-    """Return which packages a collection spends its imports on, by their own time."""
+    """Return the packages on which a collection spends most import time, without their own imports."""
     command = [sys.executable, "-X", "importtime", "-m", "pytest", "-n", "0", "--collect-only", "-q", "-s"]
     ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=120)
     spent: Counter[str] = Counter()
@@ -63,7 +63,7 @@ def imports(most: int) -> str:
 
 
 def main() -> None:
-    """Run, and show what it cost."""
+    """Run the specification, and print its cost."""
     parser = cli.Parser(__doc__ or "", EXAMPLES)
     parser.usage = "%(prog)s [options] [arguments of pytest]"
     parser.add_argument("--processes", type=numbers, default=[4, 2, 1], metavar="N,N", help="default: 4,2,1")

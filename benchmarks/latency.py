@@ -1,7 +1,7 @@
-"""How long answers take by load: percentiles of an open loop, each request timed from the moment it was due.
+"""Measure latency by load: percentiles of an open loop, each request timed from the moment when it was due.
 
-Loads are shares of what a loop of single reads reaches in the same run. One process, one connection, values of 100
-bytes; the rounds take turns, and shown are the medians of each percentile and their spread over the rounds.
+Loads are shares of the rate of a loop of single reads in the same run. One process, one connection, values of 100
+bytes. The rounds take turns; the table shows the median of each percentile and its spread over the rounds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ EXAMPLES = """\
   python benchmarks/latency.py --rounds 9 --seconds 1 --plot latency.svg --json"""
 
 SHARES = (10, 25, 50, 75, 100, 150, 200)
-"""Loads in % of what a loop of single reads reaches; an open loop can ask for more than that."""
+"""Loads in % of the rate of a loop of single reads; an open loop can exceed 100 %."""
 
 
 def rates(server: Any, keys: Sequence[str]) -> list[float]:
@@ -59,7 +59,7 @@ def measured(server: Any, keys: Sequence[str], options: Any) -> list[dict[str, A
 
 
 def show(rows: Sequence[dict[str, Any]]) -> None:
-    """Print the rows as a table for people."""
+    """Print the rows as a table."""
     names = [name for name in rows[0] if f"{name}_spread" in rows[0]]
     print(f"latency in ms by load [{', '.join(f'{name} {value}' for name, value in machine().items())}]")
     print(f"{'load':>6} {'a second':>9}" + "".join(f"{name:>10} {'spread':>7}" for name in names))
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the percentiles into this SVG file")
     options = parser.parse_args()
-    if options.rounds < 3:  # noqa: PLR2004 - a median and its spread need that many
+    if options.rounds < 3:  # noqa: PLR2004 - the fewest for a median and its spread
         raise Failure("fewer than 3 rounds show no spread")
     with deployment("cache") as url, one_line_errors(url), redis_client(url) as server:
         keys = [f"latency:{index}" for index in range(1000)]

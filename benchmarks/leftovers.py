@@ -1,8 +1,8 @@
-"""End runs of the specification at random moments by SIGINT, SIGTERM and SIGKILL, and look for what they leave.
+"""Kill runs of the specification at random points by SIGINT, SIGTERM and SIGKILL, and check for leaks.
 
-The program lives in a mount namespace of its own, with a ``/dev/shm`` of its own: every other process in there, and
-every file, was left by a run. With ``--stack docker`` it looks for containers, networks and volumes too. Needs Linux
-with namespaces for everybody.
+The program runs in a private mount namespace with a private ``/dev/shm``: every other process and file in it was left
+by a run. With ``--stack docker`` it checks containers, networks and volumes too. It needs Linux with namespaces for
+unprivileged users.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ EXAMPLES = """\
   python benchmarks/leftovers.py --kills 10 --stack docker --seed 7"""
 
 INSIDE = "LEFTOVERS_INSIDE"
-"""The variable that says that the program is in its namespace already."""
+"""The variable that is set inside the namespace."""
 
 GONE_WITHIN = 25.0
-"""Seconds: a process of xdist takes up to 15 to notice that nobody listens any more; on Docker the guard removes."""
+"""Seconds: an xdist process needs up to 15 to notice a dead controller; on Docker the guard removes containers."""
 
 RUNS = {
     "embedded": (
@@ -50,7 +50,7 @@ RUNS = {
 
 
 def start(arguments: str, temporary: Path) -> subprocess.Popen[bytes]:
-    """Start a run in a group of its own, as a shell at a terminal does."""
+    """Start a run in a new process group, as an interactive shell does."""
     environment = {**os.environ, "TMPDIR": str(temporary)}
     command = [sys.executable, "-m", "pytest", "-q", *arguments.split()]
     return subprocess.Popen(
@@ -65,7 +65,7 @@ def start(arguments: str, temporary: Path) -> subprocess.Popen[bytes]:
 
 
 def end(run: subprocess.Popen[bytes], number: signal.Signals, target: str) -> str:
-    """Send a signal to the run, to its group, or to one of its xdist processes; return who got it."""
+    """Send a signal to the run, to its group, or to one of its xdist processes; return the receiver."""
     if target == "group":
         os.killpg(run.pid, number)
         return "its whole group"
@@ -79,7 +79,7 @@ def end(run: subprocess.Popen[bytes], number: signal.Signals, target: str) -> st
 
 
 def trial(stack: str, lengths: dict[str, float], temporary: Path) -> tuple[str, list[str]]:
-    """End one run at a random moment; return what was done, and what is left when the time is up."""
+    """Kill one run at a random point; return a description, and the leaks after `GONE_WITHIN`."""
     arguments = random.choice(RUNS[stack])
     number = random.choice((signal.SIGINT, signal.SIGTERM, signal.SIGKILL))
     target = "group" if number is signal.SIGINT else random.choice(("run", "worker"))
@@ -87,22 +87,22 @@ def trial(stack: str, lengths: dict[str, float], temporary: Path) -> tuple[str, 
     moment = random.uniform(0, lengths[arguments])
     with suppress(subprocess.TimeoutExpired):
         run.wait(moment)
-    who = "nobody: it had ended"
+    receiver = "no process: the run had ended"
     if run.poll() is None:
         with suppress(ProcessLookupError):
-            who = end(run, number, target)
+            receiver = end(run, number, target)
     with suppress(subprocess.TimeoutExpired):
         run.wait(120)
     found = poll(lambda: left(temporary, run.pid, stack), GONE_WITHIN, every=0.2, until=not_)
-    return f"{number.name} to {who} after {moment:.1f} s: {arguments}", found
+    return f"{number.name} to {receiver} after {moment:.1f} s: {arguments}", found
 
 
 MOST_SECONDS = 1800.0
-"""Seconds that a run may take which nothing ends."""
+"""The longest duration in seconds of a run without a kill."""
 
 
 def measure(stack: str, temporary: Path) -> dict[str, float]:
-    """Return how long each run takes when nobody ends it; it must leave nothing either (Failure)."""
+    """Return the duration of each complete run, which must not leave anything either (Failure)."""
     lengths = {}
     for arguments in RUNS[stack]:
         progress(f"how long it takes: {arguments}")
@@ -112,7 +112,7 @@ def measure(stack: str, temporary: Path) -> dict[str, float]:
         lengths[arguments] = time.monotonic() - begun
         time.sleep(1)
         if found := left(temporary, run.pid, stack):
-            raise cli.Failure(f"a run that came to its end has left {'; '.join(found)}")
+            raise cli.Failure(f"a complete run has left {'; '.join(found)}")
     return lengths
 
 
@@ -126,7 +126,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """End runs, and list what they left."""
+    """Kill runs, and list what they left."""
     options = parse()
     if INSIDE not in os.environ:
         inside = f'mount -t tmpfs -o mode=1777 none {SHARED_MEMORY} && exec "$0" "$@"'

@@ -1,13 +1,13 @@
-"""Who notices which defect of a deployment: this gate, ``redis-cli --cluster check``, or the doctors of the server.
+"""Count the defects that each tool notices: this gate, ``redis-cli --cluster check``, and the server's doctors.
 
-Each defect of features/gate/refusals.feature is built on embedded servers, and each tool looks at it as at somebody's
-deployment. The gate must name the defect in the scenario that should see it. ``redis-cli`` counts when it ends with an
-error or a warning. The doctors (``MEMORY DOCTOR``, ``LATENCY DOCTOR``) count when they say anything else than of a
-healthy twin. A tool that does not apply to one server alone, or is not installed, has a "-". It judges by ``--quick``.
+Each defect of features/gate/refusals.feature is built on embedded servers, and each tool inspects it as an external
+deployment. The gate (with ``--quick``) must name the defect in the scenario that should see it. ``redis-cli`` must end
+with an error or a warning. The doctors (``MEMORY DOCTOR``, ``LATENCY DOCTOR``) must report something that they do not
+report about a healthy twin. "-" marks a tool that does not apply to a single server, or is not installed.
 
-With ``--healthy N`` the gate judges N healthy deployments instead, of the kinds in features/gate/healthy.feature: a
-third quiet, a third with every core busy, a third behind TLS. The verdicts are kept, and another run goes on after
-them. A verdict is right if it is that of the feature, or an error because the judge is too busy.
+With ``--healthy N`` the gate runs against N healthy deployments instead, of the kinds in features/gate/healthy.feature.
+A third is quiet, a third has every core busy, a third is behind TLS. The verdicts are kept, and another run continues
+after them. A verdict is right if it is the feature's, or an error because the judge is too busy.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from lib.healthy_verdicts import outline_rows, read, summary, verdicts, write
 from lib.side_by_side import machine
 
 from fixtures.gate.defects import Builder
-from fixtures.gate.deployment_under_test import Judged
+from fixtures.gate.deployment_under_test import DeploymentUnderTest
 from fixtures.run.options import PRACTICES
 from fixtures.run.processes import ForkingGroup
 from redis_practices.cli import count
@@ -50,7 +50,7 @@ examples:
 
 
 class Row(NamedTuple):
-    """A defect, and what the gate shall say to it."""
+    """A defect, and the failure that the gate must report."""
 
     role: str
     defect: str
@@ -64,10 +64,10 @@ def catalogue() -> Iterator[Row]:
         yield Row(role, *cells)
 
 
-def judged(role: str, defect: str | None, binary: str) -> tuple[Judged, bool | None, str]:
-    """Build a deployment, and return what the gate, ``redis-cli`` and the doctors say to it."""
+def judged(role: str, defect: str | None, binary: str) -> tuple[DeploymentUnderTest, bool | None, str]:
+    """Build a deployment, and return the results of the gate, ``redis-cli`` and the doctors."""
     with ForkingGroup() as group, ExitStack() as ending, tempfile.TemporaryDirectory() as folder:
-        gate = Judged(Builder(group, ending, binary), role)
+        gate = DeploymentUnderTest(Builder(group, ending, binary), role)
         gate.url = gate.builder.url(role, defect)
         others = cluster_check(role, gate.url), doctors(gate.url)
         gate.judge(Path(folder), "--quick")
@@ -75,7 +75,7 @@ def judged(role: str, defect: str | None, binary: str) -> tuple[Judged, bool | N
 
 
 def cluster_check(role: str, url: str) -> bool | None:
-    """Tell whether ``redis-cli --cluster check`` notices anything; None where it does not apply."""
+    """Tell whether ``redis-cli --cluster check`` notices a problem; None if it does not apply."""
     redis_cli = shutil.which("redis-cli") or shutil.which("valkey-cli")
     if role != "cluster" or redis_cli is None:
         return None
@@ -86,21 +86,21 @@ def cluster_check(role: str, url: str) -> bool | None:
 
 
 def doctors(url: str) -> str:
-    """Return what the server's own doctors say, without figures."""
+    """Return the reports of the server's doctors, without figures."""
     said = []
     with redis_client(url) as client:
         for doctor in ("MEMORY DOCTOR", "LATENCY DOCTOR"):
             try:
                 said.append(str(client.execute_command(doctor)))
-            except Exception as error:  # noqa: BLE001 - whatever stands in the way, the doctor says nothing of it
+            except Exception as error:  # noqa: BLE001 - a doctor that fails reports nothing
                 said.append(type(error).__name__)
     return re.sub(r"[\d.]+", "#", " ".join(said))
 
 
 def look(row: Row, binary: str, well: dict[str, str]) -> dict[str, Any]:
-    """Tell who noticed a defect; `well` is what the doctors say to a deployment that has none."""
+    """Return the tools that noticed a defect; `well` has the doctors' reports on a healthy deployment."""
     gate, checked, said = judged(row.role, row.defect, binary)
-    refused = gate.report["verdict"] == "refused" and row.cause in (gate.failed().get(row.scenario) or "")
+    refused = gate.report["verdict"] == "refused" and row.cause in (gate.ended("failed").get(row.scenario, ""))
     return {
         **row._asdict(),
         "scenario": gate.cited(row.scenario),
@@ -129,7 +129,7 @@ def judge_healthy(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Build every defect and print who noticed it."""
+    """Build every defect, and print the tools that noticed it."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -166,7 +166,7 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _sum_up(rows: Sequence[dict[str, Any]], engine: str, *, as_json: bool) -> None:
-    """Print how many each noticed."""
+    """Print the number of defects that each tool noticed."""
     if as_json:
         print(json.dumps({"benchmark": "refusals", "engine": engine, "machine": machine(), "rows": rows}))
         return

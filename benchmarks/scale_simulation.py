@@ -1,7 +1,7 @@
-"""What a cluster of 1,000 nodes with 10^9 keys would cost: simulated where one machine cannot hold it.
+"""Simulate a cluster of 1,000 nodes with 10^9 keys, which one machine cannot hold.
 
-The spread is a random number of keys for each slot; the bus is one node's clock with its rules for pings; the audit is
-what a small cluster answers now, times so many nodes and keys.
+The distribution is a random number of keys for each slot. The bus is the clock of one node with its rules for pings.
+The audit scales the answers of a small cluster to the number of nodes and keys.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ examples:
   python benchmarks/scale_simulation.py --nodes 100 --keys 10000000 --node-timeout 5 --json"""
 
 HEADER, GOSSIP, EXTENSIONS = 2256, 104, 106
-"""Bytes of a bus message, of what it says of one node, and of Valkey 9's extensions, as `cluster_scale.py` shows."""
+"""Bytes of a bus message, of its gossip about one node, and of Valkey 9's extensions; see `cluster_scale.py`."""
 
 TICK = 0.1
-"""Seconds between two looks of a node at its peers (``clusterCron``)."""
+"""Seconds between two checks of a node's peers (``clusterCron``)."""
 
 
 def spread(primaries: int, keys: int, numbers: random.Random) -> dict[str, float]:
-    """Return how far slots and keys of a primary are off an even share, in percent of it, at the worst."""
+    """Return the worst deviations of a primary's slots and keys from an even share, in percent of it."""
     slots = [last - first + 1 for first, last in even_ranges(primaries)]
-    # Poisson with so large a mean is as good as normal.
+    # With so large a mean, Poisson is nearly normal.
     mean = keys / SLOTS
     held = [sum(numbers.gauss(mean, math.sqrt(mean)) for _ in range(count)) for count in slots]
     by_slots = [
@@ -54,10 +54,10 @@ def spread(primaries: int, keys: int, numbers: random.Random) -> dict[str, float
 
 
 def bus(nodes: int, node_timeout: float, numbers: random.Random, duration: float = 60.0) -> dict[str, float]:
-    """Return what one of `nodes` sends at rest, by the rules of ``clusterCron``, after two timeouts of settling.
+    """Return the traffic of one of `nodes` at rest by the rules of ``clusterCron``, after two timeouts.
 
-    A node pings whom it has not heard from for half a node timeout, and each second one more, the one of five drawn at
-    random that it has not heard from for longest. It answers as many pings as it sends, since all do the same.
+    A node pings each node that was silent for half a node timeout. Each second it also draws five nodes at random, and
+    pings the one with the longest silence. It answers as many pings as it sends, since all nodes do the same.
     """
     heard = [numbers.uniform(-node_timeout / 2, 0) for _ in range(nodes - 1)]
     pings, now, settled = 0, 0.0, 2 * node_timeout
@@ -80,7 +80,7 @@ def bus(nodes: int, node_timeout: float, numbers: random.Random, duration: float
 
 
 def timed(work: Any, rounds: int = 20) -> tuple[float, Any]:
-    """Return the median of the seconds that `work` takes, and what it returned last."""
+    """Return the median seconds of `work`, and its last result."""
     seconds = []
     for _ in range(rounds):
         begun = time.perf_counter()
@@ -90,7 +90,7 @@ def timed(work: Any, rounds: int = 20) -> tuple[float, Any]:
 
 
 def audit(nodes: int, keys: int, binary: str, sample: int = 100_000) -> dict[str, float]:
-    """Return what asking all of `nodes` would take of one client, by what a small cluster takes now."""
+    """Return the time of one client that asks all of `nodes`, extrapolated from a small cluster."""
     with ProcessGroup() as group:
         cluster = start_cluster(group, primaries=6, replicas=0, binary=binary)
         node = cluster.nodes[0].client()
@@ -115,7 +115,7 @@ def audit(nodes: int, keys: int, binary: str, sample: int = 100_000) -> dict[str
 
 
 def main() -> None:
-    """Simulate and show."""
+    """Simulate and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,9 +1,9 @@
-"""Run the specification many times, and list every scenario that was ever not green.
+"""Run the specification many times, and list every scenario that ever failed.
 
-The order of each run is random, and so is its Hypothesis seed, from which the order is drawn too; in every second run
-all cores are busy. A run that leaves a process or a folder is not green either. Whatever is no option of this command
-goes to pytest: a folder, -k, -m, -n. A folder of results that is there is continued, and the list covers all of it; of
-a run that was not green, page, output and evidence are kept.
+The order of each run is random. It is drawn from its Hypothesis seed, which is random too. In every second run all
+cores are busy. A run that leaves a process or a folder fails too. Unknown options and arguments go to pytest: a folder,
+-k, -m, -n. An existing folder of results is continued, and the list covers all of it. For a failed run, page, output
+and evidence are kept.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ EXAMPLES = """\
 
 
 def soak_once(folder: Path, arguments: list[str]) -> None:
-    """Run once, say in a line how it went, and keep what is worth it."""
+    """Run once, print the result in a line, and keep the evidence of failures."""
     begun, since = time.monotonic(), time.time()
     os.environ[MARK] = str(folder.absolute())
     progress(f"{folder.name} since {time.strftime('%H:%M:%S')}")
@@ -57,7 +57,7 @@ def soak_once(folder: Path, arguments: list[str]) -> None:
 
 
 def parse() -> tuple[argparse.Namespace, list[str]]:
-    """Return the options of this command, and what goes to pytest."""
+    """Return the options of this command, and the arguments for pytest."""
     parser = cli.Parser(__doc__ or "", EXAMPLES)
     parser.usage = "%(prog)s [options] [arguments of pytest]"
     parser.add_argument("--runs", type=int, default=50, help="how many runs (default: 50)")
@@ -67,7 +67,7 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
 
 
 def main() -> None:
-    """Run, and list what came of it, also when it is stopped early."""
+    """Run, and print the list, also after an interruption."""
     options, arguments = parse()
     done = last_number(options.folder)
     try:
@@ -76,7 +76,7 @@ def main() -> None:
             try:
                 soak_once(folder, [f"--hypothesis-seed={secrets.randbelow(2**32)}", *arguments])
             except BaseException:
-                shutil.rmtree(folder, ignore_errors=True)  # half a run shows nothing
+                shutil.rmtree(folder, ignore_errors=True)  # an incomplete run proves nothing
                 raise
     except OSError as error:
         raise cli.Failure(f"{options.folder}: {error.strerror}") from None

@@ -1,6 +1,6 @@
 """Write docs/tuning.md, its two pictures and the README's section "Measured" from one run of the programs they name.
 
-Run it on a quiet machine: a ratio whose spread is too wide is written down as too noisy, not left out.
+Run it on a quiet machine. A ratio with too wide a spread is written as too noisy, not left out.
 """
 
 from __future__ import annotations
@@ -23,28 +23,29 @@ ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "## Measured", "## Where things are"
 
 DOC = """\
-# What tuning bought on one machine
+# The gain of tuning on one machine
 
-All numbers are of one machine and one run: {processors} processors, load {load:.1f}, Python {python}, the loopback,
-embedded servers, whose files are in memory: what a disk costs is not seen. Read the spread beside each ratio; "too
-noisy" means that nothing is concluded. On a network what saves round trips gains more. Run it on your own server before
-you believe any of it.
+All numbers are from one run on one machine: {processors} processors, load {load:.1f}, Python {python}, the loopback.
+The embedded servers keep their files in memory, so the cost of a disk is not included. Read the spread beside each
+ratio; "too noisy" means no conclusion. Over a network, saved round trips gain more. Run it on your own server before
+you trust any number.
 
 ## Naive against tuned
 
-From `python src/tuning_example.py --plot docs/tuning.svg`. What has no spread was counted, or seen once.
+From `python src/tuning_example.py --plot docs/tuning.svg`. Values without a spread were counted, or measured once.
 
 ![times better than the naive way](tuning.svg)
 
 {pairs}
 
-No advice are those that [reported.feature](../features/tuning/reported.feature) only reports: unix sockets, asyncio for
-single reads on the loopback, threads for input and output, hash tags inside a pipeline.
+[reported.feature](../features/tuning/reported.feature) reports some ways without recommending them: unix sockets,
+asyncio for single reads on the loopback, I/O threads, and hash tags inside a pipeline.
 
 ## Latency by load
 
-From `python benchmarks/latency.py --plot docs/latency.svg`: an open loop, each request timed from the moment it was
-due, loads in % of what a loop of single reads reaches. A value in brackets spread too wide over its rounds.
+From `python benchmarks/latency.py --plot docs/latency.svg`: an open loop, each request timed from the moment when it
+was due. Loads are in % of the rate of a loop of single reads. A value in brackets had too wide a spread over its
+rounds.
 
 ![p50, p99 and p99.9 by requests a second](latency.svg)
 
@@ -56,8 +57,8 @@ From `python benchmarks/ceiling.py`: one process, 1000 commands in flight, value
 
 {ceiling}
 
-What a key of such a batch costs, in microseconds. Packing and parsing are done in C; what is left to gain are
-redis-py's own objects and checks, which [`tuning.bulk`](../src/redis_practices/tuning/bulk.py) leaves out.
+The cost of a key of such a batch, in microseconds. Packing and parsing are done in C. The rest is redis-py's objects
+and checks, which [`tuning.bulk`](../src/redis_practices/tuning/bulk.py) avoids.
 
 {parts}
 """
@@ -66,38 +67,45 @@ README = """\
 ## Measured
 
 `python src/tuning_example.py` compares each naive way with its tuned twin on your own server, and says when the tuned
-one does not pay; [docs/tuning.md](docs/tuning.md) has a run, with latency by load. Its picture:
+one does not pay. [docs/tuning.md](docs/tuning.md) shows a run, with latency by load. Its picture:
 
 ![times better than the naive way](docs/tuning.svg)
 
-How close reads of many keys come to the benchmark in C, from `python benchmarks/ceiling.py`: one process, 1000
-commands in flight, {cores} processors, load {load}; a spread of more than 40 % makes a number no result.
-`tuning.bulk` is [src/redis_practices/tuning/bulk.py](src/redis_practices/tuning/bulk.py).
+`python benchmarks/ceiling.py` compares reads of many keys with the benchmark in C: one process, 1000 commands in
+flight, {cores} processors, load {load}. A spread above 40 % makes a number meaningless. `tuning.bulk` is
+[src/redis_practices/tuning/bulk.py](src/redis_practices/tuning/bulk.py).
 
 {ceiling}
 
-[docs/cache.md](docs/cache.md) says what a cache in front of a function costs, [docs/scale.md](docs/scale.md) what a
-cluster of 1,000 nodes does, [docs/celery_throughput.md](docs/celery_throughput.md) what the worker's settings buy, and
-[docs/compatibility.md](docs/compatibility.md) which engines keep which promises, from Redis 6.2 to 8.6, Redict and
-Valkey.
+More measurements:
 
-The programs in `benchmarks/` print ratios measured side by side, such as an embedded cluster of six nodes that is ready
-12 times sooner than `redis-cli --cluster create` makes one (`cluster_start.py`). `soak.py` runs the specification many
-times and lists what was ever not green, `leftovers.py` ends runs at random moments and looks for what they leave,
-`engines.py` fetches other engines and runs it on each, and `gate_time.py` says where the time of a run goes.
+- [docs/cache.md](docs/cache.md): the cost of a cache in front of a function;
+- [docs/scale.md](docs/scale.md): a cluster of 1,000 nodes;
+- [docs/celery_throughput.md](docs/celery_throughput.md): the gain of the worker's settings, and of a batch transport;
+- [docs/compatibility.md](docs/compatibility.md): the promises that each engine keeps, from Redis 6.2 to 8.6, Redict and
+  Valkey.
+
+The programs in `benchmarks/` print ratios measured side by side. For example, an embedded cluster of six nodes is ready
+12 times sooner than one by `redis-cli --cluster create` (`cluster_start.py`). Further programs:
+
+- `soak.py` runs the specification many times, and lists failures and leftovers;
+- `refusals.py` counts the defects of a deployment that each tool notices;
+- `leftovers.py` kills runs at random points, and checks for leaked processes and files;
+- `engines.py` fetches other engines, and runs the specification on each;
+- `gate_time.py` shows where the time of a run goes.
 
 """
 
 
 MOST_SECONDS = 3600.0
-"""Seconds that a program may take; the longest takes minutes."""
+"""The longest duration of a program in seconds; the slowest takes minutes."""
 
 
 def seen_by(program: str, *options: str) -> dict[str, Any]:
-    """Run a program with ``--json`` and return what it saw.
+    """Run a program with ``--json``, and return its output.
 
     Raises:
-        Failure: it failed; its own words are on the terminal.
+        Failure: it failed; its message is on the terminal.
     """
     say(f"running {program} …")
     command = [sys.executable, program, "--json", *options]
@@ -124,7 +132,7 @@ def latencies(rows: list[dict[str, Any]]) -> str:
 
 
 def parts_of(rows: list[dict[str, Any]]) -> str:
-    """Return what a batch costs of what as a table in Markdown."""
+    """Return the parts of a batch as a table in Markdown."""
     names = [name for name in rows[0] if name != "way"]
     lines = [f"| | {' | '.join(names)} |", f"|---|{'--:|' * len(names)}"]
     lines += [f"| {row['way']} | {' | '.join(f'{row[name]:.2f}' for name in names)} |" for row in rows]

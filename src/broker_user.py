@@ -1,9 +1,9 @@
-"""The user that Celery needs on its broker, and nothing beyond: print its rule, or give it to a server.
+"""Print the rule of the least privileged user that Celery needs on its broker.
 
-    python src/broker_user.py app1:                  the rights, for users.acl or ACL SETUSER
+    python src/broker_user.py app1:                  its rights, for users.acl or ACL SETUSER
     redis-cli ACL SETUSER celery on '>secret' $(python src/broker_user.py app1:)
 
-It reaches only keys and channels with the application's prefix (``KEY_PREFIX`` in ``worker.py``).
+The user reaches only keys and channels with the application's prefix (``KEY_PREFIX`` in ``worker.py``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from redis_practices.cli import UsageError, run
 
 
 def main() -> None:
-    """Print the rules for the prefix that the command line names."""
+    """Print the rules for the prefix on the command line."""
     if len(sys.argv) != 2:  # noqa: PLR2004 - the command and the prefix
         raise UsageError("give the prefix of the application's keys, like: python src/broker_user.py app1:")
     print(" ".join(rules(sys.argv[1])))

@@ -1,6 +1,6 @@
 """Cache a username for 10 seconds, read it at once, and read it again after 12.
 
-Uses CACHE_URL, else a cache on this machine, else an embedded server started for the length of the command.
+It uses CACHE_URL, else a cache on this machine, else an embedded server that ends with the command.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def remember(cache: Redis, key: str, value: str, ttl: float) -> None:
 
 
 def recall(cache: Redis, key: str) -> str | None:
-    """Return the cached value of `key`, or None when it was never there or has expired (``GET key``).
+    """Return the cached value of `key`, or None if it never existed or has expired (``GET key``).
 
     Raises:
         redis.exceptions.RedisError: the cache does not answer or refuses the read.
@@ -37,7 +37,7 @@ def recall(cache: Redis, key: str) -> str | None:
 
 
 def report(key: str, value: str | None) -> None:
-    """Print what a read of `key` gave."""
+    """Print the result of a read of `key`."""
     line = f"{key} does not exist or has expired." if value is None else f"Retrieved {key} = {value} from cache."
     print(line, flush=True)
 

@@ -1,7 +1,7 @@
-"""Write keys to a cluster, read them back, and show how they spread over its nodes.
+"""Write keys to a cluster, read them back, and show their distribution over its nodes.
 
-Uses CLUSTER_URL, else a cluster on this machine, else an embedded one started for the length of the command. What it
-wrote is deleted in the end.
+It uses CLUSTER_URL, else a cluster on this machine, else an embedded one that ends with the command. Its keys are
+deleted at the end.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from redis_practices.clients import cluster_client, explained, one_line_errors, 
 from redis_practices.redis_cluster.key_distribution import (
     answer_of,
     deviation,
+    distribution,
     read,
     remove,
     slot_map,
-    spread,
     table,
     write,
 )
@@ -37,14 +37,14 @@ EXAMPLES = """\
   CLUSTER_URL=redis://:secret@node.example:7001 python src/cluster_example.py"""
 
 TTL = 600
-"""Seconds after which the keys are gone even if this command is killed before it can delete them."""
+"""Seconds until the keys expire, for the case that this command is killed before it deletes them."""
 
 
 def write_and_read_back(cluster: RedisCluster, values: dict[str, str]) -> None:
     """Write `values` and read all of them.
 
     Raises:
-        Failure: one does not read as it was written.
+        Failure: a key does not hold the value that was written.
         redis.exceptions.RedisError: a node does not answer or refuses a command.
     """
     write(cluster, values, TTL)
@@ -68,7 +68,7 @@ def journey(cluster: RedisCluster, key: str) -> list[str]:
 
 
 def watch(cluster: RedisCluster, values: dict[str, str], interval: float) -> None:
-    """Show the spread every `interval` seconds until Ctrl-C: in place on a terminal, else a line each time."""
+    """Show the distribution every `interval` seconds until Ctrl-C: in place on a terminal, else a line each time."""
     drawn, renewed = 0, time.monotonic()
     say("watching until Ctrl-C")
     while True:
@@ -76,11 +76,11 @@ def watch(cluster: RedisCluster, values: dict[str, str], interval: float) -> Non
             if time.monotonic() - renewed > TTL / 2:
                 write(cluster, values, TTL)
                 renewed = time.monotonic()
-            nodes = spread(cluster, list(values))
+            nodes = distribution(cluster, list(values))
             lines = [*table(nodes), deviation(nodes)]
             line = ", ".join(f"{node.address} {node.slots}/{node.keys}" for node in nodes if node.role == "primary")
         except (RedisError, RedisClusterException) as error:
-            # A node that is being replaced: the next look finds its successor.
+            # A primary is being replaced: the next look finds its successor.
             line = explained(error, "a node", interval)
             lines = [line]
         if sys.stdout.isatty():
@@ -93,7 +93,7 @@ def watch(cluster: RedisCluster, values: dict[str, str], interval: float) -> Non
 
 
 def clean_up(cluster: RedisCluster, keys: Sequence[str], server: str, timeout: float) -> None:
-    """Delete what was written; if that fails say so, without hiding why the command failed."""
+    """Delete the keys; report a failure without hiding the error that ended the command."""
     try:
         remove(cluster, keys)
     except (RedisError, RedisClusterException) as error:
@@ -101,10 +101,10 @@ def clean_up(cluster: RedisCluster, keys: Sequence[str], server: str, timeout: f
 
 
 def demonstrate(cluster: RedisCluster, values: dict[str, str], options: argparse.Namespace, server: str) -> None:
-    """Write the keys, show where they are, and delete them, whatever happens meanwhile."""
+    """Write the keys, show their distribution, and delete them, also after an error."""
     try:
         write_and_read_back(cluster, values)
-        nodes = spread(cluster, list(values))
+        nodes = distribution(cluster, list(values))
         print("\n".join([*table(nodes), deviation(nodes), *journey(cluster, next(iter(values)))]), flush=True)
         if options.watch:
             with suppress(KeyboardInterrupt):

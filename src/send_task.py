@@ -1,7 +1,6 @@
-"""Send the task add(4, 8) to a Celery worker through Redis and print the result that comes back.
+"""Send the task add(4, 8) to a Celery worker through Redis, and print its result.
 
-Uses BROKER_URL, else a broker on this machine, else an embedded broker with a real worker process, started for the
-length of the command.
+It uses BROKER_URL, else a broker on this machine, else an embedded broker with a real worker that end with the command.
 """
 
 from __future__ import annotations
@@ -26,20 +25,20 @@ EXAMPLES = """\
 
 
 def call(app: Celery, task: str, *arguments: object, timeout: float = TIMEOUT) -> object:
-    """Send `task` with `arguments`, wait at most `timeout` seconds and return its result.
+    """Send `task` with `arguments`, wait at most `timeout` seconds, and return its result.
 
-    A task that no worker takes in that time expires, so it does not run long after nobody waits for it.
+    The task expires after that time, so it does not run when its sender has given up.
 
     Raises:
         celery.exceptions.TimeoutError: no result came in time.
-        Exception: what the task raised.
+        Exception: the task raised it.
     """
     result = app.send_task(task, arguments, expires=timeout)
     backend = result.backend
     try:
         value: object = value_of(result, timeout)
     finally:
-        # By itself a result unsubscribes when it is collected: from a broker that may be gone by then, for 5 s.
+        # A result unsubscribes when Python collects it: if the broker is gone by then, that blocks for 5 s.
         result.backend = None
         backend.forget(result.id)
         backend.remove_pending_result(result)
@@ -47,7 +46,7 @@ def call(app: Celery, task: str, *arguments: object, timeout: float = TIMEOUT) -
 
 
 def number(text: str) -> float:
-    """Return a number, whole where it is written so."""
+    """Return a number, an int if it is written as one."""
     try:
         return int(text)
     except ValueError:

@@ -1,6 +1,6 @@
 """Start one deployment on this machine and keep it until Ctrl-C: a cache, a cluster, or a broker with its worker.
 
-Its URL is printed when it is ready. In the end nothing of it is left: no process and no file.
+It prints the URL when the deployment is ready. At the end no process and no file of it is left.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ EXAMPLES = """\
 
 
 def main() -> None:
-    """Start what the command line names and wait for the end."""
+    """Start the deployment named on the command line, and wait for the end."""
     parser = Parser(__doc__, EXAMPLES)
     parser.add_argument("kind", choices=get_args(Kind), help="what to start")
     parser.add_argument("--port", type=port_number, help="the port of its first server (default: a free one)")
     options = parser.parse_args()
-    # A service manager ends it as a person does.
+    # A service manager ends it with SIGTERM, a person with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt), embedded(options.kind, options.port) as (url, engine):
         print(url, flush=True)

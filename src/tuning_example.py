@@ -1,7 +1,7 @@
-"""Measure what each tuning practice buys on your own server: the naive way against the tuned one, slice by slice.
+"""Measure the gain of each tuning practice on your own server: the naive way against the tuned one, slice by slice.
 
-Uses --url and --cluster-url, else CACHE_URL and CLUSTER_URL, else what answers on this machine, else embedded servers
-started for the length of the command. It writes some hundred keys of its own and removes them in the end.
+It uses --url and --cluster-url, else CACHE_URL and CLUSTER_URL, else servers on this machine, else embedded servers
+that end with the command. It writes some hundred keys, and removes them at the end.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from redis_practices.tuning.catalogue import (
     timed,
 )
 from redis_practices.tuning.failures import NoNamespaceError
-from redis_practices.tuning.measuring import lab
+from redis_practices.tuning.measuring import embedded_servers
 from redis_practices.tuning.round_trips import write_together
 
 EXAMPLES = """\
@@ -51,7 +51,7 @@ SECONDS = "about how long to time ways in turn (default: 10); what is seen once 
 
 @contextmanager
 def client_of(kind: Kind, url: str | None, timeout: float) -> Iterator[tuple[Any, list[str]]]:
-    """Yield a client of the deployment and keys that hold numbers on it, which are removed in the end."""
+    """Yield a client of the deployment, and keys with numbers on it, which are removed at the end."""
     prefix = f"practices:tuning:{secrets.token_hex(4)}:"
     keys = [f"{prefix}{index}" for index in range(KEYS)]
     with nullcontext(url) if url else deployment(kind) as found, one_line_errors(found, timeout):
@@ -71,7 +71,7 @@ def client_of(kind: Kind, url: str | None, timeout: float) -> Iterator[tuple[Any
 
 
 def on_deployments(pairs: Sequence[Pair], options: Any, budget: float) -> Iterator[dict[str, Any]]:
-    """Yield a row for each pair, and say on stderr which one is being measured."""
+    """Yield a row for each pair, and name on stderr the pair that is being measured."""
     urls = {"cache": options.url, "cluster": options.cluster_url}
     kinds: tuple[Kind, ...] = ("cache", "cluster")
     for kind in kinds:
@@ -88,15 +88,15 @@ def on_deployments(pairs: Sequence[Pair], options: Any, budget: float) -> Iterat
 
 
 def on_own_servers(practices: Sequence[Setting | Effect], budget: float) -> Iterator[dict[str, Any]]:
-    """Yield a row for each setting and effect, each on fresh servers; none where there is no program for them."""
+    """Yield a row for each setting and effect, each on fresh servers; none without a server program."""
     try:
         server_binary()
     except EmbeddedError as error:
-        say(f"left out {len(practices)} practices that need servers of their own: {error}")
+        say(f"left out {len(practices)} practices that need fresh servers: {error}")
         return
     for practice in practices:
-        say(f"measuring {practice.name}, on servers of its own …")
-        with lab() as servers:
+        say(f"measuring {practice.name}, on fresh servers …")
+        with embedded_servers() as servers:
             if isinstance(practice, Setting):
                 ways = practice.naive(servers), practice.tuned(servers)
                 seen = timed(*ways, budget)
@@ -110,12 +110,12 @@ def on_own_servers(practices: Sequence[Setting | Effect], budget: float) -> Iter
 
 
 def machine() -> dict[str, Any]:
-    """Return what a ratio should be read with: processors, load, and versions."""
+    """Return the facts to read a ratio with: processors, load, and versions."""
     return {"processors": os.cpu_count(), "load": os.getloadavg()[0], "python": platform.python_version()}
 
 
 def main() -> None:
-    """Measure the pairs that the command line asks for."""
+    """Measure the pairs that the command line selects."""
     parser = Parser(__doc__, EXAMPLES)
     parser.add_argument("--url", help="the server to measure (default: CACHE_URL, a local or an embedded one)")
     parser.add_argument("--cluster-url", help="a node of the cluster (default: CLUSTER_URL, a local or embedded one)")

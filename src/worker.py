@@ -1,6 +1,6 @@
 """Define the Celery app and its tasks; start it with ``celery -A worker worker``.
 
-What differs between deployments is read from the environment, so that one file serves a laptop and a container.
+Differences between deployments come from the environment, so that one file serves a laptop and a container.
 """
 
 from __future__ import annotations
@@ -11,36 +11,36 @@ from typing import Any
 
 from celery import Celery
 
-from redis_practices.celery_worker import queue_age  # noqa: F401 - makes every task carry the time of its sending
+from redis_practices.celery_worker import queue_age  # noqa: F401 - its signal stamps every task with its time
 from redis_practices.celery_worker.broker_url import address_of, pool_options, transport_for
 from redis_practices.celery_worker.security import sign_messages
 
 SOCKET_TIMEOUT = float(os.environ.get("SOCKET_TIMEOUT", "5"))
-"""Seconds after which a broker that hangs is an error; without it a publisher waits for ever."""
+"""Seconds until a silent broker is an error; without a timeout a publisher waits for ever."""
 
 
 def url_of(variable: str) -> str | None:
-    """Return the URL that a variable holds.
+    """Return the URL in a variable, and remove Celery's copy of it from the environment.
 
-    The command `celery` copies it to another variable, which Celery then prefers to the settings, as it stands and with
-    options that kombu does not take. That copy, or what ``celery --broker`` says, is taken out of the environment.
+    The command `celery` copies it to another variable, which overrides the settings, with options that kombu does not
+    take. The same goes for the URL of ``celery --broker``.
     """
     return os.environ.pop(f"CELERY_{variable}", None) or os.environ.get(variable)
 
 
 RESULTS = url_of("RESULT_BACKEND")
-"""Where results go, when that is not the broker."""
+"""The URL for results, if they do not go to the broker."""
 
 
 def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]:
     """Return the configuration of a worker or a sender.
 
-    Tasks and results go through `broker_url`, which may have any option of redis-py; `timeout` in seconds bounds
-    connecting to Redis and each of its answers.
+    Tasks and results go through `broker_url`, which may have any option of redis-py. `timeout` (seconds) bounds
+    connecting to Redis and each of its replies.
     """
     results = address_of(RESULTS or broker_url, options=True)
     backend = os.environ.get("RESULT_BACKEND_CLASS")
-    # The same for tasks and results: a prefix of all keys, and the name under which the sentinels know the primary.
+    # For tasks and results: the prefix of all keys, and the sentinels' name of the primary.
     shared = {"global_keyprefix": os.environ.get("KEY_PREFIX", "")}
     if sentinel_primary := os.environ.get("SENTINEL_PRIMARY"):
         shared["master_name"] = sentinel_primary
@@ -48,79 +48,81 @@ def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]
         "broker_url": address_of(broker_url),
         "result_backend": f"{backend}+{results}" if backend else results,
         "task_default_queue": os.environ.get("TASK_QUEUE", "celery"),
-        # JSON only: with pickle, anything that can write to the broker can run code in the worker.
+        # JSON only: with pickle, every client that can write to the broker can run code in the worker.
         "accept_content": ["json"],
         "task_serializer": "json",
         "result_serializer": "json",
-        # Seconds after which a result goes: unread ones must not fill the broker's memory.
+        # Seconds until a result expires: unread results must not fill the broker's memory.
         "result_expires": int(os.environ.get("RESULT_EXPIRES", "3600")),
         **delivery_settings(),
-        # A worker reserves one task a process, so that long tasks do not hold short ones back.
+        # Prefetch: a process reserves one task, so that long tasks do not hold up short ones.
         "worker_prefetch_multiplier": int(os.environ.get("PREFETCH_MULTIPLIER", "1")),
-        # The file that keeps what was revoked for the worker's next start; without it a restart forgets.
+        # The file that keeps revoked ids for the worker's next start; without it a restart forgets them.
         "worker_state_db": os.environ.get("STATE_DB"),
         "broker_connection_retry_on_startup": True,
         "broker_transport": transport_for(broker_url, transport()),
         "broker_transport_options": {
             **redelivery_settings(),
-            # Each priority named here has a list of its own; senders and workers must agree.
+            # Priorities with a separate list each; senders and workers must agree.
             "priority_steps": [0, 3, 6, 9],
             **shared,
             "socket_timeout": timeout,
             "socket_connect_timeout": timeout,
             **pool_options(broker_url),
         },
-        # Without a retry policy of its own the result backend tries for 19 s before it says that Redis is down.
+        # Without this retry policy the result backend tries for 19 s before it reports that Redis is down.
         "result_backend_transport_options": {"retry_policy": {"timeout": timeout}, **shared},
         "redis_socket_timeout": timeout,
         "redis_socket_connect_timeout": timeout,
-        # `celery beat` notes each sending at once; by default a killed beat repeats those of up to 3 minutes.
+        # `celery beat` records each sending at once; by default a killed beat repeats up to 3 minutes of them.
         "beat_sync_every": 1,
     }
 
 
 def transport() -> str | None:
-    """Return the transport that BROKER_TRANSPORT names; None leaves it to the URL.
+    """Return the transport in BROKER_TRANSPORT; None leaves the choice to the URL.
 
-    ``redis_practices.celery_worker.batch_transport:Transport`` halves what a short task costs the worker.
+    ``redis_practices.celery_worker.batch_transport:Transport`` halves the worker's cost of a short task.
     """
     name = os.environ.get("BROKER_TRANSPORT") or None
     if name and ":" in name:
-        # Now: `celery` takes this folder off the path again when it has found the app.
+        # Imported now: `celery` removes this folder from the path after it has found the app.
         import_module(name.partition(":")[0])
     return name
 
 
 def delivery_settings() -> dict[str, Any]:
-    """Return what decides whether a dying worker's task is lost or repeated."""
+    """Return the settings that decide whether a dead worker's task is lost or redelivered."""
     return {
-        # Acknowledged when done: a killed worker's task is delivered again. At no measurable cost it is at least once
-        # instead of at most once; tasks must bear a second run, see `once`.
+        # Acknowledged when done: a killed worker's task is redelivered. Delivery is then at least once instead of at
+        # most once, at no measurable cost; tasks must be idempotent, see `once`.
         "task_acks_late": True,
-        # A task that killed its process is not run again, or it would kill the next one too: see `Guarded`.
+        # A task that killed its process is not run again, or it would kill the next process too: see `Guarded`.
         "task_reject_on_worker_lost": False,
-        # Running tasks go on without the broker. Cancelling them saves double work, but a worker of Celery 5.6.3 ends
-        # if Redis is away at that moment, because it cannot write that the task is revoked.
+        # Running tasks continue without the broker. Cancelling them would save double work, but a worker of Celery
+        # 5.6.3 ends if Redis is away at that moment, because it cannot record the revocation.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        # Seconds that running tasks get on SIGQUIT before they return to the queue; keep it below stop_grace_period.
+        # Seconds for running tasks on SIGQUIT before they return to the queue; keep it below stop_grace_period.
         "worker_soft_shutdown_timeout": float(os.environ.get("SOFT_SHUTDOWN", "10")),
-        # Seconds until an exception inside a task, then until its process ends; prefork alone enforces them. Both stay
-        # below the visibility timeout, so that a task that hangs is never done by two workers at once.
+        # Seconds until an exception inside a task, then until its process is killed; only prefork enforces them. Both
+        # stay below the visibility timeout, so that two workers never run a hung task at the same time.
         "task_soft_time_limit": float(os.environ.get("TASK_SOFT_TIME_LIMIT", "3000")),
         "task_time_limit": float(os.environ.get("TASK_TIME_LIMIT", "3300")),
     }
 
 
 def redelivery_settings() -> dict[str, Any]:
-    """Return when a task without acknowledgement is delivered again."""
+    """Return the settings that decide when an unacknowledged task is redelivered."""
     return {
-        # Seconds until then. It must exceed the longest task and countdown, or they run twice; a killed worker's tasks
-        # wait as long.
+        # The visibility timeout in seconds. It must exceed the longest task and countdown, or they run twice; a killed
+        # worker's tasks wait as long.
         "visibility_timeout": float(os.environ.get("VISIBILITY_TIMEOUT", "3600")),
-        # A worker looks for such tasks every 5 s, at the cost of one read; by default 10 times 10 make it 100 s.
+        # Workers check for unacknowledged tasks every 5 s, at the cost of one read; by default every 10 times 10 = 100
+        # s.
         "unacked_restore_interval": 5.0,
         "unacked_restore_throttle": 1,
-        # Seconds that a look may lock out other workers; by default one killed while it looks stops them for 300.
+        # Seconds for which a check locks other workers out; by default a worker killed during its check stops them for
+        # 300.
         "unacked_mutex_expire": 10,
     }
 

@@ -90,12 +90,12 @@ def server(group: ForkingGroup) -> Server:
 def guarded(group: ForkingGroup, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Guard this process, with a budget, as a run with --max-ops does, until the test ends."""
     monkeypatch.setenv(VARIABLE, f"{RATE}:{group.folder / 'turns'}")
-    before = command_guard._never, command_guard._budget, command_guard._counter  # noqa: SLF001 - what `guard` sets
+    before = command_guard._never, command_guard._limit, command_guard._counter  # noqa: SLF001 - what `guard` sets
     pools = dict(POOLS)
     guard(disrupt=False)
     yield
     POOLS.update(pools)
-    command_guard._never, command_guard._budget, command_guard._counter = before  # noqa: SLF001 - see above
+    command_guard._never, command_guard._limit, command_guard._counter = before  # noqa: SLF001 - see above
 
 
 def kept(client: Redis) -> tuple[object, object]:
@@ -155,7 +155,6 @@ def by_asyncio(url: str, words: list[str], times: int, *, together: bool = False
     """Send it by a client for asyncio, in a pipeline if all go `together`."""
 
     async def run() -> None:
-        """Send."""
         async with async_client(url) as client, client.pipeline(transaction=False) as pipe:
             for _ in range(times):
                 await (pipe if together else client).execute_command(*words)
@@ -197,7 +196,7 @@ WAYS: dict[str, Send] = {
 def test_client_refuses(server: Server, way: str) -> None:
     """Each kind of client refuses them and does what is allowed, at the pace of the budget."""
     for name, words in FORBIDDEN.items():
-        with pytest.raises(Unsupported, match=f"external: {name} is not sent to a deployment of others"):
+        with pytest.raises(Unsupported, match=f"external: {name} is not sent to the user's deployment"):
             WAYS[way](server, words, 1)
     begun = time.monotonic()
     WAYS[way](server, ["SET", "allowed", "1"], TIMES)
@@ -268,7 +267,7 @@ def test_worker_refuses(
             for name, words in FORBIDDEN.items():
                 refused = asked(app, broker.queue, client, words)
                 assert isinstance(refused, Unsupported), f"{name} by {client} gives {refused!r}"
-                assert str(refused) == f"external: {name} is not sent to a deployment of others"
+                assert str(refused) == f"external: {name} is not sent to the user's deployment"
             answer, took = asked(app, broker.queue, client, ["ECHO", "allowed"], TIMES)
             assert answer == "allowed"
             assert took >= AT_LEAST or not bound, f"{client} did not wait for its turns"
@@ -356,7 +355,7 @@ def test_beat(group: ForkingGroup, server: Server, command: str, *, guards: bool
     eventually(seen.exists, within=20.0)
     text = seen.read_text(encoding="utf-8")
     if guards and command == "FLUSHDB":
-        assert text == "Unsupported('external: FLUSHDB is not sent to a deployment of others')"
+        assert text == 'Unsupported("external: FLUSHDB is not sent to the user\'s deployment")'
     else:
         answer, took = ast.literal_eval(text)
         assert answer in {"True", "allowed"}
@@ -367,10 +366,16 @@ def test_beat(group: ForkingGroup, server: Server, command: str, *, guards: bool
 
 def test_what_is_not_guarded_does_not_begin(server: Server, group: ForkingGroup) -> None:
     """Clients without guard are no clients of an external deployment, and a connection without it is no proof."""
-    with redis_client(server.url) as client, pytest.raises(StackError, match="Connection would send commands"):
+    with (
+        redis_client(server.url) as client,
+        pytest.raises(StackError, match="Connection would send unchecked"),
+    ):
         guarded_client(client)
     cluster = start_cluster(group, primaries=3, replicas=0)
-    with cluster_client(cluster.url) as client, pytest.raises(StackError, match="Connection would send commands"):
+    with (
+        cluster_client(cluster.url) as client,
+        pytest.raises(StackError, match="Connection would send unchecked"),
+    ):
         guarded_cluster(client)
     with pytest.raises(StackError, match="FLUSHALL would be sent"):
         prove(redis.ConnectionPool.from_url("redis://127.0.0.1:1").make_connection())
@@ -393,7 +398,7 @@ def test_guard_notices_a_renamed_attribute_of_kombu(server: Server, monkeypatch:
     monkeypatch.delattr(Channel, "connection_class")
     with closing(Celery(set_as_current=False)) as app:
         app.conf.update(settings(server.url), broker_transport=celery_environment()["BROKER_TRANSPORT"])
-        with pytest.raises(StackError, match="Connection would send commands"):
+        with pytest.raises(StackError, match="Connection would send unchecked"):
             forbidden_task.channel_of(app)
 
 
@@ -407,8 +412,8 @@ MAY_MAKE = {
     "src/redis_practices/tuning/server_settings.py": "unix sockets of servers of its own",
     "src/redis_practices/celery_worker/sending.py": "has the settings of the worker",
     "src/worker.py": "reads its transport and its backend from the environment",
-    "steps/pure_cache/degradation.py": "a server of its own",
-    "steps/redis_cluster/scaling.py": "a cluster of its own",
+    "steps/redis_cluster/nodes.py": "an isolated cluster",
+    "steps/pure_cache/cache_aside.py": "has a pool that makes readers wait",
 }
 """Modules that may call them, and why."""
 

@@ -103,7 +103,6 @@ def said(running: Running) -> list[str]:
     """Return the words that a program has said, once there are some."""
 
     def look() -> list[str]:
-        """Look what it has said."""
         words = running.said().stdout.split()
         assert words, f"it has said nothing but {running.said()}"
         return words
@@ -116,7 +115,6 @@ def test_group_closes_while_a_fork_lives(commands: Commands) -> None:
     running = commands.start(GROUP_AND_FORK, "closes")
 
     def look() -> None:
-        """Look whether it is closed."""
         assert "closed" in running.said().stdout, "the group waits for the fork"
 
     eventually(look, within=5)
@@ -130,7 +128,6 @@ def test_folder_goes_with_a_killed_parent_while_a_fork_lives(commands: Commands)
     os.kill(running.process.pid, signal.SIGKILL)
 
     def look() -> None:
-        """Look for the folder."""
         assert not folder.exists(), "the folder of the group is still there"
 
     eventually(look, within=5)
@@ -151,7 +148,6 @@ def test_nothing_is_left_of_a_fork_server(commands: Commands, end: str) -> None:
     assert running.ended().exit_code == (-9 if end == "SIGKILL" else 0), running.said()
 
     def look() -> None:
-        """Look for processes and folders."""
         there = [folder for folder in folders if folder.exists()]
         left = [str(one) for one in [*traces.processes(), *traces.files(), *there]]
         assert not left, f"left: {left}"
@@ -171,7 +167,6 @@ def test_fork_of_a_dead_requester_ends(commands: Commands, tmp_path: Path) -> No
         traces = Traces(running)
 
         def look() -> None:
-            """Look who is in the group."""
             os.kill(group.number, 0)
             there = [path for path in Path("/proc").glob("[0-9]*/stat") if _group(path) == group.number]
             assert [int(path.parent.name) for path in there] == [group.number], f"these run: {there}"

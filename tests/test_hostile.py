@@ -36,7 +36,6 @@ def says(answer: Callable[[Command], bytes], *, closes: bool = False) -> Serve:
     """Return what answers each command, and perhaps closes the connection after it."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection."""
         with suppress(OSError):
             while not reader.at_eof():
                 writer.write(answer(parts_of(await frame(reader))))
@@ -52,7 +51,6 @@ def sends(first: bytes, again: bytes, every: float = 0.0) -> Serve:
     """Return what waits for a command, sends `first`, and then `again` until the client has enough."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection."""
         await reader.read(1)
         writer.write(first)
         with suppress(OSError):
@@ -82,18 +80,18 @@ HOSTILE: dict[str, tuple[Serve, str]] = {
     "a line without end": (sends(b"+", FULL), "an answer is "),
     "an error without end": (sends(b"-ERR ", FULL), "an answer is "),
     "an array without end": (sends(b"*999999999\r\n", b":1\r\n" * 16384), "an answer is longer than 32 MiB"),
-    "arrays in arrays without end": (sends(b"", b"*1\r\n" * 16384), "answers as no Redis server does"),
-    "more maps than there is memory": (sends(b"%4294967295\r\n", b":1\r\n"), "answers as no Redis server does"),
+    "arrays in arrays without end": (sends(b"", b"*1\r\n" * 16384), "does not answer like a Redis server"),
+    "more maps than there is memory": (sends(b"%4294967295\r\n", b":1\r\n"), "does not answer like a Redis server"),
     "nothing, for ever": (sends(b"", b"", 0.1), "did not answer within 5 s"),
     "OK to everything": (says(lambda _: b"+OK\r\n"), "answers PING without PONG"),
-    "OK to everything but PING": (says(half), "answers as no Redis server does"),
-    "noise": (says(lambda _: bytes(range(128, 256))), "answers as no Redis server does"),
+    "OK to everything but PING": (says(half), "does not answer like a Redis server"),
+    "noise": (says(lambda _: bytes(range(128, 256))), "does not answer like a Redis server"),
     "the end after each command": (
         says(lambda _: b"+OK\r\n", closes=True),
-        "closes the connection in place of an answer",
+        "closes the connection instead of answering",
     ),
-    "the end at once": (says(lambda _: b"", closes=True), "closes the connection in place of an answer"),
-    "HTTP": (says(http), "answers as no Redis server does"),
+    "the end at once": (says(lambda _: b"", closes=True), "closes the connection instead of answering"),
+    "HTTP": (says(http), "does not answer like a Redis server"),
     "an error of many signs": (says(lambda _: b"-ERR " + b"no " * 9999 + b"\r\n"), "answers: no no no"),
     "an error that steers the terminal": (
         says(lambda _: b"-ERR \x1b]0;title\x07\x1b[31mred \xc2\x9b31m \xe2\x80\xaetxt\r\n"),
@@ -258,10 +256,10 @@ def test_search_for_keys_of_a_killed_run_ends(server: Server, monkeypatch: pytes
     """A server without an end of keys holds up neither the beginning nor the end of a run."""
     monkeypatch.setattr(key_cleanup, "PATIENCE", 0.2)
     with closing(RespProxy(server.port, SearchesForEver())) as proxy, server.client() as client:
-        running = key_cleanup.Presence(proxy.url, "practices:here:")
+        running = key_cleanup.RunMarker(proxy.url, "practices:here:")
         client.sadd(key_cleanup.REGISTER, "practices:killed:")
         with pytest.raises(DeadlineError):
-            key_cleanup.Presence(proxy.url, "practices:next:")
+            key_cleanup.RunMarker(proxy.url, "practices:next:")
         running.end()
         assert client.sismember(key_cleanup.REGISTER, "practices:here:")
 

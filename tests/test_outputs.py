@@ -181,17 +181,17 @@ SUMMARY = r"""
 - asked: 3 scenarios
 - selection: whole, paths features
 
-### What could not be told
+### Without an answer
 
 - size: 1 core scenario skipped (one node only \| no replica)
 
-### What failed
+### Failed scenarios
 
 | scenario | because |
 |---|---|
 | features/pure\_cache/size.feature::a cache of &lt;size&gt;: filled\[5\] | room for 5 keys: 100% full |
 
-### What was skipped
+### Skipped scenarios
 
 - 1 times: one node only \| no replica
 """

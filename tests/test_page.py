@@ -15,7 +15,7 @@ import pytest
 from fixtures import PROJECT
 from fixtures.bdd.gherkin import read
 from fixtures.reporting.page.page import render
-from fixtures.reporting.specification import told
+from fixtures.reporting.specification import join_results
 from tests.project import REPORTING, Project
 
 SENTENCES = """
@@ -169,10 +169,10 @@ def test_page_of_a_run_that_failed(cache: Project) -> None:
         1 failed
         1 skipped
         2 passed
-        What failed
+        Failed scenarios
         reads by <reader>[many-3.1]
         a read: seen 3.1 s, bound <= 2.5 s
-        What was skipped
+        Skipped scenarios
         one node only
         several nodes
         Pure cache
@@ -327,8 +327,8 @@ def seconds_to_make(folder: Path, name: str, files: int) -> tuple[float, float]:
     }
     document["judged"] = {"asked": files * 10, "of": files * 10, "quick": False, "commands": None, **nothing}
     begun = time.process_time()
-    features, strangers = told(records, folder)
-    page = render(document, features, strangers, {"pure_cache": "what is measured"}, folder)
+    features, unmatched = join_results(records, folder)
+    page = render(document, features, unmatched, {"pure_cache": "what is measured"}, folder)
     took = time.process_time() - begun
     assert page.count('<details class="scenario"') == files * 10
     begun = time.process_time()

@@ -117,7 +117,7 @@ def test_page_opened_from_the_file_system(open_page: OpenIn, project: Project) -
     shown = opened.page.locator(".scenario[open]", has=opened.page.get_by_text("reads by")).first
     assert "a read: seen 3.1 s, bound <= 2.5 s" in shown.inner_text()
     opened.run("document.querySelectorAll('.scenario').forEach((one) => { one.open = false; })")
-    opened.page.locator("section", has_text="What failed").locator("a").first.click()
+    opened.page.locator("section", has_text="Failed scenarios").locator("a").first.click()
     shown = opened.page.locator(".scenario[open]")
     shown.wait_for(timeout=5000)
     assert shown.get_attribute("data-status") == "failed"

@@ -33,7 +33,6 @@ class Clock:
         """Return a check that is false, or raises `otherwise`, before `true_from`; a look takes `takes` seconds."""
 
         def look() -> bool:
-            """Look."""
             self.looks.append(self.now)
             self.sleep(takes)
             if otherwise and self.looks[-1] < true_from:
@@ -112,7 +111,6 @@ def test_eventually_tells_last_reason(clock: Clock) -> None:
     """Require the reason of the last look, as text and as cause."""
 
     def fail() -> None:
-        """Fail with the time."""
         raise AssertionError(f"it is {clock.now:g}")
 
     with pytest.raises(AssertionError, match=r"looked 5 times\): it is 1$") as caught:
@@ -124,7 +122,6 @@ def test_eventually_forgets_reason_that_is_gone(clock: Clock) -> None:
     """Require that a check which is merely False by now tells no reason."""
 
     def fail_once() -> bool:
-        """Fail at first."""
         assert clock.now, "the first reason"
         return False
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from fixtures import PROJECT
 from fixtures.bdd.definitions import definitions_of
-from fixtures.run.practices_file import read_file
+from fixtures.run.practices_file import read_file, waivers_of
+from redis_practices.cli import UsageError
 from tests.project import REPORTING, Project, assert_said
 
 SENTENCES = """
@@ -69,7 +70,7 @@ def audits(project: Project) -> Project:
     return project
 
 
-EVICTED = "any entry may be evicted' = { until = 2027-01-31, reason = 'y' }\n"
+EVICTED = "the eviction policy of the cache may evict any entry' = { until = 2027-01-31, reason = 'y' }\n"
 TWICE = f"[accept]\n'{EVICTED}'{CACHE}::{EVICTED}"
 MISTAKES = [
     ('[bound]\nmaxclients = "at least 5"', "there is no section [bound]; the nearest is [bounds]"),
@@ -98,21 +99,20 @@ MISTAKES = [
     ("[accept]\nx = { until = 2027-01-31T00:00:00, reason = 'y' }", "[accept] 'x': write { reason ="),
     ("[accept]\nx = { until = 2027-01-31, reason = 'y', by = 'me' }", "[accept] 'x': write { reason ="),
     (
-        "[accept]\n'one versions' = { until = 2027-01-31, reason = 'y' }",
-        "names no scenario; the nearest is 'one version'",
-    ),
-    ("[accept]\n'a memory limit is set, and the machine has that much' = { until = 2027-01-31, reason = 'y' }", BROKER),
-    (
-        "[accept]\n'a wait for a task is not cut off[55]' = { until = 2027-01-31, reason = 'y' }",
-        "names no row of its scenario; the nearest is 'a wait for a task is not cut off[",
+        "[accept]\n'all nodes of the cluster run the same versions' = { until = 2027-01-31, reason = 'y' }",
+        "names no scenario; the nearest is 'all nodes of the cluster run the same version'",
     ),
     (
-        "[accept]\n'any entry may be evicted[x]' = { until = 2027-01-31, reason = 'y' }",
+        "[accept]\n'celery-029[55]' = { until = 2027-01-31, reason = 'y' }",
+        "names no row of its scenario; the nearest is 'celery-029[",
+    ),
+    (
+        "[accept]\n'the eviction policy of the cache may evict any entry[x]' = { until = 2027-01-31, reason = 'y' }",
         "names no row of its scenario; it has none: leave out what is in brackets",
     ),
     (
         TWICE,
-        "'any entry may be evicted' are the same scenario; leave one out",
+        "'the eviction policy of the cache may evict any entry' are the same scenario; leave one out",
     ),
     (b"# M\xe4rz\n[bounds]\n# M\xe4rz", "line 1 is not UTF-8; save the file in that encoding"),
     ('["\\u001b]0;title\\u0007"]', "there is no section [\\x1b]0;title\\x07]"),
@@ -137,6 +137,16 @@ def test_mistake_is_one_line(tmp_path: Path, pytestconfig: pytest.Config, writte
     assert len(line) < 400
 
 
+def test_name_of_two_scenarios_is_refused(tmp_path: Path) -> None:
+    """A name that several scenarios have gets one line, with what names one of them."""
+    for name in ("one", "two"):
+        path = tmp_path / f"features/pure_cache/{name}.feature"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("Feature: x\n  Scenario: same\n    Then a\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="names 2 scenarios; write one as 'features/pure_cache/one"):
+        waivers_of({"same": {"reason": "y", "until": date(2027, 1, 31)}}, tmp_path)
+
+
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("nothing")], ids=["a folder", "to nowhere"])
 def test_what_is_no_file_ends_the_run(audits: Project, make: Callable[[Path], None]) -> None:
     """A folder, as container engines make it for a mount of nothing, and a link to nowhere are not passed over."""
@@ -151,7 +161,7 @@ def test_editor_of_windows_and_steering_signs(tmp_path: Path, pytestconfig: pyte
     """A file that begins with a byte order mark is read, and a reason is printable and short."""
     path = tmp_path / "practices.toml"
     reason = '"\\u001b[31mred' + "x" * 10**5 + '"'
-    written = f"[accept]\n'any entry may be evicted' = {{ until = 2027-01-31, reason = {reason} }}"
+    written = f"[accept]\n'cache-007' = {{ until = 2027-01-31, reason = {reason} }}"
     path.write_text(written, encoding="utf-8-sig")
     [told] = read_file(path, PROJECT, definitions_of(pytestconfig))[1].values()
     assert told["reason"].startswith(r"\x1b[31mred")

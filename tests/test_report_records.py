@@ -11,7 +11,7 @@ import pytest
 
 from fixtures import PROJECT
 from fixtures.reporting.baseline import compare, read_baseline
-from fixtures.reporting.measurements import Bound, keeps, limits, used
+from fixtures.reporting.measurements import Bound, is_allowed, limits, share_of_bound
 from tests.messages import problems
 
 BOUNDS = {
@@ -31,7 +31,7 @@ def test_a_bound_has_its_numbers_beside_its_text(text: str) -> None:
     bound, seen, share = BOUNDS[text]
     record: Any = json.loads(json.dumps({"name": "n", "unit": "s", **limits(bound), "seen": seen}))
     assert (record.pop("bound"), record["low"], record["high"]) == (text, bound.low, bound.high)
-    assert (keeps(record), used(record)) == (True, share)
+    assert (is_allowed(record), share_of_bound(record)) == (True, share)
 
 
 def _record(seen: float, **bound: Any) -> Any:

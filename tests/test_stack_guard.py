@@ -15,7 +15,6 @@ def test_guard_ends_well(monkeypatch: pytest.MonkeyPatch) -> None:
     guards: list[Popen[bytes]] = []
 
     def start(*arguments: Any, **options: Any) -> Popen[bytes]:
-        """Start the guard, and keep it."""
         guards.append(Popen(*arguments, **options))
         return guards[-1]
 

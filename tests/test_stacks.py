@@ -19,7 +19,7 @@ from fixtures.run.options import STACKS as NAMES
 from fixtures.run.options import Options
 from fixtures.stacks.external import deployments
 from fixtures.stacks.external.command_guard import COUNTS
-from fixtures.stacks.external.deployments import told_once
+from fixtures.stacks.external.deployments import refused_once
 from fixtures.stacks.protocols import Ability, Stack, need
 from fixtures.stacks.stack import STACKS
 from redis_practices.cli import UsageError
@@ -42,7 +42,7 @@ def made(name: str, *, disrupt: bool = False) -> Stack:
 @pytest.mark.parametrize(
     ("name", "ability", "reason"),
     [
-        ("embedded", "judge versions", "embedded: the engine is the one that this run was told to use"),
+        ("embedded", "judge versions", "embedded: the user of this run has chosen the engine"),
         ("docker", "judge users", "docker: its servers know only the user of this suite"),
         ("docker", "cut networks", "docker: a network that is turned off must be the server's own"),
         ("external", "cut networks", "external: a network that is turned off must be the server's own"),
@@ -98,7 +98,7 @@ def test_explanations() -> None:
     assert made("external").explain(ResponseError("WRONGTYPE")) is None
     with pytest.raises(StackError, match="its log"):
         made("docker").explain(EmbeddedError("its log"))
-    with pytest.raises(pytest.fail.Exception, match="nothing of ours can work with it"):
+    with pytest.raises(pytest.fail.Exception, match="processes cannot work with it"):
         made("external").explain(EmbeddedError("its log"))
 
 
@@ -161,10 +161,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_broker_that_takes_no_worker_is_found_out_once(answer: str) -> None:
     """The broker's answer is the first line, and no second worker is waited for."""
     said = f"no Celery worker starts on h:1, which answers it: {answer.strip()}"
-    with pytest.raises(EmbeddedError, match=f"^{re.escape(said)}\n"), told_once("h:1", {"KEY_PREFIX"}):
+    with pytest.raises(EmbeddedError, match=f"^{re.escape(said)}\n"), refused_once("h:1", {"KEY_PREFIX"}):
         raise EmbeddedError(f"the Celery worker is not ready:\n{LOGS[answer].format(answer)}")
     begun = []
-    with pytest.raises(EmbeddedError, match=f"^{re.escape(said)}$"), told_once("h:1", {"PYTHONPATH"}):
+    with pytest.raises(EmbeddedError, match=f"^{re.escape(said)}$"), refused_once("h:1", {"PYTHONPATH"}):
         begun.append("another worker")
     assert not begun
 
@@ -181,9 +181,9 @@ def test_broker_that_takes_no_worker_is_found_out_once(answer: str) -> None:
 )
 def test_what_ends_one_worker_ends_no_other(settings: set[str], log: str) -> None:
     """What may be another thing for the next worker is not held against it."""
-    with pytest.raises(EmbeddedError), told_once("h:1", settings):
+    with pytest.raises(EmbeddedError), refused_once("h:1", settings):
         raise EmbeddedError(f"the Celery worker ended at its start:\n{log}")
-    with told_once("h:1", set()):
+    with refused_once("h:1", set()):
         pass
 
 
@@ -191,5 +191,5 @@ def test_what_ends_one_worker_ends_no_other(settings: set[str], log: str) -> Non
 def test_busy_judge_says_nothing_of_a_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that does not start on a machine without a free processor is an error of the run."""
     monkeypatch.setattr(deployments, "busy_seconds", iter([3.0, 32.0]).__next__)
-    with pytest.raises(StackError, match="processor was busy for 29 s of its start"), told_once("h:1", set()):
+    with pytest.raises(StackError, match="processor was busy for 29 s of its start"), refused_once("h:1", set()):
         raise EmbeddedError("the Celery worker is not ready after 30 s:\n")

@@ -93,20 +93,20 @@ with open(sys.argv[1], "w") as file:
 """
 
 
-def test_budget_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rate_limit_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Require an error when another process holds the file, of a second thread too, and a turn when it has ended."""
-    budget = command_guard.Budget(f"1000:{tmp_path / 'turns'}")
+    limit = command_guard.RateLimit(f"1000:{tmp_path / 'turns'}")
     command = [sys.executable, "-c", HOLDS, str(tmp_path / "turns")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as holder, ThreadPoolExecutor() as threads:
         try:
             assert holder.stdout
             holder.stdout.readline()
             monkeypatch.setattr(command_guard, "PATIENCE", 3)
-            first = threads.submit(budget.take)
+            first = threads.submit(limit.wait)
             time.sleep(0.5)  # it waits for the file, and holds the lock of this process's threads
             monkeypatch.setattr(command_guard, "PATIENCE", 0.2)
-            errors = threads.submit(budget.take).exception(1.5), first.exception(10)
+            errors = threads.submit(limit.wait).exception(1.5), first.exception(10)
         finally:
             holder.kill()
     assert list(map(str, errors)) == [command_guard.LATE] * 2
-    budget.take()  # neither lock is left behind
+    limit.wait()  # neither lock is left behind

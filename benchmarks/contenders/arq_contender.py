@@ -1,4 +1,4 @@
-"""arq: a job stays in its sorted set until it is done, and its result is kept."""
+"""arq: a job stays in its sorted set until it is done, and its result is stored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def nothing(_context: dict[str, Any], index: int, total: int) -> None:
 
 
 class WorkerSettings:
-    """What `arq` reads: a short poll, and as many jobs at once as there are in its queue."""
+    """The settings for `arq`: a short poll, and as many concurrent jobs as its queue holds."""
 
     functions: ClassVar = [nothing]
     redis_settings = SETTINGS
@@ -29,7 +29,7 @@ class WorkerSettings:
 
 
 def publish(number: int) -> None:
-    """Send one job after the other, as its documentation does."""
+    """Send one job after the other, as its documentation shows."""
     asyncio.run(_publish(number))
 
 

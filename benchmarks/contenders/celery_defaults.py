@@ -1,4 +1,4 @@
-"""Celery as it comes: every setting but the addresses is its default."""
+"""Celery with its defaults for every setting except the addresses."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def nothing(index: int, total: int) -> None:
 
 
 def publish(number: int) -> None:
-    """Send one task after the other, as everybody does."""
+    """Send one task after the other, as most programs do."""
     for index in range(number):
         nothing.delay(index, number)

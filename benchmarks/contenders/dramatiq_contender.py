@@ -1,4 +1,4 @@
-"""dramatiq: a message is acknowledged when it is done, and comes back when its worker no longer shows signs of life."""
+"""dramatiq: a message is acknowledged when it is done, and redelivered when its worker's heartbeat stops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""huey: a task is taken off its list and is gone when its worker dies."""
+"""huey: a task is removed from its list when it is taken, and lost when its worker dies."""
 
 from __future__ import annotations
 

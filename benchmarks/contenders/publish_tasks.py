@@ -1,4 +1,4 @@
-"""Publish a number of tasks with a contender, and print when that began and how many seconds it took.
+"""Publish tasks with a contender, and print the start time and the duration in seconds.
 
 python publish_tasks.py celery_defaults 2000
 """
@@ -12,7 +12,7 @@ import time
 
 
 def main() -> None:
-    """Import the contender, let it connect with one task of its own, and measure the rest."""
+    """Import the contender, let it connect with one task, and measure the rest."""
     contender, number = importlib.import_module(sys.argv[1]), int(sys.argv[2])
     begun = time.time()
     done = contender.publish(number)

@@ -1,4 +1,4 @@
-"""rq: a job is a hash, and its result is kept with it."""
+"""rq: a job is a hash, and its result is stored in it."""
 
 from __future__ import annotations
 

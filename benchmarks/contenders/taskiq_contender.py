@@ -1,4 +1,4 @@
-"""taskiq on Redis streams: a message is acknowledged when it is done, and claimed by another worker if it never is."""
+"""taskiq on Redis streams: a message is acknowledged when it is done; otherwise another worker claims it."""
 
 from __future__ import annotations
 

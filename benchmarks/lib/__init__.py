@@ -1,4 +1,4 @@
-"""What the benchmarks share; importing it makes the packages of the project importable."""
+"""Hold what benchmarks share; importing it makes the project's packages importable."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Our cache-aside, a bare GET, and the three packages that most people would take instead, set up as they say."""
+"""Set up the project's cache-aside, a bare GET, and three popular packages by their documentation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ours(server: Server, counter: Counter) -> Read:
 
 
 def bare(server: Server, counter: Counter) -> Read:
-    """Return GET and SET with JSON, and nothing that protects anybody."""
+    """Return GET and SET with JSON, without stampede protection."""
     client = redis_client(server.url)
 
     def read(name: str, delay: float) -> Any:
@@ -57,7 +57,7 @@ async def ours_async(server: Server, counter: Counter) -> Read:
 
 
 async def bare_async(server: Server, counter: Counter) -> Read:
-    """Return GET and SET with JSON, and nothing that protects anybody."""
+    """Return GET and SET with JSON, without stampede protection."""
     client = redis.asyncio.Redis.from_url(server.url)
 
     async def read(name: str, delay: float) -> Any:
@@ -73,7 +73,7 @@ async def bare_async(server: Server, counter: Counter) -> Read:
 
 
 async def cashews(server: Server, counter: Counter, *, lock: bool = True) -> Read:
-    """Return a function decorated by cashews, whose lock is taken before each look into the cache."""
+    """Return a function decorated by cashews, which takes its lock before each read of the cache."""
     from cashews import Cache  # noqa: PLC0415 - as above
 
     cache = Cache()

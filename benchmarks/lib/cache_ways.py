@@ -1,7 +1,7 @@
-"""Ways to put a cache in front of a function, each by its own documentation, behind one small face.
+"""Measure a cache in front of a function: one small interface for every way.
 
-A way measures itself: seconds a hit, seconds a miss with an origin that takes no time, and what a stampede costs. Each
-has stampede protection on, if it has one, and 60 seconds of ttl.
+A way measures seconds a hit, seconds a miss with an instant origin, and the cost of a stampede. Each way has its
+stampede protection on, if it has one, and a ttl of 60 seconds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TTL = 60
 _names = itertools.count()
 
 Read = Callable[[str, float], Any]
-"""Reads a key through the cache; the origin then takes that many seconds."""
+"""Reads a key through the cache; the origin needs that many seconds."""
 
 
 class Counter:
@@ -46,26 +46,26 @@ class Way(Protocol):
     """One way to cache."""
 
     def hits(self, number: int) -> float:
-        """Return the seconds a hit takes."""
+        """Return the seconds of a hit."""
 
     def misses(self, number: int) -> float:
-        """Return the seconds a miss takes."""
+        """Return the seconds of a miss."""
 
     def stampede(self, readers: int, delay: float) -> tuple[float, int]:
-        """Return the seconds until all readers are served, and the calls of the origin."""
+        """Return the seconds until all readers are served, and the number of origin calls."""
 
 
 class ThreadWay:
     """A way for threads."""
 
     def __init__(self, make: Callable[[Counter], Read]) -> None:
-        """Read as `make` says."""
+        """Read with the function that `make` returns."""
         self.counter = Counter()
         self._read = make(self.counter)
         self.hits(1)  # connects
 
     def hits(self, number: int) -> float:
-        """Return the seconds a hit takes."""
+        """Return the seconds of a hit."""
         self._read("hit", 0)
         begun = time.perf_counter()
         for _ in range(number):
@@ -73,7 +73,7 @@ class ThreadWay:
         return (time.perf_counter() - begun) / number
 
     def misses(self, number: int) -> float:
-        """Return the seconds a miss takes."""
+        """Return the seconds of a miss."""
         names = [f"miss{next(_names)}" for _ in range(number)]
         begun = time.perf_counter()
         for name in names:
@@ -85,7 +85,7 @@ class ThreadWay:
         name, before, barrier = f"crowd{next(_names)}", self.counter.calls, threading.Barrier(readers + 1)
 
         def go() -> None:
-            """Wait for the others, then read."""
+            """Wait until every thread is ready, then read."""
             barrier.wait(30)
             self._read(name, delay)
 
@@ -99,24 +99,24 @@ class ThreadWay:
 
 
 class TaskWay:
-    """A way for asyncio; `runner` is the loop that all of them share."""
+    """A way for asyncio; all ways share the loop `runner`."""
 
     def __init__(self, runner: asyncio.Runner, make: Callable[[Counter], Coroutine[Any, Any, Read]]) -> None:
-        """Read as `make` says."""
+        """Read with the function that `make` returns."""
         self.counter, self._runner = Counter(), runner
         self._read = runner.run(make(self.counter))
         self.hits(1)  # connects
 
     def hits(self, number: int) -> float:
-        """Return the seconds a hit takes."""
+        """Return the seconds of a hit."""
         return self._timed(["hit"] * (number + 1))
 
     def misses(self, number: int) -> float:
-        """Return the seconds a miss takes."""
+        """Return the seconds of a miss."""
         return self._timed([f"miss{next(_names)}" for _ in range(number + 1)])
 
     def _timed(self, names: list[str]) -> float:
-        """Read the first name, then time the others, one after another."""
+        """Read the first name, then time the rest, one after another."""
 
         async def go() -> float:
             """Read in the loop."""

@@ -1,4 +1,4 @@
-"""The ways to read many keys that `ceiling.py` compares: the benchmark in C, redis-py, and two other clients."""
+"""Read many keys in the ways that `ceiling.py` compares: the benchmark in C, redis-py, and two further clients."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from redis_practices.tuning import bulk, round_trips
 from redis_practices.tuning.connections import address, client_process
 
 Way = Callable[[], float]
-"""Reads keys and returns how many microseconds each took."""
+"""Reads keys, and returns the microseconds a key."""
 
 CEILING = "redis-benchmark"
 
 
 def ceiling(server: Redis, depth: int, size: int) -> Way | None:
-    """Return the benchmark in C with one connection, by its own report, or None where it is not installed."""
+    """Return the benchmark in C with one connection, by its own report; None if it is not installed."""
     program = shutil.which("redis-benchmark") or shutil.which("valkey-benchmark")
     if not program:
         return None
@@ -33,7 +33,7 @@ def ceiling(server: Redis, depth: int, size: int) -> Way | None:
     environment = {**os.environ, **({"REDISCLI_AUTH": where["password"]} if where["password"] else {})}
 
     def read() -> float:
-        """Read a key that is there, a hundred thousand times."""
+        """Read an existing key a hundred thousand times."""
         done = [*command, "-n", "100000", "-q", "get", "ceiling:0"]
         said = subprocess.run(done, check=True, capture_output=True, env=environment, timeout=60, text=True).stdout
         return 1e6 / float(re.findall(r"([\d.]+) requests per second", said)[-1])
@@ -45,7 +45,7 @@ def timed(read: Callable[[], Any], keys: Sequence[str]) -> Way:
     """Return a way that reads all keys once."""
 
     def way() -> float:
-        """Read, and make sure that all came."""
+        """Read, and check that every value arrived."""
         begun = time.perf_counter()
         answers = read()
         took = time.perf_counter() - begun
@@ -57,7 +57,7 @@ def timed(read: Callable[[], Any], keys: Sequence[str]) -> Way:
 
 
 def redis_py(server: Redis, cluster: Any, keys: Sequence[str], depth: int, stack: ExitStack) -> dict[str, Way]:
-    """Return the ways of redis-py, and ours on top of it."""
+    """Return the ways of redis-py, and this project's way on top of it."""
     python = stack.enter_context(client_process(server, "python"))
     commands = [("GET", key) for key in keys]
     found: dict[str, Callable[[], Any]] = {
@@ -72,7 +72,7 @@ def redis_py(server: Redis, cluster: Any, keys: Sequence[str], depth: int, stack
 
 
 def glide(server: Redis, cluster: Any, keys: Sequence[str], depth: int, runner: Runner) -> dict[str, Way]:
-    """Return the ways of valkey-glide (ImportError where it is not installed)."""
+    """Return the ways of valkey-glide (ImportError if it is not installed)."""
     import glide as package  # noqa: PLC0415 - may be missing
 
     async def clients() -> tuple[Any, Any]:
@@ -83,7 +83,7 @@ def glide(server: Redis, cluster: Any, keys: Sequence[str], depth: int, runner: 
         return await package.GlideClient.create(config), await package.GlideClusterClient.create(cluster_config)
 
     async def read(client: Any, kind: Any) -> list[Any]:
-        """Read all keys by batches that are no transactions."""
+        """Read all keys in batches without transactions."""
         answers: list[Any] = []
         for first in range(0, len(keys), depth):
             batch = kind(is_atomic=False)
@@ -100,13 +100,13 @@ def glide(server: Redis, cluster: Any, keys: Sequence[str], depth: int, runner: 
 
 
 def coredis(server: Redis, keys: Sequence[str], depth: int, runner: Runner) -> dict[str, Way]:
-    """Return the way of coredis (ImportError where it is not installed); it connects once for each run."""
+    """Return the way of coredis (ImportError if it is not installed); it connects once for each run."""
     import coredis as package  # noqa: PLC0415 - may be missing
 
     where = address(server)
 
     async def read() -> list[Any]:
-        """Read all keys by pipelines that are no transactions."""
+        """Read all keys in pipelines without transactions."""
         answers: list[Any] = []
         async with package.Redis(host=where["host"], port=where["port"], decode_responses=True) as client:
             for first in range(0, len(keys), depth):

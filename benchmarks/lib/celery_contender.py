@@ -1,4 +1,4 @@
-"""Who takes part: how each publishes, what its workers are, and what it promises when one of them dies."""
+"""List the contenders: how each publishes, its workers, and its guarantee when a worker dies."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 from lib import PROJECT
 
-sys.path.append(str(PROJECT / "benchmarks" / "contenders"))  # what they do, and how it is marked
+sys.path.append(str(PROJECT / "benchmarks" / "contenders"))  # the contenders' modules
 
-AT_MOST_ONCE = "at most once: a task is gone when its worker dies"
-ACKNOWLEDGED = "acknowledged: a task comes back when its worker dies"
-WITH_RESULT = "acknowledged, and its result is stored"
+AT_MOST_ONCE = "at most once: a task is lost when its worker dies"
+ACKNOWLEDGED = "acknowledged: a task is redelivered when its worker dies"
+WITH_RESULT = "acknowledged, with a stored result"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""One measurement of one contender: publish, drain, end to end, on a fresh server."""
+"""Measure one contender once on a fresh server: publish, drain, end to end."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from redis_practices.servers.server import BROKER, start_server
 
 FOLDER = PROJECT / "benchmarks" / "contenders"
 PATIENCE = 60.0
-"""Seconds without a further mark after which a measurement counts as failed."""
+"""Seconds without a further mark after which a measurement has failed."""
 
 
 class LeftOutError(Exception):
-    """A contender is not installed, or did not do its work; the message says which."""
+    """A contender is not installed, or did not finish its tasks; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +33,19 @@ class Measured:
     """Tasks a second."""
 
     publish: float
-    """Into a queue that nobody serves."""
+    """Into a queue without workers."""
     drain: float
-    """Out of it, after the first quarter."""
+    """Out of that queue, after the first quarter."""
     end_to_end: float
-    """While workers run: from the beginning of publishing to the end of the last task."""
+    """With running workers: from the start of publishing to the end of the last task."""
     processor: float
-    """Milliseconds of processor time that all workers together took for a task while they drained; no rate.
+    """Milliseconds of processor time of all workers together for a task of the drain.
 
-    What else the machine does hardly changes it: where the cores are busy, it is what decides.
+    It hardly depends on the load of the machine. If the cores are busy, it decides the throughput.
     """
 
     def __str__(self) -> str:
-        """Show all."""
+        """Return all in one line."""
         rates = f"publish {self.publish:,.0f}/s, drain {self.drain:,.0f}/s, end to end {self.end_to_end:,.0f}/s"
         return f"{rates}, {self.processor:.2f} ms of a processor"
 
@@ -72,7 +72,7 @@ def measured(contender: Contender, tasks: int, folders: Sequence[Path]) -> Measu
             log = group.folder / f"worker{number}.log"
             child = group.start([str(programs / command[0]), *command[1:]], log, cwd=FOLDER, env=environment)
             pids.append(child.pid)
-        # The first quarter is that of the workers' start.
+        # The workers start during the first quarter.
         _marks(client, group, 1, forget=False)
         before = cpu_seconds(*pids)
         marks = _marks(client, group)
@@ -85,11 +85,11 @@ def measured(contender: Contender, tasks: int, folders: Sequence[Path]) -> Measu
 
 
 MOST_SECONDS = 600.0
-"""Seconds that publishing may take."""
+"""The longest duration of publishing in seconds."""
 
 
 def _publish(contender: Contender, tasks: int, programs: Path, environment: dict[str, str]) -> tuple[float, float]:
-    """Publish in a process of its own; return when it began (seconds since 1970) and how many seconds it took."""
+    """Publish in a separate process; return its start (seconds since 1970) and its duration in seconds."""
     command = [str(programs / "python"), "publish_tasks.py", contender.module, str(tasks)]
     try:
         done = subprocess.run(
@@ -104,10 +104,10 @@ def _publish(contender: Contender, tasks: int, programs: Path, environment: dict
 
 
 def _marks(client: Redis, group: ProcessGroup, number: int = TAIL + 1, *, forget: bool = True) -> list[float]:
-    """Wait until the quarter, and by default the whole tail, have left their marks, and return them.
+    """Wait for the marks of the quarter, and by default of the whole tail, and return them.
 
     Raises:
-        LeftOutError: they do not come.
+        LeftOutError: the marks do not come.
     """
     deadline, before = time.monotonic() + PATIENCE, 0
     while (seen := client.llen(MARKS)) < number:

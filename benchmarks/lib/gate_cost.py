@@ -1,4 +1,4 @@
-"""One run of the specification with everything it costs noted: seconds, processor seconds, memory."""
+"""Run the specification once, and measure its whole cost: seconds, processor seconds, memory."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ CONTROLLER = "alone"
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run cost, in seconds and bytes."""
+    """The cost of a run, in seconds and bytes."""
 
     verdict: str
     wall: float
     cpu: float
-    """Of the run and all that it waited for; what killed processes left to the system is not in it."""
+    """Of the run and all children that it waited for; killed orphans are not included."""
     memory: int
-    """The most that was seen, a look a second."""
+    """The most memory seen, one look a second."""
     begun: float
     lines: list[dict[str, Any]]
-    """What cpu_meter.py noted."""
+    """The lines of cpu_meter.py."""
     red: list[str]
-    """A line for each scenario that was not green, with its reason."""
+    """A line for each scenario that failed, with its reason."""
 
     @property
     def scenarios(self) -> list[dict[str, Any]]:
-        """The scenarios as noted, each with its ``seconds``."""
+        """The recorded scenarios, each with its ``seconds``."""
         return [{**line, "seconds": line["ended"] - line["begun"]} for line in self.lines if line["id"]]
 
     def figures(self) -> dict[str, float]:
@@ -64,16 +64,16 @@ class Cost:
         }
 
     def _first(self) -> float:
-        """Return when the first result was there."""
+        """Return the time of the first result."""
         return min((line["ended"] for line in self.scenarios), default=self.begun)
 
 
 def cost_of(arguments: Sequence[str]) -> Cost:
-    """Run pytest with `arguments` and return what that cost (OSError where nothing can be written)."""
+    """Run pytest with `arguments`, and return its cost (OSError if a file cannot be written)."""
     peak, over = [0], threading.Event()
 
     def look() -> None:
-        """Look at the memory once a second."""
+        """Read the memory once a second."""
         own = memory_bytes(os.getpid())
         while not over.wait(1.0):
             peak[0] = max(peak[0], memory_bytes(os.getpid()) - own)
@@ -97,6 +97,6 @@ def cost_of(arguments: Sequence[str]) -> Cost:
 
 
 def _children() -> float:
-    """Return the processor time of all processes that this one waited for, and that they waited for."""
+    """Return the processor time of all processes that this one and its children waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

@@ -1,4 +1,4 @@
-"""Judge healthy deployments of many kinds, and keep each verdict: a list of hundreds goes on where it ended."""
+"""Run the gate against healthy deployments of many kinds, and keep each verdict: an interrupted list continues."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lib.engine_sources import NotHadError, fetched
 from lib.whole_run import first_line
 
 from fixtures.gate.defects import Builder
-from fixtures.gate.deployment_under_test import Judged
+from fixtures.gate.deployment_under_test import DeploymentUnderTest
 from fixtures.gate.healthy import build
 from fixtures.run.keys import Unsupported
 from fixtures.run.options import PRACTICES
@@ -33,7 +33,7 @@ from redis_practices.servers.binary import EmbeddedError
 FEATURE = PROJECT / "features/gate/healthy.feature"
 PAGE = PROJECT / "docs/healthy.md"
 BEGIN = "<!-- measured by benchmarks/refusals.py --healthy -->"
-"""Behind this line of the page stands what was measured."""
+"""The line of the page before the measured results."""
 
 CONDITIONS = ("quiet", "both cores busy", "behind TLS")
 """Each third of the deployments of a role is judged under one of them."""
@@ -52,7 +52,7 @@ class Kind:
 
 @dataclass
 class Verdict:
-    """What the gate said to a healthy deployment."""
+    """The gate's verdict on a healthy deployment."""
 
     number: int
     role: str
@@ -66,11 +66,11 @@ class Verdict:
 
     @property
     def column(self) -> str:
-        """The column of the table in which it counts; a partial verdict that should be none is a refusal."""
+        """The column of the table in which it counts; an unexpected partial verdict is a refusal."""
         return self.verdict if self.right or self.verdict != "partial" else "refused"
 
     def line(self) -> str:
-        """Return it for people."""
+        """Return it as a readable line."""
         wrong = "" if self.right else "WRONG: "
         what = f"{self.role}, {self.kind}, {self.condition}, {self.engine}"
         return f"{self.number:4} {wrong}{self.verdict} ({self.seconds:.1f} s): {what} {self.reason}".rstrip()
@@ -101,7 +101,7 @@ def kinds() -> Mapping[str, Sequence[Kind]]:
 def verdicts(total: int, state: Path, only: str = "", jobs: int = 1) -> Iterator[Verdict]:
     """Yield `total` verdicts, `jobs` at once, spread evenly over roles, conditions, kinds and engines.
 
-    A number means the same deployment in each run; those in `state` are not new. `only` leaves out kinds without this
+    A number means the same deployment in each run; verdicts in `state` are not repeated. `only` selects kinds with this
     text.
     """
     known = read(state)
@@ -120,7 +120,7 @@ def _deployment(number: int, rows: Mapping[str, Sequence[Kind]]) -> tuple[str, s
     """Return role, condition, kind and engine of a number."""
     role = list(PRACTICES)[number % len(PRACTICES)]
     turn, place = divmod(number // len(PRACTICES), len(CONDITIONS))
-    # Each condition begins elsewhere in the list, so that a few hundred try many pairs of kind and condition.
+    # Each condition begins elsewhere in the list, so that a few hundred verdicts cover many pairs of both.
     kind = rows[role][(turn + place * len(rows[role]) // len(CONDITIONS)) % len(rows[role])]
     return role, CONDITIONS[place], kind, ENGINES[(turn + place) % len(ENGINES)]
 
@@ -144,7 +144,7 @@ def _judge(number: int, role: str, condition: str, kind: Kind, engine: str) -> V
     told = not untold if kind.untold == "nothing" else any(kind.untold in reason for reason in untold.values())
     busy = report["verdict"] == "error" and any("busy" in trouble for trouble in report["troubles"])
     right = busy or (report["verdict"] == kind.verdict and told)
-    found = judged.failed() or ({} if right else untold)
+    found = judged.ended("failed") or ({} if right else untold)
     reasons = [f"{judged.cited(name)}: {first_line(why)}" for name, why in found.items()]
     if right and untold:
         reasons = [f"cannot tell about {kind.untold}"]
@@ -152,10 +152,10 @@ def _judge(number: int, role: str, condition: str, kind: Kind, engine: str) -> V
     return Verdict(number, role, condition, kind.name, engine, report["verdict"], right, reason, round(seconds, 1))
 
 
-def _judged(role: str, names: Sequence[str], binary: str) -> tuple[Judged, float]:
+def _judged(role: str, names: Sequence[str], binary: str) -> tuple[DeploymentUnderTest, float]:
     """Return a deployment after its judgement, and the seconds that the judge took."""
     with ForkingGroup() as group, ExitStack() as ending, tempfile.TemporaryDirectory() as folder:
-        judged = Judged(Builder(group, ending, binary), role)
+        judged = DeploymentUnderTest(Builder(group, ending, binary), role)
         begin = time.monotonic()
         try:
             deployment = build(judged.builder, role, *names)
@@ -170,7 +170,7 @@ def _judged(role: str, names: Sequence[str], binary: str) -> tuple[Judged, float
 
 
 def _no_report(*troubles: str) -> dict[str, Any]:
-    """Return what stands for a report that there is not."""
+    """Return a substitute for a missing report."""
     return {"verdict": "error", "troubles": list(troubles), "scenarios": []}
 
 
@@ -194,7 +194,7 @@ def table(found: Sequence[Verdict]) -> str:
 
 
 def summary(found: Sequence[Verdict]) -> str:
-    """Return the table, and aloud what was wrong, what could not be told and where the judge was too busy."""
+    """Return the table, the wrong verdicts, the reasons of partial ones, and the errors of a busy judge."""
     wrong = [one for one in found if not one.right]
     engines = ", ".join(sorted({one.engine for one in found}))
     untold = Counter(one.reason for one in found if one.right and one.verdict == "partial")

@@ -1,4 +1,4 @@
-"""What runs of the specification leave, seen from a program that has a mount namespace and ``/dev/shm`` of its own."""
+"""Find what runs of the specification leave; for a program with a private mount namespace and ``/dev/shm``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import psutil
 
 from fixtures.stacks.docker.compose import MACHINE
 
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - it is the namespace's own
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - private to the namespace
 
 
 def processes() -> dict[int, str]:
-    """Return the other processes of this namespace, zombies left out, by process id with what they run."""
+    """Return the other processes of this namespace without zombies: command lines by process id."""
     own, found = Path("/proc/self/ns/mnt").readlink(), {}
     for process in psutil.process_iter(["cmdline"]):
         with suppress(OSError):
@@ -28,7 +28,7 @@ def processes() -> dict[int, str]:
 
 
 def files(temporary: Path) -> list[str]:
-    """Return what lies in shared memory and in a run's folder for temporary files; pytest keeps three runs' folders."""
+    """Return the files in shared memory and in a run's temporary folder; pytest keeps three runs' folders."""
     there = [*SHARED_MEMORY.iterdir(), *temporary.iterdir()]
     return [str(path) for path in there if path != temporary and not path.name.startswith("pytest-of-")]
 
@@ -45,13 +45,13 @@ def in_docker(pid: int) -> list[str]:
 
 
 def left(temporary: Path, pid: int, stack: str) -> list[str]:
-    """Return what is left of a run."""
+    """Return everything that a run has left."""
     running = [f"process {number} {command}" for number, command in processes().items()]
     return running + files(temporary) + (in_docker(pid) if stack == "docker" else [])
 
 
 def clear(temporary: Path) -> None:
-    """End and remove what is left, so that the next trial begins with nothing."""
+    """End and remove leftovers before the next trial."""
     for pid in processes():
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

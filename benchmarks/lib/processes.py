@@ -1,4 +1,4 @@
-"""What processes cost with all their descendants, and which of a run are left."""
+"""Measure processes with all their descendants, and find those that a run has left."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from redis_practices.polling import poll
 from redis_practices.servers.process_group import scratch_root
 
 MARK = "REDIS_PRACTICES_RUN"
-"""The variable by which all processes of a run are known; they inherit it."""
+"""The inherited variable that identifies all processes of a run."""
 
 GONE_WITHIN = 10.0
-"""Seconds that the guards of a run get to end what it has started."""
+"""Seconds for a run's guards to end everything that it has started."""
 
 
 def tree(root: int) -> list[Any]:
-    """Return a process and its descendants that run now (psutil.NoSuchProcess)."""
+    """Return a process and its running descendants (psutil.NoSuchProcess)."""
     process = psutil.Process(root)
     return [process, *process.children(recursive=True)]
 
 
 def cpu_seconds(*roots: int) -> float:
-    """Return the processor time so far of processes, of their descendants and of those they have waited for."""
+    """Return the processor time so far of processes, of their descendants and of children they have waited for."""
     total = 0.0
     for process in [one for root in roots for one in tree(root)]:
         with suppress(psutil.NoSuchProcess):
@@ -38,7 +38,7 @@ def cpu_seconds(*roots: int) -> float:
 
 
 def memory_bytes(root: int) -> int:
-    """Return the memory of a process and its descendants; what some of them share counts once (Pss, of Linux)."""
+    """Return the memory of a process and its descendants; shared memory counts once (Pss, on Linux)."""
     total = 0
     for process in tree(root):
         with suppress(psutil.Error):
@@ -47,7 +47,7 @@ def memory_bytes(root: int) -> int:
 
 
 def remains(mark: str, since: float) -> list[str]:
-    """Return a line for each process with this mark, and each folder made `since` (Unix time), that does not go."""
+    """Return a line for each process with this mark, and each folder made `since` (Unix time), that remains."""
     return poll(lambda: _marked(mark) + _folders(since), GONE_WITHIN, every=0.2, until=not_)
 
 
@@ -59,7 +59,7 @@ def _marked(mark: str) -> list[str]:
 
 
 def _folders(since: float) -> list[str]:
-    """Return the scratch folders whose process is gone; another run's are in use."""
+    """Return the scratch folders whose process is gone; another run's folders are in use."""
     found = []
     for path in [path for root in {scratch_root(), tempfile.gettempdir()} for path in Path(root).glob("redis-pract*")]:
         owner = re.search(r"-(\d+)-", path.name)

@@ -1,8 +1,8 @@
-"""A pytest plugin: scenarios in an order drawn from the Hypothesis seed, so that one number repeats a whole run.
+"""Shuffle scenarios by the Hypothesis seed: a pytest plugin; one number repeats a whole run.
 
     python -m pytest -p benchmarks.lib.shuffled --hypothesis-seed 7 features/
 
-Those that wait still begin first, as in every run.
+Long waits still begin first, as in every run.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import random
 import pytest
 
 
-@pytest.hookimpl(tryfirst=True)  # before fixtures/run/options.py sorts, which keeps the order of equals
+@pytest.hookimpl(tryfirst=True)  # before fixtures/run/options.py sorts, whose sort is stable
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Shuffle the items alike in every process of the run."""
+    """Shuffle the items in the same way in every process of the run."""
     random.Random(str(config.option.hypothesis_seed)).shuffle(items)

@@ -1,4 +1,4 @@
-"""Measure ways to do one thing side by side: interleaved rounds, medians, spread, and the machine they ran on."""
+"""Measure ways to do one thing side by side: interleaved rounds, medians, spread, and the machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOO_WIDE = 0.4
 
 
 def rounds_of(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Run every way once a round, so that whatever else the machine does meets all; a terminal shows the progress."""
+    """Run every way once a round, so that a slow moment of the machine slows all; a terminal shows the progress."""
     seen: dict[str, list[float]] = {name: [] for name in ways}
     shown = sys.stderr.isatty()
     for index in range(rounds):
@@ -44,7 +44,7 @@ def summary(seen: Mapping[str, list[float]], baseline: str) -> list[dict[str, An
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures depend on."""
+    """Return the facts about the machine that the figures depend on."""
     return {
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 2),
@@ -54,7 +54,7 @@ def machine() -> dict[str, Any]:
 
 
 def show(title: str, rows: list[dict[str, Any]], unit: str, *, as_json: bool) -> None:
-    """Print the rows as a table for people, or as JSON for programs."""
+    """Print the rows as a table, or as JSON."""
     if as_json:
         print(json.dumps({"benchmark": title, "unit": unit, "machine": machine(), "rows": rows}))
         return

@@ -1,4 +1,4 @@
-"""What many runs of the specification have shown: scenarios that were not always green, timings near their bound."""
+"""List the results of many runs of the specification: failures, and timings near their bound."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 from lib.whole_run import WholeRun, first_line
 
-from fixtures.reporting.measurements import plain, used
+from fixtures.reporting.measurements import plain, share_of_bound
 from fixtures.reporting.report import Measurement, Record
 
 
 @dataclass
 class SoakList:
-    """What was seen in all runs of a folder."""
+    """The results of all runs in a folder."""
 
     runs: int = 0
     busy: int = 0
@@ -25,16 +25,16 @@ class SoakList:
     engines: set[str] = field(default_factory=set)
     seconds: list[float] = field(default_factory=list)
     ran: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    """By scenario: in how many runs it was not skipped."""
+    """By scenario: the number of runs in which it was not skipped."""
     skipped: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     red: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
-    """By scenario: the runs it was red in, each with the first line of its message."""
+    """By scenario: the runs in which it failed, each with the first line of its message."""
     troubles: list[str] = field(default_factory=list)
     timings: dict[tuple[str, str], list[Measurement]] = field(default_factory=lambda: defaultdict(list))
-    """By scenario and name of a measurement: the measurements that have a bound to come near to."""
+    """By scenario and name: the measurements that have a bound."""
 
     def add(self, run: WholeRun) -> None:
-        """Take a run in."""
+        """Add a run."""
         report, name = run.report, run.folder.name
         self.runs += 1
         self.busy += name.endswith("busy")
@@ -45,13 +45,13 @@ class SoakList:
         for record in report["scenarios"]:
             counted = self.skipped if record["status"] == "skipped" else self.ran
             counted[record["id"]] += 1
-            for one in filter(used, record["measurements"]):
+            for one in filter(share_of_bound, record["measurements"]):
                 self.timings[record["id"], one["name"]].append(one)
         for record in run.red:
             self.red[record["id"]].append((name, first_line(record["reason"])))
 
     def text(self, timings: int) -> str:
-        """Return the list for people, with so many of the timings that came nearest to their bound."""
+        """Return the list as text, with the `timings` measurements nearest to their bound."""
         spread = f", {min(self.seconds):.0f} to {max(self.seconds):.0f} s each" if self.seconds else ""
         engines = ", ".join(sorted(self.engines)) or "no engine"
         lines = [f"\n{self.runs} runs, {self.busy} of them with all cores busy ({engines}{spread}): {self.green} green"]
@@ -69,17 +69,17 @@ class SoakList:
 
     def _nearest(self, most: int) -> list[str]:
         """Return a table of the measurements that used most of their bound."""
-        # What came out the same in every run is a count, and has no spread to worry about.
+        # A result that is equal in every run is a count, without a spread.
         spread = [(key, seen) for key, seen in self.timings.items() if len({one["seen"] for one in seen}) > 1]
-        ranked = sorted(spread, key=lambda item: -max(used(one) or 0 for one in item[1]))[:most]
+        ranked = sorted(spread, key=lambda item: -max(share_of_bound(one) or 0 for one in item[1]))[:most]
         rows = ["   used  median     min     max  bound            of"]
         for (scenario, name), seen in ranked:
-            nearest = max(seen, key=lambda one: used(one) or 0)
+            nearest = max(seen, key=lambda one: share_of_bound(one) or 0)
             values = [float(one["seen"]) for one in seen]
             numbers = [plain(round(value, 3)) for value in (statistics.median(values), min(values), max(values))]
             columns = " ".join(f"{number:>7}" for number in numbers)
             bound = f"{nearest['bound']} {nearest['unit']}"
-            rows.append(f"{used(nearest) or 0:7.0%} {columns}  {bound:16} {name}: {scenario}")
+            rows.append(f"{share_of_bound(nearest) or 0:7.0%} {columns}  {bound:16} {name}: {scenario}")
         return rows if ranked else []
 
 
@@ -89,7 +89,7 @@ def folders_of(root: Path) -> list[Path]:
 
 
 def last_number(root: Path) -> int:
-    """Return the number of the last run in `root`, 0 where there is none: a run that was taken out leaves a gap."""
+    """Return the number of the last run in `root`, or 0; a removed run leaves a gap."""
     return max((int(folder.name.split("-")[1]) for folder in folders_of(root)), default=0)
 
 
@@ -102,7 +102,7 @@ def list_of(root: Path) -> SoakList:
 
 
 def keep_evidence(folder: Path, record: Record) -> None:
-    """Write all that is known of a failure beside its run, as one text: message, record and logs (OSError)."""
+    """Write everything known about a failure beside its run as one text: message, record and logs (OSError)."""
     name = re.sub(r"[^A-Za-z0-9]+", "-", record["id"].removeprefix("features/"))[:120].strip("-")
     known = {key: value for key, value in record.items() if key not in ("reason", "evidence", "charts")}
     parts = [record["reason"] or "", json.dumps(known, indent=1, ensure_ascii=False)]

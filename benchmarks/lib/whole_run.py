@@ -1,4 +1,4 @@
-"""Runs the specification in a pytest of its own and keeps what it reports, for programs that need many runs."""
+"""Run the specification in a separate pytest and keep its report, for programs that need many runs."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from fixtures.reporting.report import Record, Report
 from redis_practices.servers.process_group import ProcessGroup
 
 MOST_SECONDS = 1800.0
-"""A run that takes longer hangs: it is stopped, and its report says so."""
+"""A longer run hangs: it is stopped, and its report says so."""
 
 
 @dataclass(frozen=True)
 class WholeRun:
-    """One run of the specification, as its folder has it."""
+    """One run of the specification, read from its folder."""
 
     folder: Path
 
     @property
     def report(self) -> Report:
-        """What report.json holds; only troubles when there is none."""
+        """The content of report.json; only troubles if there is none."""
         try:
             document: Report = json.loads((self.folder / "report.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -47,24 +47,24 @@ class WholeRun:
 
     @property
     def troubles(self) -> list[str]:
-        """What broke beside the scenarios, such as a lost process, and what was noted, in one line each."""
+        """Failures outside of scenarios, such as a lost process, and the notes, one line each."""
         broken = {record["id"] for record in self.red}
         lines = [first_line(trouble) for trouble in self.report["troubles"]]
         noted = self._notes.read_text(encoding="utf-8").splitlines() if self._notes.exists() else []
         return [line for line in lines if not any(line.startswith(f"{name}: ") for name in broken)] + noted
 
     def note(self, lines: Sequence[str]) -> None:
-        """Write down what was seen after its end (OSError)."""
+        """Write down observations after its end (OSError)."""
         self._notes.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     @property
     def _notes(self) -> Path:
-        """Where that stands."""
+        """The file of the notes."""
         return self.folder / "afterwards.txt"
 
     @property
     def red_lines(self) -> list[str]:
-        """A line for each scenario that was not green, with its reason."""
+        """A line for each scenario that failed, with its reason."""
         return [f"{record['id']}: {first_line(record['reason'])}" for record in self.red]
 
     @property
@@ -79,7 +79,7 @@ def first_line(text: str | None) -> str:
 
 
 def run_once(folder: Path, arguments: Sequence[str], *, limit: float = MOST_SECONDS) -> WholeRun:
-    """Run pytest with `arguments` and its report in `folder`, what it said beside it in ``output.txt``.
+    """Run pytest with `arguments` and its report in `folder`, its output beside it in ``output.txt``.
 
     Raises:
         OSError: the folder cannot be written.
@@ -101,7 +101,7 @@ def run_once(folder: Path, arguments: Sequence[str], *, limit: float = MOST_SECO
 
 
 def _end(run: subprocess.Popen[bytes]) -> None:
-    """Give a run the time to take its servers down; its guards do it when it hangs."""
+    """Give a run the time to stop its servers; its guards do so if it hangs."""
     try:
         run.wait(30)
     except subprocess.TimeoutExpired:
@@ -110,8 +110,8 @@ def _end(run: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def all_cores_busy(wanted: bool = True) -> Iterator[None]:  # noqa: FBT001, FBT002 - reads as what it is
-    """Keep every core at work for as long as the block lasts."""
+def all_cores_busy(wanted: bool = True) -> Iterator[None]:  # noqa: FBT001, FBT002 - the call reads well
+    """Keep every core busy during the block."""
     if not wanted:
         yield
         return
@@ -122,6 +122,6 @@ def all_cores_busy(wanted: bool = True) -> Iterator[None]:  # noqa: FBT001, FBT0
 
 
 def progress(text: str = "") -> None:
-    """Show on a terminal what is being done; nothing takes it away again."""
+    """Show the current activity on a terminal; it stays there."""
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)

@@ -1,92 +1,92 @@
 @audit
-Feature: The broker is set up as a broker
-  A broker that evicts loses tasks without a word, and one that keeps nothing on disk loses them when it
-  restarts. Celery sees neither: its senders got their answer. Both are settings, and can be read.
+Feature: The broker has the settings of a broker
+  A broker that evicts keys loses tasks silently, and one that writes nothing to disk loses them when it restarts.
+  Celery notices neither, because the sender already has its OK. Both are settings, so the audit needs no traffic.
   `practices.toml` changes a bound.
 
   @core
-  Rule: A task is never evicted
+  Rule: Tasks are never evicted
 
     @celery-001
-    Scenario: the policy evicts nothing that is a task
-      Queues have no ttl, so the volatile policies leave them alone.
+    Scenario: the eviction policy of the broker spares tasks
+      Queues have no ttl, so `noeviction` and the volatile policies leave them alone.
 
-      Given the servers of the broker
+      Given the broker under test
       Then the setting "maxmemory-policy" is one of "noeviction, volatile-lru, volatile-lfu, volatile-ttl, volatile-random, volatile-lrm"
 
     @celery-002
-    Scenario: nothing was ever evicted
-      Given the servers of the broker
+    Scenario: the broker has evicted no key since it started
+      Given the broker under test
       Then the field "evicted_keys" is exactly 0
 
-  Rule: What was acknowledged survives a restart
+  Rule: Acknowledged tasks survive a restart of the broker
 
     @celery-003
-    Scenario: every write is logged, and the log is written at least once a second
-      Given the servers of the broker
+    Scenario: the broker logs every write and forces the log to disk each second
+      Given the broker under test
       Then the setting "appendonly" is one of "yes"
       And the setting "appendfsync" is one of "everysec, always"
 
     @celery-004
-    Scenario: the log can be written
-      Given the servers of the broker
+    Scenario: the broker can write its append-only file and its snapshots
+      Given the broker under test
       Then the field "aof_last_write_status" is one of "ok"
       And the field "rdb_last_bgsave_status" is one of "ok"
 
     @celery-005
-    Scenario: the log is forced to disk also while it is rewritten
-      With this set, a power cut during a rewrite costs up to 30 seconds of tasks instead of one.
+    Scenario: the append-only file is forced to disk also during a rewrite
+      With this setting at yes, a power cut during a rewrite costs up to 30 seconds of tasks instead of one.
 
-      Given the servers of the broker
+      Given the broker under test
       Then the setting "no-appendfsync-on-rewrite" is one of "no"
 
-  Rule: There is room for tasks and workers
+  Rule: The broker has room for tasks and workers
 
     @celery-006
-    Scenario: a memory limit is set, and the machine has that much
-      Without one the machine runs out first, and the kernel ends the server with every task that it holds.
+    Scenario: the broker has a memory limit, and its machine has that memory
+      Without a limit the machine runs out of memory first, and the kernel kills the server with all its tasks.
 
-      Given the servers of the broker
+      Given the broker under test
       Then the setting "maxmemory" is at least 1
       And the field "maxmemory" is at most 80 % of the field "total_system_memory"
 
     @celery-007
-    Scenario: the memory is not nearly full
-      A full broker refuses tasks and cannot even be drained (celery#5716).
+    Scenario: the memory of the broker is at most 80 % full
+      A full broker refuses new tasks, and workers cannot even drain it (celery#5716).
 
-      Given the servers of the broker
+      Given the broker under test
       Then the field "used_memory" is at most 80 % of the field "maxmemory"
 
     @celery-008
-    Scenario: connections are not refused
-      A worker has about ten connections, each of its pool's processes two more.
+    Scenario: the broker has connections left for more workers
+      A worker holds about ten connections, and each process of its pool two more.
 
-      Given the servers of the broker
+      Given the broker under test
       Then the setting "maxclients" is at least 1000
       And the field "connected_clients" is at most 80 % of the setting "maxclients"
 
-  Rule: A connection that died in silence is noticed
+  Rule: Dead connections are closed, and idle ones are kept
 
     @celery-009
-    Scenario: the server asks idle connections whether they live
-      Given the servers of the broker
+    Scenario: the broker probes idle connections with TCP keepalive
+      Given the broker under test
       Then the setting "tcp-keepalive" is between 1 and 300
 
     @celery-010
-    Scenario: idle workers are not cut off
-      A worker that waits for tasks says nothing. A server that closes idle connections makes it start again and again.
+    Scenario: the broker does not close the connections of idle workers
+      A worker that waits for tasks sends nothing. A server with an idle timeout makes it reconnect again and again.
 
-      Given the servers of the broker
+      Given the broker under test
       Then the setting "timeout" is one of "0"
 
-  Rule: The software is mended when a hole is found
+  Rule: The broker runs a version with security fixes
 
     @celery-011
-    Scenario: the version still gets security fixes
-      Redis itself mends 7.2 and later; Debian 12 mends its 7.0.15.
+    Scenario: the version of the broker still gets security fixes
+      Redis itself fixes 7.2 and later; Debian 12 fixes its 7.0.15.
 
-      Given the servers of the broker
-      Then their version still gets security fixes
+      Given the broker under test
+      Then the version of every server gets security fixes
         | ENGINE | OLDEST |
         | redis  | 7.0    |
         | valkey | 7.2    |

@@ -1,86 +1,100 @@
-Feature: What was sent can be called back
-  An order is cancelled, a report has become pointless, a task runs wild. Celery passes such orders on by pub/sub, which
-  remembers nothing: who is not there does not hear them, and who forgets does not know them.
+Feature: A sent task can be revoked, and a worker can be asked whether it lives
+  An order is cancelled, or a task runs wild. Celery sends such commands by pub/sub, which keeps nothing: a worker that is
+  away misses a revocation, and a worker that restarts forgets it. A monitor that misreads a lost ping raises false alarms.
 
-  Rule: A revoked task does not run
+  Rule: Revoke: a revoked task does not run
 
     @celery-018
-    Scenario: a task that has not begun is revoked
-      Given a worker that does one task at a time
+    Scenario: a revoked task that has not begun does not run
+      Given a worker
       When the task "stamp" is sent with []
-      And it is revoked
-      And the worker begins with its queue
-      Then the worker still does its work within 10 seconds
-      And the first task ran 0 times
-      And the first task is still "REVOKED"
+        | OPTION    | VALUE       |
+        | countdown | 0.5 seconds |
+      And the task is revoked
+      Then the state of the task is "REVOKED"
+      And the task ran exactly 0 times
+      And worker 1 still processes tasks
 
     @celery-019
-    Scenario: a task that runs is ended
-      Given a broker with its worker
+    Scenario: a running task that is revoked with its process ends
+      Given a worker
       When the task "stamp" is sent with [30]
-      And it has begun within 10 seconds
-      And it is revoked and ended
-      Then the last task is "REVOKED" within 5 seconds
-      And the worker still does its work within 10 seconds
+      And a worker has begun the task
+      And the task is revoked
+        | OPTION    | VALUE |
+        | terminate | yes   |
+      Then the state of the task is "REVOKED"
+      And worker 1 still processes tasks
 
-  Rule: A revocation is known only to who heard it
+  Rule: Only workers that hear a revocation know it
 
     @celery-020 @known_limit
-    Scenario: without a worker that listens, a revocation is lost
-      A task that may be called off asks in Redis when it begins; expiry bounds how late it can begin.
+    Scenario: a revocation is lost while no worker runs
+      Let a task that may be cancelled ask Redis when it begins. The option `expires` bounds how late it can begin.
 
-      Given a broker of its own with 0 workers
+      Given an isolated broker
       When the task "stamp" is sent with []
-      And it is revoked
+      And the task is revoked
       And a worker starts
-      Then the worker still does its work within 10 seconds
-      And the first task ran 1 times
+      Then worker 1 still processes tasks
+      And the task ran exactly once
 
     @celery-021 @disruptive
-    Scenario Outline: a worker that is restarted <remembers> what was revoked
-      Given a broker of its own with a worker that keeps its state in <state>
-      When the task "stamp" is sent with [] and these options
-        | OPTION | VALUE   |
-        | queue  | "later" |
-      And it is revoked
-      And the worker is restarted and serves "later"
-      Then the worker still does its work within 10 seconds
-      And the first task ran <runs> times
+    Scenario Outline: after a restart, a worker <CASE> runs a revoked task <TIMES>
+      The worker writes its state file when it ends, so a killed worker forgets in any case. Until a forgotten task runs,
+      its state is REVOKED, which misleads a reader.
 
-      # The file is written at the end, so a worker that is killed forgets in any case. Until the task runs, its state
-      # reads REVOKED: whoever asks then is told that it will not run.
+      Given an isolated broker
+      And a worker
+        | SETTING    | VALUE   |
+        | pool       | solo    |
+        | state file | <STATE> |
+      When the task "stamp" is sent with []
+        | OPTION | VALUE |
+        | queue  | later |
+      And the task is revoked
+      And worker 1 is stopped
+      And a worker starts
+        | SETTING | VALUE |
+        | queue   | later |
+      Then worker 2 still processes tasks
+      And the task ran exactly <TIMES>
+
       Examples:
-        | remembers     | state  | runs |
-        | remembers     | a file | 0    |
-        | has forgotten | memory | 1    |
+        | CASE                 | STATE   | TIMES   |
+        | with a state file    | revoked | 0 times |
+        | without a state file | none    | once    |
 
-  Rule: Workers can be asked whether they live
+  Rule: Ping: a worker answers whether it lives
 
     @celery-022
-    Scenario: a worker that is asked by its name answers every time, at once
-      From a moment after it says that it is ready: what is sent before it has subscribed to commands reaches nobody, and
-      nobody is told. Ask until it has answered once.
+    Scenario: a worker that is pinged by its name answers every time
+      A worker hears commands a moment after it logs that it is ready. A ping before that is lost without an error, so ask
+      until the first answer.
 
-      Given a broker with its worker
-      When a worker is pinged 40 times by its name
-      Then exactly 40 answers came
+      Given a worker
+      When worker 1 is pinged 40 times
+      Then exactly 40 pings were answered
 
     @celery-023 @known_limit @waits
-    Scenario: of answers to a question to all, a process that lives long loses some
-      The replies to one call are taken by another (celery#6778, celery#9220). A monitor names whom it asks, or starts
-      a process for each question, as `celery inspect ping` does.
+    Scenario: a long-lived process loses some answers to pings of all workers
+      The replies to one call are taken by another (celery#6778, celery#9220). Let a monitor name the worker that it asks,
+      or start a process for each ping, as `celery inspect ping` does.
 
-      Given a broker with its worker
-      When all workers are pinged 20 times
-      Then between 1 and 19 answers came
+      Given a worker
+      When every worker is pinged 20 times
+      Then between 1 and 19 pings were answered
 
     @celery-024 @disruptive @known_limit
-    Scenario: the first question after a restart of the broker raises an error
-      A task is sent again over a new connection, a command is not, and its connection was kept from the question
-      before. A monitor that lives long asks twice before it raises an alarm.
+    Scenario: the first ping after a restart of the broker fails
+      Celery sends a task again over a new connection, but not a command, whose connection it has kept. Let a long-lived
+      monitor ask twice before it raises an alarm.
 
-      Given a broker of its own with 1 worker
-      When a worker is pinged 1 times by its name
-      And the broker is killed and started again
-      Then pinging the worker raises ConnectionError
-      And the worker answers a ping within 10 seconds
+      Given an isolated broker
+      And a worker
+      When worker 1 is pinged once
+      And the broker is killed
+      And the broker is started
+      And worker 1 is pinged once
+      Then the ping failed with "ConnectionError"
+      And worker 1 is ready within 10 seconds

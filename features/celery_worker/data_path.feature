@@ -1,64 +1,71 @@
 @audit
-Feature: What goes to the broker comes out of it
-  A task is a value in a list, and a result is a message on a channel. What drops one in a thousand of them
-  between sender and server loses orders, and nothing logs it.
+Feature: Tasks and results pass the way to the broker unchanged
+  A task is a value in a list, and a result is a message on a channel. A proxy or balancer that drops one of a thousand
+  between sender and server loses orders, and no log shows it.
 
   @core
-  Rule: What was acknowledged is there, whole
+  Rule: Acknowledged data is in the broker, complete and in order
 
     @celery-025
-    Scenario: no acknowledged write is lost
-      Given a writer and a reader of the broker
-      Then of 2000 acknowledged writes exactly 0 are lost
+    Scenario: the broker loses no acknowledged write
+      Given the broker under test
+      When the broker serves 2000 writes
+      Then exactly 0 writes were lost
 
     @celery-026
-    Scenario: a large payload comes back as it was
-      Given a writer and a reader of the broker
-      Then a value of 1048576 bytes comes back as it was
+    Scenario: the broker returns a payload of 1 MiB unchanged
+      Given the broker under test
+      When the broker serves 1048576 bytes in one value
+      Then exactly 0 bytes were changed
 
     @celery-027
-    Scenario: what is pushed on one side comes out on the other, once and in order
-      Given a writer and a reader of the broker
-      Then of 500 items in a list exactly 0 are lost, doubled or out of order
+    Scenario: the broker hands out each pushed item once and in order
+      Given the broker under test
+      When the broker serves 500 list items
+      Then exactly 0 items were lost or out of order
 
     @celery-028
-    Scenario: a transaction is answered as one
-      Celery notes what it took in transactions. Some proxies refuse them, or answer each command alone.
+    Scenario: the broker replies to a transaction as a whole
+      Celery reserves tasks in transactions. Some proxies refuse MULTI, or reply to each command alone.
 
-      Given a writer and a reader of the broker
-      Then a transaction is answered as one
+      Given the broker under test
+      When the broker serves 1 transaction
+      Then exactly 0 transactions were split
 
   @core
-  Rule: A worker can wait
+  Rule: A worker can wait for a task
 
     @celery-029
-    Scenario Outline: a wait for a task is not cut off
-      A balancer that cuts connections when nothing is said makes workers start again and again. Celery asks again
-      after 1 second; other libraries wait for longer.
+    Scenario Outline: an idle worker's wait of <SECONDS> seconds is not cut off
+      A balancer that closes idle connections makes workers reconnect again and again. Celery asks again after
+      1 second; other libraries wait for longer.
 
-      Given a writer and a reader of the broker
-      Then waiting for an item lasts <seconds> seconds if none comes
+      Given the broker under test
+      When the broker serves 1 empty wait of <SECONDS> seconds
+      Then the empty wait took at least <SECONDS> seconds
 
       Examples: longer than Celery
-        | seconds |
+        | SECONDS |
         | 1.5     |
 
       @waits
-      Examples: as long as others
-        | seconds |
+      Examples: as long as other libraries
+        | SECONDS |
         | 3       |
 
   @core
-  Rule: Results reach those who wait for them
+  Rule: Results reach the sender that waits for them
 
     @celery-030
-    Scenario: a published message reaches its subscriber
-      Given a writer and a reader of the broker
-      Then a published message reaches its subscriber within 1 second
+    Scenario: a message on the broker reaches its subscriber within 1 second
+      Given the broker under test
+      When the broker serves 1 message
+      Then the message took at most 1 second
 
-  Rule: Results that nobody reads go away
+  Rule: Unread results expire
 
     @celery-031
-    Scenario: a key lives as long as its ttl
-      Given a writer and a reader of the broker
-      Then a key with a ttl of 1 second is gone between 0.99 and 1.5 seconds
+    Scenario: a key on the broker lives as long as its ttl
+      Given the broker under test
+      When the broker serves 1 key with a ttl of 1 second
+      Then the measurement "life of a key" is between 0.99 and 1.5 seconds

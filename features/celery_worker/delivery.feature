@@ -1,93 +1,105 @@
-Feature: A task survives the worker that had it
-  Machines die, containers are moved, memory runs out. Celery on Redis delivers again what a dead worker held, if it is
-  told to; how soon that is, and what is done twice then, decides whether orders are lost or charged twice.
+Feature: Redelivery: a task survives the death of its worker
+  Machines die, containers move, memory runs out. Celery on Redis delivers a dead worker's task again only with late
+  acknowledgement, and only after the visibility timeout. With Celery's defaults, the orders of a killed worker are
+  lost; a timeout that is too short charges them twice.
 
-  Rule: A task is acknowledged when it is done, and not before
+  Rule: Late acknowledgement: a task is acknowledged when it is done
 
     @celery-032 @core @waits
-    Scenario: a task whose worker is killed is done by another
-      Given a worker whose visibility timeout is 1 second
-      And a second worker beside it
+    Scenario: a task whose worker is killed is done by another worker
+      Given 2 workers
+        | SETTING            | VALUE    |
+        | pool               | solo     |
+        | visibility timeout | 1 second |
       When the task "linger" is sent with [60]
-      And it has begun within 10 seconds
-      And the worker that runs it is killed
-      Then it is delivered again within 5 seconds
-      And its result says that another worker did it, in a second delivery
-      And it ran 2 times within 1 second
+      And a worker has begun the task
+      And the worker that runs the task is killed
+      Then the task is delivered again within 5 seconds
+      And the result is {"run": 2, "redelivered": true}
+      And the task ran exactly twice
 
     @celery-033 @known_limit
     Scenario: a task that is acknowledged early is lost with its worker
-      Celery's default. It is right only for work that nobody misses, or that must never happen twice.
+      Celery's default. It is right only for work that may be lost, or that must never run twice.
 
-      Given a worker whose visibility timeout is 1 second, with these settings
-        | SETTING            | VALUE |
-        | WORKER_CONCURRENCY | 1     |
-        | ACKS_LATE          | 0     |
+      Given a worker
+        | SETTING            | VALUE    |
+        | concurrency        | 1        |
+        | visibility timeout | 1 second |
+        | acks late          | off      |
       When the task "linger" is sent with [60]
-      And it has begun within 10 seconds
-      And another worker starts beside it
-      And the first worker is killed
+      And a worker has begun the task
+      And a worker starts
+      And worker 1 is killed
       And 2.5 seconds have passed
-      Then the worker still does its work within 10 seconds
-      And the first task ran 1 times
-      And the first task is still "PENDING"
+      Then worker 2 still processes tasks
+      And the task ran exactly once
+      And the state of the task is "PENDING"
 
     @celery-034
     Scenario: a task whose pool process is killed fails, and is not run again
-      What killed one process would kill the next one too.
+      The task that killed one process would kill the next one too.
 
-      Given a worker whose visibility timeout is 60 seconds, with these settings
-        | SETTING            | VALUE |
-        | WORKER_CONCURRENCY | 1     |
+      Given a worker
+        | SETTING            | VALUE      |
+        | concurrency        | 1          |
+        | visibility timeout | 60 seconds |
       When the task "crash" is sent with []
-      Then it fails with "WorkerLostError: Worker exited prematurely: signal 9 (SIGKILL) Job: 0." within 10 seconds
-      And it ran 1 times within 1 second
-      And the worker still does its work within 10 seconds
+      And the result is read
+      Then the task failed with "WorkerLostError: Worker exited prematurely: signal 9 (SIGKILL) Job: 0."
+      And the task ran exactly once
+      And worker 1 still processes tasks
 
     @celery-035 @disruptive @known_limit
-    Scenario: a worker that dies between taking a task and noting it swallows the task
-      kombu takes a task off the queue and only then writes it down (celery#4354, celery#7950, kombu#305). No setting
-      closes this window: whoever must lose nothing sends again what has no effect in time, see
-      redis_practices.celery_worker.delivery. The transport in redis_practices.celery_worker.batch_transport opens it
-      only for a worker that waits at an empty queue.
+    Scenario: a worker that is killed between taking and noting a task loses the task
+      kombu takes a task off the queue and only then notes it (celery#4354, celery#7950, kombu#305). No setting closes
+      this window. Send again what has no effect in time, see redis_practices.celery_worker.delivery.
 
-      Given a broker of its own with 0 workers
-      And a worker whose visibility timeout is 1 second
-      When the first worker hangs while it waits for a task
+      Given an isolated broker
+      And a worker
+        | SETTING            | VALUE    |
+        | pool               | solo     |
+        | visibility timeout | 1 second |
+      When worker 1 is paused
       And the task "linger" is sent with [0]
-      And 0 of its tasks wait in the queue within 5 seconds
-      And the first worker is killed
-      And another worker starts beside it
+      And worker 1 has taken 1 task
+      And worker 1 is killed
+      And a worker starts
       And 2.5 seconds have passed
-      Then the worker still does its work within 10 seconds
-      And the first task ran 0 times
+      Then worker 2 still processes tasks
+      And the task ran exactly 0 times
 
-  Rule: How soon a task is delivered again is the sum of two settings
+  Rule: The time until redelivery is the sum of two settings
 
     @celery-036 @waits
-    Scenario Outline: with a sweep every <interval> s, and only each <throttle>. time, it takes <bound>
-      Given a worker whose visibility timeout is 1 second, with these settings
-        | SETTING          | VALUE      |
-        | WORKER_POOL      | solo       |
-        | RESTORE_INTERVAL | <interval> |
-        | RESTORE_THROTTLE | <throttle> |
-      And a second worker beside it
+    Scenario Outline: with restore interval <INTERVAL> s and throttle <THROTTLE>, a task is delivered again <BOUND>
+      Given 2 workers
+        | SETTING            | VALUE      |
+        | pool               | solo       |
+        | visibility timeout | 1 second   |
+        | restore interval   | <INTERVAL> |
+        | restore throttle   | <THROTTLE> |
       When the task "linger" is sent with [60]
-      And it has begun within 10 seconds
-      And the worker that runs it is killed
-      Then it is delivered again <bound>
+      And a worker has begun the task
+      And the worker that runs the task is killed
+      Then the task is delivered again <BOUND>
 
       # A worker looks once when it starts, so the second of these looks again 10 s later: 2 s are left even where the
       # task begins late. kombu's defaults are 10 and 10: up to 100 s more than the visibility timeout.
       Examples:
-        | interval | throttle | bound                     |
-        | 0.5      | 1        | within 4 seconds          |
-        | 0.5      | 20       | between 2 and 14 seconds  |
+        | INTERVAL | THROTTLE | BOUND                    |
+        | 0.5      | 1        | within 4 seconds         |
+        | 0.5      | 20       | between 2 and 14 seconds |
 
-  Rule: Whatever happens to a worker, each task runs as often as it should
-    Events are sending, sending for later, calling back, and the worker's end, at once or in order, in any order.
+  Rule: In every history of a worker, each task runs as often as it should
+    Events are sending, sending for later, revoking, killing the worker and restarting it, in any order.
 
     @celery-037 @disruptive @waits
-    Scenario: any history of a worker
-      Given a broker of its own with a worker that remembers and delivers again after 1 second
-      Then in 3 histories of up to 10 events every task runs as often as it should
+    Scenario: every task runs as often as it should in random histories of a worker
+      Given an isolated broker
+      And a worker
+        | SETTING            | VALUE    |
+        | pool               | solo     |
+        | visibility timeout | 1 second |
+        | state file         | revoked  |
+      Then "every task runs as often as it should" holds for 3 histories

@@ -1,22 +1,23 @@
-Feature: The order of tasks is the one you chose
-  A queue is more than a list. Some tasks are urgent, some must not hold others back, some are worthless after a while,
-  and some must not run too often. Celery on Redis does all of that a little differently from what one expects.
+Feature: Priorities, routes and limits decide which task runs next
+  Urgent tasks must not wait behind a backlog, long tasks must not hold short ones back, and late tasks are better
+  dropped. Celery on Redis supports all of that, with defaults that differ from what users of RabbitMQ expect.
 
-  Rule: Urgent tasks go first
+  Rule: Priority: the most urgent task runs first
 
     @celery-065
-    Scenario: priority 0 goes first, and the default steps know only four priorities
-      RabbitMQ orders the other way round. The default steps are 0, 3, 6 and 9: priorities 3, 4 and 5 are one, and a
-      task sent with 5 before one with 3 goes before it.
+    Scenario: priority 0 runs first, and the default steps know only four priorities
+      RabbitMQ orders the other way round. The default steps are 0, 3, 6 and 9: priorities 3, 4 and 5 share one list, so
+      a task sent with 5 runs before a later one with 3.
 
-      Given a worker that does one task at a time
-      When tasks with these priorities wait for it
-        | PRIORITY |
-        | 9        |
-        | 5        |
-        | 3        |
-        | 0        |
-      Then they begin in this order within 10 seconds
+      Given an isolated queue
+      When these tasks are sent
+        | TASK  | ARGUMENTS | PRIORITY |
+        | stamp | []        | 9        |
+        | stamp | []        | 5        |
+        | stamp | []        | 3        |
+        | stamp | []        | 0        |
+      And a worker starts
+      Then the tasks began in this order
         | PRIORITY |
         | 0        |
         | 5        |
@@ -24,18 +25,21 @@ Feature: The order of tasks is the one you chose
         | 9        |
 
     @celery-066
-    Scenario: with ten steps, ten priorities are in exact order
-      Senders and workers must agree on the steps: what lies in a step that a worker does not know is never found.
+    Scenario: a step for each priority gives ten priorities an exact order
+      Senders and workers must agree on the steps. A worker never finds a task in a step that it does not know.
 
-      Given a worker that does one task at a time and knows 10 priorities
-      When tasks with these priorities wait for it
-        | PRIORITY |
-        | 5        |
-        | 4        |
-        | 3        |
-        | 9        |
-        | 0        |
-      Then they begin in this order within 10 seconds
+      Given an isolated queue
+        | SETTING        | VALUE               |
+        | priority steps | 0 1 2 3 4 5 6 7 8 9 |
+      When these tasks are sent
+        | TASK  | ARGUMENTS | PRIORITY |
+        | stamp | []        | 5        |
+        | stamp | []        | 4        |
+        | stamp | []        | 3        |
+        | stamp | []        | 9        |
+        | stamp | []        | 0        |
+      And a worker starts
+      Then the tasks began in this order
         | PRIORITY |
         | 0        |
         | 3        |
@@ -43,77 +47,81 @@ Feature: The order of tasks is the one you chose
         | 5        |
         | 9        |
 
-  Rule: A task goes to the queue that it is routed to
+  Rule: Routing: a worker runs the tasks of its queue only
 
     @celery-067
-    Scenario: each worker does the tasks of its queue
-      Given a broker with its worker
-      And a worker that does one task at a time
-      And the task "stamp" is routed to its queue
-      When the task "stamp" is sent with []
+    Scenario: two workers with different queues run one task each
+      Given a worker
+      And an isolated queue
+      When the task "whoami" is sent with []
       And the task "whoami" is sent with []
-      And the worker begins with its queue
-      Then all of them are processed within 10 seconds
-      And only the first was done by that worker
+        | OPTION | VALUE   |
+        | queue  | default |
+      And a worker starts
+      Then worker 1 has exactly 1 processed task
+      And worker 2 has exactly 1 processed task
 
-  Rule: A long task does not hold back short ones
+  Rule: Prefetch: a long task holds no short tasks back
 
     @celery-068
-    Scenario Outline: what a worker reserves is <kept from> another that is idle
-      Given a worker that does one task at a time
-      And a worker of its own with these settings
+    Scenario Outline: with prefetch multiplier <MULTIPLIER>, 3 short tasks behind a long one take <BOUND>
+      Given an isolated queue
+      And a worker
         | SETTING             | VALUE        |
-        | WORKER_CONCURRENCY  | 1            |
-        | PREFETCH_MULTIPLIER | <multiplier> |
+        | concurrency         | 1            |
+        | prefetch multiplier | <MULTIPLIER> |
       When the task "stamp" is sent with [4]
       And 3 tasks "stamp" are sent with [0.01]
-      And the worker has taken <multiplier> of them
-      Then the last 3 of them are done <bound> when an idle worker joins
+      And worker 1 has taken <TAKEN>
+      And a worker starts
+      And the result is read
+      Then the wait for the result took <BOUND>
 
-      # 4 is Celery's default. src/worker.py takes 1, which costs nothing that can be measured.
+      # 4 is Celery's default. `worker.py` sets 1, which costs nothing that can be measured.
       Examples:
-        | kept from | multiplier | bound                |
-        | kept from | 4          | at least 2.5 seconds |
-        | left to   | 1          | within 2.5 seconds   |
+        | MULTIPLIER | TAKEN   | BOUND                |
+        | 4          | 4 tasks | at least 2.5 seconds |
+        | 1          | 1 task  | at most 2.5 seconds  |
 
-  Rule: A task runs when it should, or not at all
+  Rule: A task runs when it is due, or not at all
 
     @celery-069
-    Scenario: a countdown is kept
-      Given a broker with its worker
-      When the task "stamp" is sent with [] and these options
-        | OPTION    | VALUE |
-        | countdown | 1     |
-      Then it begins between 0.95 and 3 seconds after it was sent
+    Scenario: a task with a countdown of 1 second begins within 3 seconds
+      Given a worker
+      When the task "stamp" is sent with []
+        | OPTION    | VALUE    |
+        | countdown | 1 second |
+      And the result is read
+      Then the measurement "delay of the task" is between 0.95 and 3 seconds
 
     @celery-070
-    Scenario: a task that nobody took in time expires
-      Given a worker that does one task at a time
-      When the task "stamp" is sent with [] and these options
-        | OPTION  | VALUE |
-        | expires | 0.2   |
+    Scenario: a task that expired in the queue is dropped
+      Given an isolated queue
+      When the task "stamp" is sent with []
+        | OPTION  | VALUE       |
+        | expires | 0.2 seconds |
       And 0.3 seconds have passed
-      And the worker begins with its queue
-      Then the last task is "REVOKED" within 10 seconds
-      And the first task ran 0 times
+      And a worker starts
+      Then the state of the task is "REVOKED"
+      And the task ran exactly 0 times
 
-  Rule: A task runs no more often than it may
+  Rule: Rate limit: a task begins no more often than allowed
 
     @celery-071
-    Scenario: a rate limit holds for a worker
-      Given a worker that does one task at a time
+    Scenario: a worker begins at most 10 tasks a second of a task that is limited to 10
+      Given an isolated queue
       When 11 tasks "limited" are sent with []
-      And the worker begins with its queue
-      Then all of them are processed within 10 seconds
-      And they began at a rate of between 5 and 10.5 a second
+      And a worker starts
+      And all results are read
+      Then the measurement "tasks begun a second" is between 5 and 10.5
 
     @celery-072 @known_limit
-    Scenario: a rate limit holds for each worker, not for all of them
-      Two workers do twice as much. Where the other side sets the limit, count in Redis, in the task.
+    Scenario: two workers begin 20 tasks a second of a task that is limited to 10
+      The rate limit of Celery holds for each worker. Count in Redis, in the task, where the limit is that of a service.
 
-      Given a worker that does one task at a time
-      And the shared worker serves its queue too
-      When the worker begins with its queue
+      Given an isolated queue
+      When a worker starts
+      And a worker starts
       And 21 tasks "limited" are sent with []
-      Then all of them are processed within 10 seconds
-      And they began at a rate of between 12 and 21 a second
+      And all results are read
+      Then the measurement "tasks begun a second" is between 12 and 21

@@ -1,55 +1,48 @@
-Feature: A task is processed by the worker
-  Whoever hands work to a queue relies on three things: another process does it, the result comes back,
-  and more workers mean more hands. Where one of them fails, requests hang or work is left undone.
+Feature: A task is processed by a worker in the background
+  A web request hands slow work to a task queue and answers at once. It relies on three things: another process does the
+  work, the result comes back, and more workers do more work. Where one fails, requests hang or work is left undone.
 
   @core
   Rule: A task is processed asynchronously, by another process
 
     @celery-081 @waits
-    Scenario: the sender goes on while the worker works
-      Sending takes milliseconds; half of what the task takes shows that nobody waited for it, on a busy machine too.
+    Scenario: a sender does not wait for the task of 4 seconds that it sends
+      Sending takes milliseconds; half of the task's time leaves room for a busy machine.
 
-      Given a broker with its worker
-      When the task "sleep" with 4 seconds is sent
-      Then sending took at most 2 seconds
-      And its result comes back within 10 seconds
-      And it was processed by another process
+      Given a worker
+      When the task "sleep" is sent with [4]
+      Then the send took at most 2 seconds
+      And the result arrives within 10 seconds
+      And worker 1 has exactly 1 processed task
 
     @celery-082
-    Scenario: the sum of two numbers comes back
-      Given a broker with its worker
-      When the task "add" is sent with these arguments
-        | X  | Y   |
-        | 4  | 8   |
-        | 20 | 22  |
-        | -1 | 0.5 |
-      Then these results come back within 10 seconds
-        | RESULT |
-        | 12     |
-        | 42     |
-        | -0.5   |
+    Scenario: a worker returns the sum of two numbers
+      Given a worker
+      When the task "add" is sent with [20, 22]
+      Then the result is 42
 
-  Rule: What is sent arrives as it was sent
+  Rule: A value arrives as it was sent
 
     @celery-083
-    Scenario: any value of JSON survives the way to the worker and back
-      Given a broker with its worker
-      Then each of 50 values of JSON comes back as it was sent
+    Scenario: every JSON value reaches the worker and returns unchanged
+      Given a worker
+      Then "a value returns as it was sent" holds for 50 values
 
-  Rule: A task that fails says why
+  Rule: A failed task raises its error where its result is read
 
     @celery-084
-    Scenario: the error of a task reaches whoever waits for it
-      Given a broker with its worker
-      When the task "fail" with "no such order" is sent
-      Then waiting for its result raises ValueError with "no such order" within 10 seconds
+    Scenario: the error of a task is raised where its result is read
+      Given a worker
+      When the task "fail" is sent with ["no such order"]
+      And the result is read
+      Then the task failed with "ValueError: no such order"
 
-  Rule: Several workers share the work
+  Rule: Workers of one queue share its tasks
 
     @celery-085
-    Scenario: two workers divide a batch of tasks
-      Given a broker with its worker
-      And a second worker
-      When 12 tasks that take 0.3 seconds each are sent
-      Then all of them are processed within 20 seconds
-      And each of the two workers processed at least 3 of them
+    Scenario: two workers share a batch of tasks
+      Given 2 workers
+      When 12 tasks "sleep" are sent with [0.3]
+      Then all tasks are processed within 20 seconds
+      And worker 1 has at least 3 processed tasks
+      And worker 2 has at least 3 processed tasks

@@ -1,91 +1,103 @@
-Feature: Results come at once and go away again
-  A result is a key in the broker's memory. When nobody reads it, and nothing takes it away, the broker fills up, and a
-  full broker takes no more tasks.
+Feature: Results arrive at once and expire
+  A result is a key in the broker's memory. Results that no reader takes and that never expire fill the broker, and a full
+  broker refuses tasks. A reader that polls for its result costs the broker a command each time.
 
-  Rule: Nothing that a task leaves behind stays for ever
+  Rule: Every result expires
 
     @celery-086
-    Scenario: every result has a time to live
-      Given a broker with its worker
+    Scenario: a result has a time to live between 1 minute and 1 day
+      Given a worker
       When the task "add" is sent with [4, 8]
-      Then its result comes back within 10 seconds
-      And its result is kept for between 60 and 86400 seconds
+      And the result is read
+      Then the measurement "ttl of the result" is between 60 and 86400 seconds
 
     @celery-087 @waits
-    Scenario: when the results of 200 tasks have expired, nothing is left of them
-      Only what says which queues there are has no time to live, and it does not grow.
+    Scenario: the broker keeps nothing of 200 results that expired after 1 second
+      Only the bindings of queues have no time to live, and their number does not grow.
 
-      Given a broker of its own with a worker whose results expire after 1 second
+      Given an isolated broker
+      And a worker
+        | SETTING        | VALUE    |
+        | pool           | solo     |
+        | result expires | 1 second |
       When 200 tasks "add" are sent with [4, 8]
-      And the worker has taken 200 of them
-      Then within 5 seconds the broker holds no keys but these
-        | KEY             |
-        | _kombu.binding* |
+      And worker 1 has taken 200 tasks
+      And 2 seconds have passed
+      Then every key of the broker matches "_kombu\.binding.*"
 
     @celery-088
-    Scenario: a task without a result leaves none
-      Given a broker with its worker
-      When the task "stamp" is sent with [] and these options
+    Scenario: a task that ignores its result stores none
+      Given a worker
+      When the task "stamp" is sent with []
         | OPTION        | VALUE |
-        | ignore_result | true  |
-      And it has begun within 10 seconds
-      Then the worker still does its work within 10 seconds
-      And the first task has left no result
+        | ignore result | yes   |
+      And a worker has begun the task
+      Then worker 1 still processes tasks
+      And the task has exactly 0 stored results
 
     @celery-089
-    Scenario: a result that is forgotten is gone at once
-      Given a broker with its worker
+    Scenario: a forgotten result is deleted at once
+      Given a worker
       When the task "add" is sent with [4, 8]
-      And its result comes back within 10 seconds and is forgotten
-      Then the first task has left no result
+      And the result is read
+      And the task is forgotten
+      Then the task has exactly 0 stored results
 
     @celery-090 @waits
-    Scenario: a result that has expired looks like a task that never ran
-      Whoever may ask late keeps the state of the work where it belongs: in the database, written by the task.
+    Scenario: a task whose result has expired is PENDING, like a task that never ran
+      Keep a state that is asked for later in the database, and let the task write it.
 
-      Given a broker of its own with a worker whose results expire after 1 second
+      Given an isolated broker
+      And a worker
+        | SETTING        | VALUE    |
+        | pool           | solo     |
+        | result expires | 1 second |
       When the task "stamp" is sent with []
-      And it has begun within 10 seconds
+      And a worker has begun the task
       And 2 seconds have passed
-      Then a newcomer sees the first task as "PENDING"
+      Then the state of the task is "PENDING"
 
     @celery-091
-    Scenario: a result weighs little
-      Given a broker with its worker
-      When 100 tasks "add" are sent with [4, 8]
-      Then all of them are processed within 20 seconds
-      And each of their results takes at most 500 bytes
+    Scenario: the result of an addition takes at most 500 bytes
+      Given a worker
+      When the task "add" is sent with [4, 8]
+      Then the result has at most 500 bytes
 
-  Rule: Waiting for a result costs the broker nothing
-    A message says that it is there. Of a few thousand, one is missed by who waits, on a busy machine (celery#4039, with
-    celery 5.6.3 and redis-py 8.1 too): redis_practices.celery_worker.sending looks again every 5 s.
+  Rule: A reader is notified of its result, and does not poll
+    On a busy machine Celery misses one notification in a few thousand (celery#4039, with celery 5.6.3 and redis-py 8.1
+    too). `redis_practices.celery_worker.sending` looks again every 5 seconds.
 
     @celery-092
-    Scenario: who waits is told, and does not ask again and again
-      Given a broker with its worker
-      When the broker's commands are watched
-      And the task "sleep" with 1 second is sent
-      Then its result comes back within 10 seconds
-      And the broker got these commands about it
-        | COMMAND   | NUMBER    |
-        | SUBSCRIBE | exactly 1 |
-        | GET       | at most 3 |
+    Scenario: a reader that waits 1 second for its result subscribes once, and reads at most 3 times
+      Given a worker
+      When the task "sleep" is sent with [1]
+        | OPTION         | VALUE |
+        | count commands | yes   |
+      And the result is read
+      Then the measurements are
+        | MEASUREMENT                 | BOUND     |
+        | subscriptions to the result | exactly 1 |
+        | reads of the result         | at most 3 |
 
     @celery-093
-    Scenario: results that are asked for first are there as soon as the last task is done
-      Given a broker with its worker
+    Scenario: 3 results that were ready before another are read at once
+      Given a worker
       When 3 tasks "add" are sent with [4, 8]
-      And the task "sleep" with 0.3 seconds is sent
-      Then the result of the last comes back within 10 seconds
-      And taking the others, each asked first whether it is ready, takes at most 0.5 seconds
+      And the task "sleep" is sent with [0.3]
+      And the result is read
+      And all results are read
+      Then the read of the results took at most 0.5 seconds
 
     @celery-094 @known_limit
-    Scenario: results that came while another was waited for take a second each
-      `AsyncResult.get` then waits for a message that has come already, until its interval of 1 second is over. `ready()`
-      before `get()` takes what is there; so does `ResultSet.join`.
+    Scenario: get() without ready() takes 1 second for a result that was ready before another
+      `AsyncResult.get` waits for a notification that has come already, until its interval of 1 second is over. `ready()`
+      before `get()` takes the result that is there; so does `ResultSet.join`.
 
-      Given a broker with its worker
+      Given a worker
       When 3 tasks "add" are sent with [4, 8]
-      And the task "sleep" with 0.3 seconds is sent
-      Then the result of the last comes back within 10 seconds
-      And taking the others, one after the other, takes at least 1 second
+      And the task "sleep" is sent with [0.3]
+      And the result is read
+      And all results are read
+        | OPTION     | VALUE |
+        | look first | no    |
+      Then the read of the results took at least 1 second

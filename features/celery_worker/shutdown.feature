@@ -1,37 +1,41 @@
-Feature: Workers are stopped without losing work
-  Every deployment, every scaling down and every reboot stops workers. What they were doing, and what they had already
-  fetched, must not depend on how much time they are given.
+Feature: Graceful shutdown: stopped workers lose no task
+  Every deployment, every scaling down and every reboot stops workers. A stopped worker must finish or return the tasks
+  that it runs and has prefetched. Otherwise each deployment loses orders.
 
-  Rule: A worker that is told to stop loses nothing
+  Rule: Warm shutdown: the worker finishes the running task and returns the prefetched ones
 
     @celery-105
-    Scenario: a warm shutdown finishes what runs, and returns what was only fetched
-      Given a worker whose visibility timeout is 60 seconds, with these settings
-        | SETTING             | VALUE |
-        | WORKER_CONCURRENCY  | 1     |
-        | PREFETCH_MULTIPLIER | 4     |
+    Scenario: a warm shutdown finishes the running task, and returns the prefetched tasks to the queue
+      Given a worker
+        | SETTING             | VALUE      |
+        | concurrency         | 1          |
+        | prefetch multiplier | 4          |
+        | visibility timeout  | 60 seconds |
       When 4 tasks "stamp" are sent with [0.8]
-      And 0 of its tasks wait in the queue within 5 seconds
-      And the first task has begun within 5 seconds
-      And the first worker is stopped
-      Then 3 of its tasks wait in the queue within 1 second
-      And the first task ran 1 times
+      And worker 1 has taken 4 tasks
+      And a worker has begun the first task
+      And worker 1 is stopped
+      Then the queue has exactly 3 waiting tasks within 1 second
+      And the first task ran exactly once
+
+  Rule: Cold shutdown: the worker gives running tasks a time, then returns them
 
     @celery-106
-    Scenario Outline: on a cold shutdown, a task that needs <seconds> seconds more <ending>
-      Given a worker whose visibility timeout is 60 seconds, with these settings
-        | SETTING            | VALUE   |
-        | WORKER_CONCURRENCY | 1       |
-        | SOFT_SHUTDOWN      | <grace> |
-      When the task "stamp" is sent with [<seconds>]
-      And it has begun within 10 seconds
-      And the first worker is told to quit
-      Then the worker is gone within 10 seconds
-      And <waiting> of its tasks wait in the queue within 1 second
+    Scenario Outline: on a cold shutdown with <GRACE> s of grace, a task that needs <SECONDS> s more <ENDING>
+      Given a worker
+        | SETTING               | VALUE      |
+        | concurrency           | 1          |
+        | visibility timeout    | 60 seconds |
+        | soft shutdown timeout | <GRACE>    |
+      When the task "stamp" is sent with [<SECONDS>]
+      And a worker has begun the task
+      And worker 1 is stopped at once
+      Then worker 1 exits with 0
+      And the queue has exactly <WAITING> waiting tasks
 
-      # The first takes 4 to 5 s, 6 where the machine is busy: more than its grace, and far from the 30 s of the others.
+      # The first worker ends after 4 to 5 s: more than its grace, and far from the 60 s of the next two.
       Examples:
-        | seconds | grace | waiting | ending                                   |
-        | 0.6     | 2     | 0       | finishes within the time that it is given |
-        | 30      | 0.5   | 1       | goes back to the queue after that time    |
-        | 30      | 0     | 1       | goes back at once                         |
+        | SECONDS | GRACE | WAITING | ENDING                                    |
+        | 0.6     | 2     | 0       | finishes within the grace                 |
+        | 60      | 0.5   | 1       | goes back to the queue after the grace    |
+        | 60      | 0     | 1       | goes back to the queue at once            |

@@ -1,100 +1,110 @@
-Feature: A task bears being run twice
-  Redis cannot tell a slow worker from a dead one. Sooner or later a task is delivered again while its first run is still
-  at it, or has just ended. Whoever charges cards or sends mails has to expect that.
+Feature: Idempotent tasks: a second run changes nothing
+  Redis cannot tell a slow worker from a dead one. Sooner or later a task is delivered again while its first run still
+  works, or has just ended. A task that charges cards or sends mails must be idempotent, or customers pay twice.
 
-  Rule: A task may run twice, so it must bear that
+  Rule: At least once: a task may run twice
 
     @celery-116 @known_limit
     Scenario: a task that takes longer than the visibility timeout runs twice
       Nothing tells Redis that a worker is slow and not dead (kombu#337, since 2014). Set the timeout above the longest
-      task, time limits below it, and make tasks that bear a second run: see redis_practices.celery_worker.delivery.
+      task, and time limits below it. Make tasks idempotent: see redis_practices.celery_worker.delivery.
 
-      Given a worker whose visibility timeout is 1 second
-      And a second worker beside it
+      Given 2 workers
+        | SETTING            | VALUE    |
+        | pool               | solo     |
+        | visibility timeout | 1 second |
       When the task "stamp" is sent with [2.5]
-      Then its result comes back within 20 seconds
-      And it ran at least twice
+      Then the result arrives within 20 seconds
+      And the task ran at least twice
 
     @celery-117 @known_limit
-    Scenario: a task that is to run later than the visibility timeout runs several times
-      A worker holds it until its time has come (kombu#337 too). Keep countdowns far below the timeout; what is due
-      tomorrow belongs into a database that a scheduled task reads.
+    Scenario: a task with a countdown longer than the visibility timeout runs several times
+      A worker holds it until its time has come (kombu#337 too). Keep countdowns far below the timeout. Tasks that are
+      due tomorrow belong into a database that a scheduled task reads.
 
-      Given a worker whose visibility timeout is 1 second
-      And a second worker beside it
-      When the task "stamp" is sent with [] and these options
-        | OPTION    | VALUE |
-        | countdown | 2.5   |
-      Then its result comes back within 20 seconds
-      And it ran at least twice
+      Given 2 workers
+        | SETTING            | VALUE    |
+        | pool               | solo     |
+        | visibility timeout | 1 second |
+      When the task "stamp" is sent with []
+        | OPTION    | VALUE       |
+        | countdown | 2.5 seconds |
+      Then the result arrives within 20 seconds
+      And the task ran at least twice
+
+  Rule: Deduplication: a worker can look for the result before it runs a task again
 
     @celery-118
-    Scenario Outline: a task that has ended when it is delivered again runs <times> times
-      A worker can look for its result first (`worker_deduplicate_successful_tasks`). It costs one read for each task
-      that is delivered again, needs results that are kept, and does not prevent two runs at once: that takes
-      redis_practices.celery_worker.delivery.
+    Scenario Outline: with deduplication <DEDUPLICATION>, a finished task that is delivered again runs <TIMES>
+      The setting is `worker_deduplicate_successful_tasks`. It costs one read for each redelivery, and needs stored
+      results. It does not prevent two runs at once: that takes redis_practices.celery_worker.delivery.
 
-      Given a worker whose visibility timeout is 1 second, with these settings
-        | SETTING            | VALUE    |
-        | WORKER_CONCURRENCY | 1        |
-        | DEDUPLICATE        | <looked> |
+      Given a worker
+        | SETTING            | VALUE           |
+        | concurrency        | 1               |
+        | visibility timeout | 1 second        |
+        | deduplication      | <DEDUPLICATION> |
       When the task "linger" is sent with [3.0]
-      Then 1 of its tasks wait in the queue within 2.5 seconds
-      And its result comes back within 20 seconds
-      And the broker holds no task any more within 10 seconds
-      And it ran <times> times within 1 second
+      Then the queue has exactly 1 waiting task within 2.5 seconds
+      And the result arrives within 20 seconds
+      And the broker holds no task within 10 seconds
+      And the task ran <TIMES>
 
-      # The worker has no room for it while the first run goes on, so that it waits in the queue.
+      # The task waits in the queue, because the only process of the worker still runs it.
       Examples:
-        | looked | times |
-        | 0      | 2     |
-        | 1      | 1     |
+        | DEDUPLICATION | TIMES         |
+        | off           | exactly twice |
+        | on            | exactly once  |
+
+  Rule: Idempotency key: `once` lets one run do the work
 
     @celery-119 @disruptive
-    Scenario Outline: when connections drop, an order whose task is <treated> is paid <times> times
-      Given a broker of its own with 0 workers
-      And a worker whose visibility timeout is 60 seconds, with these settings
-        | SETTING            | VALUE    |
-        | WORKER_CONCURRENCY | 1        |
-        | CANCEL_ON_LOSS     | <cancel> |
-      When the task "book" is sent with ["A-1", 1.0]
-      And it has begun within 10 seconds
-      And every connection to the broker is dropped
-      Then it is delivered again within 10 seconds
-      And whoever asks anew reads "SUCCESS" within 20 seconds
-      And the worker still does its work within 10 seconds
-      And the first task ran 2 times
-      And "A-1" was paid <times> times
+    Scenario Outline: with cancellation <CANCEL>, an order is paid <TIMES> when connections drop
+      The message goes back to the queue while the task runs. Cancelling the task narrows the window; `once` closes it.
 
-      # The message goes back to the queue, whatever becomes of the task. Cancelling narrows the window; `once` closes it.
+      Given an isolated broker
+      And a worker
+        | SETTING                   | VALUE      |
+        | concurrency               | 1          |
+        | visibility timeout        | 60 seconds |
+        | cancel on connection loss | <CANCEL>   |
+      When the task "book" is sent with ["A-1", 1.0]
+      And a worker has begun the task
+      And every client is disconnected
+      Then the task is delivered again within 10 seconds
+      And the state of the task is "SUCCESS"
+      And worker 1 still processes tasks
+      And the task ran exactly twice
+      And "A-1" was paid <TIMES>
+
       Examples:
-        | treated          | cancel | times   |
-        | left to finish   | 0      | 2       |
-        | cancelled        | 1      | 1       |
+        | CANCEL | TIMES         |
+        | off    | exactly twice |
+        | on     | exactly once  |
 
     @celery-120 @core @waits
-    Scenario: a task that does its work once bears being delivered twice
-      Given a worker whose visibility timeout is 1 second, with these settings
-        | SETTING     | VALUE |
-        | WORKER_POOL | solo  |
-        | ONCE_LEASE  | 4     |
-      And a second worker beside it
+    Scenario: a payment that runs twice at once is booked once
+      Given 2 workers
+        | SETTING            | VALUE    |
+        | pool               | solo     |
+        | visibility timeout | 1 second |
+        | payment lease      | 4        |
       When the task "pay" is sent with ["A-1", 2.5]
-      Then its result comes back within 20 seconds
-      And it ran at least twice
-      When all its workers are stopped, which lets them finish
-      Then "A-1" was paid 1 times
+      Then the result arrives within 20 seconds
+      And the task ran at least twice
+      When every worker is stopped
+      Then "A-1" was paid exactly once
 
     @celery-121
-    Scenario: a task that does its work once is taken over when its worker is killed
-      Given a worker whose visibility timeout is 1 second, with these settings
-        | SETTING     | VALUE |
-        | WORKER_POOL | solo  |
-        | ONCE_LEASE  | 2     |
-      And a second worker beside it
+    Scenario: a payment whose worker is killed is booked once by another worker
+      Given 2 workers
+        | SETTING            | VALUE    |
+        | pool               | solo     |
+        | visibility timeout | 1 second |
+        | payment lease      | 2        |
       When the task "pay" is sent with ["A-1", 1.0]
-      And it has begun within 10 seconds
-      And the worker that runs it is killed
-      Then its result comes back within 20 seconds
-      When all its workers are stopped, which lets them finish
-      Then "A-1" was paid 1 times
+      And a worker has begun the task
+      And the worker that runs the task is killed
+      Then the result arrives within 20 seconds
+      When every worker is stopped
+      Then "A-1" was paid exactly once

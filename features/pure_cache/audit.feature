@@ -1,81 +1,80 @@
 @audit
-Feature: The cache is set up as a cache
-  A server that was installed with its defaults has no memory limit, evicts nothing and writes its data
-  to disk. As a cache it works for weeks and then takes its machine down. None of this needs traffic to be
-  wrong, so it is asked of the servers before the first user comes. `practices.toml` changes a bound:
-  `[bounds]`, then a line like `maxclients = "at least 500"`.
+Feature: The cache has the settings of a cache
+  A server with default settings has no memory limit, evicts nothing and writes its data to disk. It works as a cache
+  for weeks, and then its machine runs out of memory. The audit reads settings alone, so it finds this before the
+  first user comes. `practices.toml` changes a bound: `[bounds]`, then a line like `maxclients = "at least 500"`.
 
   @core
   Rule: Memory is limited, and old entries make room for new ones
 
     @cache-005
-    Scenario: a memory limit is set
-      Given the servers of the cache
+    Scenario: the cache has a memory limit
+      Given the cache under test
       Then the setting "maxmemory" is at least 1
 
     @cache-006
-    Scenario: the machine has as much memory as the limit allows
-      A limit above it is none. A fifth is for what the limit does not count: buffers, fragmentation, the system.
+    Scenario: the machine of the cache has the memory that the limit allows
+      A limit above the machine's memory limits nothing. A fifth stays free for buffers, fragmentation and the system,
+      which the limit does not count.
 
-      Given the servers of the cache
+      Given the cache under test
       Then the field "maxmemory" is at most 80 % of the field "total_system_memory"
 
     @cache-007
-    Scenario: any entry may be evicted
-      With noeviction a full cache refuses every write. The volatile policies do the same as soon as
-      enough keys have no ttl.
+    Scenario: the eviction policy of the cache may evict any entry
+      With `noeviction` a full cache refuses every write. The volatile policies do the same when enough keys have no ttl.
 
-      Given the servers of the cache
+      Given the cache under test
       Then the setting "maxmemory-policy" is one of "allkeys-lru, allkeys-lfu, allkeys-random, allkeys-lrm"
 
   Rule: A cache keeps nothing on disk
 
     @cache-008
-    Scenario: no snapshots and no log
-      A snapshot forks the server and may double its memory; the log makes each write wait for a disk.
-      Neither is worth it for data that can be computed again.
+    Scenario: the cache writes neither snapshots nor an append-only file
+      A snapshot forks the server and may double its memory. An append-only file makes writes wait for a disk.
+      Data that can be computed again is worth neither.
 
-      Given the servers of the cache
+      Given the cache under test
       Then the setting "save" is one of "nothing"
       And the setting "appendonly" is one of "no"
 
-  Rule: There is room for every client
+  Rule: The cache has room for every client
 
     @cache-009
-    Scenario: connections are not refused
-      One process of a service often has 10 to 50 connections; a thousand are few processes.
+    Scenario: the cache has connections left for more clients
+      One process of a service often holds 10 to 50 connections, so a thousand serve few processes.
 
-      Given the servers of the cache
+      Given the cache under test
       Then the setting "maxclients" is at least 1000
       And the field "connected_clients" is at most 80 % of the setting "maxclients"
 
     @cache-010
-    Scenario: a slow subscriber cannot take the memory
-      Given the servers of the cache
+    Scenario: a slow subscriber cannot fill the memory of the cache
+      Given the cache under test
       Then the clients of class "pubsub" have bounded output buffers
       And the clients of class "replica" have bounded output buffers
 
-  Rule: The software is mended when a hole is found
+  Rule: The cache runs a version with security fixes
 
     @cache-011
-    Scenario: the version still gets security fixes
-      Redis itself mends 7.2 and later; Debian 12 mends its 7.0.15.
+    Scenario: the version of the cache still gets security fixes
+      Redis itself fixes 7.2 and later; Debian 12 fixes its 7.0.15.
 
-      Given the servers of the cache
-      Then their version still gets security fixes
+      Given the cache under test
+      Then the version of every server gets security fixes
         | ENGINE | OLDEST |
         | redis  | 7.0    |
         | valkey | 7.2    |
 
-  Rule: Whoever uses the cache cannot end or empty it
+  Rule: The application's user can neither empty nor stop the cache
 
     @cache-012
-    Scenario: dangerous commands are refused to the user of the application
-      Given the servers of the cache
-      Then their user may not run these commands
-        | COMMAND                | DANGER                                     |
-        | FLUSHALL               | one typing error empties it for everybody  |
-        | CONFIG SET maxmemory 1 | its limit and policy can be changed        |
-        | SHUTDOWN               | it can be ended                            |
-        | DEBUG SLEEP 1          | it can be made to hang                     |
-        | KEYS *                 | it reads every key and nobody else is served |
+    Scenario: the application's user may not run dangerous commands
+      Given the cache under test
+      Then the user may not run these commands
+        | COMMAND                | DANGER                                         |
+        | FLUSHALL               | a typing error deletes every entry             |
+        | CONFIG SET maxmemory 1 | the memory limit and the policy can be changed |
+        | SHUTDOWN               | the server can be stopped                      |
+        | DEBUG SLEEP 1          | the server can be blocked                      |
+        | KEYS *                 | the server blocks while it reads every key     |

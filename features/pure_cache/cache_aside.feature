@@ -1,78 +1,85 @@
-Feature: Any number of readers costs the origin one call
-  The moment a popular key expires, everybody misses at once. If each of them asks the origin, the cache has
-  protected it all day only to overwhelm it now.
+Feature: Cache stampede: any number of readers costs the origin one call
+  When a popular key expires, all its readers miss at the same moment: a cache stampede, or thundering herd. Without
+  single flight each of them asks the origin, and the cache that protected the database all day overwhelms it.
 
   Background:
     Given an origin that takes 100 milliseconds
-    And it holds "qiross" as "user:1"
-    And a cache in front of it that keeps values for 60 seconds
+    And the origin holds "qiross" as "user:1"
+    And a look-aside cache in front of the origin
 
-  Rule: Of those who miss at once, one computes and the others wait for it
+  Rule: Single flight: one reader computes the value, all other readers wait
 
     @cache-016 @core
-    Scenario Outline: 100 concurrent misses make one origin call, in <WHERE>
-      When 100 readers in <WHERE> ask for "user:1" at once
-      Then they all got "qiross"
-      And the origin was asked exactly 1 times
+    Scenario Outline: 100 concurrent misses in <WHERE> make one call of the origin
+      When 100 readers in <WHERE> read "user:1" at once
+      Then every reader got "qiross"
+      And the origin was asked exactly once
 
       Examples:
-        | WHERE       |
-        | threads     |
-        | tasks       |
-        | 2 processes |
+        | WHERE     |
+        | threads   |
+        | tasks     |
+        | processes |
 
     @cache-017
-    Scenario: a hit asks the origin nothing
-      When a reader asks for "user:1"
-      And 20 readers in threads ask for "user:1" at once
-      Then they all got "qiross"
-      And the origin was asked exactly 1 times
+    Scenario: a hit makes no call of the origin
+      When "user:1" is read once
+      And 20 readers in threads read "user:1" at once
+      Then every reader got "qiross"
+      And the origin was asked exactly once
 
-  Rule: Whoever dies while computing blocks nobody for long
+  Rule: The lease of a reader that dies ends, and the next reader computes
 
     @cache-018
-    Scenario: after the lease another computes
-      Given somebody takes the lease of "user:1" for 300 milliseconds and dies
-      When 20 readers in threads ask for "user:1" at once
-      Then they all got "qiross"
-      And the origin was asked exactly 1 times
-      And the slowest of them waited within 1.5 seconds
+    Scenario: 20 readers get the value although the reader with the lease was killed
+      Given a look-aside cache in front of the origin
+        | SETTING | VALUE            |
+        | lease   | 300 milliseconds |
+      When a reader of "user:1" is killed before it asks the origin
+      And 20 readers in threads read "user:1" at once
+      Then every reader got "qiross"
+      And the origin was asked exactly once
+      And the slowest read took at most 1.5 seconds
 
     @cache-019
-    Scenario: nobody waits longer than its patience
-      Whoever has lost its patience asks the origin itself: slow is better than never.
+    Scenario: a reader that has waited for the wait timeout asks the origin itself
+      A slow answer is better than none: the lease of the killed reader lasts for a minute.
 
-      Given a cache in front of it that waits at most 200 milliseconds for others
-      And somebody takes the lease of "user:1" for 60 seconds and dies
-      When 5 readers in threads ask for "user:1" at once
-      Then they all got "qiross"
+      Given a look-aside cache in front of the origin
+        | SETTING      | VALUE            |
+        | lease        | 60 seconds       |
+        | wait timeout | 200 milliseconds |
+      When a reader of "user:1" is killed before it asks the origin
+      And 5 readers in threads read "user:1" at once
+      Then every reader got "qiross"
       And the origin was asked exactly 5 times
-      And the slowest of them waited within 1.5 seconds
+      And the slowest read took at most 1.5 seconds
 
-  Rule: An origin that fails is told to those who ask, and to nobody later
+  Rule: An error of the origin reaches its reader, and is not cached
 
     @cache-020
-    Scenario: an error is passed on and the next reader tries again
-      Given the origin fails
-      Then a reader of "user:1" gets the origin's error
-      When the origin works again
-      And a reader asks for "user:1"
-      Then they all got "qiross"
-      And the slowest of them waited within 1.5 seconds
+    Scenario: after an error of the origin the next reader asks again
+      When the origin is stopped
+      And "user:1" is read once
+      Then the read failed with "the origin is stopped"
+      When the origin is started
+      And "user:1" is read once
+      Then every reader got "qiross"
+      And the slowest read took at most 1.5 seconds
 
-  Rule: What does not decode is a miss, and is replaced
+  Rule: A value that cannot be decoded is a miss, and is replaced
 
     @cache-021
-    Scenario Outline: <WHAT> is replaced by what the origin holds
-      Given "user:1" holds the bytes <BYTES>
-      When 5 readers in threads ask for "user:1" at once
-      Then they all got "qiross"
-      And the origin was asked exactly 1 times
-      And "user:1" can be read without the origin
+    Scenario Outline: <CONTENT> in the key is replaced by the value of the origin
+      Given the look-aside cache holds "<BYTES>" as "user:1"
+      When 5 readers in threads read "user:1" at once
+      And "user:1" is read once
+      Then every reader got "qiross"
+      And the origin was asked exactly once
 
       Examples:
-        | WHAT                     | BYTES                |
-        | half a value             | ["qir                |
-        | another program's JSON   | {"name": "someone"}  |
-        | a pickle                 | \x80\x04\x95\xff\x00 |
-        | nothing at all           | (none)               |
+        | CONTENT                     | BYTES                |
+        | half a value                | ["qir                |
+        | the JSON of another program | {"name": "someone"}  |
+        | a pickle                    | \x80\x04\x95\xff\x00 |
+        | an empty text               | (empty)              |

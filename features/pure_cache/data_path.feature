@@ -1,22 +1,24 @@
 @audit
-Feature: What goes into the cache comes out of it
-  Between an application and its cache stand proxies, load balancers, TLS terminators and client libraries.
-  Each can drop, shorten, reorder or delay what passes, and most of what it changes looks like a miss.
+Feature: Values pass the way to the cache unchanged, on time and for their ttl
+  Between an application and its cache stand proxies, load balancers, TLS terminators and client libraries. Each of them
+  can drop, cut, reorder or delay a value. Most such faults look like cache misses, and stay unnoticed.
 
   @core
-  Rule: What was acknowledged is there, whole and at once
+  Rule: Acknowledged data is in the cache, complete and at once
 
     @cache-022
-    Scenario: no acknowledged write is lost
-      Given a writer and a reader of the cache
-      Then of 2000 acknowledged writes exactly 0 are lost
+    Scenario: the cache loses no acknowledged write
+      Given the cache under test
+      When the cache serves 2000 writes
+      Then exactly 0 writes were lost
 
     @cache-023
-    Scenario Outline: a value of any size comes back as it was
-      Given a writer and a reader of the cache
-      Then a value of <BYTES> bytes comes back as it was
+    Scenario Outline: the cache returns a value of <BYTES> bytes unchanged
+      Given the cache under test
+      When the cache serves <BYTES> bytes in one value
+      Then exactly 0 bytes were changed
 
-      Examples:
+      Examples: around the limits of 16-bit lengths and of proxies' buffers
         | BYTES   |
         | 1       |
         | 65535   |
@@ -24,87 +26,99 @@ Feature: What goes into the cache comes out of it
         | 1048576 |
 
     @cache-024
-    Scenario: a value of any bytes comes back as it was
-      A proxy or a client that takes values for text spoils what is compressed or serialized.
+    Scenario: the cache returns binary data unchanged
+      A proxy or client that takes values for text breaks compressed and serialized data.
 
-      Given a writer and a reader of the cache
-      Then a value that holds every byte comes back as it was
+      Given the cache under test
+      When the cache serves 256 different bytes
+      Then exactly 0 bytes were changed
 
     @cache-025
-    Scenario: a deleted key is gone
-      An invalidation that is acknowledged and lost shows old data until its ttl ends.
+    Scenario: a deleted key is gone from the cache
+      An invalidation that is acknowledged and lost leaves stale data until its ttl ends.
 
-      Given a writer and a reader of the cache
-      Then exactly 0 of 100 keys are there right after they were deleted
+      Given the cache under test
+      When the cache serves 100 deletions
+      Then exactly 0 deleted keys were found
 
     @cache-026
-    Scenario: a read sees the write before it
-      Given a writer and a reader of the cache
-      Then exactly 0 of 200 reads right after a write is stale
+    Scenario: a read from the cache sees the last acknowledged write
+      Given the cache under test
+      When the cache serves 200 reads after a write
+      Then exactly 0 reads were stale
 
   @core
-  Rule: What one client alone may do, one alone does
+  Rule: Conditional and counting commands are atomic for all clients
 
     @cache-027
-    Scenario: a lock has one holder
-      Given a writer and a reader of the cache
-      Then of 20 clients that want a lock exactly 1 gets it
+    Scenario: the cache grants a lock to one client
+      Given the cache under test
+      When the cache serves 20 competing locks
+      Then exactly 1 lock was granted
 
     @cache-028
-    Scenario: no increment is lost
-      Given a writer and a reader of the cache
-      Then of 200 increments by two clients exactly 0 are lost
+    Scenario: the cache loses no increment of a shared counter
+      Given the cache under test
+      When the cache serves 200 increments by two clients
+      Then exactly 0 increments were lost
 
   @core
   Rule: A ttl is kept, neither shorter nor longer
 
     @cache-029
-    Scenario: the server reports the ttl that was set
-      Given a writer and a reader of the cache
-      Then a ttl of 100 seconds is reported to between 95 and 100 %
+    Scenario: the cache reports the ttl that a client has set
+      Given the cache under test
+      When the cache serves 1 key with a ttl of 100 seconds
+      Then the measurement "reported ttl" is between 95 and 100 %
 
     @cache-030
-    Scenario: a key lives as long as its ttl
-      Given a writer and a reader of the cache
-      Then a key with a ttl of 1 second is gone between 0.99 and 1.5 seconds
+    Scenario: a key in the cache lives as long as its ttl
+      Given the cache under test
+      When the cache serves 1 key with a ttl of 1 second
+      Then the measurement "life of a key" is between 0.99 and 1.5 seconds
 
     @cache-031
-    Scenario: server and clients agree on the time
-      A moment at which a key ends (`EXPIREAT`) is the server's; most clients reckon it by their own clock.
+    Scenario: the clocks of the cache and its clients agree to 2 seconds
+      The server ends a key of `EXPIREAT` by its own clock; most clients compute that moment by theirs.
 
-      Given a writer and a reader of the cache
-      Then its clock differs from this machine's by at most 2 seconds
+      Given the cache under test
+      When the cache serves 1 reading of the clock
+      Then the measurement "difference of the clocks" is at most 2 seconds
 
-  Rule: Answers come fast enough to be worth asking
+  Rule: Replies are fast enough to be worth a cache
 
     @cache-032
-    Scenario: a round trip is short
+    Scenario: the median round trip to the cache is at most 20 milliseconds
       A cache that is as slow as the database behind it saves nothing. Twenty milliseconds are a server in
-      another region; `practices.toml` does not change this: put the cache near.
+      another region; `practices.toml` does not change this bound: move the cache nearer.
 
-      Given a writer and a reader of the cache
-      Then half of 50 answers come within 20 milliseconds
+      Given the cache under test
+      When the cache serves 50 round trips
+      Then the median round trip took at most 20 milliseconds
 
     @cache-033
-    Scenario: few answers are much later than the others
-      A page asks a cache many times: of twenty answers one is among the slowest twentieth. A busy machine in the same
-      network stays below 100 milliseconds.
+    Scenario: nine of ten round trips to the cache take at most 100 milliseconds
+      A page reads the cache many times, so tail latency decides how long it takes: of ten reads one is in the slowest
+      tenth. A busy machine in the same network stays below 100 milliseconds.
 
-      Given a writer and a reader of the cache
-      Then 90 % of 100 answers come within 100 milliseconds
+      Given the cache under test
+      When the cache serves 100 round trips
+      Then the 90th percentile of the round trips took at most 100 milliseconds
 
-  Rule: There is room for every client
+  Rule: The way to the cache has room for every client
 
     @cache-034
-    Scenario: connections are not turned away on the way
-      A balancer has a limit of its own, which no setting of the server shows.
+    Scenario: the way to the cache accepts 50 connections at once
+      A load balancer has its own limit, which no setting of the server shows.
 
-      Given a writer and a reader of the cache
-      Then 50 connections at once are served
+      Given the cache under test
+      When the cache serves 50 connections at once
+      Then exactly 0 connections were refused
 
-  Rule: Invalidations reach those who listen
+  Rule: Invalidations reach their subscribers
 
     @cache-035
-    Scenario: a published message reaches its subscriber
-      Given a writer and a reader of the cache
-      Then a published message reaches its subscriber within 1 second
+    Scenario: a message on the cache reaches its subscriber within 1 second
+      Given the cache under test
+      When the cache serves 1 message
+      Then the message took at most 1 second

@@ -1,43 +1,38 @@
-Feature: Every key of a cache ends, says whose it is, and is small
-  A cache fills for ever with keys that somebody wrote without a ttl, under names that nobody owns any more. One
-  value of many megabytes holds up every other reader while it is sent.
+Feature: Key hygiene: each key of a cache has a ttl, an owner and a bounded size
+  A cache fills up with keys that were written without a ttl, under names that no team owns. One value of many
+  megabytes, a big key, delays all other readers while it is sent.
 
-  Rule: The keys of this cache keep to it
+  Rule: The keys of this cache keep the limits
 
     @cache-047 @core
     Scenario: a sample of the keys has ttls and bounded sizes
-      At most 1000 keys are looked at, by reads that do not count as a use. What this suite wrote is left out,
-      except one key that shows that the look finds it. Styles of naming differ (Django's `:1:user_42`): a name is
-      reported, and judged only by a pattern of your own. `practices.toml` has it, and the bounds:
+      At most 1000 keys are looked at, by reads that do not count as a use. Keys of this suite are left out, except
+      one key that shows that the sample finds keys. Styles of names differ (Django's `:1:user_42`): names of another
+      style are reported, and judged by a pattern of your own alone. `practices.toml` changes the limits:
       `[bounds]`, then `key-pattern = "shop:[a-z]+:.+"`, `key-size = "at most 50000"`, `key-ttl = "at most 3600"`.
 
-      Given a sample of at most 1000 keys of the cache
-      Then every key of the sample has a ttl of at most 2592000 seconds
-      And keys of the sample that do not match "[^:]+:.+" are reported
-      And every key of the sample takes at most 1000000 bytes
+      Given the cache under test
+      Then the keys of the cache keep these limits
+        | LIMIT       | BOUND           |
+        | key-ttl     | at most 2592000 |
+        | key-pattern | [^:]+:.+        |
+        | key-size    | at most 1000000 |
 
-  Rule: What breaks it is found
+  Rule: A key that breaks a limit is found
 
     @cache-048 @disruptive
-    Scenario: each kind of bad key is found, and nothing else
-      Given a server of its own
-      And 500 proper keys and these ones
-        | KEY         | TTL     | BYTES   |
-        | session:bad | none    | 10      |
-        | stray       | 60      | 10      |
-        | page:big    | 60      | 3000000 |
-        | page:old    | 9000000 | 10      |
-      Then a look at all its keys finds exactly
-        | KEY         | WRONG  |
-        | page:big    | size   |
-        | page:old    | ttl    |
-        | session:bad | no ttl |
-        | stray       | name   |
-
-    @cache-049 @disruptive
-    Scenario: looking changes nothing
-      Given a server of its own
-      And 500 proper keys and these ones
-        | KEY    | TTL | BYTES |
-        | user:1 | 60  | 10    |
-      Then a look at all its keys uses only SCAN, TTL and MEMORY USAGE, and makes none of them more recent
+    Scenario: each kind of bad key is found, and no other key
+      Given an isolated cache
+      And these keys
+        | KEY         | TYPE   | BYTES   | TTL     |
+        | session:bad | string | 10      | none    |
+        | stray       | string | 10      | 60      |
+        | page:big    | string | 3000000 | 60      |
+        | page:old    | string | 10      | 9000000 |
+      When 500 keys "proper" are written
+      Then the key findings are
+        | KEY         | PROBLEM |
+        | page:big    | size    |
+        | page:old    | ttl     |
+        | session:bad | no ttl  |
+        | stray       | name    |

@@ -1,56 +1,62 @@
-Feature: After a change nobody reads what was true before
-  "Change the row, delete the key" has a hole: a reader that read the row before the change may store it after
-  the deletion, and then the old value stays until its ttl is over.
+Feature: Invalidation: after a change no reader gets the old value
+  "Change the row, delete the key" has a race: a reader that read the row before the change may store it after the
+  deletion. Users then see the old price until the ttl is over, and no log shows why.
 
   Background:
     Given an origin that takes 0 milliseconds
-    And it holds "old" as "user:1"
-    And a cache in front of it that keeps values for 60 seconds
+    And the origin holds "old" as "user:1"
 
-  Rule: What was read before a change is not stored after it
+  Rule: A value that was read before a change is not stored after it
 
     @cache-050 @core
-    Scenario Outline: a reader that is late with an old value does not store it, with <SPELLING>
-      Given it compares and sets with <SPELLING>
-      And a reader of "user:1" has asked the origin and not stored the answer yet
-      When the origin gets "new" as "user:1"
-      And "user:1" is invalidated
-      And that reader goes on
-      Then it got "old"
-      When 5 readers in threads ask for "user:1" at once
-      Then they all got "new"
+    Scenario Outline: a late reader stores no old value, by compare-and-set with <SPELLING>
+      Given a look-aside cache in front of the origin
+        | SETTING         | VALUE      |
+        | compare and set | <SPELLING> |
+      When a reader of "user:1" is paused before it stores
+      And the origin changes "user:1" to "new"
+      And the value of "user:1" is invalidated
+      And that reader is resumed
+      Then every reader got "old"
+      When 5 readers in threads read "user:1" at once
+      Then every reader got "new"
 
       Examples:
-        | SPELLING            |
-        | the engine's own    |
-        | a script            |
+        | SPELLING                  |
+        | the command of the engine |
+        | a script                  |
 
     @cache-051
-    Scenario: nor does one that refreshes a value before its end
-      When a reader asks for "user:1"
-      Given the value of "user:1" is due
-      And a reader of "user:1" has asked the origin and not stored the answer yet
-      When the origin gets "new" as "user:1"
-      And "user:1" is invalidated
-      And that reader goes on
-      And 5 readers in threads ask for "user:1" at once
-      Then they all got "new"
+    Scenario: an early refresh that is late stores no old value
+      Given a look-aside cache in front of the origin
+      When "user:1" is read once
+      And the value of "user:1" is due for refresh
+      And a reader of "user:1" is paused before it stores
+      And the origin changes "user:1" to "new"
+      And the value of "user:1" is invalidated
+      And that reader is resumed
+      Then every reader got "old"
+      When 5 readers in threads read "user:1" at once
+      Then every reader got "new"
 
-  Rule: In whatever order readers, writers and the clock take their steps, a change is seen
+  Rule: A read that begins after an invalidation gets the new value, in every order of steps
 
     @cache-052
-    Scenario Outline: no order of steps shows a stale value, with <SPELLING>
-      Three readers, a writer that changes and invalidates, and keys that expire at any moment take turns after
-      each single command. A reader that begins after an invalidation must not get what was true before it.
+    Scenario Outline: no order of steps shows a stale value, by compare-and-set with <SPELLING>
+      Three readers, a writer that changes and invalidates, and a clock that ends ttls take turns after each single
+      command. Hypothesis chooses the order.
 
-      Given it compares and sets with <SPELLING>
-      Then in 80 orders of steps no reader gets a stale value
+      Given a look-aside cache in front of the origin
+        | SETTING         | VALUE      |
+        | compare and set | <SPELLING> |
+      Then "no reader gets a stale value" holds for 80 orders
 
       Examples:
-        | SPELLING            |
-        | the engine's own    |
-        | a script            |
+        | SPELLING                  |
+        | the command of the engine |
+        | a script                  |
 
     @cache-053
-    Scenario: while threads read and write, a change is seen at once
-      Then of 60 changes exactly 0 are seen late by 8 threads that read all the time
+    Scenario: 8 threads that read all the time see each change at once
+      Given a look-aside cache in front of the origin
+      Then "a change is seen at once" holds for 60 changes

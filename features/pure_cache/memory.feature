@@ -1,51 +1,76 @@
 @disruptive
-Feature: A full cache makes room, and keeps what is used
-  A cache is full for most of its life: that is its working state, and what it evicts then decides how often
-  it is of use. Each scenario fills a small server of its own.
+Feature: Eviction: a full cache makes room, and keeps the keys that are used
+  A full cache is no incident: it is the working state, and the eviction policy decides how often a read hits. The
+  wrong policy refuses writes, or evicts settings that were never meant to go.
 
-  Rule: The memory limit is honoured, and nobody is refused
+  Rule: maxmemory is kept, and no write is refused
 
     @cache-054
-    Scenario: a flood of writes stays within the limit
-      Given a server with a memory limit of 8 MB and the policy "allkeys-lru"
-      When a flood of 20000 keys is written
-      Then the memory in use is at most 105 % of the limit
-      And the server says how many keys it evicted and how often a read hit
+    Scenario: a flood of writes stays within maxmemory
+      Given an isolated cache
+        | SETTING          | VALUE       |
+        | maxmemory        | 8mb         |
+        | maxmemory-policy | allkeys-lru |
+      When 20,000 keys "flood" are written
+      And "flood:19999" is read once
+      And "flood:20000" is read once
+      Then exactly 0 writes were refused
+      And the cache has at most 105 % of maxmemory in use
+      And the cache has at least 1 evicted key
+      And the cache has exactly 1 read hit
+      And the cache has exactly 1 read miss
 
-  Rule: What is in use stays
+  Rule: Keys in use stay
 
     @cache-055
-    Scenario: what was read lately is kept by LRU
-      Its clock ticks in seconds. What is written and read within one of them is equally recent, so a
-      benchmark that does it all at once sees LRU fail.
+    Scenario: LRU keeps the keys that were read lately
+      The clock of LRU ticks in seconds: keys that are used within one of them count as equally recent. A benchmark that
+      writes and reads at once sees LRU fail.
 
-      Given a server with a memory limit of 8 MB and the policy "allkeys-lru"
+      Given an isolated cache
+        | SETTING           | VALUE       |
+        | maxmemory         | 8mb         |
+        | maxmemory-policy  | allkeys-lru |
+        | maxmemory-samples | 10          |
       When 100 keys "hot" are written
-      And 5000 keys "cold" are written
-      And the clock of the eviction has moved on
-      And 100 keys "hot" are read 1 times
-      And a flood of 4500 keys is written
-      Then of 100 keys "hot" at least 90 are still there
+      And 5,000 keys "cold" are written
+      And 2 seconds have passed
+      And 100 keys "hot" are read
+      And 4,500 keys "flood" are written
+      Then exactly 0 writes were refused
+      And at least 90 keys "hot" are left
 
     @cache-056
-    Scenario: what is read often is kept by LFU
-      It needs no pause: frequency counts, not the moment.
+    Scenario: LFU keeps the keys that are read often
+      No pause is needed: the frequency counts, not the moment.
 
-      Given a server with a memory limit of 8 MB and the policy "allkeys-lfu"
+      Given an isolated cache
+        | SETTING           | VALUE       |
+        | maxmemory         | 8mb         |
+        | maxmemory-policy  | allkeys-lfu |
+        | maxmemory-samples | 10          |
       When 100 keys "hot" are written
-      And 100 keys "hot" are read 20 times
-      And a flood of 12000 keys is written
-      Then of 100 keys "hot" at least 90 are still there
+      And 100 keys "hot" are read
+        | OPTION | VALUE |
+        | times  | 20    |
+      And 12,000 keys "flood" are written
+      Then exactly 0 writes were refused
+      And at least 90 keys "hot" are left
 
-  Rule: The volatile policies touch only keys with a ttl
+  Rule: The volatile policies evict only keys with a ttl
 
     @cache-057
     Scenario Outline: <POLICY> never evicts a key without a ttl
-      Given a server with a memory limit of 8 MB and the policy "<POLICY>"
+      Given an isolated cache
+        | SETTING          | VALUE    |
+        | maxmemory        | 8mb      |
+        | maxmemory-policy | <POLICY> |
       When 50 keys "settings" are written
-      And 10000 keys "session" are written to live 1000 seconds and more
-      Then of 50 keys "settings" exactly 50 are still there
-      And of 10000 keys "session" at most 9000 are still there
+        | OPTION | VALUE |
+        | ttl    | none  |
+      And 10,000 keys "session" are written
+      Then exactly 50 keys "settings" are left
+      And at most 9000 keys "session" are left
 
       Examples:
         | POLICY          |
@@ -55,34 +80,53 @@ Feature: A full cache makes room, and keeps what is used
         | volatile-random |
 
     @cache-058
-    Scenario: volatile-ttl evicts first what would expire first
-      How many keys there is room for differs from engine to engine: 6,600 of these in Redict 7.3, 7,000 in Redis 8.2.
+    Scenario: volatile-ttl evicts first the keys that would expire first
+      Redict 7.3 has room for 6,600 of these keys, Redis 8.2 for 7,000.
 
-      Given a server with a memory limit of 8 MB and the policy "volatile-ttl"
-      When 1000 keys "late" are written to live 100000 seconds and more
-      And 3000 keys "soon" are written to live 1000 seconds and more
-      And a flood of 5000 keys is written
-      Then of 1000 keys "late" at least 990 are still there
-      And of 3000 keys "soon" at most 2500 are still there
+      Given an isolated cache
+        | SETTING           | VALUE        |
+        | maxmemory         | 8mb          |
+        | maxmemory-policy  | volatile-ttl |
+        | maxmemory-samples | 10           |
+      When 1,000 keys "late" are written
+        | OPTION | VALUE          |
+        | ttl    | 100000 seconds |
+      And 3,000 keys "soon" are written
+      And 5,000 keys "flood" are written
+        | OPTION | VALUE |
+        | ttl    | none  |
+      Then at least 990 keys "late" are left
+      And at most 2500 keys "soon" are left
+
+  Rule: Without a key to evict, writes are refused and reads are served
 
     @cache-059
-    Scenario: without a key that has a ttl they refuse like noeviction
-      Given a server with a memory limit of 8 MB and the policy "volatile-lru"
-      Then a flood of 10000 keys is written and at least 1000 of them refused
+    Scenario Outline: <POLICY> refuses writes with an error while no key has a ttl
+      Given an isolated cache
+        | SETTING          | VALUE    |
+        | maxmemory        | 8mb      |
+        | maxmemory-policy | <POLICY> |
+      When 10,000 keys "flood" are written
+        | OPTION | VALUE |
+        | ttl    | none  |
+      Then at least 1000 writes were refused
+      And the cache replies
+        | COMMANDS       | REPLY |
+        | STRLEN flood:0 | 1000  |
 
-  Rule: noeviction refuses writes with a clear error
+      Examples:
+        | POLICY       |
+        | volatile-lru |
+        | noeviction   |
 
-    @cache-060
-    Scenario: writes are refused and reads go on
-      Given a server with a memory limit of 8 MB and the policy "noeviction"
-      Then a flood of 10000 keys is written and at least 1000 of them refused
-      And reads are still answered
-
-  Rule: A cache keeps nothing on disk
+  Rule: A pure cache keeps nothing on disk
 
     @cache-061
-    Scenario: after a restart it is empty, and there at once
-      Given a server with a memory limit of 8 MB and the policy "allkeys-lru"
-      When 1000 keys "session" are written
-      And the server is killed and started again
-      Then it is empty, and nothing was on disk; it answered within 5 seconds after its start
+    Scenario: after a restart the cache is empty, and serves within 5 seconds
+      Given an isolated cache
+      When 1,000 keys "session" are written
+      And the cache is killed
+      And the cache is started
+      Then the cache is ready within 5 seconds
+      And the cache has exactly 0 keys
+      And the cache has exactly 0 files on disk

@@ -1,80 +1,94 @@
-Feature: Hot values in the process' own memory are dropped when they change
-  The fastest round trip is none. But a copy in each process is right only as long as somebody tells it about
-  each change, and as long as it notices that nobody tells it any more.
+Feature: Near cache: hot values in the memory of the process are dropped when they change
+  The fastest round trip is none (client-side caching, CLIENT TRACKING). But a copy in each process is stale as soon as
+  the process misses one invalidation: users of two processes then see two prices.
 
   Rule: A copy is used until the server names its key
 
     @cache-062 @core
-    Scenario: a value is read from memory
-      Given a near cache of this scenario's keys
+    Scenario: 1,000 reads of a copy cost the server no command
+      Given a near cache in front of the cache
       And the near cache holds "qiross" as "user:1"
-      Then 1000 reads of "user:1" through it cost the server nothing
+      Then "a copy costs the server no command" holds for 1,000 reads
 
     @cache-063
-    Scenario: a write of another client is seen at once
-      Given a near cache of this scenario's keys
+    Scenario: a write of another client replaces the copy at once
+      Given a near cache in front of the cache
       And the near cache holds "qiross" as "user:1"
-      When another client sets "user:1" to "anna"
-      Then the near cache reads "anna" as "user:1" within 500 milliseconds
+      When a client runs "SET user:1 anna EX 60"
+      Then the near cache reads "anna" from "user:1" within 500 milliseconds
 
     @cache-064
-    Scenario: a deleted key is gone at once
-      Given a near cache of this scenario's keys
+    Scenario: the copy of a deleted key is dropped at once
+      Given a near cache in front of the cache
       And the near cache holds "qiross" as "user:1"
-      When another client deletes "user:1"
-      Then the near cache reads nothing as "user:1" within 1 second
+      When a client runs "DEL user:1"
+      Then the near cache reads nothing from "user:1" within 1 second
 
     @cache-065 @disruptive
     Scenario: a copy does not outlive its ttl
-      The server names an expired key when it frees it, which may be late; the copy knows its own end.
+      The server names an expired key when it frees the key, which may be late. The copy knows its own end.
 
-      Given a server of its own that frees expired keys only when they are read
-      And a near cache of all its keys
-      And the near cache holds "qiross" as "user:1" for 200 milliseconds
-      Then the near cache reads nothing as "user:1" within 1 second
+      Given an isolated cache
+        | SETTING       | VALUE |
+        | active expiry | no    |
+      And a near cache in front of the cache
+      And the near cache holds "qiross" as "user:1"
+      When a client runs "PEXPIRE user:1 200"
+      Then the near cache reads nothing from "user:1" within 1 second
 
     @cache-066 @disruptive
-    Scenario: what the server evicts is dropped
-      By this policy the one key with a ttl goes first, before writes are refused.
+    Scenario: the copy of an evicted key is dropped
+      By this policy the one key with a ttl is evicted first, before writes are refused.
 
-      Given a server with a memory limit of 4 MB and the policy "volatile-ttl"
-      And a near cache of all its keys
+      Given an isolated cache
+        | SETTING          | VALUE        |
+        | maxmemory        | 4mb          |
+        | maxmemory-policy | volatile-ttl |
+      And a near cache in front of the cache
       And the near cache holds "qiross" as "user:1"
-      Then a flood of 8000 keys is written and at least 1000 of them refused
-      And the near cache reads nothing as "user:1" within 2 seconds
+      When 8,000 keys "flood" are written
+        | OPTION | VALUE |
+        | ttl    | none  |
+      Then at least 1000 writes were refused
+      And the near cache reads nothing from "user:1" within 2 seconds
 
     @cache-067 @disruptive
-    Scenario: a flush drops everything
-      Given a server of its own
-      And a near cache of all its keys
+    Scenario: a flush drops all copies
+      Given an isolated cache
+      And a near cache in front of the cache
       And the near cache holds "qiross" as "user:1"
-      When the server is flushed
-      Then the near cache reads nothing as "user:1" within 1 second
+      When the cache is flushed
+      Then the near cache reads nothing from "user:1" within 1 second
 
-  Rule: A copy is worth nothing when the server is not heard
+  Rule: A near cache that does not hear the server keeps no copy
 
     @cache-068 @disruptive
-    Scenario: a lost connection drops everything, and it is heard again by itself
-      Given a server of its own
-      And a near cache of all its keys
+    Scenario: a lost connection drops all copies, and the near cache reconnects
+      Given an isolated cache
+      And a near cache in front of the cache
       And the near cache holds "qiross" as "user:1"
-      When the server cuts the connection of the near cache
-      And another client sets "user:1" to "anna"
-      Then the near cache reads "anna" as "user:1" within 2 seconds
-      And the near cache listens again within 3 seconds
+      When the near cache is disconnected
+      And a client runs "SET user:1 anna EX 60"
+      Then the near cache reads "anna" from "user:1" within 2 seconds
+      And the near cache is ready within 5 seconds
 
     @cache-069 @disruptive
-    Scenario: a server that hangs is noticed without being asked
-      Given a server of its own
-      And a near cache of all its keys
+    Scenario: a near cache notices a paused server without a read
+      Given an isolated cache
+      And a near cache in front of the cache
       And the near cache holds "qiross" as "user:1"
-      When the server hangs
-      Then the near cache has dropped everything within 2 seconds
-      When the server goes on
-      Then the near cache listens again within 3 seconds
+      When the cache is paused
+      Then the near cache has exactly 0 copies within 2 seconds
+      When the cache is resumed
+      Then the near cache is ready within 3 seconds
+
+  Rule: The memory of a near cache is bounded
 
     @cache-070
-    Scenario: it stays within its limit
-      Given a near cache of this scenario's keys
-      When 200 keys are read through it, which holds at most 50
-      Then it holds exactly 50 values
+    Scenario: a near cache of 50 copies keeps 50 of 200 hot keys
+      Given a near cache in front of the cache
+        | SETTING  | VALUE |
+        | capacity | 50    |
+      When 200 keys "user" are written
+      And 200 keys "user" are read
+      Then the near cache has exactly 50 copies

@@ -1,55 +1,53 @@
-Feature: Values end one by one, and those in use do not end at all
-  What was cached together expires together, and a value that everybody reads leaves a hole when it expires.
-  Ttls that differ a little, and a refresh shortly before the end, take both cliffs away.
+Feature: Values expire one by one, and hot values are refreshed before they expire
+  Values that were cached together expire together, and a value with many readers leaves a hole when it expires: both
+  end in a cache stampede. Ttl jitter spreads the ends, and early refresh (XFetch) fills the hole before it opens.
 
-  Rule: The ttls of a batch are spread over a window
+  Rule: Jitter: the ttls of a batch are spread over a window
 
     @cache-071
-    Scenario: a batch that was cached at once does not expire at once
+    Scenario: 300 values that are cached at once do not expire at once
+      Evenly spread, each tenth of the window has 10 % of the values.
+
       Given an origin that takes 0 milliseconds
-      And a cache in front of it that keeps values for 60 seconds
-      And its ttls are up to 20 % shorter
-      When 300 keys are cached at once
-      Then each of them has 48 to 60 seconds to live
-      And at most 20 % of them expire in the same tenth of that window
+      And a look-aside cache in front of the origin
+        | SETTING | VALUE      |
+        | ttl     | 60 seconds |
+        | jitter  | 20 %       |
+      When 300 keys "batch" are read
+      Then the measurements are
+        | MEASUREMENT                 | BOUND               |
+        | shortest ttl                | at least 48 seconds |
+        | longest ttl                 | within 60 seconds   |
+        | values in the fullest tenth | at most 20 %        |
 
-  Rule: A value is refreshed before it expires, the likelier the nearer its end
-
-    @cache-072
-    Scenario: how likely a read refreshes
-      Counted in what the computation costs: a value that took 1 second is refreshed by every third read that
-      comes 1 second before its end, and by hardly any that comes 5 seconds before.
-
-      Then of 20000 reads this share would refresh the value
-        | COSTS LEFT | SHARE       |
-        | 0          | 100 to 100  |
-        | 1          | 35 to 39    |
-        | 2          | 12 to 15    |
-        | 5          | 0.3 to 1.1  |
-        | 20         | 0 to 0      |
+  Rule: Early refresh: a value is computed again before it expires
 
     @cache-073 @core @waits
     Scenario: a key that is read all the time is never missing
-      By so many readers it is refreshed about five times the origin's time before its end, which leaves four times
-      that for whatever holds up the one who refreshes.
+      4 readers refresh it about five times the time of the origin before its end. That leaves four times this time for
+      a refresh that is held up.
 
       Given an origin that takes 300 milliseconds
-      And it holds "qiross" as "user:1"
-      And a cache in front of it that keeps values for 2 seconds
-      And it refreshes values before they expire
-      When 4 readers ask for "user:1" all the time for 2.5 seconds
-      Then they all got "qiross"
-      And "user:1" was there all the time
+      And the origin holds "qiross" as "user:1"
+      And a look-aside cache in front of the origin
+        | SETTING       | VALUE     |
+        | ttl           | 2 seconds |
+        | early refresh | 1         |
+      When 4 readers in threads read "user:1" at once
+        | OPTION    | VALUE       |
+        | again for | 2.5 seconds |
+      Then every reader got "qiross"
+      And exactly 0 misses were seen
       And the origin was asked between 2 and 12 times
 
     @cache-074
-    Scenario: a refresh that fails costs nobody anything
+    Scenario: a failed early refresh costs its readers nothing
       Given an origin that takes 0 milliseconds
-      And it holds "qiross" as "user:1"
-      And a cache in front of it that keeps values for 60 seconds
-      When a reader asks for "user:1"
-      Given the origin fails
-      And the value of "user:1" is due
-      When 5 readers in threads ask for "user:1" at once
-      Then they all got "qiross"
-      And the origin was asked exactly 2 times
+      And the origin holds "qiross" as "user:1"
+      And a look-aside cache in front of the origin
+      When "user:1" is read once
+      And the origin is stopped
+      And the value of "user:1" is due for refresh
+      And 5 readers in threads read "user:1" at once
+      Then every reader got "qiross"
+      And the origin was asked exactly twice

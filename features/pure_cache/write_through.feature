@@ -1,81 +1,115 @@
-Feature: Who changes the origin brings the new value along
-  Write-through saves the miss after each change, if two writers cannot overtake each other on the way to the
-  cache. Write-behind answers before the origin knows: what that costs when something fails should be known first.
+Feature: Write-through and write-behind: a change of the origin reaches the cache in order
+  Write-through saves the miss after each change, unless two writers overtake each other on the way to the cache.
+  Write-behind replies before the origin has the write: a crash of the wrong server loses writes that users saw succeed.
 
-  Rule: The newest version wins, whoever comes last
+  Rule: The newest version wins, in every order of arrival
 
     @cache-088 @core
-    Scenario: what was written is read at once
-      Given records that have a version
-      When the records are put into the cache in this order
+    Scenario: a written record is read at once
+      Given a write-through cache in front of the origin
+      When these records are written
         | KEY    | VALUE  | VERSION |
         | user:1 | qiross | 1       |
         | user:1 | anna   | 2       |
-      Then the record "user:1" reads "anna"
+      Then the write-through cache reads "anna" from "user:1"
 
     @cache-089
     Scenario: a writer that was overtaken does not undo the newer value
-      Given records that have a version
-      When the records are put into the cache in this order
+      Given a write-through cache in front of the origin
+      When these records are written
         | KEY    | VALUE  | VERSION |
         | user:1 | anna   | 2       |
         | user:1 | qiross | 1       |
-      Then the record "user:1" reads "anna"
-      And the record "user:1" has a ttl
+      Then the write-through cache reads "anna" from "user:1"
+      And the cache replies
+        | COMMANDS    | REPLY               |
+        | PTTL user:1 | between 1 and 60000 |
 
     @cache-090
-    Scenario: eight writers at once leave what the origin holds
-      Given records that have a version
-      When 8 writers change the record "user:1" 25 times each
-      Then the record "user:1" reads what the origin holds
+    Scenario: after 200 writes of 8 writers at once the cache holds the newest record
+      Given a write-through cache in front of the origin
+      Then "the cache holds the newest version" holds for 200 writes
 
     @cache-091
-    Scenario: what the origin refuses is never read
-      Given records that have a version
-      When the records are put into the cache in this order
-        | KEY    | VALUE  | VERSION |
-        | user:1 | qiross | 1       |
-      Then a write of "user:1" that the origin refuses leaves "qiross" in the cache
+    Scenario: a record that the origin refuses is never read
+      Given a write-through cache in front of the origin
+      And the write-through cache holds "qiross" as "user:1"
+      When the origin is stopped
+      And these records are written
+        | KEY    | VALUE |
+        | user:1 | wrong |
+      Then the write failed with "the origin is stopped"
+      And the write-through cache reads "qiross" from "user:1"
 
     @cache-092 @disruptive
-    Scenario: a write is saved though the cache is down
-      Given records that have a version, on a server of their own
-      When their server is killed
-      Then a write of "user:1" reaches the origin and says that it is not cached
+    Scenario: a record is saved while the cache is dead
+      Given an isolated cache
+      And a write-through cache in front of the origin
+      And the write-through cache holds "before" as "user:1"
+      When the cache is killed
+      And these records are written
+        | KEY    | VALUE |
+        | user:1 | after |
+      Then the origin reads "after" from "user:1"
+      And exactly 1 write was not cached
 
-  Rule: Write-behind keeps the order, and what fails waits
+  @disruptive
+  Rule: Write-behind keeps the order, and a write that fails stays in the queue
 
-    @cache-093 @disruptive
-    Scenario: writes reach the origin in their order
-      Given a queue of writes on a server that keeps what it is told
-      When 200 writes are made
-      Then they reach the origin in their order, and none is left
+    @cache-093
+    Scenario: 200 queued writes reach the origin in their order
+      Given an isolated broker
+      And a write-behind cache in front of the origin
+      When 200 writes are queued
+      And the write-behind cache is drained
+      Then exactly 200 writes were saved in order
+      And the write-behind cache has exactly 0 unsaved writes
 
-    @cache-094 @disruptive
-    Scenario: a write that fails holds back those behind it, and all come later in their order
-      Given a queue of writes on a server that keeps what it is told
-      When 20 writes are made
-      And the origin refuses the write 7 once
-      Then they reach the origin in their order, and none is left
+    @cache-094
+    Scenario: a write that fails holds back the writes behind it
+      The writes behind it may change the same record: all of them reach the origin later, in their order.
 
-    @cache-095 @disruptive
-    Scenario: two who save at once do not mix the order
-      Given a queue of writes on a server that keeps what it is told
-      When 20 writes are made
-      Then a second one that saves meanwhile is refused
+      Given an isolated broker
+      And a write-behind cache in front of the origin
+      When 20 writes are queued
+      And the origin is stopped
+        | OPTION        | VALUE |
+        | writes before | 7     |
+      And the write-behind cache is drained
+      Then the drain failed with "the origin is stopped"
+      And exactly 7 writes were saved in order
+      When the origin is started
+      And the write-behind cache is drained
+      Then exactly 20 writes were saved in order
+      And the write-behind cache has exactly 0 unsaved writes
 
-    @cache-096 @disruptive
-    Scenario: what waits outlives a crash of the server
-      Given a queue of writes on a server that keeps what it is told
-      When 20 writes are made
-      And the server is killed and started again
-      Then they reach the origin in their order, and none is left
+    @cache-095
+    Scenario: two processes that drain at once do not mix the order
+      Given an isolated broker
+      And a write-behind cache in front of the origin
+      When 20 writes are queued
+      Then "one process drains the queue at a time" holds for 20 writes
 
-    @cache-097 @disruptive @known_limit
-    Scenario: on a pure cache a crash loses what waits
-      Users were told that it is saved. This is why a cache is no place for write-behind.
+    @cache-096
+    Scenario: queued writes outlive a crash of a server with an append-only file
+      Given an isolated broker
+        | SETTING     | VALUE  |
+        | appendfsync | always |
+      And a write-behind cache in front of the origin
+      When 20 writes are queued
+      And the broker is killed
+      And the broker is started
+      And the write-behind cache is drained
+      Then exactly 20 writes were saved in order
+      And the write-behind cache has exactly 0 unsaved writes
 
-      Given a queue of writes on a server that is a pure cache
-      When 20 writes are made
-      And the server is killed and started again
-      Then nothing is left of them
+    @cache-097 @known_limit
+    Scenario: a crash of a pure cache loses the queued writes
+      Users saw these writes succeed. This is why a pure cache is no place for write-behind.
+
+      Given an isolated cache
+      And a write-behind cache in front of the origin
+      When 20 writes are queued
+      And the cache is killed
+      And the cache is started
+      Then the write-behind cache has exactly 0 unsaved writes

@@ -1,105 +1,107 @@
 @audit
-Feature: The cluster is set up to survive
-  Settings of a cluster matter on the day a machine dies, and nobody reads them on any other day.
+Feature: The cluster has the settings and the replicas to survive a failure
+  The settings of a failover matter on the day a machine dies, and are rarely read before. A cluster with a slow failure
+  detector, without replicas or without a majority then rejects writes until an operator comes.
   `practices.toml` changes a bound.
 
   @core
-  Rule: A dead primary is replaced in time
+  Rule: A failover replaces a dead primary in time
 
     @cluster-001
-    Scenario: a failure is noticed within the budget
-      Twice the node timeout and two seconds is how long writes to a dead primary's slots fail. Below 200
-      milliseconds a busy machine looks dead.
+    Scenario: the node timeout is long enough for a busy machine and short enough for a failover
+      Writes to the slots of a dead primary fail for twice the node timeout and two seconds. Below 200 milliseconds
+      a busy machine looks dead.
 
-      Given the servers of the cluster
+      Given the cluster under test
       Then the setting "cluster-node-timeout" is between 200 and 15000
 
     @cluster-002
-    Scenario: replicas may take over
-      Given the servers of the cluster
+    Scenario: replicas with recent data may take over
+      Given the cluster under test
       Then the setting "cluster-replica-no-failover" is one of "no"
       And the setting "cluster-replica-validity-factor" is between 1 and 100
 
     @cluster-003
-    Scenario: every primary has a replica that is linked and alive
-      A replica that never finished its first copy looks healthy in `CLUSTER NODES`, and cannot take over. A primary
-      with nothing to copy sends a PING each `repl-ping-replica-period`; one that comes late is no silence yet.
+    Scenario: every primary has a linked and live replica
+      A replica without a complete first copy looks healthy in `CLUSTER NODES`, and cannot take over. An idle primary sends
+      a PING each `repl-ping-replica-period`, so silence is counted in these pings.
 
-      Given the servers of the cluster
-      Then no node is marked as failed
+      Given the cluster under test
+      Then there are no failed nodes
       And every primary has at least 1 live replica
-      And every replica heard from its primary at most 10 seconds or 2 of its pings ago
+      And there are no unlinked replicas
+      And the cluster has at most 2 missed pings
 
     @cluster-004
-    Scenario: one failure leaves a majority to vote
-      Of two primaries one is no majority: when the other dies, nobody replaces it.
+    Scenario: the cluster has a majority to vote after one failure
+      Of two primaries one is no majority: when the other one dies, no failover starts.
 
-      Given the servers of the cluster
-      Then there are at least 3 primaries
+      Given the cluster under test
+      Then the cluster has at least 3 primaries
 
     @cluster-005
-    Scenario: a memory limit is set, and the machine has that much
-      Without one the machine runs out first, and the kernel ends the node; its replica has the same data, and ends next.
+    Scenario: every node has a memory limit, and its machine has that memory
+      Without a limit the kernel kills the node that fills its machine. Its replica has the same data, and dies next.
 
-      Given the servers of the cluster
+      Given the cluster under test
       Then the setting "maxmemory" is at least 1
       And the field "maxmemory" is at most 80 % of the field "total_system_memory"
 
     @cluster-006
-    Scenario: a minority serves no old values
-      Given the servers of the cluster
+    Scenario: the minority side of a split brain serves no stale reads
+      Given the cluster under test
       Then the setting "cluster-allow-reads-when-down" is one of "no"
 
   @core
-  Rule: The slots lie where they should
+  Rule: Slots are settled and evenly spread
 
     @cluster-007
-    Scenario: no slot is on its way
-      A slot that was left open answers ASK for some of its keys, for ever.
+    Scenario: the cluster has no open slot
+      An interrupted resharding leaves a slot open, which answers ASK for some of its keys until it is repaired.
 
-      Given the servers of the cluster
-      Then no slot is being moved
+      Given the cluster under test
+      Then there are no open slots
 
     @cluster-008
-    Scenario: no primary has much more than its share
-      Given the servers of the cluster
-      Then no primary's share of the slots is off an even one by more than 25 %
+    Scenario: the primaries share the slots evenly
+      Given the cluster under test
+      Then the cluster has at most 25 % slot imbalance
 
   @core
-  Rule: Nodes are alike
+  Rule: All nodes run the same software
 
     @cluster-009
-    Scenario: one version
-      Given the servers of the cluster
-      Then all of them run the same version
+    Scenario: all nodes of the cluster run the same version
+      Given the cluster under test
+      Then there are no version differences
 
-  Rule: A replica that was away for a moment goes on where it was
+  Rule: A replica resumes after a short interruption
 
     @cluster-010
-    Scenario: the backlog holds what happens in a short interruption
+    Scenario: the replication backlog holds the writes of a short interruption
       Without it each interruption costs a full copy of the data set.
 
-      Given the servers of the cluster
+      Given the cluster under test
       Then the setting "repl-backlog-size" is at least 1000000
       And the clients of class "replica" have bounded output buffers
 
-  Rule: There is room for every client
+  Rule: The cluster has room for every client
 
     @cluster-011
-    Scenario: connections are not refused
-      Given the servers of the cluster
+    Scenario: every node has connections left, and has refused none
+      Given the cluster under test
       Then the setting "maxclients" is at least 1000
       And the field "connected_clients" is at most 80 % of the setting "maxclients"
       And the field "rejected_connections" is exactly 0
 
-  Rule: The software is mended when a hole is found
+  Rule: The cluster runs a version with security fixes
 
     @cluster-012
-    Scenario: the version still gets security fixes
-      Redis itself mends 7.2 and later; Debian 12 mends its 7.0.15.
+    Scenario: the version of the cluster still gets security fixes
+      Redis itself fixes 7.2 and later; Debian 12 fixes its 7.0.15.
 
-      Given the servers of the cluster
-      Then their version still gets security fixes
+      Given the cluster under test
+      Then the version of every server gets security fixes
         | ENGINE | OLDEST |
         | redis  | 7.0    |
         | valkey | 7.2    |

@@ -1,40 +1,46 @@
 @audit
-Feature: What goes into the cluster comes out of it
-  A cluster answers for many machines. One of them that loses or changes what it acknowledged spoils a share
-  of all keys, and which share nobody knows.
+Feature: Values pass the way to every node of the cluster unchanged
+  A cluster spreads keys over many machines. One machine that loses or changes acknowledged data spoils a share of all
+  keys, and no client can tell which share.
 
   @core
-  Rule: What was acknowledged is there, whole, at whichever node
+  Rule: Acknowledged data is in the cluster, complete and at once
 
     @cluster-013
-    Scenario: no acknowledged write is lost
-      Given a writer and a reader of the cluster
-      Then of 2000 acknowledged writes exactly 0 are lost
+    Scenario: the cluster loses no acknowledged write
+      Given the cluster under test
+      When the cluster serves 2000 writes
+      Then exactly 0 writes were lost
 
     @cluster-014
-    Scenario: a large value comes back as it was
-      Given a writer and a reader of the cluster
-      Then a value of 1048576 bytes comes back as it was
+    Scenario: the cluster returns a value of 1 MiB unchanged
+      Given the cluster under test
+      When the cluster serves 1048576 bytes in one value
+      Then exactly 0 bytes were changed
 
     @cluster-015
-    Scenario: a read sees the write before it
-      Given a writer and a reader of the cluster
-      Then exactly 0 of 200 reads right after a write is stale
+    Scenario: a read from the cluster sees the last acknowledged write
+      Given the cluster under test
+      When the cluster serves 200 reads after a write
+      Then exactly 0 reads were stale
 
     @cluster-016
-    Scenario: a deleted key is gone
-      Given a writer and a reader of the cluster
-      Then exactly 0 of 100 keys are there right after they were deleted
+    Scenario: a deleted key is gone from the cluster
+      Given the cluster under test
+      When the cluster serves 100 deletions
+      Then exactly 0 deleted keys were found
 
   @core
-  Rule: What one client alone may do, one alone does
+  Rule: Conditional and counting commands are atomic for all clients
 
     @cluster-017
-    Scenario: a lock has one holder
-      Given a writer and a reader of the cluster
-      Then of 20 clients that want a lock exactly 1 gets it
+    Scenario: the cluster grants a lock to one client
+      Given the cluster under test
+      When the cluster serves 20 competing locks
+      Then exactly 1 lock was granted
 
     @cluster-018
-    Scenario: no increment is lost
-      Given a writer and a reader of the cluster
-      Then of 200 increments by two clients exactly 0 are lost
+    Scenario: the cluster loses no increment of a shared counter
+      Given the cluster under test
+      When the cluster serves 200 increments by two clients
+      Then exactly 0 increments were lost

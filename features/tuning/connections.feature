@@ -1,79 +1,83 @@
-Feature: Connections are kept and shared
-  Each new connection costs round trips before the first answer, and memory in the server. Programs that connect for
-  every request spend most of their time on it, and meet the server's limit of clients on their busiest day.
+Feature: A client keeps its connections, shares them, and sets timeouts
+  A new connection costs round trips before the first reply, and memory in the server. A program that connects for every
+  request spends most of its time on that, and reaches maxclients on its busiest day. A client without timeouts hangs
+  together with its server.
 
-  Rule: A client connects once
+  Rule: A connection pool connects once
 
     @tuning-007
-    Scenario: a client keeps its connection, and threads share a small pool
-      Given a server of its own
-      And 100 values of 100 bytes on it
-      Then the server counts for these ways
-        | WAY                              | CONNECTIONS | COMMANDS     |
-        | GET, connecting each time        | exactly 100 | at least 200 |
-        | GET one at a time                | exactly 0   | exactly 100  |
-        | GET by 16 threads, 4 connections | at most 4   | at most 120  |
+    Scenario: a client keeps its connection, and 16 threads share a pool of 4
+      Given an isolated server
+      And 100 values of 100 bytes
+      Then each way cost
+        | WAY                              | NEW CONNECTIONS | COMMANDS     |
+        | GET, connecting each time        | exactly 100     | at least 200 |
+        | GET one at a time                | exactly 0       | exactly 100  |
+        | GET by 16 threads, 4 connections | at most 4       | at most 120  |
 
     @tuning-008
-    Scenario: behind a network connecting costs more than the work
-      Given 15 values of 100 bytes in the cache
-      And the way there takes 1.5 milliseconds there and back
-      Then these ways pay
+    Scenario: over a network, connecting for each read takes 3 times as long
+      Given the cache under test
+      And 15 values of 100 bytes
+      And a round trip of 1.5 milliseconds
+      Then the comparison shows
         | NAIVE                     | TUNED             | TIMES FASTER | ROUNDS |
         | GET, connecting each time | GET one at a time | at least 3   | 4      |
 
     @tuning-009
-    Scenario: on this machine alone, connecting costs most of the time too
-      Given 30 values of 100 bytes in the cache
-      Then these ways pay
+    Scenario: on the loopback, connecting for each read takes 5 times as long
+      Given the cache under test
+      And 30 values of 100 bytes
+      Then the comparison shows
         | NAIVE                     | TUNED             | TIMES FASTER | ROUNDS |
         | GET, connecting each time | GET one at a time | at least 5   | 15     |
 
     @tuning-010
-    Scenario: a client of a cluster learns its slots once
-      Given 5 values of 100 bytes in the cluster
-      Then these ways to use the cluster pay
-        | NAIVE                       | TUNED             | TIMES FASTER | LESS PROCESSOR TIME |
-        | GET, a new client each time | GET key after key | reported     | at least 15         |
+    Scenario: a client of a cluster fetches the slot map once, a new client each time costs 15 times as much
+      Given the cluster under test
+      And 5 values of 100 bytes
+      Then the comparison shows
+        | NAIVE                               | TUNED             | TIMES FASTER | TIMES LESS PROCESSOR TIME |
+        | GET, a new cluster client each time | GET one at a time | reported     | at least 15               |
 
-  Rule: Nobody waits for ever, and nobody is turned away
-    Servers hang for a moment: a slow disk, a long command, a machine that is moved. A client without time-outs hangs
-    with them; a short queue of connections turns away those who come meanwhile.
+  Rule: Timeouts, keepalive and a long accept queue outlast a pause of either side
+    Servers pause: a slow disk, a long command, a virtual machine that migrates. Clients vanish: a cut cable sends no FIN.
 
     @tuning-011 @disruptive
-    Scenario: time-outs set a client free
-      Given a server of its own
-      Then while it hangs for 1 second a client with time-outs is free at least 2 times sooner than without
+    Scenario: timeouts release a client from a paused server
+      Given an isolated server
+      Then the comparison shows
+        | NAIVE                              | TUNED                                    | TIMES LESS TIME BLOCKED |
+        | no timeouts, server paused for 1 s | timeouts of 0.2 s, server paused for 1 s | at least 2              |
 
     @tuning-012 @disruptive
-    Scenario: keepalive finds out that a client is gone
-      It vanishes without a word, as with a cut cable: a network of its own is turned off.
-
-      Then a client that vanishes is listed like this after a while
-        | KEEPALIVE | CLIENTS   |
-        | none      | exactly 1 |
-        | 1 second  | exactly 0 |
+    Scenario: tcp-keepalive finds a client whose network is gone
+      Then each way cost
+        | WAY             | CLIENTS LISTED |
+        | tcp-keepalive 0 | exactly 1      |
+        | tcp-keepalive 1 | exactly 0      |
 
     @tuning-013 @disruptive
-    Scenario: the queue of connections has room for those who come while the server hangs
-      Then of 60 clients that come while a server hangs so many are connected at once
-        | QUEUE | CLIENTS    |
-        | 8     | at most 20 |
-        | 511   | exactly 60 |
+    Scenario: a tcp-backlog of 511 has room for 60 clients that connect to a paused server
+      Then each way cost
+        | WAY             | CLIENTS CONNECTED |
+        | tcp-backlog 8   | at most 20        |
+        | tcp-backlog 511 | exactly 60        |
 
-  Rule: Waiting is shared
+  Rule: Concurrent requests share the waiting
 
     @tuning-014
-    Scenario: fifty asynchronous tasks wait at the same time
-      Only waiting is shared, the client's own work is not: that is 16 times as fast on a quiet machine, and 3 times with
-      twenty busy programs for each processor.
+    Scenario: 50 asyncio tasks wait for their replies at the same time
+      Only waiting is shared, the client's own work is not. That is 16 times as fast on an idle machine, and 3 times as
+      fast with 20 busy programs for each processor.
 
-      Given 50 values of 100 bytes in the cache
-      And the way there takes 1.5 milliseconds there and back
-      Then so many reads are on their way at the same time
-        | WAY               | READS       |
-        | asyncio, 1 task   | exactly 1   |
-        | asyncio, 50 tasks | at least 25 |
-      And these ways pay
-        | NAIVE           | TUNED             | TIMES FASTER | ROUNDS |
-        | asyncio, 1 task | asyncio, 50 tasks | reported     | 3      |
+      Given the cache under test
+      And 50 values of 100 bytes
+      And a round trip of 1.5 milliseconds
+      Then each way cost
+        | WAY                 | READS AT ONCE |
+        | asyncio, 1 at once  | exactly 1     |
+        | asyncio, 50 at once | at least 25   |
+      And the comparison shows
+        | NAIVE              | TUNED               | TIMES FASTER | ROUNDS |
+        | asyncio, 1 at once | asyncio, 50 at once | reported     | 3      |

@@ -1,52 +1,64 @@
-Feature: Shards work side by side
-  A server runs one command at a time, so what takes a server's time is what a cluster divides. The time of a request is
-  injected here, so that three servers can be told from one on a machine with two processors.
+Feature: Shards divide the work of a server
+  A server runs one command at a time, so a cluster divides what takes the server's time. An uneven share of slots, a
+  slow command or a failover that a short pause triggers takes that gain away. Requests take an injected time here, so
+  that three servers differ from one on a machine with two processors.
 
-  Rule: Three primaries serve more than one if they share the work
+  Rule: Three primaries serve more than one if they share the slots
 
     @tuning-036 @disruptive
-    Scenario: even shares pay, one primary with most of the slots does not
-      Requests go to the owners of their keys. What a busy machine adds to a request of 20 milliseconds, it adds to both
-      sides; 20 keys fall unevenly on three nodes, so three times as fast is not to be had.
+    Scenario: even shares of slots pay, one primary with most of the slots does not
+      A busy machine adds the same to a request of 20 milliseconds on both sides. Twenty keys fall unevenly on three nodes,
+      so three times as fast is out of reach.
 
-      Given a cluster of its own whose work can be made to take its time
-      Then the owners of their keys serve requests at least 1.6 times faster than one alone
-      When the first primary gets most of the slots
-      Then the owners of their keys serve requests at most 1.6 times faster than one alone
+      Given an isolated cluster of 3 primaries without replicas
+        | SETTING              | VALUE |
+        | enable-debug-command | yes   |
+      Then the comparison shows
+        | NAIVE                   | TUNED                  | TIMES FASTER AT BEST | ROUNDS |
+        | requests to one primary | requests to the owners | at least 1.6         | 4      |
+      When the first primary is given most slots
+      Then the comparison shows
+        | NAIVE                   | TUNED                  | TIMES FASTER AT BEST | ROUNDS |
+        | requests to one primary | requests to the owners | at most 1.6          | 4      |
 
     @tuning-037 @disruptive
-    Scenario: throughput of 1, 3 and 6 primaries on this machine
-      Raw bytes make the servers the limit where there are processors for them, redis-py makes the client. Neither says
-      what six machines would do; the processor time of each operation does, as it hardly depends on their number.
+    Scenario: throughput of 1, 3 and 6 primaries on one machine
+      Raw bytes make the servers the limit where processors are idle, redis-py makes the client the limit. The processor
+      time of an operation hardly depends on the number of primaries: it tells what more machines would do.
 
-      Then this is what so many primaries serve
-        | PRIMARIES |
-        | 1         |
-        | 3         |
-        | 6         |
+      Then each way cost
+        | WAY                 | READS A SECOND BY RAW BYTES | READS A SECOND BY REDIS-PY |
+        | a cluster of size 1 | reported                    | reported                   |
+        | a cluster of size 3 | reported                    | reported                   |
+        | a cluster of size 6 | reported                    | reported                   |
 
-  Rule: A shard that is busy makes only its own clients wait
+  Rule: A busy shard delays its own clients only
 
     @tuning-038 @disruptive
-    Scenario: a slow command on one shard leaves the others alone
-      Given a cluster of its own whose work can be made to take its time
-      Then while one primary is busy for 1 second each of the others answers at least 20 times
+    Scenario: a slow command on one shard leaves the other shards responsive
+      Given an isolated cluster of 3 primaries without replicas
+        | SETTING              | VALUE |
+        | enable-debug-command | yes   |
+      Then each way cost
+        | WAY                      | REPLIES OF THE SLOWEST OTHER SHARD |
+        | one primary busy for 1 s | at least 20                        |
 
-  Rule: The backlog is longer than what is written while a replica is away
+  Rule: The replication backlog holds more than the writes of an interruption
 
     @tuning-039 @disruptive
-    Scenario: a long backlog saves a full copy after a short cut
-      Then a replica that was cut off while 5 MB were written comes back like this
-        | BACKLOG | FULL COPIES |
-        | 16kb    | exactly 1   |
-        | 20mb    | exactly 0   |
+    Scenario: a replica that missed 5 MB needs no full copy if the backlog is longer
+      Then each way cost
+        | WAY                    | FULL COPIES |
+        | repl-backlog-size 16kb | exactly 1   |
+        | repl-backlog-size 20mb | exactly 0   |
 
-  Rule: The node timeout is longer than the hangs that you mean to sit out
-    A short one replaces a dead primary sooner, and also one that a slow disk or a long command held up for a moment.
+  Rule: The node timeout is longer than a pause that should cost no failover
+    A short timeout replaces a dead primary sooner. It also replaces one that a slow disk or a long command paused.
 
     @tuning-040 @disruptive
-    Scenario: a hang costs a failover with a short timeout, and none with a long one
-      Then a primary that hangs for 3 seconds is replaced like this
-        | NODE TIMEOUT     | FAILOVERS |
-        | 10 seconds       | exactly 0 |
-        | 500 milliseconds | exactly 1 |
+    Scenario: a pause of 3 seconds costs a failover with a node timeout of 0.5 seconds, none with 10
+      Given an isolated cluster of 3 primaries with 1 replica each
+      Then each way cost
+        | WAY                                 | FAILOVERS |
+        | node timeout of 10 s, pause of 3 s  | exactly 0 |
+        | node timeout of 0.5 s, pause of 3 s | exactly 1 |

@@ -1,13 +1,13 @@
 """Use Redis in three ways, and tune it: code to import or to copy.
 
-celery_worker    Celery's broker: no task lost, none done twice, senders that do not wait for ever
+celery_worker    Celery's broker: no task lost, none done twice, senders that fail in time
 redis_cluster    a cluster: formation, failover, slot migration, growth, keys
 pure_cache       a cache in front of an origin: no stampede, no stale fill, no outage
 tuning           what makes each of them fast: the naive way beside the tuned one
 servers          real servers, clusters, sentinels and workers as child processes
 clients          clients with timeouts, retries and pools; errors without passwords
-server_info      what a server says of itself
-polling          waiting with a bound
+server_info      what a server reports about itself: settings, fields, version
+polling          wait for a condition, with a deadline
 cli              one command line for all scripts
 svg              pictures of a few kilobytes
 

@@ -1,4 +1,4 @@
-"""Give scripts one command line: one clear line for bad input, exit code 2 for wrong usage, 1 for a failure."""
+"""Give every script the same command line: one-line errors, exit code 2 for wrong usage, 1 for a failure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import NoReturn
 
 
 class UsageError(Exception):
-    """The command was called wrongly; the message says how to call it. Exit code 2."""
+    """The command line is wrong; the message says how to correct it. Exit code 2."""
 
 
-class Failure(Exception):  # noqa: N818 - it reads as what it is: `raise Failure("no worker answered")`
-    """The command was called rightly and could not do its work; the message says why. Exit code 1."""
+class Failure(Exception):  # noqa: N818 - it reads well: `raise Failure("no worker answered")`
+    """The command cannot do its work; the message says why. Exit code 1."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,17 +31,17 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        """End the command with one line and exit code 2."""
+        """Raise UsageError, so that the command ends with one line and exit code 2."""
         raise UsageError(f"{message} (see --help)")
 
     def add_timeout(self) -> None:
-        """Add ``--timeout``, the bound of every answer that the command waits for."""
+        """Add ``--timeout``, the longest wait for an answer."""
         self.add_argument(
             "--timeout",
             type=seconds,
             default=5.0,
             metavar="SECONDS",
-            help="give up on a server that hangs (default: 5)",
+            help="give up on a silent server after that time (default: 5)",
         )
 
 
@@ -51,8 +51,8 @@ def seconds(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    # Redis counts in milliseconds, and what a system takes as a time-out ends somewhere.
-    if not 0.001 <= value <= 1e8:  # noqa: PLR2004 - the comment says it
+    # Redis counts in milliseconds, and an operating system limits the length of a timeout.
+    if not 0.001 <= value <= 1e8:  # noqa: PLR2004 - see above
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds: give a positive one, at most 1e8")
     return value
 
@@ -82,20 +82,20 @@ _VISIBLE = {sign: f"\\x{sign:02x}" for sign in _CONTROLS} | {sign: f"\\u{sign:04
 
 
 def printable(text: str) -> str:
-    """Return a text in which signs that steer a terminal, or turn the order of letters, are written out.
+    """Return the text with control and direction characters as escapes, safe to print on a terminal.
 
-    Tabs and ends of lines stay. What a server says may hold any sign.
+    Tabs and line ends stay. A server's reply may hold any character.
     """
     return text.translate(_VISIBLE)
 
 
 def say(line: str) -> None:
-    """Tell the person at the terminal something that is not the command's output."""
+    """Print a line for the user on stderr, which is not the command's output."""
     print(line, file=sys.stderr, flush=True)
 
 
 def wait(duration: float, what: str) -> None:
-    """Let `duration` seconds pass; on a terminal show on stderr how much of the wait is left."""
+    """Sleep for `duration` seconds; a terminal shows the remaining time on stderr."""
     deadline = time.monotonic() + duration
     shown = sys.stderr.isatty()
     while (left := deadline - time.monotonic()) > 0:
@@ -119,8 +119,8 @@ def run(main: Callable[[], None]) -> NoReturn:
     except KeyboardInterrupt:
         code = complain("interrupted", 130)
     except BrokenPipeError:
-        # The reader of the output went away, as `| head -1` does: nothing is left to say, not even at exit.
-        sys.stdout = None  # the interpreter would flush into the closed pipe again
+        # The reader of the output has closed it, as `| head -1` does.
+        sys.stdout = None  # else the interpreter flushes into the closed pipe at exit
         code = 1
     sys.exit(code)
 

@@ -1,27 +1,34 @@
-"""Make clients with timeouts, retries and pools, and errors that name the server but never its password."""
+"""Make clients with timeouts, retries and pools, and errors that name the server without its password."""
 
 from __future__ import annotations
 
+import gc
+import os
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
+from weakref import WeakMethod, WeakSet
 
 from redis import Redis
+from redis.asyncio import Connection as AsyncConnection
 from redis.asyncio import ConnectionPool as AsyncConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 from redis.backoff import ExponentialBackoff
 from redis.cluster import PRIMARY, ClusterNode, RedisCluster
-from redis.connection import ConnectionPool, parse_url
+from redis.connection import AbstractConnection, Connection, ConnectionPool, parse_url
 from redis.driver_info import DriverInfo
 from redis.exceptions import (
     AuthenticationError,
     InvalidResponse,
+    MaxConnectionsError,
     MovedError,
     NoPermissionError,
     RedisClusterException,
@@ -35,26 +42,297 @@ from redis.retry import Retry
 from redis_practices.cli import Failure, UsageError, printable
 
 TIMEOUT = 5.0
-"""Seconds that a connection or an answer may take. redis-py waited for ever by default before version 8."""
+"""Seconds for connecting, and for each reply. redis-py before version 8 had no timeout by default."""
 
 DRIVER = DriverInfo()
-"""What clients tell servers of themselves: redis-py reads it from the package's files for each client, 0.5 ms."""
+"""The client's name for ``CLIENT SETINFO``, made once: redis-py spends 0.5 ms on it for every client."""
 
 
-POOLS: dict[str, Any] = {"sync": ConnectionPool, "asynchronous": AsyncConnectionPool}
-"""What clients are made with; a program may put pools of its own in place, with a ``connection_class`` of its own."""
+def after_fork(method: Callable[[], None]) -> None:
+    """Have a method called in each child of this process, as long as its object lives.
+
+    A child has the locks of its parent in the state that they had, but not the threads that would release them.
+    """
+    weak = WeakMethod(method)
+
+    def call() -> None:
+        if (alive := weak()) is not None:
+            alive()
+
+    os.register_at_fork(after_in_child=call)
+
+
+class Packed(list[bytes]):
+    """Commands as they go over the wire, with their number."""
+
+    def __init__(self, parts: Iterable[bytes], number: int) -> None:
+        """Hold the parts of `number` commands."""
+        super().__init__(parts)
+        self.number = number
+
+
+def as_text(command: Iterable[Any]) -> tuple[Any, ...]:
+    """Return a command with its numbers as text.
+
+    hiredis 3.5 ends the process (SIGSEGV) where a signal handler raises while it packs an int; see
+    docs/upstream/hiredis-py.md.
+    """
+    return tuple(str(word) if type(word) in {int, float} else word for word in command)
+
+
+class ReplyLostError(RedisConnectionError):
+    """The connection ended before the reply: the command may have been done, and to repeat it would do it twice."""
+
+
+class ReplyLateError(RedisTimeoutError):
+    """The reply did not come in time: the command may be done, and to repeat it would do it twice."""
+
+
+_READ = """
+ACL CLIENT CLUSTER COMMAND CONFIG DBSIZE ECHO HELLO INFO LATENCY MEMORY OBJECT PING ROLE SELECT SLOWLOG TIME WAIT
+EXISTS EXPIRETIME GET GETRANGE HEXISTS HGET HGETALL HKEYS HLEN HMGET HSCAN HVALS LINDEX LLEN LRANGE MGET PEXPIRETIME
+PTTL SCAN SCARD SISMEMBER SMEMBERS SMISMEMBER SSCAN STRLEN TTL TYPE XLEN XRANGE XREVRANGE ZCARD ZCOUNT ZRANGE
+ZRANGEBYSCORE ZRANK ZSCAN ZSCORE
+"""
+_WRITE = """
+DEL EXPIRE EXPIREAT HDEL HSET LSET MSET PERSIST PEXPIRE PEXPIREAT PSETEX SADD SETEX SREM TOUCH UNLINK ZREM
+"""
+REPEATABLE = frozenset([*_READ.split(), *_WRITE.split()])
+"""Commands that leave the same data when they are done twice; so does ``SET`` without a condition."""
+
+_CONDITIONS = {"NX", "XX", "GET", "IFEQ", "IFNE"}
+
+
+def is_repeatable(command: Sequence[Any]) -> bool:
+    """Tell whether a command may be sent again after its reply was lost."""
+    name, *rest = str(command[0]).upper().split() + [str(word).upper() for word in command[1:] if type(word) is str]
+    return name in REPEATABLE or (name == "SET" and _CONDITIONS.isdisjoint(rest))
+
+
+class SafeRetry(Retry):
+    """Retry a command after a lost connection, unless that might do it twice (`ReplyLostError`)."""
+
+    def call_with_retry(self, do: Any, fail: Any, is_retryable: Any = None, with_failure_count: bool = False) -> Any:  # noqa: FBT001, FBT002 - redis-py's
+        """Do it, as redis-py's own does."""
+        return super().call_with_retry(
+            do,
+            fail,
+            lambda error: not isinstance(error, ReplyLostError) and (is_retryable is None or is_retryable(error)),
+            with_failure_count,
+        )
+
+
+class _Counting:
+    """Count the commands of a connection that have no reply yet.
+
+    An exception can come between a command and its reply: Celery's soft time limit, an alarm, Ctrl-C, a cancelled task.
+    The next command on that connection would then read the reply to the one before. The count goes up before a command
+    is sent, and down after its reply was read whole; the pool closes a connection that is not clean. redis-py closes
+    one only if the exception comes while it sends or reads.
+    """
+
+    unanswered = 0
+    is_repeatable = False
+    """Whether what was sent last may be sent again."""
+    is_connecting = False
+    is_whole = False
+    """Whether connecting, with its handshake, was not interrupted; closing it was begun otherwise."""
+
+    def pack_commands(self, commands: Sequence[Any]) -> Packed:
+        """Pack the commands of a pipeline or transaction; each has a reply."""
+        self.is_repeatable = all(map(is_repeatable, commands))
+        parts: Iterable[bytes] = super().pack_commands([as_text(command) for command in commands])  # type: ignore[misc]
+        return Packed(parts, len(commands))
+
+    def send_command(self, *command: Any, **options: Any) -> Any:
+        """Send one command."""
+        self.is_repeatable = is_repeatable(command)
+        return super().send_command(*as_text(command), **options)  # type: ignore[misc]
+
+    def lost(self, error: RedisError) -> RedisError:
+        """Return the error to raise in place of one that left a command without its reply."""
+        kinds = {RedisConnectionError: ReplyLostError, RedisTimeoutError: ReplyLateError}
+        kind = type(error) if self.is_repeatable else kinds.get(type(error), type(error))
+        return error if kind is type(error) else kind(*error.args)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the next reply that it reads belongs to the next command."""
+        return self.is_whole and self.unanswered == 0
+
+    def reset_should_reconnect(self) -> None:
+        """Forget replies that cannot come any more; redis-py calls it when the connection is closed."""
+        self.unanswered = 0
+        super().reset_should_reconnect()  # type: ignore[misc]
+
+
+class _Counted(_Counting):
+    """A connection that counts, for threads."""
+
+    def connect_check_health(self, *arguments: Any, **options: Any) -> None:
+        """Connect, if it is not connected, from the beginning where an exception ended the last attempt."""
+        if not self.is_whole:
+            self.disconnect()
+        self.is_whole, self.is_connecting = False, True
+        try:
+            super().connect_check_health(*arguments, **options)  # type: ignore[misc]
+        finally:
+            self.is_connecting = False
+        self.is_whole = True
+
+    def disconnect(self, *arguments: Any, **options: Any) -> None:
+        """Close the connection."""
+        self.is_whole = False
+        super().disconnect(*arguments, **options)  # type: ignore[misc]
+
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - redis-py's
+        """Send commands."""
+        repeatable, number = self.is_repeatable, getattr(command, "number", 1)
+        if not (self.is_whole or self.is_connecting):
+            self.connect_check_health(check_health=False)
+        self.unanswered += number
+        try:
+            super().send_packed_command(command, check_health)  # type: ignore[misc]
+        except RedisConnectionError as error:
+            # One command that was not sent whole was not done; of several, the first ones may be.
+            self.is_repeatable = repeatable or number == 1
+            raise self.lost(error) from error
+        self.is_repeatable = repeatable  # handshake and health check send commands too
+
+    def read_response(self, *arguments: Any, **options: Any) -> Any:
+        """Read one reply."""
+        try:
+            reply = super().read_response(*arguments, **options)  # type: ignore[misc]
+        except ResponseError:
+            self.unanswered -= 1
+            raise
+        except (RedisConnectionError, RedisTimeoutError) as error:
+            raise self.lost(error) from error
+        self.unanswered -= 1
+        return reply
+
+
+class _AsyncCounted(_Counting):
+    """A connection that counts, for asyncio."""
+
+    async def connect_check_health(self, *arguments: Any, **options: Any) -> None:
+        """Connect, if it is not connected, from the beginning where an exception ended the last attempt."""
+        if not self.is_whole:
+            await self.disconnect()
+        self.is_whole, self.is_connecting = False, True
+        try:
+            await super().connect_check_health(*arguments, **options)  # type: ignore[misc]
+        finally:
+            self.is_connecting = False
+        self.is_whole = True
+
+    async def disconnect(self, *arguments: Any, **options: Any) -> None:
+        """Close the connection."""
+        self.is_whole = False
+        await super().disconnect(*arguments, **options)  # type: ignore[misc]
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - above
+        """Send commands."""
+        repeatable, number = self.is_repeatable, getattr(command, "number", 1)
+        if not (self.is_whole or self.is_connecting):
+            await self.connect_check_health(check_health=False)
+        self.unanswered += number
+        try:
+            await super().send_packed_command(command, check_health)  # type: ignore[misc]
+        except RedisConnectionError as error:
+            self.is_repeatable = repeatable or number == 1
+            raise self.lost(error) from error
+        self.is_repeatable = repeatable
+
+    async def read_response(self, *arguments: Any, **options: Any) -> Any:
+        """Read one reply."""
+        try:
+            reply = await super().read_response(*arguments, **options)  # type: ignore[misc]
+        except ResponseError:
+            self.unanswered -= 1
+            raise
+        except (RedisConnectionError, RedisTimeoutError) as error:
+            raise self.lost(error) from error
+        self.unanswered -= 1
+        return reply
+
+
+@cache
+def counted(kind: type) -> type:
+    """Return a class of connections that counts unanswered commands, for a class of redis-py."""
+    ours = _Counted if issubclass(kind, AbstractConnection) else _AsyncCounted
+    return kind if issubclass(kind, _Counting) else type(f"Counted{kind.__name__}", (ours, kind), {})
+
+
+COLLECTION = 1.0
+"""Seconds between two collections of garbage by a pool that has no connection left: one takes 50 ms and more."""
+
+
+class Pool(ConnectionPool):
+    """A pool of counted connections that is not used up by callers that were interrupted.
+
+    An exception can come after a caller was given a connection and before it could say so. Nothing refers to that
+    connection any more, so the pool, which refers weakly to connections in use, counts it no more.
+    """
+
+    def __init__(self, connection_class: type = Connection, **options: Any) -> None:
+        """Take what redis-py's pool takes."""
+        super().__init__(counted(connection_class), **options)
+        self._next_collection = 0.0
+
+    def reset(self) -> None:
+        """Forget all connections, as after a fork."""
+        super().reset()
+        self._in_use_connections: Any = WeakSet()
+
+    def get_connection(self, *arguments: Any, **options: Any) -> Any:
+        """Return a connection (MaxConnectionsError if none is free)."""
+        try:
+            return super().get_connection(*arguments, **options)
+        except MaxConnectionsError:
+            if time.monotonic() > self._next_collection:
+                self._next_collection = time.monotonic() + COLLECTION
+                gc.collect()
+            with self._lock:
+                self._created_connections = len(self._available_connections) + len(self._in_use_connections)
+            return super().get_connection(*arguments, **options)
+
+    def release(self, connection: Any) -> None:
+        """Take a connection back, closed if a reply may still come on it."""
+        if not connection.is_clean:
+            connection.disconnect()
+        super().release(connection)
+
+
+class AsyncPool(AsyncConnectionPool):
+    """The same for asyncio."""
+
+    def __init__(self, connection_class: type = AsyncConnection, **options: Any) -> None:
+        """Take what redis-py's pool takes."""
+        super().__init__(counted(connection_class), **options)
+        self._in_use_connections: Any = WeakSet()
+
+    async def release(self, connection: Any) -> None:
+        """Take a connection back, closed if a reply may still come on it."""
+        if not connection.is_clean:
+            await connection.disconnect()
+        await super().release(connection)
+
+
+POOLS: dict[str, Any] = {"sync": Pool, "asynchronous": AsyncPool}
+"""The pool classes of all clients; a program may replace them, for example to set a ``connection_class``."""
 
 
 def client_options(timeout: float = TIMEOUT) -> dict[str, Any]:
-    """Return the settings that every client of ours has; `timeout` in seconds for connecting and for each answer.
+    """Return the settings of every client; `timeout` (seconds) is for connecting and for each reply.
 
-    A dropped connection is tried again twice, at once and after 50 ms: that is a restart or a failover. A time-out is
-    not: trying a server that hangs again only multiplies the wait.
+    A dropped connection (a restart, a failover) is retried twice, at once and after 50 ms. A timeout is not retried:
+    that would only multiply the wait for a paused server.
     """
     return {
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
-        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 2, supported_errors=(RedisConnectionError,)),
+        "retry": SafeRetry(ExponentialBackoff(cap=0.5, base=0.05), 2, supported_errors=(RedisConnectionError,)),
         "health_check_interval": 30,
         "driver_info": DRIVER,
         "decode_responses": True,
@@ -62,22 +340,22 @@ def client_options(timeout: float = TIMEOUT) -> dict[str, Any]:
 
 
 def node_client(host: str, port: int, **options: Any) -> Redis:
-    """Return a client of one server; options as redis-py names them go before ours."""
-    return Redis(host=host, port=port, **{**client_options(), **options})
+    """Return a client of one server; `options` are redis-py's and override `client_options`."""
+    return Redis.from_pool(POOLS["sync"](host=host, port=port, **{**client_options(), **options}))
 
 
 def _positive(value: float) -> bool:
-    """Tell whether a number is one that a time-out may have."""
-    return 0 < value <= 1e8  # noqa: PLR2004 - as `redis_practices.cli.seconds` has it
+    """Tell whether a number of seconds can be a timeout."""
+    return 0 < value <= 1e8  # noqa: PLR2004 - the limit of `redis_practices.cli.seconds`
 
 
 def _text(value: object) -> bool:
-    """Tell whether a value is a text that says something."""
+    """Tell whether a value is a text that is not empty."""
     return isinstance(value, str) and bool(value)
 
 
 def _any(_value: object) -> bool:
-    """Take what redis-py could read."""
+    """Accept every value that redis-py can parse."""
     return True
 
 
@@ -108,18 +386,18 @@ URL_OPTIONS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "ssl_include_verify_flags": (_any, "a list of ssl.VerifyFlags"),
     "ssl_exclude_verify_flags": (_any, "a list of ssl.VerifyFlags"),
 }
-"""What a URL may say behind its ``?``, as redis-py names it: whether a value will do, and what it has to be."""
+"""The options of a URL, by redis-py's names: a test of the value, and the kind of value to ask for."""
 
 _OBJECTS = {"retry", "retry_on_error", "credential_provider", "parser_class", "connection_class", "redis_connect_func"}
 _ANOTHER = {"encoding", "encoding_errors", "legacy_responses", "timeout", "lib_name", "lib_version", "driver_info"}
 
 
 def _check_option(name: str, value: str, scheme: str) -> None:
-    """Raise UsageError for an option that is not of use, in words that show nothing of what the URL says."""
+    """Raise UsageError for an option that cannot be used; the message shows no part of the URL's value."""
     if name in _OBJECTS:
-        raise UsageError(f"has the option {name}, which is an object of Python: leave it out")
+        raise UsageError(f"has the option {name}, which takes a Python object: leave it out")
     if name in _ANOTHER:
-        raise UsageError(f"has the option {name}, which would change what answers look like here: leave it out")
+        raise UsageError(f"has the option {name}, which would change the form of the replies: leave it out")
     if name not in URL_OPTIONS:
         near = get_close_matches(name, URL_OPTIONS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(URL_OPTIONS)}"
@@ -132,17 +410,17 @@ def _check_option(name: str, value: str, scheme: str) -> None:
     except (ValueError, KeyError, TypeError, AttributeError):
         usable = False
     if not usable:
-        raise UsageError(f"has the option {name} with another value than {kind}")
+        raise UsageError(f"has the option {name} with a wrong value: give {kind}")
     if kind in {"a file", "a folder"} and not Path(value).exists():
-        raise UsageError(f"names {kind} for {name} that is not there: {value}")
+        raise UsageError(f"names {kind} for {name} that does not exist: {value}")
 
 
 def checked_url(url: str, variable: str) -> str:
     """Return `url` if redis-py can use it.
 
     Raises:
-        UsageError: it cannot; the message names the variable that holds it, and shows nothing of it, since a
-            password that is not percent-encoded may stand anywhere in it.
+        UsageError: redis-py cannot. The message names the variable and shows no part of the URL: a password that is not
+            percent-encoded may stand anywhere in it.
     """
     form = "write redis://[[user]:password@]host[:port][/db], rediss:// for TLS, special characters percent-encoded"
     try:
@@ -152,11 +430,11 @@ def checked_url(url: str, variable: str) -> str:
         usable = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
         usable = usable and bool(re.fullmatch(r"[^\s\x00-\x20\x7f]+", parts.hostname or ""))
         usable = usable and (parts.path.strip("/") == "" or parts.path.strip("/").isdigit())
-        (parts.hostname or "").encode("idna")  # as the system's resolver will, with an error that redis-py passes on
+        (parts.hostname or "").encode("idna")  # the resolver would fail with the same error
         if usable:
             for name, values in parse_qs(parts.query, keep_blank_values=True).items():
                 _check_option(name, values[0], parts.scheme)
-        # Makes the connection object, which refuses what contradicts itself, without connecting.
+        # Makes the connection object, which refuses contradictory options, without connecting.
         ConnectionPool.from_url(url).make_connection()
     except UsageError as error:
         raise UsageError(f"{variable} {error}") from None
@@ -168,37 +446,37 @@ def checked_url(url: str, variable: str) -> str:
 
 
 def shown(url: str) -> str:
-    """Return host and port of a URL, which is all of it that may be printed."""
+    """Return host and port of a URL, the only parts of it that may be printed."""
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return f"{host}:{parts.port or 6379}"
 
 
-def _undecided(url: str) -> str:
-    """Return a URL without ``decode_responses``: redis-py would prefer it to what the caller of a client needs."""
+def _without_decoding(url: str) -> str:
+    """Return a URL without ``decode_responses``, which in redis-py would override the caller's choice."""
     return re.sub(r"([?&])decode_responses=[^&]*&?", r"\1", url)
 
 
 def redis_client(url: str, timeout: float = TIMEOUT, **options: Any) -> Redis:
-    """Return a client of one server by its URL; connects at the first command."""
-    return Redis.from_pool(POOLS["sync"].from_url(_undecided(url), **{**client_options(timeout), **options}))
+    """Return a client of the server at `url`; it connects at the first command."""
+    return Redis.from_pool(POOLS["sync"].from_url(_without_decoding(url), **{**client_options(timeout), **options}))
 
 
 def async_client(url: str, timeout: float = TIMEOUT, **options: Any) -> AsyncRedis:
-    """Return a client for asyncio; the retries of the synchronous client are of no use to it."""
+    """Return a client for asyncio, which does not use the synchronous retries."""
     ours = {name: value for name, value in client_options(timeout).items() if name != "retry"}
-    return AsyncRedis.from_pool(POOLS["asynchronous"].from_url(_undecided(url), **{**ours, **options}))
+    return AsyncRedis.from_pool(POOLS["asynchronous"].from_url(_without_decoding(url), **{**ours, **options}))
 
 
 class ClusterClient(RedisCluster):
-    """redis-py's client of a cluster, which also follows ASK to a node that owns no slot yet.
+    """redis-py's cluster client, which also follows ASK to a node without slots.
 
-    Such a node is where the first slots of a new one move to, and in no client's map. redis-py 8.1 ends in an
+    The first slots of a new node migrate to such a node, which no client's slot map has. redis-py 8.1 fails with an
     AttributeError there: https://github.com/redis/redis-py/issues/4015.
     """
 
     def get_node(self, host: str | None = None, port: int | None = None, node_name: str | None = None) -> Any:
-        """Return a node by host and port if the map has it, or by its name, ``host:port``, in any case."""
+        """Return a node by host and port if the map has it; by name (``host:port``) return it in any case."""
         found = super().get_node(host, port, node_name)  # type: ignore[no-untyped-call]
         if found is None and node_name:
             name, _, number = node_name.rpartition(":")
@@ -207,19 +485,20 @@ class ClusterClient(RedisCluster):
 
 
 def cluster_client(url: str, timeout: float = TIMEOUT, **options: Any) -> ClusterClient:
-    """Return a client of the cluster that the node at `url` belongs to; connects at once to learn its slots.
+    """Return a client of the cluster that the node at `url` belongs to; it connects at once to learn the slots.
 
     Raises:
-        RedisError: the node does not answer, or is no cluster node.
+        RedisError: the node does not answer, or is not a cluster node.
     """
-    ours = {**client_options(timeout), "connection_pool_class": POOLS["sync"]}
-    return ClusterClient(url=_undecided(url), **{**ours, **options})
+    # The name in the URL is asked again when no known address answers: all of them may have changed.
+    ours = {**client_options(timeout), "connection_pool_class": POOLS["sync"], "dynamic_startup_nodes": False}
+    return ClusterClient(url=_without_decoding(url), **{**ours, **options})
 
 
 def is_cluster_node(client: Redis) -> bool | None:
-    """Ask a server whether it is a cluster node; None where it says neither yes nor no.
+    """Ask a server whether it is a cluster node; None if it answers neither yes nor no.
 
-    ``CLUSTER INFO`` is refused by a plain server. Where a proxy or the user's rights refuse it, ``INFO`` knows.
+    A plain server refuses ``CLUSTER INFO``. If a proxy or the user's rights refuse it, ``INFO`` decides.
 
     Raises:
         RedisError: the server does not answer, or refuses the user or password.
@@ -232,25 +511,25 @@ def is_cluster_node(client: Redis) -> bool | None:
     else:
         return True
     try:
-        told = client.info("cluster").get("cluster_enabled")
+        enabled = client.info("cluster").get("cluster_enabled")
     except ResponseError:
         return None
-    return None if told is None else bool(told)
+    return None if enabled is None else bool(enabled)
 
 
 @contextmanager
 def one_line_errors(url: str, timeout: float = TIMEOUT) -> Iterator[None]:
-    """Turn every redis-py error in the block into a `Failure` that names the server and the cause in one line.
+    """Turn every redis-py error in the block into a `Failure`: one line with the server and the cause.
 
     Raises:
         Failure: in place of the error of redis-py.
     """
     try:
         yield
-    # redis-py's errors of a whole cluster are no RedisError.
+    # redis-py's errors about a whole cluster are not subclasses of RedisError.
     except (RedisError, RedisClusterException) as error:
         line = explained(error, shown(url), timeout)
-        # A plain server waits for the rest of what it takes for a command.
+        # A plain server reads TLS as the start of a command, and waits for the rest.
         hint = "; where it speaks no TLS, write redis://" if url.startswith("rediss") and "not answer" in line else ""
         raise Failure(f"{line}{hint}") from error
 
@@ -280,7 +559,7 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
     (
         (),
         ("[X509", "PEM lib", "cadata", "No cipher"),
-        "was not asked: a file or an option for TLS in the URL is of no use: {error}",
+        "cannot be asked: a file or an option for TLS in the URL is invalid: {error}",
     ),
     (
         (),
@@ -290,30 +569,30 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
     (
         (InvalidResponse,),
         (),
-        "answers as no Redis server does ({error}): check host and port, and write rediss:// if it wants TLS",
+        "does not answer like a Redis server ({error}): check host and port, and write rediss:// if it wants TLS",
     ),
     ((socket.gaierror,), (), "does not resolve: check the host's name"),
     (
         (RedisTimeoutError, TimeoutError),
         (),
-        "did not answer within {timeout:g} s: it hangs, or a firewall swallows the traffic",
+        "did not answer within {timeout:g} s: it is paused or overloaded, or a firewall drops the traffic",
     ),
     ((ConnectionRefusedError,), ("refused",), "refuses the connection: nothing listens there"),
     (
         (),
         ("Connection closed by server", "Connection reset by peer"),
-        "closes the connection in place of an answer: write rediss:// if it wants TLS, or look at its log",
+        "closes the connection instead of answering: write rediss:// if it wants TLS, or look at its log",
     ),
     ((MovedError,), ("MOVED",), "is a cluster node: name a plain server, or give it as CLUSTER_URL"),
     ((), ("Cluster mode is not enabled",), "is a plain server, not a cluster node"),
     ((RedisClusterException, RedisConnectionError), (), "cannot be reached: {error}"),
     ((), ("",), "answers: {error}"),
 )
-"""Kinds of errors, words in their messages, and what they mean; the first that fits is told."""
+"""Kinds of errors, words of their messages, and their meaning; the first match counts."""
 
 
 def explained(error: Exception, server: str, timeout: float) -> str:
-    """Return what a redis-py `error` of `server` means, and what to do about it."""
+    """Return the meaning of a redis-py `error` of `server`, and what to do about it."""
     causes = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) and isinstance(cause, Exception):
         causes.append(cause)
@@ -323,14 +602,14 @@ def explained(error: Exception, server: str, timeout: float) -> str:
         for kinds, words, text in _MEANINGS
         if any(isinstance(cause, kinds) for cause in causes) or any(word in said for word in words)
     )
-    return f"{server} {meaning.format(error=said_by(error), timeout=timeout)}"
+    return f"{server} {meaning.format(error=server_text(error), timeout=timeout)}"
 
 
 MOST = 300
-"""Signs of what a server said that are told: an error may be of any length."""
+"""The characters of a server's text that are shown: an error may have any length."""
 
 
-def said_by(error: object) -> str:
-    """Return what a server said, in a line that is printable and not too long."""
+def server_text(error: object) -> str:
+    """Return a server's text as one printable line of limited length."""
     text = " ".join(printable(str(error)).split())
     return text if len(text) <= MOST else f"{text[:MOST]}..."

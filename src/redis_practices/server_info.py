@@ -1,6 +1,6 @@
-"""Ask a server what it says of itself, without sending it traffic.
+"""Read a server's settings, fields, user and version, without sending it traffic.
 
-Managed services refuse some of these commands; a refusal raises `Refused`, which names the command.
+Managed services refuse some of these commands; such a refusal raises `Refused`, which names the command.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from redis.exceptions import ResponseError
 from redis.utils import str_if_bytes
 
 
-class Refused(Exception):  # noqa: N818 - it is no error of ours: the server keeps something to itself
-    """The server does not let this user ask; the message names the command."""
+class Refused(Exception):  # noqa: N818 - it is the server's choice, not an error
+    """The server refuses the command to this user; the message names the command."""
 
 
 @contextmanager
 def asking(command: str) -> Iterator[None]:
-    """Turn the refusal of what the block asks by `command` into `Refused`."""
+    """Turn a refusal of `command` in the block into `Refused`."""
     try:
         yield
     except ResponseError as error:
@@ -28,7 +28,7 @@ def asking(command: str) -> Iterator[None]:
 
 
 def by_name(answer: Mapping[Any, Any] | Sequence[Any]) -> dict[str, Any]:
-    """Return an answer's values by their names: RESP3 gives a map, RESP2 a list of names and values in turn."""
+    """Return a reply's values by name: RESP3 gives a map, RESP2 a flat list of names and values."""
     pairs = answer.items() if isinstance(answer, Mapping) else zip(answer[::2], answer[1::2], strict=True)
     return {str_if_bytes(name): value for name, value in pairs}
 
@@ -37,7 +37,7 @@ def settings(client: Redis) -> dict[str, str]:
     """Return every setting of the server (``CONFIG GET *``).
 
     Raises:
-        Refused: the command is refused to this user, or the service does not have it.
+        Refused: the server or its service refuses the command to this user.
         redis.exceptions.RedisError: the server does not answer.
     """
     with asking("CONFIG GET"):
@@ -46,7 +46,7 @@ def settings(client: Redis) -> dict[str, str]:
 
 
 def facts(client: Redis) -> dict[str, Any]:
-    """Return every field that the server tells of itself (``INFO everything``).
+    """Return every field of ``INFO everything``.
 
     Raises:
         Refused: as `settings` does.
@@ -57,7 +57,7 @@ def facts(client: Redis) -> dict[str, Any]:
 
 
 def user_of(client: Redis) -> str:
-    """Return as whom the server knows `client` (``ACL WHOAMI``, since 6.0).
+    """Return the user of `client` on the server (``ACL WHOAMI``, since 6.0).
 
     Raises:
         Refused: as `settings` does.
@@ -78,12 +78,12 @@ def may_run(client: Redis, *command: str) -> bool:
 
 
 def engine_name(info: Mapping[str, Any]) -> str:
-    """Return what an ``INFO server`` answer comes from, like ``redis 8.0.2`` or ``valkey 9.1.2``.
+    """Return engine and version of an ``INFO server`` reply, like ``redis 8.0.2`` or ``valkey 9.1.2``.
 
-    Valkey's ``redis_version`` is the Redis version that it claims to be compatible with, so its own field goes first.
+    Valkey's ``redis_version`` is the Redis version that it is compatible with, so ``valkey_version`` goes first.
 
     Raises:
-        Refused: the answer names no version, as a service that hides it.
+        Refused: the reply names no version, because a service hides it.
     """
     if "valkey_version" in info:
         return f"valkey {info['valkey_version']}"
@@ -93,5 +93,5 @@ def engine_name(info: Mapping[str, Any]) -> str:
 
 
 def version_of(engine: str) -> tuple[int, ...]:
-    """Return the version in a name like "valkey 9.1.2", for comparing: (9, 1, 2)."""
+    """Return the version in a name like "valkey 9.1.2" as numbers that compare: (9, 1, 2)."""
     return tuple(int(part) for part in engine.rpartition(" ")[2].split(".") if part.isdigit())

@@ -1,4 +1,4 @@
-"""Elements of SVG, and two pictures that browsers and READMEs show: bars of ratios, and lines over a load."""
+"""Draw SVG for browsers and READMEs: bars of ratios, lines over a load, and their elements."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from html import escape
 def scale(
     low: float, high: float, start: float, end: float, by: Callable[[float], float] = float
 ) -> Callable[[float], float]:
-    """Return where a value lies: `low` at `start`, `high` at `end`; ``by=math.log10`` makes it logarithmic."""
+    """Return the function from value to position: `low` at `start`, `high` at `end`; `by` may be ``math.log10``."""
     step = (end - start) / (by(high) - by(low) or 1)
     return lambda value: start + (by(value) - by(low)) * step
 
 
 def rect(x: float, y: float, width: float, height: float, **style: float | str) -> str:
-    """Return a rectangle from its upper left corner on."""
+    """Return a rectangle, from its upper left corner."""
     return f"<rect{_attributes(x=x, y=y, width=width, height=height, **style)}/>"
 
 
@@ -31,18 +31,18 @@ def path(*points: tuple[float, float], **style: float | str) -> str:
 
 
 def label(x: float, y: float, words: str, **style: float | str) -> str:
-    """Return words at a place."""
+    """Return a text at a position."""
     return f"<text{_attributes(x=x, y=y, **style)}>{escape(words)}</text>"
 
 
 def picture(width: float, height: float, said: str, drawn: Iterable[str], /, **style: float | str) -> str:
-    """Return a picture for a page; a screen reader reads `said`."""
+    """Return an SVG element for a page; a screen reader reads `said`."""
     box = f"0 0 {_text(width)} {_text(height)}"
     return f"<svg{_attributes(viewBox=box, role='img', aria_label=said, **style)}>{''.join(drawn)}</svg>"
 
 
 def document(width: float, height: float, title: str, drawn: Iterable[str], /, **style: float | str) -> str:
-    """Return a picture for a file of its own."""
+    """Return an SVG document for a file."""
     lines = [f"\n{line}" for line in (f"<title>{escape(title)}</title>", *drawn, "")]
     return picture(width, height, title, lines, xmlns="http://www.w3.org/2000/svg", **style) + "\n"
 
@@ -53,7 +53,7 @@ def _attributes(**given: float | str) -> str:
 
 
 def _text(value: float | str) -> str:
-    """Return the value of an attribute; a number has at most one decimal."""
+    """Return the text of an attribute's value; a number gets at most one decimal."""
     return escape(value) if isinstance(value, str) else f"{value:.1f}".removesuffix(".0")
 
 
@@ -62,18 +62,18 @@ GOOD, BAD, UNTOLD = "#2f7d4f", "#b2452f", "#999999"
 
 
 def bars(title: str, ratios: Sequence[tuple[str, float, str]]) -> str:
-    """Return a bar for each (name, ratio, note) on a logarithmic scale; 1 is the line between paying and costing."""
+    """Return a bar for each (name, ratio, note) on a logarithmic scale; above 1 the tuned way pays."""
     top = min(1000.0, max([10.0, *(ratio for _, ratio, _ in ratios)]))
     x = scale(min([0.5, *(ratio for _, ratio, _ in ratios)]), top, LEFT, WIDTH - 170, math.log10)
     height = 50 + ROW * len(ratios)
     drawn = []
     for index, (name, ratio, note) in enumerate(ratios):
         y = 38 + ROW * index
-        # A note says why nothing is concluded: such a bar is neither good nor bad.
+        # A bar with a note is neutral: the note says why there is no conclusion.
         colour = UNTOLD if note else GOOD if ratio >= 1 else BAD
-        # A ratio beyond the scale ends with it.
+        # A ratio beyond the scale is drawn to its end.
         start, end = sorted((x(1), x(min(ratio, top))))
-        seen = f"{ratio:.0f}" if ratio >= 100 else f"{ratio:.1f} {note}".strip()  # noqa: PLR2004 - no decimals from here
+        seen = f"{ratio:.0f}" if ratio >= 100 else f"{ratio:.1f} {note}".strip()  # noqa: PLR2004 - no decimals
         drawn += [
             label(LEFT - 8, y + 14, name, text_anchor="end"),
             rect(start, y, max(end - start, 1), ROW - 8, fill=colour),
@@ -86,11 +86,11 @@ def bars(title: str, ratios: Sequence[tuple[str, float, str]]) -> str:
 COLOURS = ("#2f7d4f", "#c08a1e", "#b2452f")
 HEIGHT, TOP, BOTTOM, SIDE = 360, 44, 48, 70
 NEAR = 45
-"""Labels nearer to each other than that could not be read."""
+"""Labels nearer to each other than this would overlap."""
 
 
 def lines(title: str, across: str, unit: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    """Return a line for each named series, the lowest first, of (position, value) on a logarithmic scale in `unit`."""
+    """Return a line for each named series of (position, value), lowest first, on a logarithmic scale in `unit`."""
     values = [value for points in series.values() for _, value in points]
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     x = scale(0, max(place for points in series.values() for place, _ in points), SIDE, WIDTH - 70)
@@ -110,13 +110,13 @@ def lines(title: str, across: str, unit: str, series: Mapping[str, Sequence[tupl
         places = [(x(place), y(value)) for place, value in points]
         drawn.append(path(*places, fill="none", stroke=colour, stroke_width=2))
         drawn += [circle(*place, 3, fill=colour) for place in places]
-        # From the lowest line up: a name that would lie upon the one below it moves up.
+        # From the lowest line up: a label that would overlap the one below it moves up.
         taken = min(places[-1][1] + 4, taken - 14)
         drawn.append(label(places[-1][0] + 8, taken, name, fill=colour))
     return _plot(title, HEIGHT, drawn)
 
 
 def _plot(title: str, height: int, drawn: Sequence[str]) -> str:
-    """Return the document with its title and a white ground, readable on dark pages too."""
+    """Return the document with its title and a white background, readable on dark pages too."""
     ground = [rect(0, 0, WIDTH, height, fill="#fff"), label(10, 22, title)]
     return document(WIDTH, height, title, [*ground, *drawn], font_family="sans-serif", font_size=13, fill="#222")

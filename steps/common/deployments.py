@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_bdd import given, parsers, when
-from redis.exceptions import RedisError
+from redis.backoff import NoBackoff
+from redis.exceptions import OutOfMemoryError, RedisError
+from redis.retry import Retry
 
-from fixtures.bdd.vocabulary import find
+from fixtures.bdd.vocabulary import find, register
 from fixtures.context import Context, Plan, target
-from fixtures.stacks.protocols import Node
+from fixtures.redis_cluster.nodes import commands
+from fixtures.run.keys import Unsupported
+from fixtures.stacks.protocols import need_command, need_options
+from redis_practices.redis_cluster.slot_migration import atomic_interface
+from redis_practices.server_info import version_of
+from redis_practices.servers.server import CACHE
+from redis_practices.tuning.bulk import pipelined, write_bulk
+from redis_practices.tuning.connections import address, another
+from redis_practices.tuning.measuring import LatencyProxy, latency_proxy
 from steps.common.vocabulary import TYPES, Duration, options
 
 Table = Sequence[Sequence[str]]
@@ -23,13 +35,18 @@ Table = Sequence[Sequence[str]]
 def use_deployment(context: Context, kind: str) -> None:
     """Use the cache, the broker or the cluster that the scenarios of this run share.
 
-    The scenario writes keys of its own prefix, and disrupts nothing.
+    The scenario writes keys with a prefix of this scenario, and disrupts nothing.
 
     Example: ``Given the cache under test``
     """
     assert kind in ("cache", "broker", "cluster"), f"no deployment is called {kind}"
     context.role = kind
     getattr(context, kind)
+
+
+def setting(name: str, meaning: str) -> Any:
+    """Register a row of a SETTING table that is more than a directive: a function of the plan and of the value."""
+    return register("setting", name, meaning)
 
 
 @given(parsers.parse("an isolated {plan:Deployment}", extra_types=TYPES))
@@ -47,7 +64,17 @@ def isolate(context: Context, plan: Plan, datatable: Table | None = None) -> Non
             plan.config[name] = value
         else:
             entry.functions[0](plan, value)
+    if plan.kind == "cluster" and plan.config:
+        with context.stack.cluster().nodes[0].client() as client:
+            if unknown := [name for name in plan.config if not client.config_get(name)]:
+                raise Unsupported(f"needs a server that has the setting {', '.join(unknown)}")
     context.isolate(plan)
+
+
+@setting("cluster-node-timeout", "milliseconds after which a node that does not answer is taken for dead")
+def set_node_timeout(plan: Plan, value: str) -> None:
+    """Set the node timeout of every node."""
+    plan.node_timeout_ms = int(value)
 
 
 @given(parsers.parse('{holder:Target} holds "{value}" as "{key}"', extra_types=TYPES))
@@ -59,6 +86,93 @@ def hold(context: Context, holder: str, value: str, key: str) -> None:
     context.target(holder).hold(key, value)
 
 
+@dataclass
+class Values:
+    """The numbered values of a scenario, and the client that reads and writes them."""
+
+    client: Any
+    keys: list[str] = field(default_factory=list)
+    value: str = ""
+    far: LatencyProxy | None = None
+    """The proxy in front of the deployment, if a round trip takes its time."""
+
+    @classmethod
+    def of(cls, context: Context) -> Values:
+        """Connect to the deployment that the scenario is about."""
+        return cls(context.ending.enter_context(getattr(context, context.role).client()))
+
+
+@given(parsers.parse("{count:Count} values of {size:Count} bytes", extra_types=TYPES))
+def write_values(context: Context, count: int, size: int) -> None:
+    """Store numbered values in the deployment of the scenario; they expire after 10 minutes.
+
+    Example: ``Given 1000 values of 100 bytes``
+    """
+    values = context.part(Values)
+    values.keys, values.value = [f"{context.key_prefix}{number}" for number in range(count)], "1" * size
+    if context.role == "cluster":
+        replies = write_bulk(values.client, [(key, values.value) for key in values.keys], ttl=600)
+    else:
+        replies = pipelined(values.client, [("SET", key, values.value, "EX", "600") for key in values.keys])
+    assert all(reply in {b"OK", "OK", True} for reply in replies), f"not written: {replies[:3]}"
+
+
+@given(parsers.parse("a round trip of {duration:Duration}", extra_types=TYPES))
+def move_away(context: Context, duration: Duration) -> None:
+    """Put a proxy with this delay between the client and the values.
+
+    Example: ``Given a round trip of 1.5 milliseconds``
+    """
+    values = context.part(Values)
+    where = address(values.client)
+    values.far = context.ending.enter_context(latency_proxy(where["host"], where["port"], duration.seconds()))
+    values.client = context.ending.enter_context(another(values.client, host="127.0.0.1", port=values.far.port))
+
+
+SINCE = {"EXPIRETIME": "Redis 7.0", "EXPIRE with options": "Redis 7.0", "HPEXPIRE": "Redis 7.4 or Valkey 9.0"}
+"""The first version of an engine that has a command."""
+
+
+@given(parsers.parse('an engine with "{name}"'))
+def need_engine(context: Context, name: str) -> None:
+    """Skip the scenario, with the reason, where the engine lacks a command or is older than a version of Redis.
+
+    Example: ``Given an engine with "HPEXPIRE"``
+    """
+    node = context.nodes(context.role)[0]
+    with node.client() as client:
+        if name == "atomic slot migration":
+            if not atomic_interface(client):
+                raise Unsupported("needs Valkey 9.0 or Redis 8.4: atomic slot migration")
+        elif name.startswith("Redis "):
+            if version_of(f"redis {client.info('server')['redis_version']}") < version_of(name.lower()):
+                raise Unsupported(f"needs {name} or Valkey")
+        elif command := name.removesuffix(" with options"):
+            need = need_options if name.endswith(" with options") else need_command
+            need(node, command, f"{SINCE.get(name, 'an engine')}: {name}")
+
+
+@when(parsers.parse('the setting "{name}" of {target:Target} becomes "{value}"', extra_types=TYPES))
+def change_setting(context: Context, name: str, target: str, value: str) -> None:
+    """Change a setting of running servers until the scenario ends (CONFIG SET).
+
+    Example: ``When the setting "maxclients" of a replica of "user:1" becomes "5000"``
+    """
+    for thing in context.targets(target):
+        with thing.client() as client:
+            known = client.config_get(name)
+            if name not in known:
+                raise Unsupported(f"needs a server that has the setting {name}")
+            client.config_set(name, value)
+        context.ending.callback(_reset_setting, thing, name, known[name] or "")
+
+
+def _reset_setting(thing: Any, name: str, value: str) -> None:
+    """Give a setting its former value, if the server answers: a lent one is to be left as it was."""
+    with suppress(RedisError, OSError), thing.client(socket_timeout=1.0) as client:
+        client.config_set(name, value)
+
+
 @when(parsers.parse("{target:Target} is {fault:Fault}", extra_types=TYPES))
 def apply_fault(context: Context, target: str, fault: str, datatable: Table | None = None) -> None:
     """Apply one fault or operation to a target, and wait until it has happened.
@@ -66,6 +180,19 @@ def apply_fault(context: Context, target: str, fault: str, datatable: Table | No
     Example: ``When the primary of "user:1" is killed``
     """
     context.apply(target, fault, options(datatable))
+
+
+@when(parsers.parse('a client runs "{text}"'))
+def run_command(context: Context, text: str) -> None:
+    """Send one command to the deployment of the scenario; an error is that of the "command".
+
+    A word with a colon is a key of this scenario.
+
+    Example: ``When a client runs "FLUSHALL ASYNC"``
+    """
+    with context.attempt("command", RedisError), context.target(f"the {context.role}").client() as client:
+        for words in commands(text, context.key):
+            client.execute_command(*words)
 
 
 @when(parsers.parse("{duration:Duration} have passed", extra_types=TYPES))
@@ -77,18 +204,27 @@ def let_time_pass(duration: Duration) -> None:
     time.sleep(duration.seconds())
 
 
+class Undoing(ExitStack):
+    """What undoes the faults of a scenario, at its end at the latest."""
+
+    @classmethod
+    def of(cls, context: Context) -> Undoing:
+        """Begin with nothing."""
+        return context.ending.enter_context(cls())
+
+
 @dataclass
 class ServerUnderTest:
     """The one server of a scenario, as a target of sentences."""
 
     context: Context
-    node: Node
+    node: Any
     client: Callable[..., Any]
 
     @property
     def address(self) -> str:
         """Where it answers, as ``host:port``."""
-        return self.node.address
+        return str(self.node.address)
 
     def hold(self, key: str, value: str, ttl: float = 60) -> None:
         """Store a value for `ttl` seconds."""
@@ -99,6 +235,61 @@ class ServerUnderTest:
         """Return the value of a key, or None."""
         with self.client() as client:
             return client.get(self.context.key_prefix + key)
+
+    def flush(self) -> None:
+        """Delete every key."""
+        with self.client() as client:
+            client.flushall()
+
+    def fill(self) -> None:
+        """Write blocks of 64 KB until the server refuses one."""
+        with self.client() as client, suppress(OutOfMemoryError):
+            for _ in range(1000):
+                client.rpush("other applications", b"-" * 2**16)
+            raise AssertionError("the server was never full")
+
+    def slow_down(self) -> None:
+        """Hold up all clients for 2 s again and again, and serve them in between (CLIENT PAUSE)."""
+        over = threading.Event()
+        self.context.part(Undoing).callback(over.set)
+        client = self.client(retry=Retry(NoBackoff(), 0))  # retries would hold up the server that replaces this one
+
+        def hold() -> None:
+            with suppress(RedisError):
+                while not over.wait(0.01):
+                    client.client_pause(2000)
+
+        client.client_pause(2000)
+        threading.Thread(target=hold, daemon=True).start()
+
+    def refuse_connections(self) -> None:
+        """Listen in its place with a full queue: a connection is neither made nor refused."""
+        self.node.kill()
+        undoing, (host, port) = self.context.part(Undoing), self.address.split(":")
+        listener = undoing.enter_context(socket.socket())
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, int(port)))
+        listener.listen(0)
+        for _ in range(3):
+            waiting = undoing.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex((host, int(port)))
+
+    def recover(self) -> None:
+        """Undo the fault, and start it again."""
+        self.context.part(Undoing).close()
+        self.node.restart()
+
+    def demote(self) -> None:
+        """Make it a replica of another server."""
+        host, port = self.context.private.server(CACHE).address.split(":")
+        with self.client() as client:
+            client.replicaof(host, port)
+
+    def lock(self) -> None:
+        """Require a password that clients do not have."""
+        with self.client() as client:
+            client.config_set("requirepass", "other")
 
     def is_ready(self) -> bool:
         """Tell whether it answers a PING."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from pytest_bdd import parsers, then
@@ -12,9 +14,11 @@ from fixtures.bdd.vocabulary import find
 from fixtures.context import Context
 from fixtures.redis_cluster.nodes import answers, commands, in_words
 from fixtures.reporting.measurements import Bound
-from fixtures.run.own_time import moment_of
+from fixtures.run.own_time import WorkersClock, moment_of
+from fixtures.run.practices_file import AUDITED, change, changeable
 from redis_practices.polling import eventually
-from steps.common.vocabulary import TYPES, Duration, assert_table, bound_or_reported, rows
+from steps.common.vocabulary import TYPES, Duration, assert_table, bound, bound_or_reported, rows
+from steps.common.vocabulary import bound as read_bound
 
 Table = Sequence[Sequence[str]]
 
@@ -60,13 +64,19 @@ def check_measurements(context: Context, datatable: Table) -> None:
 
 
 @then(parsers.parse("{target:Target} has {bound:Bound} {name:Asked}", extra_types=TYPES))
+@changeable("{name}", "{bound}", read_bound, AUDITED)
 def check_state(context: Context, target: str, bound: Bound, name: str) -> None:
     """Ask now how many things a target has, and compare the number with a bound.
 
+    In an audit, `practices.toml` may change the bound.
+
     Example: ``Then the cluster has at least 3 primaries``
     """
+    entry, _ = find("measurement", name)
     ask(context, target, name)
-    context.judge(find("measurement", name)[0].name, bound)
+    changed = AUDITED.get(entry.name, "") if context.request.node.get_closest_marker("audit") else ""
+    limit = context.bounds.read(changed, bound, read_bound) if changed else bound
+    context.judge(entry.name, limit, change=change(changed) if changed else "")
 
 
 @then(parsers.parse("{target:Target} has {bound:Bound} {name:Asked} within {duration:Duration}", extra_types=TYPES))
@@ -75,30 +85,41 @@ def await_state(context: Context, target: str, bound: Bound, name: str, duration
 
     Example: ``Then that primary has exactly 1 linked replica within 5 seconds``
     """
+    entry, most, clock = find("measurement", name)[0], duration.seconds(node_timeout(context)), WorkersClock()
 
     def kept() -> None:
         ask(context, target, name)
-        seen = [value for (what, _), value in context.recorded.items() if what == entry.name]
-        assert all(bound.allows(value) for value in seen if not callable(value)), f"{target} has {seen} {name}"
+        seen = [
+            value(None) if callable(value) else value
+            for (what, _), value in context.recorded.items()
+            if what == entry.name
+        ]
+        assert all(bound.allows(value) for value in seen), f"{target} has {seen} {name}"
 
-    entry, most = find("measurement", name)[0], duration.seconds(node_timeout(context))
-    eventually(kept, within=most)
+    with suppress(AssertionError):  # judged below, with what was seen last
+        clock.eventually(kept, within=most)
+        clock.within(Bound.at_most(most, "s"))
     context.judge(entry.name, bound)
 
 
 def ask(context: Context, target: str, name: str) -> None:
-    """Record what the registered function of a measurement says of each thing that a target stands for."""
+    """Record what the registered function of a measurement says of each thing that a target stands for.
+
+    The function returns a number, or numbers by the address of a node.
+    """
     entry, _ = find("measurement", name)
     for key in [key for key in context.recorded if key[0] == entry.name]:
         del context.recorded[key]
     things = context.targets(target)
     for thing in things:
-        place = getattr(thing, "address", "") if len(things) > 1 else ""
-        context.record(entry.name, entry.functions[0](context, thing), place)
+        place = getattr(thing, "address", getattr(thing, "name", "")) if len(things) > 1 else ""
+        seen = entry.functions[0](context, thing)
+        for part, value in (seen if isinstance(seen, Mapping) else {place: seen}).items():
+            context.record(entry.name, value, part)
 
 
 def node_timeout(context: Context) -> float | None:
-    """Return the node timeout of the scenario's cluster in seconds; None if it has none of its own."""
+    """Return the node timeout of the scenario's cluster in seconds; None for another role."""
     return context.cluster.node_timeout if context.role == "cluster" else None
 
 
@@ -106,7 +127,8 @@ def node_timeout(context: Context) -> float | None:
 def check_replies(context: Context, target: str, datatable: Table) -> None:
     """Send the commands of each row over one connection, and compare the last reply.
 
-    A word with a colon is a key of this scenario. A reply is a text, a number, the code of an error, or ``nothing``.
+    A word with a colon is a key of this scenario. A reply is a text, a number, a range like ``between 90 and
+    100``, the code of an error, or ``nothing``.
 
     Example: a table of COMMANDS and REPLY
     """
@@ -128,9 +150,29 @@ def replies(context: Context, node: Any, datatable: Table) -> list[dict[str, str
     seen = []
     for row in rows(datatable, ("COMMANDS", "REPLY")):
         with node.client() as client:
-            last = answers(client, list(commands(row["COMMANDS"], context.key_prefix)))[-1]
-        seen.append({"COMMANDS": row["COMMANDS"], "REPLY": in_words(last)})
+            last = answers(client, list(commands(row["COMMANDS"], context.key)))[-1]
+        said = in_words(last)
+        seen.append({"COMMANDS": row["COMMANDS"], "REPLY": row["REPLY"] if _is_within(said, row["REPLY"]) else said})
     return seen
+
+
+@then(parsers.parse("{target:Target} received these commands", extra_types=TYPES))
+def check_received(context: Context, target: str, datatable: Table) -> None:
+    """Compare how often a target received each command with a bound; ``any other`` stands for the rest.
+
+    Example: a table of COMMAND and NUMBER
+    """
+    seen, table = Counter(context.target(target).received()), rows(datatable, ("COMMAND", "NUMBER"))
+    named = [row["COMMAND"] for row in table]
+    seen["any other"] = sum(number for name, number in seen.items() if name not in named)
+    for row in table:
+        name, bound = row["COMMAND"], bound_or_reported(row["NUMBER"], context)
+        context.measure(f"{name} received", unit="", bound=bound, seen=seen[name])
+
+
+def _is_within(said: str, wanted: str) -> bool:
+    """Tell whether a reply is a number in a wanted range, ``between 90 and 100``."""
+    return wanted.startswith("between ") and said.isdigit() and bound(wanted).allows(int(said))
 
 
 @then(parsers.parse('{reader:Target} reads {value:Value} from "{key}"', extra_types=TYPES))
@@ -166,12 +208,32 @@ def check_findings(context: Context, name: str, datatable: Table) -> None:
 
 @then(parsers.parse("there are no {name:Findings}", extra_types=TYPES))
 def check_no_findings(context: Context, name: str) -> None:
-    """Require that a detector finds nothing.
+    """Require that a detector finds nothing; an isolated deployment has some time to become so.
 
     Example: ``Then there are no open slots``
     """
-    found = find("finding", name)[0].functions[0](context)
-    assert not found, f"{len(found)} {name}: {'; '.join(', '.join(map(str, one.values())) for one in found[:5])}"
+    detect = find("finding", name)[0].functions[0]
+
+    def nothing() -> None:
+        found = detect(context)
+        assert not found, f"{len(found)} {name}: {'; '.join(', '.join(map(str, one.values())) for one in found[:5])}"
+
+    eventually(nothing, within=PATIENCE) if context.own else nothing()
+
+
+@then(parsers.parse('the {name:Findings} include "{text}"', extra_types=TYPES))
+def check_finding(context: Context, name: str, text: str) -> None:
+    """Require that one of the things that a detector finds has this text in a column.
+
+    Example: ``Then the failover blockers include "is not linked to its primary"``
+    """
+    detect = find("finding", name)[0].functions[0]
+
+    def included() -> None:
+        found = ["; ".join(map(str, one.values())) for one in detect(context)]
+        assert any(text in one for one in found), f"the {name} are: {', '.join(found) or 'none'}"
+
+    eventually(included, within=PATIENCE)
 
 
 @then(parsers.parse('the {operation:w} failed with "{text}"'))
@@ -181,7 +243,7 @@ def check_failure(context: Context, operation: str, text: str) -> None:
     Example: ``Then the failover failed with "to a replica"``
     """
     error = context.failure(operation)
-    seen = f"{type(error).__name__}: {error}"
+    seen = "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
     assert text in seen, f"the {operation} failed with {seen!r}, not with {text!r}"
 
 
@@ -219,3 +281,36 @@ def check_log(context: Context, target: str, pattern: str) -> None:
         assert re.search(pattern, log), f"the log of {target} is\n{process.log_tail(15)}"
 
     eventually(found, within=PATIENCE)
+
+
+@then(parsers.parse('every key of {target:Target} matches "{pattern}"', extra_types=TYPES))
+def check_keys(context: Context, target: str, pattern: str) -> None:
+    """Require that a regular expression matches the whole name of every key; there must be keys.
+
+    Example: ``Then every key of the broker matches "app1:.*"``
+    """
+    with context.target(target).client() as client:
+        keys = list(client.scan_iter(count=1000))
+    other = [key for key in keys if not re.fullmatch(pattern, key)]
+    assert keys, f"{target} has no keys"
+    assert not other, f"{len(other)} keys do not match: {other[:5]}"
+
+
+@then(parsers.parse("{target:Target} is still the same process", extra_types=TYPES))
+def check_same_process(context: Context, target: str) -> None:
+    """Require that a process that was started in this scenario has not ended.
+
+    Example: ``Then worker 1 is still the same process``
+    """
+    process = context.target(target)
+    assert process.runs, f"{target} has ended:\n{process.log_tail(15)}"
+
+
+@then(parsers.parse('"{name:Property}" holds for {count:Count} {cases:w}', extra_types=TYPES))
+def check_property(context: Context, name: str, count: int, cases: str, datatable: Table | None = None) -> None:
+    """Look for a case that breaks a property: Hypothesis draws the cases, or the table names them.
+
+    Example: ``Then "every key reads as acknowledged" holds for 10 histories``
+    """
+    assert cases, "a property holds for cases"
+    find("property", name)[0].functions[0](context, count, *([datatable] if datatable else ()))

@@ -13,14 +13,10 @@ from itertools import zip_longest
 from typing import Any
 
 from parse import with_pattern
-from pytest_bdd import given, then
-from redis.exceptions import RedisError
 
 from fixtures.bdd.vocabulary import counted
 from fixtures.context import FAULTS, Context, Plan
 from fixtures.reporting.measurements import Bound
-from fixtures.stacks.protocols import Private
-from redis_practices.servers.server import CACHE, Server
 
 NUMBER = r"\d+(?:\.\d+)?"
 TIME = rf"{NUMBER} (?:milliseconds?|seconds?)"
@@ -125,12 +121,25 @@ def name_pattern(text: str) -> re.Pattern[str]:
 COMPARATOR = "exactly|at least|at most"
 
 
-@with_pattern(rf"(?:{COMPARATOR}) (?:once|twice|\d+ times)")
+@with_pattern(rf"(?:(?:{COMPARATOR}) (?:once|twice|\d+ times)|between \d+ and \d+ times)")
 def times(text: str) -> Bound:
-    """Read "exactly once", "at least twice", "at most 3 times"."""
+    """Read "exactly once", "at least twice", "at most 3 times", "between 2 and 12 times"."""
     comparator, number = text.removesuffix(" times").rsplit(" ", 1)
     read: Bound = bound(f"{comparator} {({'once': 1, 'twice': 2}).get(number, number)}")
     return read
+
+
+@with_pattern(r"once|twice|\d+ times")
+def repeats(text: str) -> int:
+    """Read "once", "twice", "30 times"."""
+    return {"once": 1, "twice": 2}.get(text) or int(text.split(maxsplit=1)[0])
+
+
+@with_pattern(r"(?:\d+ writers?(?: and \d+ readers?)?|\d+ readers?)")
+def clients(text: str) -> tuple[int, int]:
+    """Read "2 writers and 1 reader", either of them alone too, as the numbers of both."""
+    found = {noun.rstrip("s"): int(number) for number, noun in re.findall(r"(\d+) (\w+)", text)}
+    return found.get("writer", 0), found.get("reader", 0)
 
 
 @with_pattern(r"(?:the|that|this|an?|each|every|another|all|their|its|worker|reader) [^\"]*?(?:\"[^\"]*\")?")
@@ -145,9 +154,27 @@ def fault(text: str) -> str:
     return text
 
 
+@with_pattern(r"setting|field")
+def fact(text: str) -> str:
+    """Read the kind of what a server says of itself: a setting (CONFIG GET) or a field (INFO)."""
+    return text
+
+
 @with_pattern(r"(?!measurements\b)[a-z][a-z -]*")
 def name(text: str) -> str:
     """Read a registered name."""
+    return text
+
+
+@with_pattern(r"[^\"]+")
+def quoted(text: str) -> str:
+    """Read a registered name in quotes."""
+    return text
+
+
+@with_pattern(r"[a-z0-9][a-z0-9 .-]*")
+def name_with_number(text: str) -> str:
+    """Read a registered name that may contain numbers, such as ``90th percentile of the round trips``."""
     return text
 
 
@@ -163,6 +190,18 @@ def value(text: str) -> str | None:
     return None if text == "nothing" else text[1:-1]
 
 
+@with_pattern(r"the (?:standard output|error output|output)")
+def stream(text: str) -> str:
+    """Read what a command writes to; the output is the standard output and the error output."""
+    return text
+
+
+@with_pattern(r"(?:Ctrl-C|SIG[A-Z0-9]+)")
+def signal_name(text: str) -> str:
+    """Read the name of a signal."""
+    return text
+
+
 @with_pattern(
     r"(?:server|cache|broker|queue|cluster of \d+ primar(?:y|ies) (?:without replicas|with \d+ replicas? each))"
 )
@@ -174,21 +213,34 @@ def deployment(text: str) -> Plan:
     return plan
 
 
+@with_pattern("look-aside|write-through|write-behind|near")
+def cache_kind(text: str) -> str:
+    """Read a kind of cache in front of an origin."""
+    return text
+
+
 TYPES: dict[str, Any] = {
+    "CacheKind": cache_kind,
     "Duration": duration,
     "Bound": bound,
     "Count": count,
     "Times": times,
+    "Repeats": repeats,
+    "Clients": clients,
     "Target": target,
     "Fault": fault,
+    "Fact": fact,
     "Asked": name,
     "Findings": name,
-    "Load": name,
+    "Load": name_with_number,
+    "Property": quoted,
     "Measured": name,
-    "Timed": name,
+    "Timed": name_with_number,
     "Counted": clause,
     "Value": value,
     "Deployment": deployment,
+    "Stream": stream,
+    "Signal": signal_name,
 }
 
 
@@ -245,26 +297,3 @@ def _aligned(header: list[str], cells: list[list[str]], differs: list[bool]) -> 
         f"{mark} | {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |"
         for mark, line in zip(marks, lines, strict=False)
     )
-
-
-@given("a server of its own", target_fixture="server")
-def have_server(private: Private) -> Server:
-    """Start a server that is used as a cache by this scenario alone."""
-    return private.server(CACHE)
-
-
-@then("the answers are in the order of the commands")
-def check_order(answers: list[object]) -> None:
-    """Leave out the error and require of each write its OK, followed by what it wrote."""
-    seen = [said for said in answers if not isinstance(said, RedisError)]
-    expected = [said for number in range(len(seen) // 2) for said in (True, f"text {number}")]
-    assert seen == expected
-
-
-@then("the increment of a text failed, and nothing else")
-def check_one_failure(answers: list[object]) -> None:
-    """Require one error, at the place of the bad command, with the server's own reason."""
-    failed = {place: str(said) for place, said in enumerate(answers) if isinstance(said, RedisError)}
-    middle = len(answers) // 2 // 2 * 2 + 2
-    assert list(failed) == [middle], f"failed: {failed}, expected is number {middle}"
-    assert "not an integer" in failed[middle], failed[middle]

@@ -3,201 +3,156 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from pytest_bdd import given, parsers, then, when
+from pytest_bdd import parsers, when
+from redis import Redis
 from redis.exceptions import LockError
 
-from fixtures.pure_cache.origin import at_once
-from fixtures.stacks.protocols import Cache, Private
+from fixtures.bdd.vocabulary import records, register
+from fixtures.context import Context
+from fixtures.pure_cache.origin import Origin, at_once
 from redis_practices.pure_cache.write_through import WriteBehind, WriteThrough
-from redis_practices.servers.server import BROKER, CACHE, Server
-from steps.common.vocabulary import rows
+from steps.common.vocabulary import TYPES, rows
+from steps.pure_cache.cache_aside import KINDS
 
-TTL = 60
-"""Seconds that a record stays in the cache."""
+register("setting", "writes before", "how many writes the origin saves before it stops")(Origin.stop)
 
 
 @dataclass
-class Records:
-    """An origin of records with versions, and the cache that is written through."""
+class Through:
+    """A cache that is written through, in front of an origin that gives each record a version."""
 
-    through: WriteThrough
-    client: Any
-    prefix: str
-    server: Server | None = None
-    saved: list[Any] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    context: Context
+    records: WriteThrough
+    client: Redis
 
-    def save(self, value: Any) -> int:
-        """Save a value as the newest and return its version."""
-        with self.lock:
-            self.saved.append(value)
-            return len(self.saved)
+    @property
+    def origin(self) -> Origin:
+        """The origin of the scenario."""
+        return self.context.part(Origin)
 
+    def read(self, key: str) -> Any:
+        """Read a record from the cache alone."""
+        return self.records.get(self.context.key_prefix + key)
 
-@given("records that have a version", target_fixture="records")
-def have_records(cache: Cache, key_prefix: str) -> Records:
-    """Have an origin whose records are written through the cache of this process."""
-    client = cache.client()
-    return Records(WriteThrough(client, ttl=TTL), client, key_prefix)
+    def hold(self, key: str, value: str) -> None:
+        """Save a record, and put it into the cache."""
+        assert self.write(key, value), f"{key} is not cached"
 
-
-@given("records that have a version, on a server of their own", target_fixture="records")
-def have_own_records(private: Private) -> Records:
-    """Have an origin whose records are written through a cache that may be killed."""
-    server = private.server(CACHE)
-    records = Records(WriteThrough(server.client(), ttl=TTL), server.client(), "", server)
-    records.through.write("user:1", "before", records.save)
-    return records
+    def write(self, key: str, value: Any) -> bool:
+        """Save a record, and tell whether the cache holds it."""
+        return self.records.write(self.context.key_prefix + key, value, lambda new: self.origin.save(key, new))
 
 
-@when("their server is killed")
-def kill_server(records: Records) -> None:
-    """End the server at once."""
-    assert records.server, "these records have no server of their own"
-    records.server.kill()
+def write_through(context: Context, rules: dict[str, Any]) -> Through:
+    """Put a write-through cache in front of the origin."""
+    client = context.cache.client()
+    return Through(context, WriteThrough(client, **{"ttl": 60.0} | rules), client)
 
 
-@when("the records are put into the cache in this order")
-def put_records(records: Records, datatable: Sequence[Sequence[str]]) -> None:
-    """Put values as writers do that reach the cache in this order."""
-    for row in rows(datatable, ("KEY", "VALUE", "VERSION")):
-        records.through.put(records.prefix + row["KEY"], row["VALUE"], int(row["VERSION"]))
+@dataclass
+class Behind:
+    """A queue of writes in the deployment of the scenario, which are saved in the origin later."""
+
+    context: Context
+    client: Redis
+    queue: WriteBehind
+    written: list[Any] = field(default_factory=list)
+
+    def drain(self) -> None:
+        """Save the writes that wait, in batches of 3; an error of the origin ends it."""
+        origin = self.context.part(Origin)
+
+        def save(key: str, value: Any) -> None:
+            origin.save(key, value)
+
+        with self.context.attempt("drain", RuntimeError):
+            self.queue.drain(save, batch=3)
+        pairs = zip(origin.saved, self.written, strict=False)
+        in_order = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+        self.context.record("writes saved in order", in_order)
 
 
-@when(parsers.parse('{writers:d} writers change the record "{key}" {times:d} times each'))
-def write_at_once(records: Records, writers: int, key: str, times: int) -> None:
-    """Write in threads."""
+def write_behind(context: Context, rules: dict[str, Any]) -> Behind:
+    """Put a write-behind cache in front of the origin."""
+    deployment = context.broker if context.role == "broker" else context.cache
+    client = deployment.client()
+    return Behind(context, client, WriteBehind(client, f"{context.key_prefix}writes", **rules))
+
+
+KINDS.update({"write-through": write_through, "write-behind": write_behind})
+
+register("measurement", "writes saved in order", "writes that the origin has, up to the first in another order")(
+    Behind.drain
+)
+
+
+@register("measurement", "unsaved writes", "queued writes that the origin does not have yet", unit="writes")
+def count_unsaved(_: Context, thing: Behind) -> int:
+    """Ask the queue."""
+    return thing.queue.waiting()
+
+
+@when("these records are written")
+@records("writes not cached", "writes that the origin saved, and the cache does not hold", unit="writes")
+def write_records(context: Context, datatable: Sequence[Sequence[str]]) -> None:
+    """Write records through the write-through cache, in this order; with a VERSION, put it into the cache alone.
+
+    Writers that overtake each other reach the cache in an order that is not the order of their versions.
+
+    Example: a table of KEY, VALUE and VERSION
+    """
+    cache: Through = context.named["the write-through cache"]
+    missing = 0
+    for row in rows(datatable, ("KEY", "VALUE"), ("VERSION",)):
+        if version := row.get("VERSION"):
+            cache.records.put(context.key_prefix + row["KEY"], row["VALUE"], int(version))
+            continue
+        with context.attempt("write", RuntimeError):
+            missing += not cache.write(row["KEY"], row["VALUE"])
+    context.record("writes not cached", missing)
+
+
+@when(parsers.parse("{count:Count} writes are queued", extra_types=TYPES))
+def queue_writes(context: Context, count: int) -> None:
+    """Write one record again and again through the write-behind cache, so that the order matters.
+
+    Example: ``When 20 writes are queued``
+    """
+    cache: Behind = context.named["the write-behind cache"]
+    for number in range(count):
+        cache.queue.write(f"{context.key_prefix}user:1", number)
+        cache.written.append(number)
+    assert cache.queue.waiting() == count, f"{cache.queue.waiting()} of {count} writes wait"
+
+
+@register("property", "the cache holds the newest version", "after writes at the same time, cache and origin agree")
+def check_newest(context: Context, count: int) -> None:
+    """Write a record in 8 threads at the same moment, and compare; then the next one."""
+    cache: Through = context.named["the write-through cache"]
     numbers = itertools.count(1)
-
-    def write() -> None:
-        """Write again and again."""
-        for _ in range(times):
-            records.through.write(records.prefix + key, next(numbers), records.save)
-
-    at_once(writers, write)
-
-
-@then(parsers.parse('the record "{key}" reads "{value}"'))
-def check_record(records: Records, key: str, value: str) -> None:
-    """Read the record from the cache alone."""
-    seen = records.through.get(records.prefix + key)
-    assert seen == value, f"{key} reads {seen!r}"
+    for record in range(count // 8):
+        key = f"user:{record}"
+        at_once(8, lambda: cache.write(key, next(numbers)))  # noqa: B023 - called at once
+        seen, newest = cache.read(key), cache.origin.read(key)
+        assert seen == newest, f"{key}: the cache holds {seen}, the origin {newest}"
+    assert len(cache.origin.saved) == count, f"{len(cache.origin.saved)} of {count} writes were saved"
 
 
-@then(parsers.parse('the record "{key}" has a ttl'))
-def check_record_ttl(records: Records, key: str) -> None:
-    """Require a ttl of at most what was asked for."""
-    ttl = records.client.pttl(records.prefix + key)
-    assert 0 < ttl <= 1000 * TTL, f"{key} has the ttl {ttl} ms"
+@register("property", "one process drains the queue at a time", "a second drainer is refused during each save")
+def check_one_drainer(context: Context, count: int) -> None:
+    """Try to drain from within each save."""
+    cache: Behind = context.named["the write-behind cache"]
+    other, saved = WriteBehind(cache.client, f"{context.key_prefix}writes"), list[Any]()
 
-
-@then(parsers.parse('the record "{key}" reads what the origin holds'))
-def check_newest(records: Records, key: str) -> None:
-    """Require that the cache holds the value that was saved last."""
-    seen = records.through.get(records.prefix + key)
-    assert seen == records.saved[-1], f"{key} reads {seen}, the origin holds {records.saved[-1]}"
-
-
-@then(parsers.parse('a write of "{key}" that the origin refuses leaves "{value}" in the cache'))
-def check_refused(records: Records, key: str, value: str) -> None:
-    """Let the origin refuse, and read the cache."""
-
-    def refuse(_: Any) -> int:
-        """Refuse."""
-        raise PermissionError("refused")
-
-    with pytest.raises(PermissionError):
-        records.through.write(records.prefix + key, "wrong", refuse)
-    check_record(records, key, value)
-
-
-@then(parsers.parse('a write of "{key}" reaches the origin and says that it is not cached'))
-def check_without_cache(records: Records, key: str) -> None:
-    """Write while the cache is down."""
-    cached = records.through.write(key, "after", records.save)
-    assert records.saved[-1] == "after", f"the origin holds {records.saved[-1]!r}"
-    assert cached is False, "a cache that is down is said to hold the value"
-
-
-@given("a queue of writes on a server that keeps what it is told", target_fixture="server")
-def have_queue(private: Private) -> Server:
-    """Start a server that evicts nothing and keeps a log, flushed before each answer."""
-    return private.server({**BROKER, "appendfsync": "always"})
-
-
-@given("a queue of writes on a server that is a pure cache", target_fixture="server")
-def have_cache_queue(private: Private) -> Server:
-    """Start a server that keeps nothing on disk."""
-    return private.server(CACHE)
-
-
-@when(parsers.parse("{number:d} writes are made"))
-def make_writes(server: Server, writes: list[int], number: int) -> None:
-    """Queue writes, all of one record, so that their order matters."""
-    with server.client() as client:
-        behind = WriteBehind(client, "writes")
-        for index in range(number):
-            behind.write("user:1", index)
-            writes.append(index)
-        assert behind.waiting() == number, f"{behind.waiting()} of {number} writes wait"
-
-
-@when(parsers.parse("the origin refuses the write {refused:d} once"), target_fixture="begun")
-def refuse_once(server: Server, refused: int) -> list[int]:
-    """Save until the origin refuses one write, and return what it had saved by then."""
-    saved: list[int] = []
-
-    def save(_: str, value: int) -> None:
-        """Refuse one value."""
-        if value == refused:
-            raise PermissionError("refused")
+    def save(_: str, value: Any) -> None:
+        with pytest.raises(LockError):
+            other.drain(lambda _, value: saved.append(value))
         saved.append(value)
 
-    with server.client() as client, pytest.raises(PermissionError):
-        WriteBehind(client, "writes").drain(save, batch=3)
-    return saved
-
-
-@then("they reach the origin in their order, and none is left")
-def check_order(server: Server, writes: list[int], request: pytest.FixtureRequest) -> None:
-    """Save what waits, after what had been saved before."""
-    saved = list(request.getfixturevalue("begun")) if "begun" in request.fixturenames else []
-    with server.client() as client:
-        behind = WriteBehind(client, "writes")
-        behind.drain(lambda _, value: saved.append(value))
-        assert behind.waiting() == 0, f"{behind.waiting()} writes are left"
-    assert saved == writes, f"the origin got {saved}, not {writes}"
-
-
-@then("a second one that saves meanwhile is refused")
-def check_second(server: Server, writes: list[int]) -> None:
-    """Try to save from within a save: the one that has the lock goes on, the other is told."""
-    saved: list[int] = []
-    refused = 0
-    with server.client() as client:
-        behind, other = WriteBehind(client, "writes"), WriteBehind(client, "writes")
-
-        def save(_: str, value: int) -> None:
-            """Save, and let the other one try too."""
-            nonlocal refused
-            with pytest.raises(LockError):
-                other.drain(lambda _, value: saved.append(value))
-            refused += 1
-            saved.append(value)
-
-        behind.drain(save)
-    assert saved == writes, f"the origin got {saved}, not {writes}"
-    assert refused == len(writes), f"the other one was refused {refused} times"
-
-
-@then("nothing is left of them")
-def check_lost(server: Server) -> None:
-    """Require an empty queue: when a cache keeps it one day, the sentence is to be changed."""
-    with server.client() as client:
-        assert WriteBehind(client, "writes").waiting() == 0, "a pure cache kept the queue through a crash"
+    cache.queue.drain(save)
+    assert saved == cache.written == list(range(count)), f"the origin got {saved}, not {cache.written}"

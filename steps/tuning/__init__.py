@@ -1,6 +1,6 @@
-"""Bind the sentences about tuning.
+"""Compare ways to do the same work.
 
-module         features/tuning/, those it serves most first
-cluster        scaling, cluster, reported, connections
-comparisons    memory_and_others, round_trips, trust, latency, connections, reported, scaling
+module         content
+comparisons    the two sentences of features/tuning/, and what they count
+ways           the catalogue of ways that their tables name
 """

@@ -111,7 +111,6 @@ def fill(bench: Bench) -> None:
     app = bench.sender()
 
     def send_many() -> None:
-        """Send more than fits."""
         for _ in range(9000):
             app.send_task("worker.echo", ["x" * 3000], queue="waits", ignore_result=True, retry=False)
 

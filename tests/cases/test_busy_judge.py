@@ -19,7 +19,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from fixtures import PROJECT
 from fixtures.bdd.definitions import feature_of, steps_of
-from fixtures.celery_worker.client import Sent
+from fixtures.celery_worker.workers import Beats
+from fixtures.context import Context
 from fixtures.proxies.streams import TlsProxy
 from fixtures.proxies.tampering import TAMPERS
 from fixtures.pure_cache.origin import Origin, tasks_at_once
@@ -38,24 +39,19 @@ from fixtures.run.own_time import (
 )
 from fixtures.run.practices_file import AuditBounds
 from fixtures.run.processes import ForkingGroup
-from fixtures.stacks.embedded import EmbeddedCache
-from fixtures.stacks.external.command_guard import Budget
+from fixtures.stacks.external.command_guard import RateLimit
 from fixtures.stacks.external.stack import ExternalStack
-from redis_practices.celery_worker.sending import sender
 from redis_practices.clients import redis_client
 from redis_practices.polling import eventually
 from redis_practices.pure_cache.key_audit import Hygiene, judge, sample, shown
+from redis_practices.pure_cache.near_cache import NearCache
 from redis_practices.servers.celery import LateError
 from redis_practices.servers.server import BROKER, CACHE, Server, start_server
-from steps.celery_worker.delivery import check_waiting
-from steps.celery_worker.failing import check_answers, check_runs, check_waits
-from steps.celery_worker.order import check_begin, check_next
-from steps.celery_worker.processing import check_shares
-from steps.common.audit import Audited, check_links, check_number, check_supported
-from steps.common.vocabulary import Duration
-from steps.pure_cache.near_cache import check_free, have_near, hold_copy
+from steps.celery_worker.tasks import Tasks, check_runs, processed_tasks, read_result, waiting_tasks
+from steps.celery_worker.workers import await_sent
+from steps.common.audit import Audited, check_number, check_supported, count_missed_pings, unlinked_replicas
+from steps.pure_cache.near_cache import ENOUGH, Near
 from tests.cases.judging import judge as judged
-from worker import settings
 
 needs_schedule = pytest.mark.skipif(not SCHEDULE.exists(), reason="the kernel does not count waits for a processor")
 
@@ -107,9 +103,9 @@ def test_stopwatch_counts_what_the_server_takes(cache_server: Server) -> None:
 
 def test_stopwatch_leaves_out_turns(tmp_path: Path) -> None:
     """The waits that --max-ops makes are paid by the judge."""
-    budget, begun, watch = Budget(f"100:{tmp_path / 'turns'}"), time.monotonic(), Stopwatch()
+    limit, begun, watch = RateLimit(f"100:{tmp_path / 'turns'}"), time.monotonic(), Stopwatch()
     for _ in range(40):
-        budget.take()
+        limit.wait()
     passed, seen = time.monotonic() - begun, watch.seconds()
     assert passed > 0.3
     assert seen < 0.1
@@ -150,7 +146,6 @@ def test_judge_that_is_held_up(cache_server: Server) -> None:
         looks = iter((0.0, 1.2))
 
         def gone() -> bool:
-            """Look, the second time after a long sleep."""
             time.sleep(next(looks))
             return client.get("key") is None
 
@@ -181,42 +176,45 @@ def test_what_never_comes_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Work:
-    """A broker with what workers of a busy judge leave there: late, twice, unevenly."""
+    """A scenario with what workers of a busy judge leave behind: late, twice, unevenly."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, ending: ExitStack) -> None:
         """Note that a task ran three times, the last time 2.1 s after the second, and leave two tasks in the queue."""
-        self.broker = cast("Any", SimpleNamespace(client=server.client, queue="celery"))
-        self.sent = Sent(sender(settings(server.url)))
-        self.sent.results.append(self.sent.app.AsyncResult("1"))
-        self.sent.called = time.time()
-        begun = self.sent.called + 3.2
-        self.sent.values = [{"worker": "busy"}] * 10 + [{"worker": "idle"}] * 2
-        self.sent.app.backend.store_result("1", {"begun": begun}, "SUCCESS")
+        broker = SimpleNamespace(client=server.client, url=server.url, node=server, queue="celery")
+        stack = cast("Any", SimpleNamespace(broker=lambda: broker))
+        self.context = Context(cast("Any", None), stack, "", ending, cast("Any", Seen()), cast("Any", None))
+        self.tasks = self.context.part(Tasks)
+        self.tasks.redelivery, self.tasks.called = 1.0, time.time()
+        for name in ["busy"] * 9 + ["idle"] * 2:
+            self.tasks.note(None, "stamp", {"ignore_result": True})
+            self.tasks.last.values.append({"worker": name})
+        self.tasks.note(self.tasks.app.AsyncResult("1"), "stamp", {})
+        begun = self.tasks.called + 3.2
+        self.tasks.app.backend.store_result("1", {"begun": begun, "worker": "busy"}, "SUCCESS")
         with server.client() as client:
             client.rpush("runs:1", begun, begun + 1.2, begun + 3.3)
-            client.rpush("runs:2", begun)
             client.rpush("celery", "task", "task")
-        self.application = cast(
-            "Any", SimpleNamespace(broker=self.broker, prefix="", settings={"VISIBILITY_TIMEOUT": "1"})
-        )
-        self.request = cast(
-            "Any", SimpleNamespace(fixturenames=["application"], getfixturevalue=lambda _: self.application)
-        )
 
     def checks(self, clock: WorkersClock) -> dict[str, Callable[[], None]]:
         """Return checks that fail unless the judge was busy since `clock` began."""
-        self.sent.clock, soon, measure = clock, Duration(0.1), Seen()
-        beats = cast("Any", SimpleNamespace(clock=clock, sent=lambda _: [10.0, 11.3]))
-        idle = cast("Any", [SimpleNamespace(name="idle")])
-        wait = [["WAIT"], ["between 1.0 and 1.9 seconds"], ["between 1.0 and 1.9 seconds"]]
+        self.tasks.clock, idle = clock, SimpleNamespace(name="idle")
+        beat = SimpleNamespace(sleeps_after_sending=lambda: True, begun=0.0)
+        beats = SimpleNamespace(clock=clock, sent=lambda _: [10.0, 11.3], running=[beat])
+        self.context.parts[Beats] = beats
+        read_result(self.context)
+        await_sent(self.context, 2)
+        self.context.record("processed tasks", processed_tasks(self.context, idle))
+        self.context.record("waiting tasks", waiting_tasks(self.context, idle))
+        self.context.record("pings answered", self.tasks.certain(0, "answers", more_than=1.0))
+        judge = partial(partial, self.context.judge)
         return {
-            "runs": lambda: check_runs(self.broker, self.sent, 2, soon, self.request),
-            "waits": lambda: check_waits(self.broker, self.sent, measure, wait),
-            "begin": lambda: check_begin(self.sent, Bound.between(0.95, 3, "s"), measure),
-            "queue": lambda: check_waiting(self.application, self.sent, 3, soon),
-            "next": lambda: check_next(beats, Bound.at_least(2, "s"), measure),
-            "shares": lambda: check_shares(self.sent, Bound.at_least(3), idle, measure),
-            "answers": lambda: check_answers(self.sent, 0, Bound.between(1, 19), measure),
+            "runs": lambda: check_runs(self.context, "the task", Bound.exactly(2)),
+            "retries": judge("wait before retry 2", Bound.between(1, 1.9, "s")),
+            "delay": judge("delay of the task", Bound.between(0.95, 3, "s")),
+            "queue": judge("waiting tasks", Bound.exactly(3)),
+            "beat": judge("interval of the tasks", Bound.at_least(2, "s")),
+            "shares": judge("processed tasks", Bound.at_least(3)),
+            "answers": judge("pings answered", Bound.between(1, 19)),
         }
 
 
@@ -225,16 +223,16 @@ def test_work_of_a_busy_judge(group: ForkingGroup, monkeypatch: pytest.MonkeyPat
     """What workers of a busy judge do late, twice or unevenly says nothing of the broker; else it is a failure."""
     monkeypatch.setattr("fixtures.run.own_time.MOST_BUSY", 0.3)
     monkeypatch.delenv("KEY_PREFIX", raising=False)
-    work = Work(start_server(group, BROKER))
-    with busy_processors():
-        clock = WorkersClock()
-        time.sleep(1.5)
-    for name in work.checks(clock):
-        with pytest.raises(StackError, match="processor was busy"):
-            work.checks(clock)[name]()
-        with pytest.raises(AssertionError):
-            work.checks(WorkersClock())[name]()
-    work.sent.app.close()
+    with ExitStack() as ending:
+        work = Work(start_server(group, BROKER), ending)
+        with busy_processors():
+            clock = WorkersClock()
+            time.sleep(1.5)
+        for name in work.checks(clock):
+            with pytest.raises(StackError, match="processor was busy"):
+                work.checks(clock)[name]()
+            with pytest.raises(AssertionError):
+                work.checks(WorkersClock())[name]()
 
 
 @needs_pressure
@@ -274,13 +272,15 @@ def test_readers_behind_tls(cache_server: Server, behind_tls: Callable[[Server],
 def test_sending_behind_tls(group: ForkingGroup, behind_tls: Callable[[Server], str]) -> None:
     """Handshakes are no part of what sending takes."""
     server = start_server(group, BROKER)
-    sent = Sent(sender(settings(behind_tls(server) + "&ssl_cert_reqs=required")))
-    begun = time.monotonic()
-    sent.send("add", 1, 2)
-    passed = time.monotonic() - begun
-    sent.results[0].forget()
-    sent.app.close()
-    assert sent.seconds < passed / 4
+    url = behind_tls(server) + "&ssl_cert_reqs=required"
+    broker = SimpleNamespace(client=server.client, url=url, node=server, queue="celery")
+    with ExitStack() as ending:
+        stack = cast("Any", SimpleNamespace(broker=lambda: broker))
+        context = Context(cast("Any", None), stack, "", ending, cast("Any", Seen()), cast("Any", None))
+        begun = time.monotonic()
+        context.part(Tasks).send("add", [1, 2])
+        passed = time.monotonic() - begun
+        context.judge("send", Bound.at_most(passed / 4, "s"))
 
 
 @contextmanager
@@ -289,7 +289,6 @@ def hammered(server: Server) -> Iterator[None]:
     ended = threading.Event()
 
     def read() -> None:
-        """Read until the end."""
         with server.client() as client:
             while not ended.is_set():
                 client.get("of another application")
@@ -303,16 +302,15 @@ def hammered(server: Server) -> Iterator[None]:
 
 def test_near_cache_of_a_server_that_others_use(cache_server: Server) -> None:
     """Reads of other clients are not counted, and a read that asks the server is."""
-    measure = Seen()
-    with ExitStack() as ending, hammered(cache_server):
-        near = have_near(EmbeddedCache(cache_server), "practices:", ending)
-        hold_copy(near, "qiross", "user:1")
-        check_free(near, 1000, "user:1", measure)
-        assert measure.values == {"reads that asked the server": 0}
-    with ExitStack() as ending:
-        near = have_near(EmbeddedCache(cache_server), "practices:", ending)
-        with pytest.raises(AssertionError, match="reads that asked the server: 1000"):
-            check_free(near, 1000, "user:2", measure)
+    client, other = cache_server.client(protocol=3), cache_server.client()
+    with NearCache(client, "practices:", heartbeat=2) as cache:
+        near = Near(cache, client, other, "practices:")
+        eventually(lambda: cache.listening, within=10)
+        near.hold("user:1", "qiross")
+        with hammered(cache_server):
+            asked = near.asked("user:1", 1000)
+        assert asked == 0
+        assert near.asked("user:2", 1000) == ENOUGH
 
 
 NAMES = (b"\x80\x04\x95user", b":1:user_42", b"flask_cache_view//\x1b[31m", "user:\u202egnp".encode())
@@ -336,22 +334,22 @@ def test_names_are_bytes(cache_server: Server) -> None:
     }
 
 
-def audited(*servers: Server) -> Audited:
-    """Return servers as an audit has them."""
-    return Audited(servers, AuditBounds({}), {})
+def audited(*servers: Server) -> Context:
+    """Return the context of a scenario that audits servers."""
+    audit = Audited(servers, AuditBounds({}), {})
+    return cast("Context", SimpleNamespace(part=lambda _: audit, measure=Seen(), stack=ExternalStack({})))
 
 
 def test_silence_follows_the_pings(group: ForkingGroup) -> None:
-    """A replica may be silent for as long as its primary is, by the setting that says how long that is."""
+    """A replica hears nothing for as long as its primary sends nothing, by the setting that says how long that is."""
     server = start_server(group, {**CACHE, "repl-ping-replica-period": 30, "repl-diskless-sync-delay": 0})
     replica = start_server(group, {**CACHE, "replicaof": ["127.0.0.1", str(server.port)]})
     with replica.client() as client:
         eventually(lambda: client.info("replication")["master_link_status"] == "up", within=10)
-    measure = Seen()
-    check_links(audited(server, replica), 10, 2, measure)
-    [bound] = measure.bounds.values()
-    assert bound
-    assert bound.high == 61
+    context = audited(server, replica)
+    assert unlinked_replicas(context) == []
+    context.part(Audited).told("field")[replica.address]["master_last_io_seconds_ago"] = 61
+    assert count_missed_pings(context, None) == {replica.address: 2.0}
 
 
 def test_copy_that_comes_later_than_a_client_waits(group: ForkingGroup) -> None:
@@ -374,14 +372,14 @@ def test_refusal_names_its_bound(group: ForkingGroup) -> None:
     """A refusal says which line of practices.toml changes the bound."""
     server = start_server(group, {**CACHE, "maxclients": 50})
     with pytest.raises(AssertionError, match=r"practices.toml changes this bound: \[bounds\] maxclients"):
-        check_number(audited(server), "setting", "maxclients", Bound.at_least(1000), Seen())
+        check_number(audited(server), "setting", "maxclients", Bound.at_least(1000))
 
 
 def oldest(practice: str) -> list[list[str]]:
     """Return the table of versions of a practice's audit."""
     feature = feature_of(PROJECT / "features" / practice / "audit.feature")
     steps = [step for scenario in feature.scenarios.values() for step in steps_of(scenario)]
-    [table] = [step.datatable for step in steps if step.name == "their version still gets security fixes"]
+    [table] = [step.datatable for step in steps if step.name == "the version of every server gets security fixes"]
     assert table
     return [[cell.value for cell in row.cells] for row in table.rows]
 
@@ -397,9 +395,9 @@ def test_old_version_is_refused(group: ForkingGroup, tampered: Callable[..., Any
     """A broker's version past its end of life is refused, as that of a cache."""
     proxy = tampered(start_server(group, BROKER).port, TAMPERS["a version past its end of life"]())
     node = SimpleNamespace(address=proxy.url, client=partial(redis_client, proxy.url))
-    servers = Audited([cast("Server", node)], AuditBounds({}), {})
+    context = audited(cast("Server", node))
     with pytest.raises(AssertionError, match=r"6\.2\.0; .* is the oldest that still gets fixes"):
-        check_supported(servers, ExternalStack({"broker": proxy.url}), oldest("celery_worker"))
+        check_supported(context, oldest("celery_worker"))
 
 
 @pytest.mark.slow

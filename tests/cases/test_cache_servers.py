@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-from redis.exceptions import RedisClusterException
 
 from fixtures.run.processes import ForkingGroup
 from redis_practices.clients import cluster_client, redis_client
@@ -18,9 +17,6 @@ from redis_practices.servers.cluster import start_cluster
 from redis_practices.servers.server import CACHE, start_server
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="a command that the older server refuses is sent for ever: 5 s a read"
-)
 def test_cache_after_a_rollback_to_redis7(group: ForkingGroup, redis7: str) -> None:
     """A value is cached again after the server was replaced by one of Redis 7."""
     [port] = free_ports(1, group.held)
@@ -36,9 +32,6 @@ def test_cache_after_a_rollback_to_redis7(group: ForkingGroup, redis7: str) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True, raises=RedisClusterException, reason="COMMAND INFO has no key: the cluster's client refuses it"
-)
 def test_cache_on_a_cluster_that_is_down(group: ForkingGroup) -> None:
     """The origin is asked while a key's node or the whole cluster is down, or a cluster's client is refused."""
     cluster = start_cluster(group, replicas=0, node_timeout_ms=1000)

@@ -29,7 +29,6 @@ def today(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     real = socket.getaddrinfo
 
     def resolve(host: Any, *arguments: Any, **options: Any) -> Any:
-        """Resolve the cluster's name, and all others as usual."""
         return real(address[0] if host == NAME else host, *arguments, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
@@ -81,9 +80,6 @@ def bus_port(node: Server) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="the client forgets the name and asks the old addresses for ever"
-)
 def test_client_after_all_addresses_changed(group: ForkingGroup, today: list[str]) -> None:
     """A client that was made by a name reaches the cluster after all its nodes came back under other addresses."""
     cluster = start_cluster(group, replicas=0, node_timeout_ms=2000, config=listening_at(FIRST), quick=False)

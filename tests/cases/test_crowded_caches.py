@@ -18,18 +18,13 @@ from redis_practices.servers.server import CACHE, Server, start_server
 ORIGIN_SECONDS = 0.2
 """How long the origin takes: longer than all callers need to begin."""
 
-SEEN = "a caller that gets no connection asks the origin itself"
-CROWDED = pytest.mark.xfail(strict=True, raises=AssertionError, reason=SEEN)
-
 
 def connections(number: int | None) -> dict[str, Any]:
     """Return the option that limits a pool to `number` connections; None leaves redis-py's default."""
     return {"max_connections": number} if number else {}
 
 
-@pytest.mark.parametrize(
-    ("limit", "threads"), [(150, 100), pytest.param(16, 100, marks=CROWDED), pytest.param(None, 300, marks=CROWDED)]
-)
+@pytest.mark.parametrize(("limit", "threads"), [(150, 100), (16, 100), (None, 300), (16, 300)])
 def test_threads_that_miss_at_once(cache_server: Server, limit: int | None, threads: int) -> None:
     """Threads that miss at once ask the origin once, however few connections the pool has."""
     client = redis_client(cache_server.url, **connections(limit))
@@ -39,13 +34,11 @@ def test_threads_that_miss_at_once(cache_server: Server, limit: int | None, thre
     together = threading.Barrier(threads)
 
     def origin() -> str:
-        """Count the call and take a while."""
         calls.append(1)
         time.sleep(ORIGIN_SECONDS)
         return "value"
 
     def read() -> None:
-        """Read when all others do."""
         together.wait()
         got.append(cache.get_or_compute("key", origin))
 
@@ -59,22 +52,18 @@ def test_threads_that_miss_at_once(cache_server: Server, limit: int | None, thre
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize(
-    ("limit", "tasks"), [(None, 50), pytest.param(None, 1000, marks=CROWDED), pytest.param(50, 1000, marks=CROWDED)]
-)
+@pytest.mark.parametrize(("limit", "tasks"), [(None, 50), (None, 1000), (16, 1000)])
 def test_coroutines_that_miss_at_once(group: ForkingGroup, limit: int | None, tasks: int) -> None:
     """Coroutines that miss at once ask the origin once, however few connections the pool has."""
     server = start_server(group, {**CACHE, "maxclients": 5000})
     calls: list[int] = []
 
     async def origin() -> str:
-        """Count the call and take a while."""
         calls.append(1)
         await asyncio.sleep(ORIGIN_SECONDS)
         return "value"
 
     async def read_all() -> list[object]:
-        """Read with all coroutines at once."""
         async with AsyncRedis.from_url(server.url, socket_timeout=5, **connections(limit)) as client:
             cache = AsyncCacheAside(client, ttl=60)
             return list(await asyncio.gather(*(cache.get_or_compute("key", origin) for _ in range(tasks))))

@@ -18,7 +18,7 @@ URL_OPTIONS = (
     *("socket_timeout=3", "health_check_interval=20", "socket_keepalive=true", "client_name=gate"),
     *("retry_on_timeout=true", "max_connections=50", "protocol=2", "protocol=3", "decode_responses=true", "db=0"),
 )
-ONE = '-k "sum and numbers and back"'
+ONE = "-k celery-082"
 """One scenario that sends a task."""
 
 

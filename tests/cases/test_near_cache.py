@@ -51,9 +51,6 @@ def test_near_cache_forgets_what_changes(cache_server: Server) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # its listener ends by an error
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="each attempt takes a connection from the pool for good: none is left"
-)
 def test_client_of_a_near_cache_after_an_outage(cache_server: Server) -> None:
     """The application's client and its near cache work again when the server is back."""
     # Tried again at once, so that an outage of a second is as many attempts as one of 16 s with the usual settings.
@@ -63,7 +60,6 @@ def test_client_of_a_near_cache_after_an_outage(cache_server: Server) -> None:
     together = threading.Barrier(10)
 
     def use() -> None:
-        """Use the client as ten threads of an application do."""
         together.wait()
         for _ in range(20):
             try:

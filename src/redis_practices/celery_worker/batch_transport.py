@@ -1,12 +1,14 @@
-"""Take, note and acknowledge tasks in one round trip: a transport for kombu.
+"""Take, record and acknowledge tasks in one round trip: a transport for kombu.
 
-kombu's own takes a task with BRPOP, notes it as not acknowledged in a second round trip and removes that note in a
-third, which is most of a busy worker's time. Here one script removes the notes of what was acknowledged since, takes as
-many tasks as the worker may hold, and notes them. While a queue is not empty, no kill can fall between taking and
-noting, where kombu loses the task. A worker that found nothing waits with BRPOP and has that gap: see `Outbox`.
+kombu's transport needs three round trips a task: BRPOP takes it, a second records it as unacknowledged, and a third
+removes the record. They are most of a busy worker's time. Here one script does all
+three: it removes the records of finished tasks, takes as many tasks as the worker may hold, and records them.
 
-Keys and what they hold are kombu's: workers with and without it share queues, and restore what the others held. The
-server's user needs the right to RPOP beside those of `security.rules`. With sentinels take SentinelTransport.
+While a queue has tasks, a kill cannot fall between taking and recording a task, which is where kombu loses it. With an
+empty queue the worker waits in BRPOP and has kombu's gap: see `Outbox`.
+
+Keys and values are kombu's, so workers with and without this transport share queues and restore each other's tasks. The
+server's user needs the right to RPOP in addition to `security.rules`. With sentinels use SentinelTransport.
 
     BROKER_TRANSPORT=redis_practices.celery_worker.batch_transport:Transport celery -A worker worker -P solo
 """
@@ -23,9 +25,9 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 from redis.exceptions import NoScriptError
 
-# KEYS: the notes, their index, then the lists to take from. ARGV: the time in seconds since 1970, how many to take, and
-# the tags that were acknowledged. Returns list and message in turns; what is no task comes without a note, and kombu
-# complains of it. The first write frees memory, so that a full server runs it to its end.
+# KEYS: the hash of unacknowledged tasks, its index, then the lists to take from. ARGV: the time in seconds since 1970,
+# the number of tasks to take, and the tags that were acknowledged. Returns list and message alternately. A message that
+# is not a task is not recorded, and kombu complains about it. The first write frees memory: a full server runs it all.
 TAKE = """
 if #ARGV > 2 then
   redis.call('HDEL', KEYS[1], unpack(ARGV, 3))
@@ -54,76 +56,76 @@ return taken
 
 
 class QoS(redis.QoS):
-    """What is not acknowledged."""
+    """The worker's unacknowledged tasks."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        """Begin with nothing; kombu calls it."""
+        """Start with none; called by kombu."""
         super().__init__(*args, **options)
-        self.noted = False
-        """Whether the script has noted the message that is delivered."""
+        self.recorded = False
+        """Whether the script has recorded the message that is being delivered."""
         self.acknowledged: deque[str] = deque()
-        """Tags whose notes the next round trip removes; other threads may add to it."""
+        """Tags whose records the next round trip removes; other threads may append to it."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Note a message, unless that was done when it was taken."""
-        (virtual.QoS if self.noted else redis.QoS).append(self, message, delivery_tag)
+        """Record a message, unless the script did when it took the message."""
+        (virtual.QoS if self.recorded else redis.QoS).append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        """Remove the note of a message: with the next round trip where one follows, and else at once."""
+        """Remove the record of a message: with the next round trip if one follows, else immediately."""
         virtual.QoS.ack(self, delivery_tag)
         self.acknowledged.append(delivery_tag)
         if not self.channel.is_about_to_ask():
             self.write_acknowledged()
 
     def take_acknowledged(self) -> list[str]:
-        """Return the tags that wait, and forget them."""
+        """Return the acknowledged tags, and clear them."""
         return [self.acknowledged.popleft() for _ in range(len(self.acknowledged))]
 
     def write_acknowledged(self) -> None:
-        """Remove the notes that wait."""
+        """Remove the records of the acknowledged tags."""
         if tags := self.take_acknowledged():
             with self.pipe_or_acquire() as pipe:
                 pipe.zrem(self.unacked_index_key, *tags).hdel(self.unacked_key, *tags).execute()
 
 
 class Channel(redis.Channel):
-    """A channel that asks with the script, and waits with BRPOP once that finds nothing."""
+    """A channel that takes tasks with the script, and waits in BRPOP once that finds none."""
 
     QoS = QoS
     _in_poll: Any
     _brpop_sent_at: Any
     _question: list[str] | None = None
-    """The tags that the script on its way was given; None while that is BRPOP."""
+    """The tags that the running script was given; None while BRPOP is running."""
     _script: str | None = None
-    """The script's digest, once the server has it."""
+    """The script's digest, once the server has loaded it."""
     _found_nothing = False
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        """Open a channel; kombu calls it."""
+        """Open a channel; called by kombu."""
         super().__init__(*args, **options)
-        self._without_notes: set[str] = set()
-        """Queues whose consumer acknowledges nothing, like one that waits for what workers answer to a command."""
+        self._unrecorded: set[str] = set()
+        """Queues whose consumer acknowledges nothing, such as the replies to a control command."""
 
     def basic_consume(self, queue: str, *args: Any, **options: Any) -> Any:
-        """Consume from `queue`; while one consumer acknowledges nothing, the channel leaves the script alone."""
+        """Consume from `queue`; the script is not used while a consumer acknowledges nothing."""
         if (args[0] if args else options.get("no_ack")) and queue not in self._fanout_queues:
-            self._without_notes.add(queue)
+            self._unrecorded.add(queue)
         return super().basic_consume(queue, *args, **options)
 
     def _basic_cancel(self, consumer_tag: str) -> Any:
-        """Cancel a consumer: perhaps nothing is asked any more."""
+        """Cancel a consumer; it may have been the last one, so write the acknowledged tags now."""
         self.qos.write_acknowledged()
-        self._without_notes.discard(self._tag_to_queue.get(consumer_tag, ""))
+        self._unrecorded.discard(self._tag_to_queue.get(consumer_tag, ""))
         return super()._basic_cancel(consumer_tag)
 
     def is_about_to_ask(self) -> bool:
-        """Return whether a question goes out as soon as the event loop turns."""
-        return bool(self.active_queues) and not self._in_poll and not self._without_notes and self.qos.can_consume()
+        """Return whether the event loop is about to send a command that can carry the acknowledged tags."""
+        return bool(self.active_queues) and not self._in_poll and not self._unrecorded and self.qos.can_consume()
 
     def _brpop_start(self, timeout: float | None = None) -> None:
-        """Ask: by the script, and by BRPOP where the script has just found nothing."""
+        """Send the script, or BRPOP where the script has just found nothing."""
         self._question = None
-        if self._without_notes or (self._found_nothing and not self.qos.acknowledged):
+        if self._unrecorded or (self._found_nothing and not self.qos.acknowledged):
             super()._brpop_start(timeout)
             return
         queues = self._queue_cycle.consume(len(self.active_queues))
@@ -139,10 +141,10 @@ class Channel(redis.Channel):
         self.client.connection.send_command("EVALSHA", self._script, len(keys), *keys, time(), room, *self._question)
 
     def _brpop_read(self, **options: Any) -> Any:
-        """Read the answer, and deliver what it holds.
+        """Read the reply, and deliver its messages.
 
         Raises:
-            queue.Empty: it holds nothing.
+            queue.Empty: the reply holds no message.
         """
         if self._question is None:
             found = super()._brpop_read(**options)
@@ -157,10 +159,10 @@ class Channel(redis.Channel):
         return True
 
     def _answer(self, **options: Any) -> list[tuple[str, str]]:
-        """Return the queues and messages of the script's answer."""
+        """Return the queues and messages of the script's reply."""
         try:
             answer = self.client.parse_response(self.client.connection, "EVALSHA", **options)
-        except NoScriptError:  # the server has forgotten it
+        except NoScriptError:  # the server was restarted or its scripts were flushed
             self._script = None
             self.qos.acknowledged.extend(self._question or ())
             answer = []
@@ -175,30 +177,30 @@ class Channel(redis.Channel):
         return list(zip(names, words[1::2], strict=True))
 
     def _deliver_all(self, found: list[tuple[str, str]]) -> None:
-        """Deliver messages; where one raises an error, those after it go back to their queues."""
+        """Deliver messages; if one raises an error, return the later ones to their queues."""
         rest = deque(found)
-        self.qos.noted = True
+        self.qos.recorded = True
         try:
             while rest:
                 queue, raw = rest.popleft()
                 self.connection._deliver(loads(raw), queue)  # noqa: SLF001 - what kombu's own channel calls
         finally:
-            self.qos.noted = False
+            self.qos.recorded = False
             for _, raw in reversed(rest):
                 self.qos.restore_by_tag(loads(raw)["properties"]["delivery_tag"])
 
 
 class Transport(redis.Transport):
-    """kombu's transport for Redis with that channel."""
+    """kombu's transport for Redis with the channel above."""
 
     Channel = Channel
 
 
 class SentinelChannel(Channel, redis.SentinelChannel):
-    """The same where sentinels tell which server is the primary."""
+    """The same channel for a primary that sentinels name."""
 
 
 class SentinelTransport(redis.SentinelTransport):
-    """kombu's transport for sentinels with that channel."""
+    """kombu's transport for sentinels with the channel above."""
 
     Channel = SentinelChannel

@@ -1,8 +1,8 @@
 """Give Celery a Redis URL with any option that redis-py knows.
 
-kombu takes the options of a URL for arguments of its own and ends in a TypeError (kombu 5.7). It has settings for some
-of them, but none for ``protocol``. So the broker's URL keeps only the options of TLS, and a class of connections fills
-in the others: ``Channel.connection_class`` is kombu's place for that.
+kombu passes the options of a URL on as its own arguments and fails with a TypeError (kombu 5.7). It has settings for
+some of them, but none for ``protocol``. So the broker's URL keeps only the options of TLS. A connection class adds the
+rest; ``Channel.connection_class`` is kombu's place for it.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from kombu.transport import resolve_transport
 from redis.connection import SSLConnection, parse_url
 
 _IN_ADDRESS = {"host", "port", "db", "username", "password", "connection_class"}
-"""What stands before the ``?`` of a URL that Celery gets."""
+"""The parts of a URL that stand before the ``?``."""
 
-_OTHERWISE = {"decode_responses", "max_connections"}
-"""What is no option of Celery's connections: they read bytes, and the number is that of the pool."""
+_NOT_OF_CONNECTIONS = {"decode_responses", "max_connections"}
+"""Options that kombu's connections do not take: they read bytes, and the pool has the limit."""
 
 
 def _is_one_server(url: str) -> bool:
-    """Tell whether a URL is that of one Redis server: not of sentinels, nor one of several."""
+    """Tell whether a URL names one Redis server, not sentinels or a list of servers."""
     return url.startswith(("redis://", "rediss://")) and ";" not in url
 
 
 def options_of(url: str) -> dict[str, Any]:
-    """Return the options of a URL, as redis-py reads them, without what Celery reads elsewhere."""
+    """Return the options of a URL as redis-py reads them, without the address and the login."""
     given = parse_url(url).items() if _is_one_server(url) else ()
     return {name: value for name, value in given if name not in _IN_ADDRESS}
 
 
 def pool_options(url: str) -> dict[str, Any]:
-    """Return what a URL says of kombu's pool: at most how many connections it has."""
+    """Return the options of a URL that limit kombu's pool: ``max_connections``."""
     return {name: value for name, value in options_of(url).items() if name == "max_connections"}
 
 
 def address_of(url: str, *, options: bool = False) -> str:
-    """Return the URL as Celery reads it: user, password and database before the ``?``, and TLS after it.
+    """Return the URL as Celery reads it: user, password and database before the ``?``, TLS options after it.
 
-    With `options` the others stay, too: Celery's results read them.
+    With `options` the other options stay too: Celery's result backend reads them.
     """
     if not _is_one_server(url):
         return url
@@ -59,13 +59,13 @@ def address_of(url: str, *, options: bool = False) -> str:
 
 
 def transport_for(url: str, name: str | None) -> Any:
-    """Return the transport `name` (None: kombu's own), or one like it whose connections have the options of `url`."""
-    options = {name: value for name, value in options_of(url).items() if name not in _OTHERWISE}
+    """Return the transport `name` (None: kombu's), with the URL's options on each connection if it has any."""
+    options = {name: value for name, value in options_of(url).items() if name not in _NOT_OF_CONNECTIONS}
     if not options:
         return name
     base: Any = resolve_transport(name or "redis")
 
-    class Channel(base.Channel):  # type: ignore[misc]  # which one is known when it runs
+    class Channel(base.Channel):  # type: ignore[misc]  # the base is known at run time only
         """A channel whose connections have the options."""
 
         connection_class = _filled_in(base.Channel.connection_class, options)
@@ -75,7 +75,7 @@ def transport_for(url: str, name: str | None) -> Any:
 
 
 def _filled_in(kind: Any, options: dict[str, Any]) -> Any:
-    """Return a class of connections that has the options, whatever it is told besides."""
+    """Return a connection class with these options, which win over the caller's."""
     with_tls = issubclass(kind, SSLConnection)
     ours = {name: value for name, value in options.items() if with_tls or not name.startswith("ssl_")}
 
@@ -83,7 +83,7 @@ def _filled_in(kind: Any, options: dict[str, Any]) -> Any:
         """A connection with the options of the URL."""
 
         def __init__(self, **others: Any) -> None:
-            """Take what redis-py's takes."""
+            """Take the arguments of redis-py's connection."""
             super().__init__(**{**others, **ours})
 
     return Connection

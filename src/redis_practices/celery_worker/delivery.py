@@ -1,91 +1,155 @@
-"""Lose no task and do none twice: `once`, `effect_once`, `Outbox`.
+"""Lose no task and run none twice: `once`, `effect_once`, `Outbox`.
 
-Celery on Redis delivers a task again when its worker dies, when it takes longer than the visibility timeout, and when
-a connection drops. So a task that charges a card must know whether it has done so already.
+Celery on Redis delivers a task again when its worker dies, when it runs longer than the visibility timeout, and when
+a connection drops. A task that charges a card must therefore know whether it has done so already (be idempotent).
 
     with once(client, f"charge:{order}", lease=60, keep=86400) as first:
         if first:
             charge(order)
 
-The first caller holds the key with a token of its own for `lease` seconds. When its block ends well the key says
-"done" for `keep` seconds; when it fails the key is given back. A caller meanwhile gets `Busy` and tries again later.
-What no key can close: an effect outside Redis may happen just before the process is killed, and then happens again
-after the lease. Give such a service the same key (an idempotency key), or use `effect_once`.
+The first caller holds the key with a random token, renewed while its block runs. When its block succeeds, the key says
+"done" for `keep` seconds; when the block fails, the key is deleted. A second caller gets `Busy` meanwhile and tries
+again later. One gap stays: a process can be killed just after an effect outside Redis, which is then repeated after the
+lease. Give that service the same key (an idempotency key), or use `effect_once`.
 
-The broker can lose a task: a worker dies between taking and noting it, a restart comes without a file, keys are evicted
-or flushed. So the sender writes down in an `Outbox` what must happen, and a sweep sends again what has not happened in
-time. Tasks are then delivered more than once and need `once`. The outbox of a real application is a table in its
-database, written in the transaction that makes the order; this one is a Redis hash and a sorted set.
+The broker can lose a task: a worker dies between taking and recording it, the server restarts without a file, keys are
+evicted or flushed. So the sender writes each effect that must happen into an `Outbox`, and a sweep sends overdue ones
+again. Tasks are then delivered more than once and need `once`. In a real application the outbox is a table of its
+database, written in the transaction that makes the order. This one is a Redis hash and a sorted set.
 """
 
 from __future__ import annotations
 
+import _thread
 import json
 import secrets
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from redis import Redis
 from redis.client import Pipeline
+from redis.exceptions import RedisError
+
+from redis_practices.clients import ReplyLostError
 
 DONE = "done"
 
 _FINISH = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('SET', KEYS[1], 'done', 'PX', ARGV[2]) end"
+_RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end"
 _GIVE_BACK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end"
 
 
-class Busy(Exception):  # noqa: N818 - it is no error: somebody else is at it
-    """Another process does this very thing now; try again when its lease has ended."""
+class Busy(Exception):  # noqa: N818 - the other process may well succeed
+    """Another process holds the key now; try again when its lease has ended."""
 
 
 class LeaseLost(Exception):  # noqa: N818 - it reads as what happened
-    """The block took longer than its lease, and another may have done the same meanwhile."""
+    """The lease ended before the block did, so another process may have run it meanwhile."""
 
 
 @contextmanager
 def once(client: Redis, key: str, *, lease: float, keep: float) -> Iterator[bool]:
-    """Give True to the first who comes, False to all after it has done its work; seconds for `lease` and `keep`.
+    """Yield True to the first caller, and False once the work is done.
 
-    `client` decodes its answers. `lease` must exceed the longest time the block takes; `keep` the longest time after
-    which the same thing may be asked for again.
+    `client` decodes its answers. The block may take longer than `lease` (seconds): a thread renews the lease three
+    times in it, so `lease` is how long the work waits after its process was killed or paused. `keep` (seconds) must
+    exceed the longest time after which the same work may be requested again. The key has a ttl, so the server must not
+    evict: ``noeviction``, or a server for such keys alone.
+
+    An interrupt (soft time limit, alarm) gives the lease back. If the connection is lost while the key is taken or
+    while the end is recorded, the state is asked for, not assumed.
 
     Raises:
-        Busy: another holds the key.
-        LeaseLost: the block took longer than `lease`.
+        Busy: another caller holds the key.
+        LeaseLost: the lease could not be renewed, so another process may have run the block meanwhile.
         redis.exceptions.RedisError: Redis does not answer.
     """
     token = secrets.token_hex(8)
-    if not client.set(key, token, nx=True, px=_milliseconds(lease)):
-        # NX and GET in one command would need Redis 7.0. Between these two the key may be given back: then it is Busy
-        # too, and who tries again later finds it free.
-        if client.get(key) != DONE:
-            raise Busy(f"{key} is being done by another")
+    try:
+        taken = _taken(client, key, token, lease)
+    except BaseException:
+        _give_back(client, key, token)
+        raise
+    if not taken:
         yield False
         return
+    block = _Block()
     try:
+        # Not threading.Thread: its start and its Event are left broken where a signal handler raises in them.
+        _thread.start_new_thread(_renew, (weakref.ref(block), block.running, client, key, token, lease))
         yield True
     except BaseException:
-        client.eval(_GIVE_BACK, 1, key, token)
+        _give_back(client, key, token)
         raise
-    if not client.eval(_FINISH, 1, key, token, _milliseconds(keep)):
-        raise LeaseLost(f"{key} took longer than its lease of {lease:g} s")
+    finally:
+        block.running.release()
+    if not _finished(client, key, token, keep):
+        raise LeaseLost(f"{key} was taken by another process: its lease of {lease:g} s was not renewed in time")
+
+
+def _taken(client: Redis, key: str, token: str, lease: float) -> bool:
+    """Take the key; return False if the work is done (Busy if another caller holds it)."""
+    for _ in range(2):
+        with suppress(ReplyLostError):
+            if client.set(key, token, nx=True, px=_milliseconds(lease)):
+                return True
+        # NX and GET in one command would need Redis 7.0. The key may be deleted between the two: then once more.
+        held = client.get(key)
+        if held is not None:
+            break
+    if held not in {DONE, token}:
+        raise Busy(f"{key} is being done by another")
+    return held == token
+
+
+def _finished(client: Redis, key: str, token: str, keep: float) -> bool:
+    """Record that the work is done; return False if another caller has the key."""
+    try:
+        return bool(client.eval(_FINISH, 1, key, token, _milliseconds(keep)))
+    except ReplyLostError:
+        return client.get(key) == DONE or bool(client.eval(_FINISH, 1, key, token, _milliseconds(keep)))
+
+
+def _give_back(client: Redis, key: str, token: str) -> None:
+    """Delete the key if this caller holds it; a server that does not answer lets the lease end."""
+    with suppress(RedisError):
+        client.eval(_GIVE_BACK, 1, key, token)
+
+
+class _Block:
+    """A block that runs: whatever interrupts it, this object is gone with its frame."""
+
+    def __init__(self) -> None:
+        self.running = _thread.allocate_lock()
+        self.running.acquire()
+
+
+def _renew(  # noqa: PLR0913, PLR0917 - the arguments of a thread
+    block: weakref.ref[_Block], running: _thread.LockType, client: Redis, key: str, token: str, lease: float
+) -> None:
+    """Renew the lease until the block has ended; a server that does not answer is asked again."""
+    while not running.acquire(timeout=lease / 3) and block() is not None:
+        with suppress(RedisError, OSError):
+            if not client.eval(_RENEW, 1, key, token, _milliseconds(lease)):
+                return
 
 
 def effect_once(client: Redis, key: str, effect: Callable[[Pipeline], object], *, keep: float) -> bool:
-    """Write an effect that lives in Redis itself exactly once: in one transaction with the key that says so.
+    """Write an effect that lives in Redis exactly once, in one transaction with the key that marks it as done.
 
-    `effect` queues its commands on the pipeline it is given. Return False when it had been written before; the key is
-    kept for `keep` seconds (``WATCH``, ``MULTI``, ``EXEC``).
+    `effect` queues its commands on the pipeline it gets. Return False if the effect was written before. The key is kept
+    for `keep` seconds (``WATCH``, ``MULTI``, ``EXEC``).
 
     Raises:
-        redis.exceptions.RedisError: Redis does not answer; whether it was written is unknown, so call it again.
+        redis.exceptions.RedisError: Redis does not answer. The effect may be written or not, so call it again.
     """
     written = False
 
     def write(pipe: Pipeline) -> None:
-        """Queue the effect unless it is there; called again when another was faster."""
+        """Queue the effect unless it is done; called again when another client changed the key."""
         nonlocal written
         written = not pipe.exists(key)
         pipe.multi()
@@ -98,27 +162,27 @@ def effect_once(client: Redis, key: str, effect: Callable[[Pipeline], object], *
 
 
 def _milliseconds(seconds: float) -> int:
-    """Return what PX wants."""
+    """Return whole milliseconds, as PX takes them."""
     return max(1, round(seconds * 1000))
 
 
 Send = Callable[[str, Sequence[Any]], object]
-"""Sends a task by its name and its arguments; may raise, and the task stays in the outbox."""
+"""A function that sends a task by its name and arguments; if it raises, the task stays in the outbox."""
 
 
 class Outbox:
-    """Tasks that must have an effect, and when each of them is due to be sent again."""
+    """Effects that must happen, and the time at which each task is due to be sent again."""
 
     def __init__(self, client: Redis, name: str = "outbox", *, deadline: float = 60.0) -> None:
-        """Keep it under the keys `name` and ``{name}:due``; `deadline` in seconds is what an effect may take.
+        """Keep it under the keys `name` and ``{name}:due``; an effect is overdue after `deadline` seconds.
 
-        Choose it longer than a task usually waits and runs: what is sent again too early is only work done twice.
+        Choose a deadline longer than a task usually waits and runs: a task that is sent again too early runs twice.
         """
         self._client, self._tasks, self._due = client, name, f"{name}:due"
         self._deadline = deadline
 
     def add(self, calls: Iterable[tuple[str, str, Sequence[Any]]]) -> None:
-        """Write down tasks, as (effect, task, arguments), before they are sent; `effect` names what must happen."""
+        """Write down tasks, as (effect, task, arguments), before sending them; `effect` is the id of the effect."""
         due = time.time() + self._deadline
         with self._client.pipeline() as pipe:
             for effect, task, arguments in calls:
@@ -127,19 +191,19 @@ class Outbox:
             pipe.execute()
 
     def settle(self, effect: str, client: Redis | None = None) -> None:
-        """Strike out an effect that has happened; give the pipeline that writes it to do both in one transaction."""
+        """Remove an effect that has happened; pass the pipeline that writes it to do both in one transaction."""
         for_it = self._client if client is None else client
         for_it.hdel(self._tasks, effect)
         for_it.zrem(self._due, effect)
 
     def open(self) -> int:
-        """Return how many effects are outstanding."""
+        """Return the number of outstanding effects."""
         return int(self._client.hlen(self._tasks))
 
     def sweep(self, send: Send, limit: int = 1000) -> int:
-        """Send again what is past its deadline, at most `limit`, and return how many; run it every few seconds.
+        """Send overdue tasks again, at most `limit`, and return their number; run it every few seconds.
 
-        Each gets a new deadline before it is sent, so that two sweeps at once rarely send the same.
+        Each task gets a new deadline before it is sent, so that two concurrent sweeps rarely send the same task.
         """
         now = time.time()
         late = self._client.zrange(self._due, "-inf", now, byscore=True, offset=0, num=limit)

@@ -1,16 +1,16 @@
-"""Retry a failing task with growing waits, and put one that kills workers aside.
+"""Retry a failing task with growing waits, and put a poison message aside.
 
-Celery's own ``retry_backoff`` counts in whole seconds: the first retries of a crowd come in two clumps, at 0 and at
-1 s. `wait_before_retry` spreads them over the whole interval ("full jitter").
+Celery's ``retry_backoff`` counts in whole seconds: the first retries of many tasks come in two clumps, at 0 and at 1 s.
+`wait_before_retry` spreads them over the whole interval ("full jitter").
 
-Celery counts retries, not deliveries: a message whose worker died is delivered again for ever (celery#8610). A
-`Guarded` task counts in Redis how often its message was delivered, before it does anything else:
+Celery counts retries, not deliveries: a message that kills its worker is delivered again for ever (celery#8610). A
+`Guarded` task first counts in Redis how often its message was delivered:
 
     @app.task(base=Guarded, bind=True)
     def convert(self, picture): ...
 
-After `MAX_DELIVERIES` it is not run: its message goes to the list ``dead-letters``, its result becomes a failure, and
-it is acknowledged. An operator looks at the list, mends the cause, and sends it again with `revive`.
+After `MAX_DELIVERIES` the task is not run. Its message goes to the list ``dead-letters``, its result becomes a failure,
+and it is acknowledged. An operator reads the list, repairs the cause, and sends the message again with `revive`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from celery.exceptions import Reject
 from redis import Redis
 
 MAX_DELIVERIES = int(os.environ.get("MAX_DELIVERIES", "3"))
-"""How often a message may be delivered; deployments that kill workers count too, so not 1."""
+"""Deliveries that a message may have; a deployment that kills workers counts too, so not 1."""
 
 COUNT_TTL = 86400
 """Seconds for which deliveries are counted: longer than the visibility timeout times `MAX_DELIVERIES`."""
@@ -34,25 +34,25 @@ DEAD_LETTERS = "dead-letters"
 
 
 class TooManyDeliveries(Exception):  # noqa: N818 - it reads as what happened
-    """The worker of a task died too often while it ran it; the message lies in the dead-letter list."""
+    """The task ended its worker too often; the message is in the dead-letter list."""
 
 
 def prefixed(key: str) -> str:
-    """Return a key of this application; see KEY_PREFIX in worker.py."""
+    """Return a key with this application's prefix; see KEY_PREFIX in worker.py."""
     return os.environ.get("KEY_PREFIX", "") + key
 
 
 class Guarded(Task):  # type: ignore[misc] # Celery has no types
-    """A task whose deliveries are counted, and end."""
+    """A task with a limited number of deliveries."""
 
     abstract = True
     acks_late = True
-    # Without it, a message whose pool process died is acknowledged, and its task lost at once; here it is bounded.
+    # Without it Celery acknowledges the message of a dead pool process and loses the task. The count ends redeliveries.
     reject_on_worker_lost = True
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
-        """Count this delivery, and put the message aside when there were too many (celery.exceptions.Reject)."""
-        # A retry is a message of its own: it has the same id, and begins anew.
+        """Count this delivery, and put the message aside above the limit (celery.exceptions.Reject)."""
+        # A retry is a new message with the same id, so its count starts again.
         key = prefixed(f"deliveries:{task_id}:{self.request.retries}")
         client: Redis = self.backend.client
         with client.pipeline() as pipe:
@@ -68,20 +68,20 @@ class Guarded(Task):  # type: ignore[misc] # Celery has no types
         raise Reject(error, requeue=False)
 
     def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
-        """Forget the count."""
+        """Delete the count."""
         del retval, args, kwargs
         self.backend.client.delete(prefixed(f"deliveries:{task_id}:{self.request.retries}"))
 
 
 def letters(client: Redis) -> list[dict[str, Any]]:
-    """Return what was put aside, oldest first (``LRANGE``)."""
+    """Return the dead letters, oldest first (``LRANGE``)."""
     return [json.loads(letter) for letter in client.lrange(prefixed(DEAD_LETTERS), 0, -1)]
 
 
 def revive(client: Redis, app: Celery) -> str | None:
-    """Send the oldest dead letter again, under a new id, and return that id; None when there is none.
+    """Send the oldest dead letter under a new id, and return that id; None if the list is empty.
 
-    It is taken off the list only when it was sent: who is killed in between has it twice, not never.
+    The letter leaves the list after it is sent: a kill in between duplicates the task, and never loses it.
     """
     letter = client.lindex(prefixed(DEAD_LETTERS), 0)
     if letter is None:
@@ -96,13 +96,13 @@ BASE = 1.0
 """Seconds before the first retry."""
 
 CAP = 600.0
-"""Seconds that no wait exceeds."""
+"""The longest wait in seconds."""
 
 
 def wait_before_retry(retries: int, *, base: float = BASE, cap: float = CAP, jitter: bool = True) -> float:
-    """Return the seconds to wait after `retries` earlier ones: `base`, twice `base`, four times …, at most `cap`.
+    """Return the seconds to wait after `retries` earlier ones: `base`, twice `base`, four times ..., at most `cap`.
 
-    With `jitter` it is any time from 0 to that, so that what failed together does not come back together.
+    With `jitter` it is a random time between 0 and that, so that tasks that failed together do not return together.
     """
     longest: float = min(cap, base * 2.0**retries)
     return random.uniform(0.0, longest) if jitter else longest

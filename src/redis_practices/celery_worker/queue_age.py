@@ -1,7 +1,7 @@
-"""Tell how many tasks wait in a queue, and for how long the oldest has.
+"""Report how many tasks wait in a queue, and the age of the oldest.
 
-These two numbers are what to raise an alarm on. The length alone does not tell a busy queue from one without workers;
-the age does. Celery's messages carry no time, so the sender writes it into a header.
+Set an alarm on these two numbers. The length alone does not tell a busy queue from a queue without workers; the age
+does. Celery's messages carry no time, so the sender writes it into a header.
 
     PYTHONPATH=src python -m redis_practices.celery_worker.queue_age redis://broker:6379/0 celery
 """
@@ -22,10 +22,10 @@ from redis_practices.cli import UsageError, run
 from redis_practices.clients import checked_url, one_line_errors, redis_client
 
 SENT_AT = "sent_at"
-"""The header that says when a task was sent, in seconds since 1970; a task finds it in ``self.request.sent_at``."""
+"""The header with the time of sending, in seconds since 1970; a task reads it as ``self.request.sent_at``."""
 
 DEFAULT_STEPS = (0, 3, 6, 9)
-"""The priorities that have a list of their own, unless ``priority_steps`` says otherwise."""
+"""kombu's priorities with a separate list each, unless ``priority_steps`` is set."""
 
 
 @before_task_publish.connect  # for every task that this process sends, retries included
@@ -37,16 +37,16 @@ def stamp_message(headers: dict[str, Any] | None = None, **_: Any) -> None:
 
 @dataclass(frozen=True)
 class QueueState:
-    """What waits in a queue."""
+    """The tasks that wait in a queue."""
 
     length: int
     """Tasks that no worker has taken yet."""
     oldest: float | None
-    """Seconds since the oldest of them was sent; None for an empty queue, or when its sender wrote no time."""
+    """Seconds since the oldest of them was sent; None for an empty queue, or a message without that header."""
 
 
 def queue_state(client: Redis, queue: str, *, prefix: str = "", steps: Sequence[int] = DEFAULT_STEPS) -> QueueState:
-    """Return what waits in `queue`: two commands a priority step (``LLEN``, ``LINDEX``), however long it is.
+    """Return the state of `queue` with two commands a priority step (``LLEN``, ``LINDEX``), at any length.
 
     `prefix` is the ``global_keyprefix`` and `steps` the ``priority_steps`` of the transport options.
 
@@ -57,7 +57,7 @@ def queue_state(client: Redis, queue: str, *, prefix: str = "", steps: Sequence[
     pipe = client.pipeline(transaction=False)
     for name in lists:
         pipe.llen(name)
-        # Tasks are pushed on the left and taken from the right, so the one that waits longest is the last.
+        # Tasks are pushed on the left and taken from the right, so the oldest is the last.
         pipe.lindex(name, -1)
     replies = pipe.execute()
     sent = [moment for message in replies[1::2] if (moment := _sent_at(message)) is not None]
@@ -65,7 +65,7 @@ def queue_state(client: Redis, queue: str, *, prefix: str = "", steps: Sequence[
 
 
 def _sent_at(message: str | bytes | None) -> float | None:
-    """Return when a message was sent, or None for no message, or one that does not say."""
+    """Return the time when a message was sent; None without a message or without the header."""
     try:
         return float(json.loads(message or "{}")["headers"][SENT_AT])
     except (ValueError, TypeError, LookupError):
@@ -73,7 +73,7 @@ def _sent_at(message: str | bytes | None) -> float | None:
 
 
 def main() -> None:
-    """Print the state of the queue that the command line names."""
+    """Print the state of the queue named on the command line."""
     if len(sys.argv) != 3:  # noqa: PLR2004 - the command, the URL, the queue
         raise UsageError(
             "give a URL and a queue, like: python -m redis_practices.celery_worker.queue_age redis://127.0.0.1 celery"

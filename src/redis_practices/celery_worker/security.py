@@ -1,10 +1,10 @@
-"""Limit what reaches workers and the broker: signed tasks, a user of least privilege.
+"""Limit access to workers and the broker: signed tasks, a user of least privilege.
 
-A worker with `sign_messages` refuses a task that was not signed with a key whose certificate it has. The signature says
-who sent a task and that nothing changed it; it hides nothing. It costs about a millisecond (RSA) to sign and to check a
-task, and kombu needs the ``cryptography`` package.
+A worker with `sign_messages` refuses a task unless it is signed with a key whose certificate the worker has. The
+signature proves the sender and the content; it hides nothing. Signing and checking a task cost about a millisecond each
+(RSA), and kombu needs the ``cryptography`` package.
 
-`rules` gives the ACL of the user that Celery needs: ``python src/broker_user.py app1:`` prints it.
+`rules` returns the ACL of the user that Celery needs; ``python src/broker_user.py app1:`` prints it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from celery import Celery
 from redis_practices.cli import UsageError
 
 KEY, CERTIFICATE = "key.pem", "certificate.pem"
-"""The files in the folder of a party: its own key, and its own certificate; every other ``.pem`` is one it trusts."""
+"""The files in a party's folder: its private key and its certificate; any other ``*certificate.pem`` is trusted."""
 
 
 def sign_messages(app: Celery, folder: str | os.PathLike[str]) -> None:
-    """Make `app` sign what it sends and refuse what is unsigned, with the files in `folder`.
+    """Make `app` sign the tasks it sends and refuse unsigned ones, with the files in `folder`.
 
-    This changes the whole process: every other serializer is turned off in it.
+    This changes the whole process: every other serializer is disabled in it.
 
     Raises:
         celery.exceptions.ImproperlyConfigured: a file is missing.
@@ -35,7 +35,7 @@ def sign_messages(app: Celery, folder: str | os.PathLike[str]) -> None:
         security_cert_store=str(own / "*certificate.pem"),
         task_serializer="auth",
         accept_content=["auth"],
-        # Results are only read, never obeyed: whoever waits needs no certificate.
+        # Results are data, never code: a reader of results needs no certificate.
         result_accept_content=["json"],
     )
     app.setup_security(allowed_serializers=["json"])
@@ -44,25 +44,25 @@ def sign_messages(app: Celery, folder: str | os.PathLike[str]) -> None:
 RIGHTS: dict[str, tuple[str, ...]] = {
     "connect": ("ping",),
     "send a task": ("multi", "exec", "sadd", "smembers", "lpush"),
-    "take a task, and note that it is taken and done": ("brpop", "zadd", "hset", "hdel", "zrem"),
-    "deliver again what nobody finished": ("set", "watch", "hget", "rpush"),
-    "store a result and tell who waits": ("get", "setex", "publish"),
+    "take a task, record and acknowledge it": ("brpop", "zadd", "hset", "hdel", "zrem"),
+    "redeliver an unacknowledged task": ("set", "watch", "hget", "rpush"),
+    "store a result and announce it": ("get", "setex", "publish"),
     "wait for a result, forget it": ("subscribe", "unsubscribe", "del"),
     "end a chord": ("zcount", "zrange", "expire"),
     "control workers": ("psubscribe", "llen", "srem"),
-    "clear away the queues of replies": ("evalsha", "script|load", "script|exists", "time", "zrangebyscore", "exists"),
+    "remove the queues of replies": ("evalsha", "script|load", "script|exists", "time", "zrangebyscore", "exists"),
 }
-"""The commands, by what needs them; without one of them, that fails."""
+"""The commands by operation; an operation fails without any one of its commands."""
 
 
 def rules(prefix: str) -> list[str]:
-    """Return the rules of the user, as ``ACL SETUSER`` takes them, for the keys and channels that begin with `prefix`.
+    """Return the rules of the user, as ``ACL SETUSER`` takes them, for keys and channels that begin with `prefix`.
 
-    A pattern must be granted literally as a worker subscribes to it: the last rule is that of its mailbox. All channels
-    are taken away first, since Redis 6.2 gives them to every new user.
+    A worker subscribes to its mailbox by a pattern, which must be granted literally: the last rule does so. All
+    channels are revoked first, since Redis 6.2 grants them to every new user.
 
     Raises:
-        UsageError: `prefix` is empty or no plain text, so it would reach keys of others.
+        UsageError: `prefix` is empty or holds special characters, so it would also match other applications' keys.
     """
     if not prefix or any(sign in prefix for sign in " *?[]\\"):
         raise UsageError("give the prefix of the application's keys, like app1: (without * ? [ ])")

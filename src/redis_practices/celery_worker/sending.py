@@ -1,12 +1,12 @@
 """Send tasks within a time limit, many at once, and wait for results.
 
-Celery by itself tries for 19 s when Redis is down, and for ever when it is paused. A web request that sends a task
-cannot wait for that: `publish` raises in time, and the request shows an error or puts the task into an `Outbox`.
+Celery's default is to try for 19 s when Redis is down, and for ever when it is paused. A web request cannot wait that
+long: `publish` raises in time, and the request reports an error or puts the task into an `Outbox`.
 
     PYTHONPATH=src python -m redis_practices.celery_worker.sending worker.add 4 8
 
-`send_many` sends a batch: ``apply_async`` costs 0.5 ms of processor time a task, most of it for options that a batch
-does not have. `value_of` waits for a result and misses none.
+`send_many` sends a batch: ``apply_async`` costs 0.5 ms of processor time a task, mostly for options that a batch does
+not have. `value_of` waits for a result without missing it.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ POOL_TIMEOUT = 30.0
 """Seconds until a thread that gets no connection from the pool gives up (``kombu.exceptions.LimitExceeded``)."""
 
 BATCH = 100
-"""Tasks a round trip. What is refused in the middle of one may have been taken in part."""
+"""Tasks a round trip. If the broker refuses a batch, it may have taken a part of it."""
 
 
 def send_many(
     app: Celery, task: str, calls: Iterable[Sequence[Any]], *, queue: str | None = None, store_results: bool = False
 ) -> list[str]:
-    """Send `task` once for each of `calls`, its arguments, and return the ids; for results ask ``app.AsyncResult(id)``.
+    """Send `task` once for each of `calls` (its arguments), and return the ids; see ``app.AsyncResult(id)``.
 
-    The tasks go to `queue`, or the default one: routes and priorities are not looked at. Without `store_results` what
-    they return is dropped.
+    The tasks go to `queue` or the default queue; routes and priorities are ignored. Without `store_results` the return
+    values are dropped.
 
     Raises:
-        kombu.exceptions.OperationalError: the broker cannot be reached; nothing was sent.
-        kombu.exceptions.BatchPublishError: it refused a batch; those before it were sent, that one perhaps in part.
+        kombu.exceptions.OperationalError: the broker cannot be reached; no task was sent.
+        kombu.exceptions.BatchPublishError: the broker refused a batch; earlier batches were sent, this one in part.
     """
     ids = []
     with app.producer_pool.acquire(block=True, timeout=POOL_TIMEOUT) as producer, producer.batch(max_size=BATCH):
@@ -73,7 +73,7 @@ EXAMPLES = """\
 def sender(settings: Mapping[str, Any]) -> Celery:
     """Return a Celery app that only sends: tasks go by name, so a sender needs no worker code.
 
-    `settings` are those of the worker, such as ``worker.settings(broker_url, timeout)``.
+    `settings` are the worker's, such as ``worker.settings(broker_url, timeout)``.
     """
     app = Celery("sender", set_as_current=False)
     app.conf.update(settings)
@@ -81,12 +81,12 @@ def sender(settings: Mapping[str, Any]) -> Celery:
 
 
 def check_broker(url: str, timeout: float = TIMEOUT) -> None:
-    """Return if the server at `url` can carry tasks: it answers, and is no cluster node.
+    """Return if the server at `url` can carry tasks: it answers, and is not a cluster node.
 
-    Celery itself retries for a long time before it says that a broker is down, so a command asks first.
+    Celery retries for a long time before it reports a dead broker, so a command checks first.
 
     Raises:
-        Failure: it does not answer, refuses the user, or is a cluster node.
+        Failure: the server does not answer, refuses the user, or is a cluster node.
     """
     with one_line_errors(url, timeout), redis_client(url, timeout) as broker:
         broker.ping()
@@ -95,11 +95,11 @@ def check_broker(url: str, timeout: float = TIMEOUT) -> None:
 
 
 def publisher(settings: Callable[[str, float], Mapping[str, Any]], broker_url: str, timeout: float = TIMEOUT) -> Celery:
-    """Return a Celery app that sends and gives up on a broker that does not answer after `timeout` seconds.
+    """Return a Celery app that sends tasks, and gives up on a silent broker after `timeout` seconds.
 
-    `settings` makes the settings of the worker for a broker's URL and a time-out, as ``worker.settings`` does.
+    `settings` makes the worker's settings from a broker URL and a timeout, as ``worker.settings`` does.
     """
-    # Celery subscribes to the result first, and tries that twice whatever it is told.
+    # Celery first subscribes to the result, and tries that twice with any retry policy.
     once = timeout / 2
     app = sender(settings(broker_url, once))
     app.conf.broker_transport_options["max_retries"] = 0
@@ -108,11 +108,11 @@ def publisher(settings: Callable[[str, float], Mapping[str, Any]], broker_url: s
 
 
 def publish(app: Celery, task: str, arguments: Sequence[Any] = (), **options: Any) -> str:
-    """Send `task` through an app of `publisher` and return its id; `options` as Celery's ``apply_async`` names them.
+    """Send `task` through an app of `publisher` and return its id; `options` are those of ``apply_async``.
 
     Raises:
-        Failure: the broker did not take it, in one line; after a time-out it may have, so give the task an id of your
-            own (``task_id=``) and make it bear a second run.
+        Failure: the broker did not take the task; the message is one line. After a timeout the broker may have taken
+            it: pass an id (``task_id=``) and make the task idempotent.
         TypeError: an argument is not JSON.
     """
     broker_url = app.conf.broker_url
@@ -126,14 +126,14 @@ def publish(app: Celery, task: str, arguments: Sequence[Any] = (), **options: An
 
 
 def _cause(error: BaseException) -> Exception:
-    """Return the error of redis-py behind what Celery and kombu made of it, which may take a page to say it."""
+    """Return redis-py's error behind the errors of Celery and kombu, whose text may fill a page."""
     while not isinstance(error, RedisError) and (behind := error.__cause__ or error.__context__):
         error = behind
     return error if isinstance(error, Exception) else RuntimeError(str(error))
 
 
 def argument(text: str) -> Any:
-    """Return an argument that is written as JSON."""
+    """Return a command-line argument that is written as JSON."""
     try:
         return json.loads(text)
     except ValueError:
@@ -141,31 +141,31 @@ def argument(text: str) -> Any:
 
 
 def main() -> None:
-    """Send the task of the command line."""
+    """Send the task named on the command line."""
     parser = Parser(__doc__, EXAMPLES)
     parser.add_argument("task", metavar="TASK", help="its name")
     parser.add_argument("arguments", type=argument, nargs="*", metavar="JSON", help="its arguments")
     parser.add_timeout()
     options = parser.parse_args()
-    from worker import settings  # noqa: PLC0415 - the command alone sends with the settings of the worker beside it
+    from worker import settings  # noqa: PLC0415 - only the command needs the worker's settings
 
     with deployment("broker") as url:
         print(publish(publisher(settings, url, options.timeout), options.task, options.arguments))
 
 
 LOOK_EVERY = 5.0
-"""Seconds after which the stored result is looked at again; that is two GETs."""
+"""Seconds between two reads of the stored result; each costs two GETs."""
 
 
 def value_of(result: AsyncResult, within: float) -> Any:
-    """Return what a task returned, once it has; wait `within` seconds at most.
+    """Return the value that a task returned; wait `within` seconds at most.
 
-    ``AsyncResult.get`` looks once and then waits for a message. Of a few thousand results one was there, on a busy
-    machine, and who waited was never told (celery 5.6.3, redis-py 8.1; celery#4039): so look again now and then.
+    ``AsyncResult.get`` checks the backend once, then waits for a pub/sub message. A result stored in between is missed:
+    about 1 in several thousand on a busy machine (celery 5.6.3, redis-py 8.1; celery#4039). So read it every 5 s too.
 
     Raises:
-        celery.exceptions.TimeoutError: there is none in time.
-        Exception: the task failed; it is its own error.
+        celery.exceptions.TimeoutError: no result arrived in time.
+        Exception: the task failed with this exception.
     """
     deadline = time.monotonic() + within
     while not result.ready():

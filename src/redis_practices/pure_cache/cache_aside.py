@@ -4,40 +4,58 @@
     user = cache.get_or_compute(f"user:{id}", lambda: load_user(id))
     save_user(id, changed); cache.invalidate(f"user:{id}")
 
-Values are what JSON can hold, never pickle: a client that can write to the cache must not run code in its readers. None
-means that the origin has nothing. Give the client a short timeout: it is what the first calls lose when the server is
-paused, until the circuit breaker opens. For asyncio there is `AsyncCacheAside`.
+Values are JSON, never pickle: a client that can write to the cache must not run code in its readers. None means that
+the origin has no value. Give the client a short timeout: while the server is paused, each call blocks for this timeout
+until the circuit breaker opens. For asyncio there is `AsyncCacheAside`.
 
-Single flight: the lease stands in the key that is to be filled, so that deleting the key ends the lease too, and a
-value computed before that is not stored after it. ``redis.lock.Lock`` locks another key, which cannot do that.
+Single flight: one caller computes a missing value, other callers wait. Its lease is stored in the key to be filled, so
+deleting the key ends the lease too. A value computed before an invalidation is therefore never stored after it. The
+lock of ``redis.lock.Lock`` is another key, which cannot guarantee that.
 
-A reader that fills the cache races with a writer that empties it. The reader's value is stored only if the key still
-holds its lease (`set_if_equal`); ``WATCH``/``MULTI`` needs two more round trips and a connection for the whole time.
+A reader that fills the cache races with a writer that invalidates it. The reader's value is stored only if the key
+still holds its lease (`set_if_equal`). ``WATCH``/``MULTI`` would need two more round trips and keep a connection
+meanwhile.
 
-`Flows` decides without any input or output: both drivers run the same decisions, and a specification can stop between
-any two steps. `Unavailable` is thrown in where the cache does not answer, and the origin's error where it fails.
+What it promises: an interrupt (soft time limit, alarm, cancelled task) gives the lease back. An entry knows its key, so
+no reader gets another key's value. While the server is away or refuses, the origin answers. After a fork the child uses
+its own connections. An eviction is a miss, and so is an entry of another form, such as one of an earlier release. A
+value that JSON would change is refused (`NotJSONError`), so that a hit equals the miss.
+
+`CacheProtocol` decides without any I/O (sans-I/O). Both drivers run the same steps, and a test can stop between any
+two of them. A driver throws `Unavailable` into the steps if the cache does not answer, and the origin's error if that
+fails.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import secrets
+import threading
 import time
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
+from typing import Any, Self
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio import RedisCluster as AsyncRedisCluster
 from redis.client import NEVER_DECODE
+from redis.cluster import RedisCluster
+from redis.exceptions import (
+    ClusterDownError,
+    MaxConnectionsError,
+    RedisClusterException,
+    RedisError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from redis_practices.clients import after_fork
 from redis_practices.pure_cache.circuit_breaker import Breaker
 from redis_practices.pure_cache.expiry import is_due, jittered
 
@@ -45,17 +63,17 @@ Command = tuple[str | bytes | int, ...]
 """A command as ``client.execute_command(*command)`` takes it."""
 
 NATIVE = ("DELIFEQ", "DELEX")
-"""Valkey 9.0 and Redis 8.4. Who has one of them has ``SET … IFEQ`` as well; ask with ``COMMAND INFO``."""
+"""Compare-and-delete of Valkey 9.0 and Redis 8.4, which also have ``SET ... IFEQ``; see ``COMMAND INFO``."""
 
 SCRIPT = "EVAL"
-"""The dialect of all other engines."""
+"""The way of all other engines: a script."""
 
 _SET = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('SET', KEYS[1], ARGV[2], unpack(ARGV, 3)) end"
 _DELETE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
 
 def set_if_equal(dialect: str, key: str, expected: bytes, value: bytes, *options: str | int) -> Command:
-    """Return the command that sets `key` to `value` if it holds `expected`; its answer is true if it did.
+    """Return the command that sets `key` to `value` if it holds `expected`; its reply is true if it did.
 
     `options` are those of ``SET``: ``"PX", 5000``, or ``"KEEPTTL"``.
     """
@@ -65,7 +83,7 @@ def set_if_equal(dialect: str, key: str, expected: bytes, value: bytes, *options
 
 
 def delete_if_equal(dialect: str, key: str, expected: bytes) -> Command:
-    """Return the command that deletes `key` if it holds `expected`; its answer is true if it did."""
+    """Return the command that deletes `key` if it holds `expected`; its reply is true if it did."""
     if dialect == SCRIPT:
         return (SCRIPT, _DELETE, 1, key, expected)
     if dialect == "DELEX":
@@ -74,97 +92,141 @@ def delete_if_equal(dialect: str, key: str, expected: bytes) -> Command:
 
 
 LEASE = b"lease:"
-"""How a lease begins. No JSON does, and a reader of another program sees at once that it is no value."""
+"""The prefix of a lease. No JSON begins so, and readers of other programs see that it is not a value."""
+
+
+class NotJSONError(TypeError, ValueError):
+    """A value that JSON cannot hold, or would change."""
+
+
+def require_json(value: Any) -> None:
+    """Require that a value is the same after it was written as JSON and read (NotJSONError).
+
+    JSON makes lists of tuples and texts of keys, and has neither sets nor NaN.
+    """
+    kind = type(value)
+    if kind is dict:
+        if any(type(key) is not str for key in value):
+            raise NotJSONError("JSON cannot hold a dict with a key that is no str")
+        value = value.values()
+    elif kind is float and not math.isfinite(value):
+        raise NotJSONError(f"JSON cannot hold {value}")
+    elif kind not in {list, str, int, float, bool, type(None)}:
+        raise NotJSONError(
+            f"JSON cannot hold a {kind.__name__} as it is: cache a dict, list, str, number, bool or None"
+        )
+    if kind in {dict, list}:
+        for member in value:
+            require_json(member)
+
+
+def _text(key: bytes | str) -> str:
+    """Return a key as JSON can hold it."""
+    return key.decode(errors="surrogateescape") if isinstance(key, bytes) else key
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A cached value: computing it took `cost` seconds, and it is fresh `until` a moment in seconds since 1970."""
+    """A cached value: its computation took `cost` seconds, and it is fresh `until` a time in seconds since 1970."""
 
     value: Any
     cost: float
     until: float
 
-    def encoded(self) -> bytes:
-        """Return it as the bytes to store (TypeError or ValueError for what JSON cannot hold)."""
-        return json.dumps([self.value, round(self.cost, 4), round(self.until, 3)], allow_nan=False).encode()
+    def encoded(self, key: bytes | str) -> bytes:
+        """Return the bytes to store in `key` (NotJSONError if JSON cannot hold the value)."""
+        require_json(self.value)
+        return json.dumps([self.value, round(self.cost, 4), round(self.until, 3), _text(key)]).encode()
 
     def fresh_until(self, until: float) -> Entry:
-        """Return the same value, fresh until another moment."""
+        """Return the same value, fresh until another time."""
         return replace(self, until=until)
 
 
-def decoded(raw: bytes) -> Entry | None:
-    """Return the entry in `raw`, or None for what is none: a lease, another program's value, half a value."""
+def decoded(raw: bytes, key: bytes | str) -> Entry | None:
+    """Return the entry of `key` in `raw`; None for a lease, another key's entry, another form or half a value."""
     try:
-        value, cost, until = json.loads(raw)
-        return Entry(value, float(cost), float(until))
+        value, cost, until, name = json.loads(raw)
+        return Entry(value, float(cost), float(until)) if name == _text(key) else None
     except (ValueError, TypeError):
         return None
 
 
 def new_lease() -> bytes:
-    """Return a lease that nobody else has."""
+    """Return a unique lease."""
     return LEASE + secrets.token_hex(8).encode()
 
 
-class Unavailable(Exception):  # noqa: N818 - it never leaves these modules: the origin is asked instead
-    """The cache did not answer, or is not asked at the moment."""
+class Unavailable(Exception):  # noqa: N818 - it never leaves this module: the origin is asked instead
+    """The cache did not answer, or the circuit breaker is open."""
 
 
 class Refused(Unavailable):
-    """The cache answered with an error: it is full, read-only, or does not let this user do that."""
+    """The cache answered with an error: it is full, read-only, or refuses the command to this user."""
 
 
-class Ask(Enum):
-    """What a flow asks for that is neither a command nor a pause."""
+class Effect(Enum):
+    """A request of the steps that is neither a command nor a pause."""
 
     COMPUTE = "the value, from the origin"
 
 
-COMPUTE = Ask.COMPUTE
+COMPUTE = Effect.COMPUTE
 
-Flow = Generator[Command | float | Ask, Any, Any]
-"""Steps that yield a command, seconds to wait, or `COMPUTE`, and are sent the answer."""
+
+class Pause(float):
+    """Seconds to wait for the caller that has `lease`; a driver may end the pause when that caller is done."""
+
+    lease: bytes
+
+    def __new__(cls, seconds: float, lease: bytes) -> Self:
+        """Wait for the owner of a lease."""
+        pause = super().__new__(cls, seconds)
+        pause.lease = lease
+        return pause
+
+
+Steps = Generator[Command | Pause | Effect, Any, Any]
+"""Steps that yield a command, a pause, or `COMPUTE`, and get the reply sent."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """All times are in seconds."""
+    """The rules of a cache; all times are in seconds."""
 
     ttl: float
-    """The longest that a value lives in the cache."""
+    """The longest life of a value in the cache."""
     spread: float = 0.1
-    """Each ttl is up to this share shorter, so that a batch does not expire at once; see `jittered`."""
+    """TTL jitter: each ttl is shorter by up to this share, so that a batch does not expire at once; see `jittered`."""
     absent_ttl: float = 0.0
-    """How long it is remembered that the origin has nothing (None); 0 is not at all."""
+    """Life of the knowledge that the origin has no value (negative caching); 0 turns it off."""
     lease: float = 10.0
-    """How long one caller may compute before another may: above what the origin takes."""
+    """The time for one computation, after which another caller may compute; above the origin's slowest answer."""
     patience: float = 5.0
-    """How long a caller waits for the one who computes, before it asks the origin itself."""
+    """How long a caller waits for another caller's computation before it asks the origin itself."""
     beta: float = 1.0
     """How early a value is refreshed before it expires, see `is_due`; 0 is never."""
     draw: Callable[[], float] = random.random
-    """Numbers from 0 up to 1."""
+    """A random number from 0 up to 1."""
     clock: Callable[[], float] = time.time
-    """Seconds since 1970; the machines that share a cache agree on it to a fraction of the ttl."""
+    """Seconds since 1970; the machines that share a cache must agree to a fraction of the ttl."""
 
     def life_of(self, value: Any) -> float:
-        """Return how long this value may live; 0 is not at all."""
+        """Return the longest life of this value in seconds; 0 means not to cache it."""
         ttl = self.absent_ttl if value is None else self.ttl
         return jittered(ttl, self.spread, self.draw) if ttl else 0.0
 
 
-class Flows:
-    """The decisions of one cache."""
+class CacheProtocol:
+    """The decisions of one cache, as steps without I/O."""
 
     def __init__(self, rules: Rules) -> None:
         """Decide by `rules`."""
         self.rules = rules
         self.known_dialect = ""
 
-    def get_or_compute(self, key: str) -> Flow:
-        """Return the value of `key`; on a miss one caller computes it, and the others wait for that."""
+    def get_or_compute(self, key: str) -> Steps:
+        """Return the value of `key`; on a miss one caller computes it, and other callers wait."""
         try:
             entry, held = yield from self._look(key)
         except Unavailable:
@@ -173,74 +235,105 @@ class Flows:
             return entry.value
         return (yield from self._fill(key, held, entry))
 
-    def _look(self, key: str) -> Flow:
-        """Return what was found, if anything, and what now stands in the key for this caller if it is to compute."""
-        give_up, pause = self.rules.clock() + self.rules.patience, 0.005
+    def _look(self, key: str) -> Steps:
+        """Return the entry found, if any, and the bytes that this caller put into the key if it is to compute."""
+        give_up, pause, mark = self.rules.clock() + self.rules.patience, 0.005, None
         while True:
             raw = yield ("GET", key)
-            entry = decoded(raw) if raw else None
+            entry = decoded(raw, key) if raw else None
+            if mark is not None and raw == mark:
+                # Its own: the reply to the command that put it there was lost, and the client sent the command again.
+                return entry, mark
             if entry and not self._is_due(entry):
                 return entry, None
             if raw is None or not raw.startswith(LEASE):
-                held = yield from self._claim(key, raw, entry)
-                if held or entry:
-                    return entry, held
+                mark = self._mark(key, entry)
+                try:
+                    won = yield from self._claim(key, raw, mark, keep_ttl=bool(entry))
+                except Refused:
+                    raise
+                except Unavailable:
+                    # The reply was lost. The mark may be in the key, and then the value can be stored in its place.
+                    return entry, mark
+                if won:
+                    return entry, mark
+                if entry:
+                    return entry, None
             if self.rules.clock() >= give_up:
                 return None, None
-            # Jittered, so that the waiting do not all ask at the same moment.
-            yield jittered(pause, 0.5, self.rules.draw)
+            # Jittered, so that the waiting callers do not all ask at the same moment.
+            yield Pause(jittered(pause, 0.5, self.rules.draw), raw or b"")
             pause = min(pause * 2, 0.05)
 
     def _is_due(self, entry: Entry) -> bool:
-        """Tell whether this caller is the one to refresh an entry before its end."""
+        """Tell whether this caller is to refresh the entry early."""
         return is_due(entry.cost, entry.until - self.rules.clock(), self.rules.beta, self.rules.draw)
 
-    def _claim(self, key: str, raw: bytes | None, entry: Entry | None) -> Flow:
-        """Put something of this caller's into the key and return it, or None if another was faster."""
-        until, lease = self.rules.clock() + self.rules.lease, round(self.rules.lease * 1000)
-        # The others go on reading an old value, marked so that one of them tries if this caller dies.
-        held = entry.fresh_until(until).encoded() if entry else new_lease()
-        if raw is None:
-            won = yield ("SET", key, held, "NX", "PX", lease)
-        else:
-            options = ("KEEPTTL",) if entry else ("PX", lease)
-            won = yield set_if_equal((yield from self.dialect()), key, raw, held, *options)
-        return held if won else None
+    def _mark(self, key: str, entry: Entry | None) -> bytes:
+        """Return what this caller puts into the key: a lease, or the old entry, fresh until the lease would end.
 
-    def _fill(self, key: str, held: bytes | None, old: Entry | None) -> Flow:
-        """Compute the value, and store it if nothing has happened to the key meanwhile; `old` serves if that fails."""
+        Other callers keep reading the old value; its mark expires, so one of them computes if this caller dies.
+        """
+        return entry.fresh_until(self.rules.clock() + self.rules.lease).encoded(key) if entry else new_lease()
+
+    def _claim(self, key: str, raw: bytes | None, mark: bytes, *, keep_ttl: bool) -> Steps:
+        """Put this caller's mark into the key in place of `raw`; return whether no other caller was faster."""
+        lease = round(self.rules.lease * 1000)
+        if raw is None:
+            return (yield ("SET", key, mark, "NX", "PX", lease))
+        options = ("KEEPTTL",) if keep_ttl else ("PX", lease)
+        return (yield from self._compare(lambda dialect: set_if_equal(dialect, key, raw, mark, *options)))
+
+    def _fill(self, key: str, held: bytes | None, old: Entry | None) -> Steps:
+        """Compute the value, and store it if the key still holds the mark; serve `old` if the origin fails."""
         begun = self.rules.clock()
         try:
             value = yield COMPUTE
             life = self.rules.life_of(value)
-            raw = self.encoded(value, life, self.rules.clock() - begun)
+            raw = self.encoded(key, value, life, self.rules.clock() - begun)
         except GeneratorExit:
-            # Given up by its driver, which is as if it had died: its lease ends by itself.
+            # The driver was cancelled, which is like a crash: the lease expires.
             raise
         except BaseException as error:
-            if old and isinstance(error, Exception):
+            if old and isinstance(error, Exception) and not isinstance(error, NotJSONError):
                 return old.value
             yield from self._drop(key, held)
             raise
         if held and life:
             with suppress(Unavailable):
-                yield set_if_equal((yield from self.dialect()), key, held, raw, "PX", max(1, round(life * 1000)))
+                milliseconds = max(1, round(life * 1000))
+                yield from self._compare(lambda dialect: set_if_equal(dialect, key, held, raw, "PX", milliseconds))
         else:
             yield from self._drop(key, held)
         return value
 
-    def encoded(self, value: Any, life: float, cost: float = 0.0) -> bytes:
-        """Return a value as it is stored (TypeError or ValueError for what JSON cannot hold)."""
-        return Entry(value, max(0.0, cost), self.rules.clock() + life).encoded()
+    def encoded(self, key: str, value: Any, life: float, cost: float = 0.0) -> bytes:
+        """Return the stored form of a value (NotJSONError if JSON cannot hold it)."""
+        return Entry(value, max(0.0, cost), self.rules.clock() + life).encoded(key)
 
-    def _drop(self, key: str, held: bytes | None) -> Flow:
-        """Let the next caller compute at once."""
+    def _drop(self, key: str, held: bytes | None) -> Steps:
+        """Give the lease back, so that the next caller computes at once."""
         if held:
             with suppress(Unavailable):
-                yield delete_if_equal((yield from self.dialect()), key, held)
+                yield from self._compare(lambda dialect: delete_if_equal(dialect, key, held))
 
-    def dialect(self) -> Flow:
-        """Return how this engine spells compare-and-set; asked once (``COMMAND INFO``)."""
+    def _compare(self, command: Callable[[str], Command]) -> Steps:
+        """Run a compare-and-set; a native one that is refused is tried once more as the server says now.
+
+        The server may have been replaced by an older one, or by another engine.
+        """
+        dialect = yield from self.dialect()
+        try:
+            return (yield command(dialect))
+        except Refused:
+            self.known_dialect = ""
+            now = yield from self.dialect()
+            if now == dialect:
+                raise
+            return (yield command(now))
+
+    def dialect(self) -> Steps:
+        """Return the compare-and-set command of this engine, asked once (``COMMAND INFO``)."""
         for name in () if self.known_dialect else NATIVE:
             with suppress(Refused):
                 answer = yield ("COMMAND INFO", name)
@@ -250,125 +343,231 @@ class Flows:
         return self.known_dialect
 
 
-# Of a command that may hold bytes: what another program wrote there need not be text.
+# For replies that may hold bytes: another program's value need not be text.
 RAW: dict[str, Any] = {NEVER_DECODE: True}
-DEAD = (RedisConnectionError, RedisTimeoutError, OSError)
+DEAD = (RedisConnectionError, RedisTimeoutError, OSError, ClusterDownError, RedisClusterException)
+ERRORS = (RedisError, OSError, RedisClusterException)
+
+
+MOST_AT_ONCE = 100
+"""Commands at once on a client whose pool does not say how many connections it may have."""
 
 
 class Common:
-    """What both drivers share: rules, steps, and a breaker that is told how each command went."""
+    """The part that both drivers share: rules, steps and a circuit breaker that hears every outcome."""
 
-    def __init__(self, ttl: float, breaker: Breaker | None, rules: Any) -> None:
+    def __init__(self, client: Any, ttl: float, breaker: Breaker | None, rules: Any) -> None:
         """Keep values for `ttl` seconds."""
+        self._client = client
         self.rules = Rules(ttl, **rules)
-        self.flows = Flows(self.rules)
+        self.protocol = CacheProtocol(self.rules)
         self.breaker = breaker or Breaker()
+        self.is_cluster = isinstance(client, RedisCluster | AsyncRedisCluster)
+        self._begin()
+        after_fork(self._begin)
+
+    def _begin(self) -> None:
+        """Begin with no caller at work."""
 
     def check(self) -> None:
-        """Raise `Unavailable` while the breaker holds calls back."""
+        """Raise `Unavailable` while the circuit breaker is open."""
         if not self.breaker.allows():
             raise Unavailable("the breaker is open")
 
     def failed(self, error: Exception) -> Unavailable:
-        """Tell the breaker of an error, and return what the steps are to hear."""
-        if isinstance(error, DEAD):
+        """Report an error to the circuit breaker, and return the error for the steps."""
+        if isinstance(error, DEAD) and not isinstance(error, MaxConnectionsError):
             self.breaker.failed()
             return Unavailable(str(error))
-        # It answered: that it is full or read-only is no reason to stop reading.
+        # It answered: a full or read-only cache can still be read.
         self.breaker.succeeded()
         return Refused(str(error))
 
+    def options_of(self, command: Command) -> dict[str, Any]:
+        """Return how to send a command: a cluster's client needs a node for one without a key."""
+        if self.is_cluster and command[0] == "COMMAND INFO":
+            return {**RAW, "target_nodes": self._client.get_random_node()}
+        return RAW
+
+    def deletions(self, keys: tuple[str, ...]) -> list[tuple[str, ...]]:
+        """Return the arguments of each ``DEL``: in a cluster one key each, since their slots differ."""
+        return [(key,) for key in keys] if self.is_cluster else [keys]
+
 
 class CacheAside(Common):
-    """A cache in front of an origin, for threads; one object serves a whole process."""
+    """A cache in front of an origin, for threads; one object serves a whole process.
 
-    def __init__(self, client: Redis, *, ttl: float, breaker: Breaker | None = None, **rules: Any) -> None:
+    The client may be one of a server or of a cluster. Callers that miss the same key in one process wait for the one
+    that computes. Callers beyond the connections of the client's pool wait for a connection.
+    """
+
+    def __init__(
+        self, client: Redis | RedisCluster, *, ttl: float, breaker: Breaker | None = None, **rules: Any
+    ) -> None:
         """Keep values for `ttl` seconds; `rules` are the other fields of `Rules`."""
-        super().__init__(ttl, breaker, rules)
-        self._client = client
+        super().__init__(client, ttl, breaker, rules)
+
+    def _begin(self) -> None:
+        """Begin with no caller at work."""
+        self._computing: dict[bytes, threading.Event] = {}
 
     def get_or_compute(self, key: str, compute: Callable[[], Any]) -> Any:
-        """Return the value of `key`, computed by `compute` on a miss and whenever the cache does not answer.
+        """Return the value of `key`; `compute` makes it on a miss, and while the cache does not answer.
 
-        Raises whatever `compute` raises, and TypeError or ValueError if JSON cannot hold its value; never an error of
-        the cache.
+        Raises any exception of `compute`, and NotJSONError (a TypeError) if JSON cannot hold its value; never an error
+        of the cache.
         """
-        return self._run(self.flows.get_or_compute(key), compute)
+        return self._run(self.protocol.get_or_compute(key), compute)
 
     def invalidate(self, *keys: str) -> None:
-        """Forget keys after the origin has changed; what is being computed from the old state is not stored (``DEL``).
+        """Delete keys after the origin has changed; computations from the old state are then not stored (``DEL``).
 
         Raises:
-            redis.exceptions.RedisError: the cache did not answer. The old value may be read until its ttl is over;
-                who cannot bear that repeats the call later.
+            redis.exceptions.RedisError: the cache did not answer. Readers may see the old value until its ttl ends; if
+                that is not acceptable, repeat the call later.
         """
-        self._client.delete(*keys)
+        for some in self.deletions(keys):
+            self._client.delete(*some)
 
-    def _run(self, flow: Flow, compute: Callable[[], Any]) -> Any:
-        """Do what the steps ask for, until they are done."""
-        answer, error = None, None
+    def _run(self, steps: Steps, compute: Callable[[], Any]) -> Any:
+        """Run the steps to their end."""
+        answer, error, mark = None, None, b""
         while True:
             try:
-                ask = flow.throw(error) if error else flow.send(answer)
+                effect = steps.throw(error) if error else steps.send(answer)
             except StopIteration as done:
                 return done.value
             answer, error = None, None
             try:
-                if isinstance(ask, tuple):
-                    answer = self._command(ask)
-                elif isinstance(ask, Ask):
-                    answer = compute()
+                if isinstance(effect, tuple):
+                    answer = self._command(effect)
+                    mark = _mark_in(effect) or mark
+                elif isinstance(effect, Effect):
+                    with self._at_work(mark):
+                        answer = compute()
                 else:
-                    time.sleep(ask)
-            except BaseException as raised:  # noqa: BLE001 - the steps let go of the key, then raise it again
+                    self._wait(effect)
+            except BaseException as raised:  # noqa: BLE001 - the steps give the lease back, then raise it again
                 error = raised
 
-    def _command(self, command: Command) -> Any:
-        """Run a command unless the breaker is open."""
-        self.check()
+    @contextmanager
+    def _at_work(self, mark: bytes) -> Iterator[None]:
+        """Let callers of this process wait for the end of a computation under a lease."""
+        event = threading.Event()
+        if mark:
+            self._computing[mark] = event
         try:
-            answer = self._client.execute_command(*command, **RAW)
-        except (RedisError, OSError) as error:
-            raise self.failed(error) from error
-        self.breaker.succeeded()
-        return answer
+            yield
+        finally:
+            self._computing.pop(mark, None)
+            event.set()
+
+    def _wait(self, pause: Pause) -> None:
+        """Wait for the caller with a lease: until it is done if it is one of this process, else for the pause."""
+        if event := self._computing.get(pause.lease):
+            event.wait(LONGEST_WAIT)
+        time.sleep(pause / 10 if event else pause)
+
+    def _command(self, command: Command) -> Any:
+        """Run a command unless the circuit breaker is open; wait while all connections are in use."""
+        give_up, pause = time.monotonic() + self.rules.patience, 0.005
+        while True:
+            self.check()
+            try:
+                answer = self._client.execute_command(*command, **self.options_of(command))
+            except ERRORS as error:
+                if not isinstance(error, MaxConnectionsError) or time.monotonic() > give_up:
+                    raise self.failed(error) from error
+            else:
+                self.breaker.succeeded()
+                return answer
+            # Not a semaphore: an interrupt in it would cost a permit for ever.
+            time.sleep(jittered(pause, 0.5, self.rules.draw))
+            pause = min(pause * 2, 0.1)
+
+
+LONGEST_WAIT = 1.0
+"""Seconds after which a caller that waits for another one of its process looks into the cache again."""
+
+
+def _mark_in(command: Command) -> bytes:
+    """Return the lease that a command puts into its key; empty if it puts none."""
+    return next((word for word in command if isinstance(word, bytes) and word.startswith(LEASE)), b"")
 
 
 class AsyncCacheAside(Common):
-    """The same for asyncio; one object serves one event loop."""
+    """`CacheAside` for asyncio; one object serves one event loop."""
 
-    def __init__(self, client: AsyncRedis, *, ttl: float, breaker: Breaker | None = None, **rules: Any) -> None:
+    def __init__(
+        self, client: AsyncRedis | AsyncRedisCluster, *, ttl: float, breaker: Breaker | None = None, **rules: Any
+    ) -> None:
         """Keep values for `ttl` seconds, as `CacheAside` does."""
-        super().__init__(ttl, breaker, rules)
-        self._client = client
+        super().__init__(client, ttl, breaker, rules)
+
+    def _begin(self) -> None:
+        """Begin with no caller at work."""
+        pool = getattr(self._client, "connection_pool", None)
+        self._connections = asyncio.Semaphore(getattr(pool, "max_connections", MOST_AT_ONCE))
+        self._computing: dict[bytes, asyncio.Event] = {}
 
     async def get_or_compute(self, key: str, compute: Callable[[], Awaitable[Any]]) -> Any:
         """Return the value of `key`, as `CacheAside.get_or_compute` does."""
-        flow, answer, error = self.flows.get_or_compute(key), None, None
+        steps, answer, error, mark = self.protocol.get_or_compute(key), None, None, b""
         while True:
             try:
-                ask = flow.throw(error) if error else flow.send(answer)
+                effect = steps.throw(error) if error else steps.send(answer)
             except StopIteration as done:
                 return done.value
             answer, error = None, None
             try:
-                if isinstance(ask, tuple):
-                    answer = await self._command(ask)
+                if isinstance(effect, tuple):
+                    answer = await self._command(effect)
+                    mark = _mark_in(effect) or mark
+                elif isinstance(effect, Effect):
+                    async with self._at_work(mark):
+                        answer = await compute()
                 else:
-                    answer = await (compute() if ask is COMPUTE else asyncio.sleep(ask))
-            except BaseException as raised:  # noqa: BLE001 - cancelled as well: the steps let go of the key first
+                    await self._wait(effect)
+            except BaseException as raised:  # noqa: BLE001 - also when cancelled: the steps give the lease back
                 error = raised
 
     async def invalidate(self, *keys: str) -> None:
         """Forget keys, as `CacheAside.invalidate` does."""
-        await self._client.delete(*keys)
+        for some in self.deletions(keys):
+            await self._client.delete(*some)
+
+    @asynccontextmanager
+    async def _at_work(self, mark: bytes) -> AsyncIterator[None]:
+        """Let callers of this event loop wait for the end of a computation under a lease."""
+        event = asyncio.Event()
+        if mark:
+            self._computing[mark] = event
+        try:
+            yield
+        finally:
+            self._computing.pop(mark, None)
+            event.set()
+
+    async def _wait(self, pause: Pause) -> None:
+        """Wait as `CacheAside` does."""
+        if event := self._computing.get(pause.lease):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LONGEST_WAIT):
+                    await event.wait()
+        await asyncio.sleep(pause / 10 if event else pause)
 
     async def _command(self, command: Command) -> Any:
-        """Run a command unless the breaker is open."""
-        self.check()
-        try:
-            answer = await self._client.execute_command(*command, **RAW)
-        except (RedisError, OSError) as error:
-            raise self.failed(error) from error
-        self.breaker.succeeded()
-        return answer
+        """Run a command as `CacheAside` does."""
+        give_up = time.monotonic() + self.rules.patience
+        while True:
+            async with self._connections:
+                self.check()
+                try:
+                    answer = await self._client.execute_command(*command, **self.options_of(command))
+                except ERRORS as error:
+                    if not isinstance(error, MaxConnectionsError) or time.monotonic() > give_up:
+                        raise self.failed(error) from error
+                else:
+                    self.breaker.succeeded()
+                    return answer
+            await asyncio.sleep(jittered(0.01, 0.5, self.rules.draw))

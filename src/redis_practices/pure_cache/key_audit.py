@@ -1,10 +1,10 @@
-"""Sample the keys of a cache (``SCAN``), and judge their names, ttl and size.
+"""Sample the keys of a cache (``SCAN``), and check their names, ttl and size.
 
     for finding in judge(sample(client, 1000), Hygiene(pattern=r"[a-z]+:.+", largest=100_000)):
         print(finding)
 
-Only reads that do not count as a use: ``SCAN``, ``TTL``, ``MEMORY USAGE``; no key is changed, and none of them becomes
-more recent for the eviction. Names are bytes, since not every program's are UTF-8; `shown` is for people.
+It runs only ``SCAN``, ``TTL`` and ``MEMORY USAGE``, which change no key and do not count as a use for eviction. Names
+are bytes, since not every program writes UTF-8; `shown` makes them readable.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NO_TTL, GONE = -1, -2
 
 @dataclass(frozen=True)
 class Key:
-    """One key: `ttl` in seconds (-1 is none) and `size` in bytes, with all that belongs to it."""
+    """One key: `ttl` in seconds (-1 is none) and `size` in bytes, its overhead included."""
 
     name: bytes
     ttl: int
@@ -35,7 +35,7 @@ LONGEST = 100
 
 
 def shown(name: bytes) -> str:
-    """Return a name on one line, with escapes for what is no printable text."""
+    """Return a name on one line, with escapes for unprintable bytes."""
     text = name.decode("utf-8", "backslashreplace")
     safe = "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
     return safe if len(safe) <= LONGEST else f"{safe[:LONGEST]}…"
@@ -43,17 +43,17 @@ def shown(name: bytes) -> str:
 
 @dataclass(frozen=True)
 class Hygiene:
-    """What every key of a cache has to keep to."""
+    """The rules for every key of a cache."""
 
     pattern: str = r"[\w.-]+:.+"
-    """A regular expression for the whole name; by default a prefix that says whose it is, a colon, and the rest."""
+    """A regular expression for the whole name; by default an owner's prefix, a colon, and a rest."""
     largest: int = 1_000_000
-    """Bytes; a big value holds up everybody else while it is sent."""
+    """Bytes; a big value delays every other client while it is sent."""
     longest_ttl: int = 30 * 24 * 3600
-    """Seconds; what lives for months was not meant to expire."""
+    """Seconds; a longer ttl hardly ever expires in practice."""
 
     def wrong(self, key: Key) -> list[str]:
-        """Return what is wrong with a key: "no ttl", "ttl", "name", "size", or nothing."""
+        """Return the violations of a key: "no ttl", "ttl", "name", "size"."""
         found = ["no ttl"] if key.ttl == NO_TTL else ["ttl"] if key.ttl > self.longest_ttl else []
         name = key.name.decode("utf-8", "backslashreplace")
         found += [] if re.fullmatch(self.pattern, name, re.DOTALL) else ["name"]
@@ -61,9 +61,9 @@ class Hygiene:
 
 
 def sample(client: Redis, limit: int = 1000, *, batch: int = 100) -> Iterator[Key]:
-    """Yield up to `limit` keys as ``SCAN`` gives them, which is in no order that anybody chose.
+    """Yield up to `limit` keys in the order of ``SCAN``, which is arbitrary.
 
-    Keys that expire meanwhile are left out. A pause between batches is the caller's: it is a generator.
+    Keys that expire meanwhile are left out. It is a generator, so the caller may pause between keys.
 
     Raises:
         redis.exceptions.RedisError: the server does not answer, or refuses one of the three commands to this user.
@@ -72,7 +72,7 @@ def sample(client: Redis, limit: int = 1000, *, batch: int = 100) -> Iterator[Ke
     raw: dict[str, Any] = {NEVER_DECODE: True}
     while len(seen) < limit:
         cursor, names = client.execute_command("SCAN", cursor, "COUNT", batch, **raw)
-        # SCAN may give a key twice while the table of keys grows or shrinks.
+        # SCAN may return a key twice while the hash table is resized.
         new = [name for name in names if name not in seen][: limit - len(seen)]
         seen.update(new)
         yield from look_at(client, new)
@@ -81,7 +81,7 @@ def sample(client: Redis, limit: int = 1000, *, batch: int = 100) -> Iterator[Ke
 
 
 def look_at(client: Redis, names: list[bytes]) -> Iterator[Key]:
-    """Ask for ttl and size of some keys in one round trip."""
+    """Read ttl and size of the keys in one round trip."""
     with client.pipeline(transaction=False) as ask:
         for name in names:
             ask.ttl(name)
@@ -93,7 +93,7 @@ def look_at(client: Redis, names: list[bytes]) -> Iterator[Key]:
 
 
 def judge(keys: Iterator[Key] | list[Key], rules: Hygiene, examples: int = 3) -> dict[str, list[str]]:
-    """Return the names of keys, as `shown`, by what is wrong with them: some `examples`, and how many more."""
+    """Return the names of bad keys by violation, as `shown`: up to `examples` each, and the number of further ones."""
     found: dict[str, list[str]] = {}
     counted: Counter[str] = Counter()
     for key in keys:

@@ -1,13 +1,13 @@
-"""Keep hot values in the memory of the process until the server says that they changed (RESP3).
+"""Keep hot values in the memory of the process until the server reports a change (client-side caching, RESP3).
 
-redis-py has a client-side cache of its own (``CacheConfig``): take it where every server is Redis 7.4 or newer. It
-refuses older ones and Valkey, and looks at the socket on every hit; this one works on every engine since 6.0. The
-server is told a prefix (``CLIENT TRACKING ON BCAST``) and names each key below it that is written, expires or is
-evicted.
+redis-py has a client-side cache too (``CacheConfig``): use it if every server is Redis 7.4 or newer. It refuses older
+ones and Valkey, and polls the socket on every hit. This one works on every engine since 6.0. It registers a prefix
+(``CLIENT TRACKING ON BCAST``), and the server names each key with this prefix that is written, expires or is evicted.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from contextlib import suppress
@@ -17,39 +17,56 @@ from redis import Redis
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from redis_practices.clients import after_fork
 from redis_practices.polling import join
+
+_log = logging.getLogger(__name__)
 
 
 class NearCache:
-    """Values of the keys below a prefix; end it with `close`, or use it in a ``with`` block."""
+    """Values of the keys with a prefix; end it with `close`, or use it in a ``with`` block."""
 
     def __init__(self, client: Redis, prefix: bytes | str, *, limit: int = 10_000, heartbeat: float = 1.0) -> None:
         """Keep at most `limit` values of keys that begin with `prefix`.
 
-        A server that says nothing for two `heartbeat` (seconds) counts as lost: then, and until it is back, every read
-        goes to the client.
+        After a silence of two `heartbeat` (seconds) the server counts as lost. Until it is back, every read goes to the
+        client.
         """
         self._client, self._prefix, self.limit, self._heartbeat = client, prefix, limit, heartbeat
-        # By the bytes of their names: a name of another client need not be text.
+        # By the bytes of the name: another client's name need not be text.
         self._values: dict[bytes, object] = {}
-        self._lock = threading.Lock()
         self._ended = threading.Event()
         self.listening = False
-        """Whether the server is heard; only then is anything kept."""
-        self._thread = threading.Thread(target=self._run, daemon=True, name="near cache")
-        self._thread.start()
+        """Whether the connection for notices works; values are kept only then."""
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._begin()
+        after_fork(self._forked)
+
+    def _begin(self) -> None:
+        """Listen in a thread."""
+        with self._lock:
+            if self._thread is None and not self._ended.is_set():
+                self._thread = threading.Thread(target=self._run, daemon=True, name="near cache")
+                self._thread.start()
+
+    def _forked(self) -> None:
+        """Keep nothing in a child process, which has no thread that hears of changes until it reads."""
+        self._values, self.listening, self._lock, self._thread = {}, False, threading.Lock(), None
 
     def get(self, key: bytes | str) -> Any:
-        """Return the value of `key`, or None; from memory if it is there (else ``GET`` and ``PTTL``).
+        """Return the value of `key`, or None; from memory if it is kept (else ``GET`` and ``PTTL``).
 
         Raises:
-            redis.exceptions.RedisError: it has to be asked for, and the server does not answer.
+            redis.exceptions.RedisError: the value is not kept, and the server does not answer.
         """
+        if self._thread is None:
+            self._begin()
         name = _bytes(key)
         kept = self._values.get(name)
         if isinstance(kept, tuple) and time.monotonic() < kept[1]:
             return kept[0]
-        # Whatever happens to the key before the answer is here removes this mark, and then nothing is kept.
+        # A notice about the key before the reply removes this mark; the value is then returned, but not kept.
         mark = object()
         with self._lock:
             if self.listening and name.startswith(_bytes(self._prefix)):
@@ -66,7 +83,7 @@ class NearCache:
             if self._values.get(name) is mark:
                 del self._values[name]
                 if value is not None:
-                    # The server names an expired key only when it frees it, which may be later than its ttl.
+                    # The server reports an expired key when it frees it, which may be later than its ttl.
                     self._values[name] = (value, asked + left / 1000 if left >= 0 else float("inf"))
         return value
 
@@ -76,44 +93,51 @@ class NearCache:
         return isinstance(kept, tuple) and time.monotonic() < kept[1]
 
     def __len__(self) -> int:
-        """Return how many values are kept, those that are being asked for included."""
+        """Return the number of values that are kept or being read."""
         return len(self._values)
 
     def close(self) -> None:
-        """Stop listening and forget everything."""
+        """Stop listening and drop all values."""
         self._ended.set()
-        join(self._thread)
+        if self._thread:
+            join(self._thread)
 
     def __enter__(self) -> Self:
-        """Return itself."""
+        """Return this object."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
+        """Close this object."""
         self.close()
 
     def _run(self) -> None:
-        """Listen, and begin anew whenever the connection is lost."""
+        """Listen, and begin again after a lost connection; whatever ends listening, nothing is kept meanwhile."""
+        connection = None
         while not self._ended.is_set():
-            # A connection of its own: one from the pool would give its notices to whoever has it next.
-            connection = self._client.connection_pool.make_connection()
-            with suppress(RedisError, OSError):
+            try:
+                # Not one of the pool's: its next user would receive the notices. One is made, and connected anew.
+                connection = connection or self._client.connection_pool.make_connection()
                 self._listen(connection)
-            self._forget()
-            connection.disconnect()
+            except Exception:  # noqa: BLE001 - a listener that ended by any error would leave old values for ever
+                _log.debug("the near cache does not listen", exc_info=True)
+            finally:
+                self._forget()
+            if connection:
+                with suppress(RedisError, OSError):
+                    connection.disconnect()
             self._ended.wait(self._heartbeat / 4)
 
     def _forget(self) -> None:
-        """Drop everything: what changed while the server was not heard is not known."""
+        """Drop all values: changes during a lost connection are unknown."""
         with self._lock:
             self.listening = False
             self._values.clear()
 
     def _listen(self, connection: Any) -> None:
-        """Ask for notices and take them until the end, or until nothing is heard (RedisError)."""
+        """Ask for notices and read them until `close`, or until the server is silent (RedisError)."""
         connection.connect()
-        # The one private name of redis-py in this project: its public ways to notices are those of its own cache alone,
-        # see https://github.com/redis/redis-py/issues/3087. tests/test_redis_py_internals.py shows when it changes.
+        # The one private name of redis-py in this project: its public ways to notices belong to its own cache. See
+        # https://github.com/redis/redis-py/issues/3087; tests/test_redis_py_internals.py shows when the name changes.
         connection._get_parser().set_invalidation_push_handler(self._changed)  # noqa: SLF001 - see above
         connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", self._prefix)
         connection.read_response()
@@ -133,7 +157,7 @@ class NearCache:
                     raise
 
     def _changed(self, notice: list[Any]) -> list[Any]:
-        """Drop the keys that the server names; None stands for all, after a flush."""
+        """Drop the keys that the server names; None means all keys, after a flush."""
         if notice[1] is None:
             with self._lock:
                 self._values.clear()

@@ -1,26 +1,40 @@
-"""Write values to the origin and to the cache: `WriteThrough`, `WriteBehind`.
+"""Write values to the origin and the cache: `WriteThrough`, `WriteBehind`.
 
-Two writers that save one after the other may reach the cache the other way round, and a reader may bring what it read
-before both. With `WriteThrough` the origin gives every state of a record a version, and the cache refuses an older one:
-in one script, which is the only way to compare and write atomically on every engine.
+Two writers may reach the cache in another order than the origin. A slow reader may fill in a value older than both.
+With `WriteThrough` the origin gives every state of a record a version, and the cache refuses older versions. A script
+does so, since no other way compares and writes atomically on every engine.
 
-`WriteBehind` answers a write at once and saves it in the origin a little later, in order. It is not for a pure cache: a
-queue that is evicted or lost in a restart loses what users were told is saved. Use a server with ``noeviction`` and an
-append-only file, and this only where an answer cannot wait for the origin.
+`WriteBehind` answers a write at once and saves it in the origin a little later, in order. It is not for a pure cache:
+an eviction or a restart would lose writes that users believe to be saved. Use a server with
+``noeviction`` and an append-only file, and only where an answer cannot wait for the origin.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import LockError, RedisError
+from redis.lock import Lock
 
+from redis_practices.polling import join
+from redis_practices.pure_cache.cache_aside import require_json
+
+# Versions are compared as text: a number of Lua holds whole numbers up to 2**53 alone.
 _PUT = """
+local function below(a, b)
+    local a_negative, b_negative = a:sub(1, 1) == '-', b:sub(1, 1) == '-'
+    if a_negative ~= b_negative then return a_negative end
+    local less = #a < #b or #a == #b and a < b
+    if a_negative then return a ~= b and not less end
+    return less
+end
 local known = redis.call('HGET', KEYS[1], 'version')
-if known and tonumber(known) >= tonumber(ARGV[1]) then return 0 end
+if known and not below(known, ARGV[1]) then return 0 end
 redis.call('HSET', KEYS[1], 'version', ARGV[1], 'value', ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1
@@ -28,18 +42,18 @@ return 1
 
 
 class WriteThrough:
-    """A cache of records that have a version each: a row's counter, or the time of its last change."""
+    """A cache of records with versions, such as a row's counter or the time of its last change."""
 
     def __init__(self, client: Redis, *, ttl: float) -> None:
-        """Keep records for `ttl` seconds, which is also how long one stays that could not be replaced."""
+        """Keep records for `ttl` seconds; after a failed write the old record may live that long."""
         self._client, self._ttl = client, ttl
 
     def write(self, key: str, value: Any, save: Callable[[Any], int]) -> bool:
-        """Save `value` in the origin, put it into the cache under the version that `save` returns.
+        """Save `value` in the origin, then cache it with the version that `save` returns.
 
-        The origin comes first: what it refuses was never true. False means that the value is saved and the cache does
-        not hold it, because it did not answer or had something newer; then the old value may be read until its ttl is
-        over. Raises whatever `save` raises.
+        The origin comes first: a value that it refuses must never be cached. False means that the value is saved but
+        not cached: the cache did not answer, or holds a newer version. Readers may then see the old value until its ttl
+        ends. Raises any exception of `save`.
         """
         version = save(value)
         try:
@@ -48,12 +62,15 @@ class WriteThrough:
             return False
 
     def put(self, key: str, value: Any, version: int) -> bool:
-        """Put a value into the cache unless it holds this version or a newer one; readers call it after a miss.
+        """Cache a value unless the cache holds this version or a newer one; readers call it after a miss.
+
+        A version is a whole number of any size, such as a time in nanoseconds.
 
         Raises:
             redis.exceptions.RedisError: the cache does not answer or refuses the write.
         """
-        return bool(self._client.eval(_PUT, 1, key, version, json.dumps(value), round(self._ttl * 1000)))
+        require_json(value)
+        return bool(self._client.eval(_PUT, 1, key, str(int(version)), json.dumps(value), round(self._ttl * 1000)))
 
     def get(self, key: str) -> Any:
         """Return the cached value of `key`, or None on a miss (``HGET``).
@@ -65,19 +82,50 @@ class WriteThrough:
         return json.loads(raw) if raw is not None else None
 
 
+LOCK = 30.0
+"""Seconds after which the lock of a drainer that died ends."""
+
+_DELETE_ENTRY = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('XDEL', KEYS[2], ARGV[2])
+return 1
+"""
+
+
+@contextmanager
+def _renewed(lock: Lock) -> Iterator[None]:
+    """Renew a lock three times in its ttl, in a thread, as long as the block runs: one save may take longer than it."""
+    ended = threading.Event()
+
+    def renew() -> None:
+        # Where it cannot be renewed, the next look of the drainer itself says so.
+        with suppress(RedisError):
+            while not ended.wait(LOCK / 3):
+                lock.reacquire()
+
+    thread = threading.Thread(target=renew, daemon=True, name="lock of a drainer")
+    try:
+        thread.start()
+        yield
+    finally:
+        ended.set()
+        join(thread)
+
+
 class WriteBehind:
-    """Writes that wait in a stream: in the order in which they were made, until they are saved."""
+    """A queue of writes, in a stream, that are saved later in the order in which they were made."""
 
     def __init__(self, client: Redis, queue: str, *, ttl: float = 60.0) -> None:
-        """Queue in the stream `queue`; cached values live for `ttl` seconds. The client decodes its answers."""
+        """Queue in the stream `queue`; cached values live for `ttl` seconds. The client must decode its replies."""
         self._client, self._queue, self._ttl = client, queue, ttl
 
     def write(self, key: str, value: Any) -> None:
         """Queue the write and cache the value, both or neither (``MULTI``, ``XADD``, ``SET``).
 
         Raises:
-            redis.exceptions.RedisError: nothing is queued, or the answer was lost and it is not known.
+            redis.exceptions.RedisError: the write is not queued; after a lost reply it may be.
         """
+        require_json(value)
         raw = json.dumps(value)
         with self._client.pipeline(transaction=True) as both:
             both.xadd(self._queue, {"key": key, "value": raw})
@@ -85,31 +133,33 @@ class WriteBehind:
             both.execute()
 
     def waiting(self) -> int:
-        """Return how many writes are not saved yet (``XLEN``)."""
+        """Return the number of writes that are not saved yet (``XLEN``)."""
         return self._client.xlen(self._queue)
 
     def drain(self, save: Callable[[str, Any], None], batch: int = 100) -> int:
-        """Save what waits, oldest first, and return how much that was; one drainer at a time.
+        """Save the queued writes, oldest first, and return their number; one drainer at a time.
 
-        The first write that cannot be saved stops it, for the ones behind it may change the same record: it and they
-        wait for the next call. A write is taken out only after it is saved, so one may be saved twice when a drainer
-        dies, and `save` must bear that.
+        A write that cannot be saved stops the drainer, since later writes may change the same record: all of them wait
+        for the next call. A write leaves the queue after it is saved, so a drainer that dies may have saved one that is
+        saved again. `save` must be idempotent.
 
         Raises:
-            redis.exceptions.LockError: another drainer is at work.
-            Exception: whatever `save` raises.
+            redis.exceptions.LockError: another drainer is at work, or took over from this one.
+            Exception: any exception of `save`.
         """
         saved = 0
-        # redis-py's lock: it has a token and a ttl, so a drainer that dies blocks the next one for 30 s at most.
-        with self._client.lock(f"{self._queue}:drainer", timeout=30, blocking=False) as lock:
+        lock = self._client.lock(f"{self._queue}:drainer", timeout=LOCK, blocking=False, thread_local=False)
+        with lock, _renewed(lock):
             while entries := self._oldest(batch):
                 for entry, write in entries:
+                    # Fenced: a drainer that was paused for longer than its lock saves nothing after another one began.
+                    lock.reacquire()
                     save(write["key"], json.loads(write["value"]))
-                    self._client.xdel(self._queue, entry)
+                    if not self._client.eval(_DELETE_ENTRY, 2, lock.name, self._queue, lock.local.token, entry):
+                        raise LockError(f"another drainer of {self._queue} took over while {entry} was saved")
                     saved += 1
-                lock.reacquire()
         return saved
 
     def _oldest(self, number: int) -> list[Any]:
-        """Return the oldest writes that wait, each with its place in the queue (``XRANGE``)."""
+        """Return the oldest queued writes, each with its id in the stream (``XRANGE``)."""
         return list(self._client.xrange(self._queue, count=number) or ())

@@ -1,6 +1,6 @@
-"""Make a replica primary without losing a write, and tell whether the cluster could survive a primary's death.
+"""Fail over to a replica without losing a write, and tell whether the cluster would survive a primary's death.
 
-``cluster_state:ok`` does not say that: it is as true of a cluster whose replicas are dead or empty.
+``cluster_state:ok`` does not tell: a cluster whose replicas are dead or empty reports it too.
 `why_not_failover_ready` returns every reason why a dead primary would not be replaced.
 """
 
@@ -14,21 +14,21 @@ from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from redis_practices.polling import poll
-from redis_practices.redis_cluster.topology import ClusterError, Member, address, beside_their_primary, members
+from redis_practices.redis_cluster.topology import ClusterError, Member, address, members, same_host_as_primary
 
 LINK_TIMEOUT = 2.0
-"""Seconds in which a node that has just learned of another has a link to it: one is made each 0.1 s."""
+"""Seconds in which a node links to a node that it has just met: it tries every 0.1 s."""
 
 
 def fail_over(replica: Redis, timeout: float = 10.0) -> None:
-    """Make `replica` the primary of its slots, with the consent of the primary it follows (``CLUSTER FAILOVER``).
+    """Make `replica` the primary of its slots, with its primary's consent (``CLUSTER FAILOVER``).
 
-    The primary stops writes until the replica has them all, and clients that wait go on at the new primary. Returns
+    The primary stops writes until the replica has all of them; waiting clients continue at the new primary. Returns
     when the former primary follows. `timeout` is in seconds; the server itself gives up after 5.
 
     Raises:
-        ClusterError: the node is a primary, its own primary does not answer, or the other primaries do not agree in
-            time, as they do not while most of them are gone.
+        ClusterError: the node is a primary, its primary does not answer, or a majority of primaries does not agree in
+            time.
         redis.exceptions.RedisError: the node does not answer.
     """
     deadline = time.monotonic() + timeout
@@ -39,12 +39,12 @@ def fail_over(replica: Redis, timeout: float = 10.0) -> None:
 
 
 def _is_followed(said: Mapping[str, Any]) -> bool:
-    """Tell whether a node is a primary with a replica by its ``INFO replication``."""
+    """Tell from ``INFO replication`` whether a node is a primary with a replica."""
     return bool(said["role"] == "master" and said["connected_slaves"])
 
 
 def _ask(replica: Redis, deadline: float) -> None:
-    """Ask for the failover, again while the replica has merely no link to its primary, until `deadline`."""
+    """Ask for the failover; ask again while the replica is not linked yet, until `deadline`."""
     while True:
         try:
             replica.execute_command("CLUSTER FAILOVER")
@@ -53,36 +53,36 @@ def _ask(replica: Redis, deadline: float) -> None:
             if gone and not _has_failed_primary(replica) and time.monotonic() < deadline:
                 time.sleep(0.02)
                 continue
-            why = ": its primary does not answer, and the cluster replaces it by itself" if gone else ""
+            why = ": its primary does not answer, and the cluster elects a replica without this command" if gone else ""
             raise ClusterError(f"{address(replica)} cannot take over as planned{why}: {error}") from error
         return
 
 
 def _has_failed_primary(replica: Redis) -> bool:
-    """Tell whether the primary of a replica is marked as failed (``CLUSTER NODES``)."""
+    """Tell whether the replica's primary is marked as failed (``CLUSTER NODES``)."""
     known = members(replica)
     mine = next(member.primary for member in known.values() if "myself" in member.flags)
     return mine in known and known[mine].failed
 
 
 NODE_TIMEOUT = 15.0
-"""Seconds: twice that, and two more, is how long writes to a dead primary's slots fail."""
+"""Seconds. Writes to a dead primary's slots fail for up to twice that and 2 seconds."""
 
 LAG = 1_000_000
-"""Bytes of writes that a replica may not have yet; they are lost with the primary."""
+"""Bytes of writes that a replica may lack; they are lost with the primary."""
 
 MAJORITY_OF = 3
-"""Primaries without which the death of one leaves no majority to vote."""
+"""The fewest primaries that leave a majority when one dies."""
 
 
 def why_not_failover_ready(
     nodes: Sequence[Redis], *, node_timeout: float = NODE_TIMEOUT, lag: int = LAG, hosts: bool = True
 ) -> list[str]:
-    """Return every reason why writes would not come back in time after the death of a primary; none if it is ready.
+    """Return every reason why writes would not resume in time after a primary's death; [] if the cluster is ready.
 
-    `nodes` are all of the cluster; a dead one is a reason, not an error. `node_timeout` is the longest allowed
-    ``cluster-node-timeout`` in seconds, `lag` the most bytes that a replica may be behind. Without `hosts`, primaries
-    and replicas may be on one host. Commands: ``CLUSTER NODES``, ``CLUSTER INFO``, ``INFO``, ``CONFIG GET``.
+    `nodes` are all nodes of the cluster; a dead node is a reason, not an error. `node_timeout` is the longest allowed
+    ``cluster-node-timeout`` in seconds, `lag` the most bytes that a replica may be behind. Without `hosts`, a primary
+    and its replica may share a host. Commands: ``CLUSTER NODES``, ``CLUSTER INFO``, ``INFO``, ``CONFIG GET``.
     """
     reasons: list[str] = []
     answering = []
@@ -91,23 +91,23 @@ def why_not_failover_ready(
             reasons += _of_node(node, node_timeout, lag)
             answering.append(node)
         except NoPermissionError as error:
-            reasons.append(f"{address(node)} does not let this user ask: {error}")
+            reasons.append(f"{address(node)} refuses the command to this user: {error}")
         except RedisError as error:
             reasons.append(f"{address(node)} does not answer: {error}")
     for node in answering:
         reasons += _of_map(members(node))
         reasons += [
             f"{primary} and its replica {replica} are on one host, {host}"
-            for primary, replica, host in (beside_their_primary(node) if hosts else [])
+            for primary, replica, host in (same_host_as_primary(node) if hosts else [])
         ]
     return list(dict.fromkeys(reasons))
 
 
 def _of_node(node: Redis, node_timeout: float, lag: int) -> list[str]:
-    """Return what one node says of itself and its links that speaks against it."""
+    """Return the problems that a node reports about itself and its links."""
     where, reasons = address(node), []
     if (state := node.execute_command("CLUSTER INFO")["cluster_state"]) != "ok":
-        reasons.append(f"{where} says cluster_state:{state}")
+        reasons.append(f"{where} reports cluster_state:{state}")
     seconds = int(node.config_get("cluster-node-timeout")["cluster-node-timeout"] or 0) / 1000
     if seconds > node_timeout:
         reasons.append(
@@ -124,7 +124,7 @@ def _of_node(node: Redis, node_timeout: float, lag: int) -> list[str]:
 
 
 def _behind(primary: str, said: Mapping[str, Any], lag: int) -> list[str]:
-    """Return which replicas of a primary have not acknowledged too much of what it has written."""
+    """Return a line for each replica that lacks more than `lag` bytes of its primary's writes."""
     replicas = [said[f"slave{number}"] for number in range(said["connected_slaves"])]
     missing = {f"{one['ip']}:{one['port']}": said["master_repl_offset"] - one["offset"] for one in replicas}
     return [
@@ -135,7 +135,7 @@ def _behind(primary: str, said: Mapping[str, Any], lag: int) -> list[str]:
 
 
 def _of_map(known: Mapping[str, Member]) -> list[str]:
-    """Return what speaks against the nodes as one of them knows them."""
+    """Return the problems of the nodes that one node knows."""
     primaries = [member for member in known.values() if member.slots]
     reasons = []
     if len(primaries) < MAJORITY_OF:

@@ -1,4 +1,4 @@
-"""Form a Redis Cluster through its own commands, and know when it is ready."""
+"""Form a Redis Cluster with its own commands, and tell when it is ready."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from redis_practices.redis_cluster.topology import (
 
 
 def even_ranges(primaries: int) -> list[tuple[int, int]]:
-    """Return first and last slot of each of `primaries` shares of all slots, as even as whole numbers allow."""
+    """Return first and last slot of `primaries` shares of all slots, as even as possible."""
     edges = [SLOTS * index // primaries for index in range(primaries + 1)]
     return [(first, after - 1) for first, after in pairwise(edges)]
 
@@ -33,12 +33,12 @@ def even_ranges(primaries: int) -> list[tuple[int, int]]:
 def form(nodes: Sequence[Redis], primaries: int, timeout: float = 30.0) -> None:
     """Make a cluster of empty `nodes`: the first `primaries` share the slots, the rest become replicas in turn.
 
-    Commands: ``CLUSTER ADDSLOTS``, ``CLUSTER MEET`` of every node with every other (gossip alone takes seconds to
-    introduce them), ``CLUSTER REPLICATE``. `timeout` in seconds bounds the whole.
+    Commands: ``CLUSTER ADDSLOTS``, ``CLUSTER MEET`` of every node with every other (gossip alone needs seconds),
+    ``CLUSTER REPLICATE``. `timeout` (seconds) bounds the whole.
 
     Raises:
-        ClusterError: it is not ready in time.
-        redis.exceptions.RedisError: a node refuses a command, as it does when it is not empty.
+        ClusterError: the cluster is not ready in time.
+        redis.exceptions.RedisError: a node refuses a command, for example because it is not empty.
     """
     for node, (first, last) in zip(nodes, even_ranges(primaries), strict=False):
         node.execute_command("CLUSTER ADDSLOTS", *range(first, last + 1))
@@ -55,7 +55,7 @@ def form(nodes: Sequence[Redis], primaries: int, timeout: float = 30.0) -> None:
 
 
 def _replicate(replica: Redis, primary_id: str, deadline: float) -> None:
-    """Make `replica` follow the primary as soon as the two have met (``CLUSTER REPLICATE``)."""
+    """Make `replica` follow the primary as soon as the two know each other (``CLUSTER REPLICATE``)."""
     while True:
         try:
             replica.execute_command("CLUSTER REPLICATE", primary_id)
@@ -68,21 +68,21 @@ def _replicate(replica: Redis, primary_id: str, deadline: float) -> None:
 
 
 def wait_until_ready(nodes: Sequence[Redis], timeout: float = 30.0) -> None:
-    """Return when `why_not_ready` has nothing left to say.
+    """Return when the cluster is ready, see `why_not_ready`.
 
     Raises:
-        ClusterError: it still has after `timeout` seconds.
+        ClusterError: it is not ready after `timeout` seconds.
     """
     if reason := poll(lambda: why_not_ready(nodes), timeout, every=0.002, until=not_):
         raise ClusterError(f"the cluster is not ready after {timeout:.1f} s: {reason}")
 
 
 def why_not_ready(nodes: Sequence[Redis]) -> str | None:
-    """Return what keeps the cluster of exactly these `nodes` from being ready, or None.
+    """Return the reason why the cluster of exactly these `nodes` is not ready; None if it is.
 
-    ``cluster_state:ok`` alone is not enough: a replica that has not finished its first sync hides behind it, and a
-    primary killed then is never replaced. Ready means: state ok on every node, every node known to every node and taken
-    for failed by none, one slot map everywhere that covers all slots, and every replica's link up at both of its ends.
+    ``cluster_state:ok`` alone is not enough: a replica may not have finished its first sync, and a primary killed then
+    is never replaced. A cluster is ready when every node reports state ok, knows every node, and marks none as failed.
+    All nodes must share one slot map that covers all slots, and every replica's link must be up at both ends.
 
     Raises:
         redis.exceptions.RedisError: a node does not answer.
@@ -91,7 +91,7 @@ def why_not_ready(nodes: Sequence[Redis]) -> str | None:
     for node in nodes:
         where = address(node)
         if (state := node.execute_command("CLUSTER INFO")["cluster_state"]) != "ok":
-            return f"{where} says cluster_state:{state}"
+            return f"{where} reports cluster_state:{state}"
         known = members(node)
         if reason := _why_not_known(known, len(nodes)):
             return f"{where} {reason}"
@@ -108,7 +108,7 @@ def why_not_ready(nodes: Sequence[Redis]) -> str | None:
 
 
 def _why_not_known(known: Mapping[str, Member], nodes: int) -> str | None:
-    """Return what is wrong with the nodes that one node knows, of which there should be `nodes`, or None."""
+    """Return the problem with the nodes that one node knows, of which there should be `nodes`; None if all is well."""
     if len(known) != nodes or any("handshake" in member.flags for member in known.values()):
         return f"knows {len(known)} of {nodes} nodes"
     failed = [member.address for member in known.values() if member.failed]
@@ -116,7 +116,7 @@ def _why_not_known(known: Mapping[str, Member], nodes: int) -> str | None:
 
 
 def _why_not_listed(listed: Mapping[str, Member], known: Mapping[str, Member]) -> str | None:
-    """Return which replicas a slot map does not name yet, or None: a client that asks for replicas would miss them."""
+    """Return the replicas that a slot map lacks, or None: a client that asks for replicas would miss them."""
     primaries = {identity for identity, member in known.items() if member.ranges}
     replicas = {identity for identity, member in known.items() if member.primary in primaries}
     missing = replicas - {identity for identity, member in listed.items() if member.primary}
@@ -125,7 +125,7 @@ def _why_not_listed(listed: Mapping[str, Member], known: Mapping[str, Member]) -
 
 
 def _why_not_linked(replication: Mapping[str, Any], known: Mapping[str, Member]) -> str | None:
-    """Return what is wrong with the replication of one node by its ``INFO replication``, or None."""
+    """Return the problem with one node's replication (``INFO replication``), or None."""
     if replication["role"] == "slave":
         link = replication.get("master_link_status")
         return None if link == "up" else f"is a replica whose link to its primary is {link}"

@@ -1,6 +1,6 @@
 """Add nodes to a cluster, remove nodes, and rebalance slots, while clients are served.
 
-Functions and users belong to nodes, not to keys, so they do not move with slots: `add_node` copies them.
+Functions and users belong to nodes and do not migrate with slots: `add_node` copies them.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from redis_practices.redis_cluster.topology import (
 
 
 def rebalance(nodes: Sequence[Redis], *, timeout: float = 60.0) -> int:
-    """Share the slots evenly over all primaries of `nodes`, those without any included; return how many moved.
+    """Share the slots evenly over all primaries of `nodes`, new ones included; return the number of moved slots.
 
-    As few slots move as possible, by `move_slots`, which tells of the commands and of `timeout` for each pair of nodes.
+    As few slots as possible move, by `move_slots`: see there for the commands and for `timeout`, which is that of each
+    pair of nodes.
 
     Raises:
         ClusterError, redis.exceptions.RedisError: as `move_slots` does.
@@ -39,9 +40,9 @@ def rebalance(nodes: Sequence[Redis], *, timeout: float = 60.0) -> int:
 
 
 def share_out(held: Mapping[str, Member], known: Mapping[str, Redis], timeout: float, leaving: str = "") -> int:
-    """Move slots until each of the primaries `held` has its share, and `leaving` none; return how many moved.
+    """Move slots until each of the primaries `held` has its share, and `leaving` none; return the number of moves.
 
-    `known` has a client for each id. `timeout` in seconds is that of the moves of each pair.
+    `known` has a client for each id. `timeout` (seconds) is that of the moves of each pair.
 
     Raises:
         ClusterError, redis.exceptions.RedisError: as `move_slots` does.
@@ -53,13 +54,13 @@ def share_out(held: Mapping[str, Member], known: Mapping[str, Redis], timeout: f
 
 
 def even_moves(held: Mapping[str, Sequence[int]], leaving: str = "") -> dict[tuple[str, str], list[int]]:
-    """Return the fewest moves, by source and target, after which no node holds more than one slot more than another.
+    """Return the fewest moves, by source and target, that make the numbers of slots differ by at most one.
 
-    The node `leaving`, if given, then holds none. Each node gives away its last slots.
+    The node `leaving`, if given, then holds none. Each node gives its last slots away.
     """
     stay = sorted((name for name in held if name != leaving), key=lambda name: -len(held[name]))
     total = sum(map(len, held.values()))
-    # Who holds most keeps the odd ones: one move less each.
+    # The nodes with most slots keep the remainder, which saves one move each.
     share = {name: total // len(stay) + (place < total % len(stay)) for place, name in enumerate(stay)}
     spare = [(name, slot) for name, slots in held.items() for slot in slots[share.get(name, 0) :]]
     moves: dict[tuple[str, str], list[int]] = {}
@@ -71,7 +72,7 @@ def even_moves(held: Mapping[str, Sequence[int]], leaving: str = "") -> dict[tup
 
 
 def copy_functions(source: Redis, target: Redis) -> None:
-    """Give `target` the functions of `source` (``FUNCTION DUMP``, ``FUNCTION RESTORE``; none before Redis 7.0).
+    """Copy the functions of `source` to `target` (``FUNCTION DUMP``, ``FUNCTION RESTORE``; none before Redis 7.0).
 
     Raises:
         redis.exceptions.RedisError: a node does not answer, or the target has a function of the same name.
@@ -86,9 +87,9 @@ def copy_functions(source: Redis, target: Redis) -> None:
 
 
 def copy_users(source: Redis, target: Redis) -> None:
-    """Give `target` the users of `source`, passwords as hashes (``ACL LIST``, ``ACL DELUSER``, ``ACL SETUSER``).
+    """Copy the users of `source` to `target`, passwords as hashes (``ACL LIST``, ``ACL DELUSER``, ``ACL SETUSER``).
 
-    Not the default user, as whom whoever set up the target may have connected.
+    The default user stays as it is, since the client of `target` may use it.
 
     Raises:
         redis.exceptions.RedisError: a node does not answer or refuses.
@@ -97,61 +98,61 @@ def copy_users(source: Redis, target: Redis) -> None:
         # A selector, in parentheses, is one rule.
         _, name, *rules = re.findall(r"\([^)]*\)|\S+", str(line))
         if name != "default":
-            # Not "reset", which makes explicit what is usual, so that two equal users look different.
+            # Without "reset", which writes defaults out, so that two equal users would look different.
             target.execute_command("ACL DELUSER", name)
             target.execute_command("ACL SETUSER", name, *rules)
 
 
 TIMEOUT = 30.0
-"""Seconds until a node that does not join or leave counts as failed."""
+"""Seconds for a node to join or leave."""
 
 
-def add_node(newcomer: Redis, nodes: Sequence[Redis], *, replica_of: Redis | None = None) -> None:
+def add_node(joining: Redis, nodes: Sequence[Redis], *, replica_of: Redis | None = None) -> None:
     """Let an empty node join the cluster of `nodes`, as a primary without slots or as the replica of a primary.
 
-    Every node is told (``CLUSTER MEET``), since gossip alone takes seconds; returns when all know each other, the
-    newcomer serves, which it does not before 2 s after its start, and a replica has its first copy (``CLUSTER
-    REPLICATE``). It gets the functions and users of the first of `nodes`. Follow it up with `rebalance`.
+    Every node gets ``CLUSTER MEET``, since gossip alone needs seconds. Returns when all nodes know each other, and
+    the new node serves (not before 2 s after its start). A replica also has its first copy by then.
+    The new node gets the functions and users of the first of `nodes`. Call `rebalance` next.
 
     Raises:
-        ClusterError: the newcomer holds keys or is in a cluster already, or has not joined after `TIMEOUT` seconds.
+        ClusterError: the new node holds keys, is in a cluster already, or has not joined after `TIMEOUT` seconds.
         redis.exceptions.RedisError: a node does not answer.
     """
-    if len(members(newcomer)) > 1 or newcomer.dbsize():
-        raise ClusterError(f"{address(newcomer)} is not empty: FLUSHALL and CLUSTER RESET make it so")
-    host, _, port = address(newcomer).rpartition(":")
+    if len(members(joining)) > 1 or joining.dbsize():
+        raise ClusterError(f"{address(joining)} is not empty: FLUSHALL and CLUSTER RESET make it so")
+    host, _, port = address(joining).rpartition(":")
     for node in nodes:
-        node.execute_command("CLUSTER MEET", host, int(port), bus_port(newcomer))
-    everyone = {*by_identity([newcomer, *nodes])}
-    for node in (newcomer, *nodes):
-        _await(lambda node=node: _met(node, everyone), f"{address(newcomer)} and {address(node)} do not meet")  # type: ignore[misc]
-    copy_users(nodes[0], newcomer)
+        node.execute_command("CLUSTER MEET", host, int(port), bus_port(joining))
+    everyone = {*by_identity([joining, *nodes])}
+    for node in (joining, *nodes):
+        _await(lambda node=node: _met(node, everyone), f"{address(joining)} and {address(node)} do not meet")  # type: ignore[misc]
+    copy_users(nodes[0], joining)
     if replica_of:
-        newcomer.execute_command("CLUSTER REPLICATE", known_to(newcomer, replica_of).identity)
-        unlinked = f"{address(newcomer)} is not linked to its primary"
-        _await(lambda: newcomer.info("replication").get("master_link_status") == "up", unlinked)
+        joining.execute_command("CLUSTER REPLICATE", known_to(joining, replica_of).identity)
+        unlinked = f"{address(joining)} is not linked to its primary"
+        _await(lambda: joining.info("replication").get("master_link_status") == "up", unlinked)
     else:
-        copy_functions(nodes[0], newcomer)
+        copy_functions(nodes[0], joining)
     _await(
-        lambda: newcomer.execute_command("CLUSTER INFO")["cluster_state"] == "ok",
-        f"{address(newcomer)} does not say cluster_state:ok",
+        lambda: joining.execute_command("CLUSTER INFO")["cluster_state"] == "ok",
+        f"{address(joining)} does not report cluster_state:ok",
     )
 
 
 def _met(node: Redis, identities: set[str]) -> bool:
-    """Tell whether a node knows all of these for good."""
+    """Tell whether a node knows all of these nodes, handshake completed."""
     known = members(node)
     return identities <= set(known) and not any("handshake" in known[identity].flags for identity in identities)
 
 
 def drain_node(leaver: Redis, nodes: Sequence[Redis], *, timeout: float = 60.0) -> None:
-    """Move all slots of a node to the other primaries, give its replicas to others, and have all nodes forget it.
+    """Move all slots of a node to the other primaries, its replicas too, and make all nodes forget it.
 
-    `nodes` are those of the whole cluster, the leaver included or not. It may be a replica, which just leaves. In the
-    end it is empty and alone (``CLUSTER RESET``); the others do not take it back for 60 s (``CLUSTER FORGET``).
+    `nodes` are those of the whole cluster, with or without the leaver. The leaver may be a replica, which has no slots
+    to move. At the end it is empty and alone (``CLUSTER RESET``); the cluster refuses it for 60 s (``CLUSTER FORGET``).
 
     Raises:
-        ClusterError: it is the last primary; or as `move_slots` does, and then it has not left.
+        ClusterError: it is the last primary, or `move_slots` failed; then it has not left.
         redis.exceptions.RedisError: a node does not answer.
     """
     known = by_identity([leaver, *nodes])
@@ -169,13 +170,13 @@ def drain_node(leaver: Redis, nodes: Sequence[Redis], *, timeout: float = 60.0) 
             node.execute_command("CLUSTER REPLICATE", heirs[place % len(heirs)])
     forget_node(me, list(stay.values()))
     if not itself(known[me]).primary:
-        # Keys of slots that it gave away may still wait for their deletion, and a primary with keys refuses the reset.
+        # Keys of moved slots may still await their deletion, and a primary with keys refuses the reset.
         known[me].flushall()
     known[me].execute_command("CLUSTER RESET")
 
 
 def forget_node(identity: str, nodes: Sequence[Redis]) -> None:
-    """Have all `nodes` forget a node by its id, dead or alive; for 60 s they do not take it back (``CLUSTER FORGET``).
+    """Make all `nodes` forget a node by its id, dead or alive, and refuse it for 60 s (``CLUSTER FORGET``).
 
     Raises:
         ClusterError: a node still follows it after `TIMEOUT` seconds.
@@ -186,7 +187,7 @@ def forget_node(identity: str, nodes: Sequence[Redis]) -> None:
 
 
 def _forgets(node: Redis, identity: str) -> bool:
-    """Let a node forget another; it refuses while it follows the other, which changes at once."""
+    """Make a node forget another; it refuses while it follows that node, which changes within moments."""
     try:
         node.execute_command("CLUSTER FORGET", identity)
     except ResponseError as error:
@@ -196,6 +197,6 @@ def _forgets(node: Redis, identity: str) -> bool:
 
 
 def _await(done: Callable[[], bool], problem: str) -> None:
-    """Return when `done` says so, or raise ClusterError with the problem after `TIMEOUT` seconds."""
+    """Return when `done` holds; raise ClusterError with the problem after `TIMEOUT` seconds."""
     if not poll(done, TIMEOUT, every=0.005):
         raise ClusterError(f"{problem}, after {TIMEOUT:g} s")

@@ -1,8 +1,8 @@
-"""Read, write and walk many keys of a cluster, and see where keys and load lie.
+"""Read, write and scan many keys of a cluster, and show where keys and load lie.
 
-`write`, `read` and `remove` send pipelines to the owners of the slots; `every_key` walks also while slots move.
-`spread` asks the servers which of them holds how many keys, and `p_value` (Pearson's chi-squared test) tells chance
-from a hot hash tag. `hottest_slots` and `biggest_keys` find what no resharding can divide: a single slot, a single key.
+`write`, `read` and `remove` send pipelines to the owners of the slots; `every_key` scans also while slots move.
+`distribution` counts the keys of each server, and `p_value` (Pearson's chi-squared test) tells chance from a hot hash
+tag. `hottest_slots` and `biggest_keys` find the hot slots and big keys that no resharding can divide.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from redis_practices.redis_cluster.topology import SlotRange, owner, slot_of, sl
 from redis_practices.server_info import by_name
 
 BATCH = 5000
-"""Commands that a pipeline takes at once, which bounds the memory that their answers need."""
+"""Commands of one pipeline, which bounds the memory for their replies."""
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
 
 
 def write(cluster: RedisCluster, values: Mapping[str, str], ttl: int) -> None:
-    """Write `values` to expire after `ttl` seconds (``SET key value EX ttl``).
+    """Write `values` with a ttl of `ttl` seconds (``SET key value EX ttl``).
 
     Raises:
         redis.exceptions.RedisError: a node does not answer or refuses a write.
@@ -50,7 +50,7 @@ def write(cluster: RedisCluster, values: Mapping[str, str], ttl: int) -> None:
 
 
 def read(cluster: RedisCluster, keys: Iterable[str]) -> list[Any]:
-    """Return the values of `keys` in their order, None where there is none (``GET``).
+    """Return the values of `keys` in their order, None for a missing key (``GET``).
 
     Raises:
         redis.exceptions.RedisError: a node does not answer or refuses a read.
@@ -78,7 +78,7 @@ def remove(cluster: RedisCluster, keys: Iterable[str]) -> None:
 
 
 def slot_map(cluster: RedisCluster) -> list[SlotRange]:
-    """Return who holds which slots now, as one node says (``CLUSTER SLOTS``), and let the client know it too.
+    """Return the current owners of the slots as one node reports them (``CLUSTER SLOTS``), and update the client.
 
     Raises:
         redis.exceptions.RedisError: no node answers.
@@ -88,15 +88,15 @@ def slot_map(cluster: RedisCluster) -> list[SlotRange]:
 
 
 def answer_of(cluster: RedisCluster, address: str, key: str) -> str:
-    """Return what the server at `address` answers to a ``GET key``, word for word when it is an error.
+    """Return the reply of the server at `address` to ``GET key``, an error word for word.
 
     Raises:
-        redis.exceptions.RedisError: it does not answer.
+        redis.exceptions.RedisError: the server does not answer.
     """
     try:
         return repr(cluster.get_redis_connection(cluster.get_node(node_name=address)).get(key))
     except (MovedError, AskError) as error:
-        # redis-py keeps the first word of these as the class alone.
+        # redis-py turns the first word of these errors into the class.
         return f"{'MOVED' if isinstance(error, MovedError) else 'ASK'} {error}"
     except ResponseError as error:
         return str(error)
@@ -108,9 +108,9 @@ BAR = 40
 
 @dataclass(frozen=True)
 class NodeKeys:
-    """One server: its address, ``primary`` or ``replica``, how many slots it has, and the keys of them that it holds.
+    """One server: its address, ``primary`` or ``replica``, its number of slots, and the number of its keys.
 
-    `slots` of a replica are those of its primary.
+    A replica's `slots` are those of its primary.
     """
 
     address: str
@@ -119,10 +119,10 @@ class NodeKeys:
     keys: int
 
 
-def spread(cluster: RedisCluster, keys: Sequence[str]) -> list[NodeKeys]:
-    """Return each primary, by address, followed by its replicas, with how many of `keys` it holds.
+def distribution(cluster: RedisCluster, keys: Sequence[str]) -> list[NodeKeys]:
+    """Return each primary, by address, followed by its replicas, with the number of `keys` that each holds.
 
-    Each server is asked for the keys of its slots; replicas answer because of ``READONLY``.
+    Each server is asked for the keys of its slots; replicas answer after ``READONLY``.
 
     Raises:
         redis.exceptions.RedisError: a node does not answer or refuses a read.
@@ -130,7 +130,7 @@ def spread(cluster: RedisCluster, keys: Sequence[str]) -> list[NodeKeys]:
     ranges = slot_map(cluster)
     roles: dict[str, str] = {}
     slots: dict[str, int] = {}
-    # Not in order of slots: those change hands, and a table that is watched should keep its rows.
+    # Ordered by address, not by slots: slots move, and a table that is watched should keep its rows.
     for held in sorted(ranges, key=lambda held: held.primary):
         for address in (held.primary, *held.replicas):
             roles.setdefault(address, "primary" if address == held.primary else "replica")
@@ -144,12 +144,12 @@ def spread(cluster: RedisCluster, keys: Sequence[str]) -> list[NodeKeys]:
 
 
 def count_on(cluster: RedisCluster, address: str, keys: Sequence[str]) -> int:
-    """Return how many of `keys` the server at `address` says it has (``READONLY``, then ``EXISTS``).
+    """Return the number of `keys` that the server at `address` holds (``READONLY``, then ``EXISTS``).
 
-    A key that it sends us elsewhere for (``MOVED``, ``ASK``) is none of its.
+    A key that the server redirects (``MOVED``, ``ASK``) does not count.
 
     Raises:
-        redis.exceptions.RedisError: it does not answer or refuses a read.
+        redis.exceptions.RedisError: the server does not answer or refuses a read.
     """
     held = 0
     for batch in batches(keys):
@@ -166,7 +166,7 @@ def count_on(cluster: RedisCluster, address: str, keys: Sequence[str]) -> int:
 
 
 def table(nodes: Sequence[NodeKeys]) -> list[str]:
-    """Return how the keys spread, a line a node; shares are of all keys, those of replicas as well."""
+    """Return a table of the keys, a line a node; shares are of all keys, on replicas too."""
     whole = sum(node.keys for node in nodes if node.role == "primary") or 1
     most = max(node.keys for node in nodes) or 1
     width = max(len(node.address) for node in nodes)
@@ -179,7 +179,7 @@ def table(nodes: Sequence[NodeKeys]) -> list[str]:
 
 
 def deviation(nodes: Sequence[NodeKeys]) -> str:
-    """Return the line that names the primary whose share is farthest from an even one."""
+    """Return the line about the primary with the widest deviation from an even share."""
     primaries = [node for node in nodes if node.role == "primary"]
     if not any(node.keys for node in primaries):
         return "no node holds any of the keys"
@@ -191,13 +191,13 @@ def deviation(nodes: Sequence[NodeKeys]) -> str:
 
 
 def p_value(counts: Sequence[int], weights: Sequence[float]) -> float:
-    """Return how probable it is that chance alone sets `counts` as far from the shares of `weights` as they are.
+    """Return the probability that chance alone takes `counts` this far from the shares of `weights`.
 
-    1 means as expected, 1e-9 that one of a thousand million honest runs looks like this. The approximation holds when
-    each share is worth five counts or more.
+    1 means as expected; 1e-9 means that one in a thousand million fair runs looks like this. The approximation holds
+    if each share is worth five counts or more.
 
     Raises:
-        ValueError: there is nothing to compare.
+        ValueError: the two differ in length, or one is all zero.
     """
     total, whole = sum(counts), sum(weights)
     if len(counts) != len(weights) or not total or not whole:
@@ -225,14 +225,14 @@ def survival(statistic: float, freedom: int) -> float:
 
 
 def every_key(cluster: RedisCluster, match: str = "*", count: int = 1000) -> Iterator[bytes]:
-    """Yield each key that is there all the time at least once, and those that come or go meanwhile or not (``SCAN``).
+    """Yield each key that exists all the time at least once; keys that come or go meanwhile may be missing (``SCAN``).
 
-    One primary after another. A scan alone misses keys whose slot moves from a node not yet scanned to one that was;
-    so in the end the map is compared with that of the beginning, and who has got slots is scanned again. `count` is
-    how many keys a node looks at in one step, in which it does nothing else.
+    Primaries are scanned one after another. A plain scan misses keys whose slot migrates from a node not yet scanned to
+    a scanned one. So the slot map is compared before and after, and nodes that gained slots are scanned again. `count`
+    is the number of keys that a node visits in one step, during which it serves no other client.
 
-    What it cannot see: a slot that moves away and back during one round, and the keys gone ahead of a slot that is
-    still open when the walk ends.
+    Not seen: a slot that moves away and back during one round, and migrated keys of a slot that is still open at the
+    end.
 
     Raises:
         redis.exceptions.RedisError: a node does not answer.
@@ -251,7 +251,7 @@ def every_key(cluster: RedisCluster, match: str = "*", count: int = 1000) -> Ite
 
 
 def _slots_by_primary(cluster: RedisCluster) -> dict[str, set[int]]:
-    """Return the slots of each primary, by its address, as the cluster says now."""
+    """Return the current slots of each primary, by its address."""
     found: dict[str, set[int]] = {}
     for held in slot_map(cluster):
         found.setdefault(held.primary, set()).update(range(held.first, held.last + 1))
@@ -260,18 +260,18 @@ def _slots_by_primary(cluster: RedisCluster) -> dict[str, set[int]]:
 
 @dataclass(frozen=True)
 class SlotUse:
-    """What one slot has cost its node since the node keeps count."""
+    """The cost of one slot since its node began to count."""
 
     slot: int
     keys: int
     cpu: float
-    """Seconds that its commands took."""
+    """Seconds of processor time of its commands."""
     bytes_in: int
     bytes_out: int
 
 
 def hottest_slots(primaries: Iterable[Redis], limit: int = 10, by: str = "CPU-USEC") -> list[SlotUse]:
-    """Return the `limit` slots of a cluster that took most, first of all (``CLUSTER SLOT-STATS ORDERBY``).
+    """Return the `limit` hottest slots of a cluster, hottest first (``CLUSTER SLOT-STATS ORDERBY``).
 
     `by` is ``CPU-USEC``, ``NETWORK-BYTES-IN``, ``NETWORK-BYTES-OUT`` or ``KEY-COUNT``. All but the last need the
     setting ``cluster-slot-stats-enabled``. Valkey 8.0 and Redis 8.2 have the command.
@@ -281,8 +281,8 @@ def hottest_slots(primaries: Iterable[Redis], limit: int = 10, by: str = "CPU-US
     """
     found = []
     for node in primaries:
-        for slot, told in node.execute_command("CLUSTER", "SLOT-STATS", "ORDERBY", by, "LIMIT", limit, "DESC"):
-            use = by_name(told)
+        for slot, fields in node.execute_command("CLUSTER", "SLOT-STATS", "ORDERBY", by, "LIMIT", limit, "DESC"):
+            use = by_name(fields)
             found.append((use[by.lower()], slot, use))
     return [
         SlotUse(
@@ -297,7 +297,7 @@ def hottest_slots(primaries: Iterable[Redis], limit: int = 10, by: str = "CPU-US
 
 
 def _scan(node: Redis, match: str, count: int) -> Iterator[list[bytes]]:
-    """Yield the keys of one node as ``SCAN`` gives them; names are bytes, whatever `node` decodes."""
+    """Yield the keys of one node in batches of ``SCAN``; names are always bytes."""
     cursor, raw = -1, {NEVER_DECODE: True}
     while cursor:
         cursor, keys = node.execute_command("SCAN", max(cursor, 0), "MATCH", match, "COUNT", count, **raw)
@@ -305,10 +305,10 @@ def _scan(node: Redis, match: str, count: int) -> Iterator[list[bytes]]:
 
 
 def biggest_keys(nodes: Iterable[Redis], limit: int = 10, match: str = "*") -> list[tuple[int, bytes]]:
-    """Return bytes and name of the `limit` keys that take most memory, biggest first (``SCAN``, ``MEMORY USAGE``).
+    """Return bytes and name of the `limit` biggest keys, biggest first (``SCAN``, ``MEMORY USAGE``).
 
-    Reads every key of `nodes` once, in steps of 1000, beside other work: take the replicas, which have less to do, and
-    send them ``READONLY`` first. A key's size is estimated from five of its elements.
+    It reads every key of `nodes` once, in steps of 1000, beside other work. Prefer replicas, which have less load, and
+    send them ``READONLY`` first. The size of a collection is estimated from five of its elements.
 
     Raises:
         redis.exceptions.RedisError: a node does not answer.
@@ -319,7 +319,7 @@ def biggest_keys(nodes: Iterable[Redis], limit: int = 10, match: str = "*") -> l
             with node.pipeline(transaction=False) as pipe:
                 for key in keys:
                     pipe.memory_usage(key)
-                # A key that went away meanwhile has no size.
+                # A key that has expired meanwhile has no size.
                 sizes = [(size, key) for size, key in zip(pipe.execute(), keys, strict=True) if size]
             biggest = nlargest(limit, [*biggest, *sizes], key=itemgetter(0))
     return biggest

@@ -1,13 +1,14 @@
-"""Move slots between primaries while clients are served, and close what a broken move left open.
+"""Migrate slots between primaries while clients are served, and close slots that a broken migration left open.
 
-`move_slots` moves atomically where the server can (Valkey 9, Redis 8.4), else key by key (`move_live`), as every server
-since 3.0 can. `close_open_slots` repairs slots that a move left open: some of their keys answer ``ASK`` for ever.
+`move_slots` migrates atomically if the server can (Valkey 9, Redis 8.4), else key by key (`move_key_by_key`), as every
+server since 3.0 can. `close_open_slots` repairs open slots: some of their keys answer ``ASK`` for ever.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from redis import Redis
@@ -28,30 +29,33 @@ from redis_practices.redis_cluster.topology import (
 from redis_practices.server_info import by_name
 
 AT_ONCE = 128
-"""Slots that are open at a time: their commands share round trips, and a failure leaves no more than these to close."""
+"""Slots that are open at a time: they share round trips, and a failure leaves at most these to close."""
 
 KEYS_AT_ONCE = 100
-"""Keys of one ``MIGRATE``: the source answers nobody else until they have moved."""
+"""Keys of one ``MIGRATE``: the source serves no other client until they have moved."""
 
 RAW: dict[str, Any] = {NEVER_DECODE: True}
-"""Option of a command that answers with names of keys: they are bytes."""
+"""Option of a command whose reply holds names of keys, which are bytes."""
 
 TIMEOUT = 5.0
 """Seconds that one ``MIGRATE`` may wait for the target."""
 
 
-def move_live(slots: Sequence[int], source: Redis, target: Redis) -> None:
-    """Move slots with their keys, ttls included, from one primary to another.
+def move_key_by_key(slots: Sequence[int], source: Redis, target: Redis) -> None:
+    """Migrate slots from one primary to another key by key, ttls included.
 
-    Whatever has moved already, clients are sent for to the target (``ASK``). Commands, for `AT_ONCE` slots at a time:
-    ``CLUSTER SETSLOT`` IMPORTING and MIGRATING, ``CLUSTER GETKEYSINSLOT`` and ``MIGRATE`` until they are empty,
-    ``CLUSTER SETSLOT`` NODE, at the target first: if this ends in between, no slot is without an owner. All other nodes
-    hear of it from the target.
+    The source redirects clients of migrated keys to the target (``ASK``). `AT_ONCE` slots are open at a time:
+
+    1. ``CLUSTER SETSLOT`` IMPORTING at the target, MIGRATING at the source.
+    2. ``CLUSTER GETKEYSINSLOT`` and ``MIGRATE`` until the slots are empty.
+    3. ``CLUSTER SETSLOT`` NODE at the target, then at the source, so that every slot always has an owner.
+
+    All other nodes learn of it from the target.
 
     Raises:
-        ClusterError: the target does not take the keys, for instance for lack of memory; the slots that were open then
-            are closed again and stay with the source, earlier ones stay with the target. Or it cannot be closed, as
-            when the target is dead: `slot_migration.close_open_slots` does that later.
+        ClusterError: the target does not take the keys, for example for lack of memory. The open slots are closed and
+            stay with the source; earlier slots stay with the target. If they cannot be closed, for example because the
+            target is dead, `close_open_slots` does it later.
     """
     there, here = known_to(source, target), itself(source)
     for start in range(0, len(slots), AT_ONCE):
@@ -59,18 +63,18 @@ def move_live(slots: Sequence[int], source: Redis, target: Redis) -> None:
         try:
             set_slots(target, batch, "IMPORTING", here.identity)
             set_slots(source, batch, "MIGRATING", there.identity)
-            # Of a key that an earlier, broken move left at both, clients see the one at the source.
-            _carry(source, target, there, batch, replace=True)
+            # If an earlier, broken migration left a key at both nodes, clients see the one at the source.
+            _migrate_keys(source, target, there, batch, replace=True)
         except RedisError as error:
-            _give_back(source, target, here, batch, error)
-        _hand_over(source, target, there.identity, batch)
+            _undo(source, target, here, batch, error)
+        _assign(source, target, there.identity, batch)
 
 
 def set_slots(node: Redis, slots: Sequence[int], *state: str) -> None:
-    """Say something of each slot to one node (``CLUSTER SETSLOT``).
+    """Set the state of slots at one node (``CLUSTER SETSLOT``).
 
     Raises:
-        redis.exceptions.RedisError: it does not answer or refuses.
+        redis.exceptions.RedisError: the node does not answer or refuses.
     """
     with node.pipeline(transaction=False) as pipe:
         for slot in slots:
@@ -78,33 +82,77 @@ def set_slots(node: Redis, slots: Sequence[int], *state: str) -> None:
         pipe.execute()
 
 
-def _carry(source: Redis, target: Redis, there: Member, slots: Sequence[int], *, replace: bool) -> None:
-    """Move all keys of the slots, a batch of each slot at a time (``CLUSTER GETKEYSINSLOT``, ``MIGRATE``).
+def databases(node: Redis) -> list[int]:
+    """Return the numbers of the databases that have keys, and 0 (``INFO keyspace``).
 
-    Of a key that is at both nodes, the copy of the source stays if `replace`, else that of the target.
+    A cluster of Valkey 9 has as many as ``cluster-databases`` says.
+    """
+    return sorted({0, *(int(name.removeprefix("db")) for name in node.info("keyspace"))})
+
+
+@contextmanager
+def in_database(node: Redis, number: int) -> Iterator[Redis]:
+    """Give a client of one database of the same server."""
+    pool = node.connection_pool
+    options = {**pool.connection_kwargs, "db": number}
+    if options == pool.connection_kwargs:
+        yield node
+        return
+    with Redis.from_pool(type(pool)(connection_class=pool.connection_class, **options)) as client:
+        yield client
+
+
+def _migrate_keys(source: Redis, target: Redis, there: Member, slots: Sequence[int], *, replace: bool) -> None:
+    """Migrate all keys of the slots in every database, until none is left.
+
+    If both nodes hold a key, the source's copy stays with `replace`, else the target's.
     """
     options = target.connection_pool.connection_kwargs
     password, user = options.get("password"), options.get("username") or "default"
     rules = [*(["REPLACE"] if replace else []), *(["AUTH2", user, password] if password else [])]
-    while slots:
-        with source.pipeline(transaction=False) as pipe:
-            for slot in slots:
-                pipe.execute_command("CLUSTER", "GETKEYSINSLOT", slot, KEYS_AT_ONCE, **RAW)
-            found = dict(zip(slots, pipe.execute(), strict=True))
-            slots = [slot for slot in slots if found[slot]]
-            for slot in slots:
-                pipe.execute_command(
-                    "MIGRATE", *there.endpoint, "", 0, round(TIMEOUT * 1000), *rules, "KEYS", *found[slot]
-                )
-            errors = [said for said in pipe.execute(raise_on_error=False) if isinstance(said, RedisError)]
-        if errors and all("BUSYKEY" in str(error) for error in errors):
-            _drop_copies(source, target, [key for slot in slots for key in found[slot]])
-        elif errors:
-            raise errors[0]
+    moved = True
+    while moved:
+        moved = False
+        for number in databases(source):
+            command = ["MIGRATE", *there.endpoint, "", number, round(TIMEOUT * 1000), *rules, "KEYS"]
+            with in_database(source, number) as here, in_database(target, number) as other:
+                while _migrate_some(here, other, command, slots):
+                    moved = True
+
+
+def _migrate_some(source: Redis, target: Redis, command: Sequence[Any], slots: Sequence[int]) -> bool:
+    """Migrate some keys of each slot in one database (``MIGRATE``); return False if none is left."""
+    found = {slot: keys for slot, keys in keys_in(source, slots, KEYS_AT_ONCE).items() if keys}
+    with source.pipeline(transaction=False) as pipe:
+        for keys in found.values():
+            pipe.execute_command(*command, *keys)
+        errors = [said for said in pipe.execute(raise_on_error=False) if isinstance(said, RedisError)]
+    if errors and all("BUSYKEY" in str(error) for error in errors):
+        _drop_copies(source, target, [key for keys in found.values() for key in keys])
+    elif errors:
+        raise errors[0]
+    return bool(found)
+
+
+def keys_in(node: Redis, slots: Sequence[int], most: int) -> dict[int, list[bytes]]:
+    """Return at most so many keys of each slot in one database of a node (``CLUSTER GETKEYSINSLOT``)."""
+    with node.pipeline(transaction=False) as pipe:
+        for slot in slots:
+            pipe.execute_command("CLUSTER", "GETKEYSINSLOT", slot, most, **RAW)
+        return dict(zip(slots, pipe.execute(), strict=True))
+
+
+def _has_keys(node: Redis, slot: int) -> bool:
+    """Tell whether any database of a node has a key of a slot."""
+    for number in databases(node):
+        with in_database(node, number) as client:
+            if keys_in(client, [slot], 1)[slot]:
+                return True
+    return False
 
 
 def _drop_copies(source: Redis, target: Redis, keys: Sequence[bytes]) -> None:
-    """Delete at the source, which imports their slot, the keys that the target has."""
+    """Delete the keys that the target has at the source, which imports their slot."""
     with target.pipeline(transaction=False) as pipe:
         for key in keys:
             pipe.exists(key)
@@ -116,22 +164,22 @@ def _drop_copies(source: Redis, target: Redis, keys: Sequence[bytes]) -> None:
         pipe.execute()
 
 
-def _hand_over(source: Redis, target: Redis, identity: str, slots: Sequence[int]) -> None:
-    """Make the target, known by `identity`, the owner of slots that are empty elsewhere (``CLUSTER SETSLOT`` NODE)."""
+def _assign(source: Redis, target: Redis, identity: str, slots: Sequence[int]) -> None:
+    """Make the target, by its id, the owner of slots that are empty elsewhere (``CLUSTER SETSLOT`` NODE)."""
     set_slots(target, slots, "NODE", identity)
     try:
         set_slots(source, slots, "NODE", identity)
     except ResponseError:
-        # A node that hears of the loss of its last slot follows the new owner at once, and has nothing to be told.
+        # A node that loses its last slot becomes a replica of the new owner at once, and refuses this command.
         if source.info("replication")["role"] == "master":
             raise
 
 
-def _give_back(source: Redis, target: Redis, here: Member, slots: Sequence[int], error: RedisError) -> None:
-    """Undo a move that failed, and raise the ClusterError that tells of it."""
+def _undo(source: Redis, target: Redis, here: Member, slots: Sequence[int], error: RedisError) -> None:
+    """Undo a failed migration, and raise the ClusterError that reports it."""
     what = f"slots {slots[0]} to {slots[-1]} did not move from {address(source)} to {address(target)}"
     try:
-        take_back(source, target, here, slots)
+        return_slots(source, target, here, slots)
     except RedisError as second:
         raise ClusterError(
             f"{what} and are left open, close_open_slots repairs them: {error}; then {second}"
@@ -140,22 +188,22 @@ def _give_back(source: Redis, target: Redis, here: Member, slots: Sequence[int],
     raise ClusterError(f"{what}: {hint}, and all is at the source as before: {error}") from error
 
 
-def take_back(owner: Redis, other: Redis, here: Member, slots: Sequence[int]) -> None:
-    """Return to the owner what has gone ahead to the other node, and close the slots at both.
+def return_slots(owner: Redis, other: Redis, here: Member, slots: Sequence[int]) -> None:
+    """Bring migrated keys back to the owner, and close the slots at both nodes.
 
-    `here` is the owner as itself says. Commands: ``CLUSTER SETSLOT`` STABLE and ``MIGRATE``.
+    `here` is the owner's own entry. Commands: ``CLUSTER SETSLOT`` STABLE and ``MIGRATE``.
 
     Raises:
         redis.exceptions.RedisError: a node does not answer or refuses.
     """
-    # The owner first: one that still gives a slot away refuses keys that it does not have.
+    # The owner first: while a slot is MIGRATING, it refuses keys that it does not hold.
     set_slots(owner, slots, "STABLE")
-    _carry(other, owner, here, slots, replace=False)
+    _migrate_keys(other, owner, here, slots, replace=False)
     set_slots(other, slots, "STABLE")
 
 
 def atomic_interface(node: Redis) -> Literal["MIGRATESLOTS", "MIGRATION"] | None:
-    """Return the command by which a server moves slots at one stroke, or None (``COMMAND INFO``).
+    """Return the command of a server's atomic slot migration, or None if it has none (``COMMAND INFO``).
 
     ``CLUSTER MIGRATESLOTS`` since Valkey 9.0, ``CLUSTER MIGRATION`` since Redis 8.4.
 
@@ -163,28 +211,28 @@ def atomic_interface(node: Redis) -> Literal["MIGRATESLOTS", "MIGRATION"] | None
         redis.exceptions.RedisError: the node does not answer.
     """
     names: tuple[Literal["MIGRATESLOTS", "MIGRATION"], ...] = ("MIGRATESLOTS", "MIGRATION")
-    # In one word: redis-py's reading of the answer to "COMMAND" does not expect a command that is unknown.
+    # In one word: redis-py cannot parse the reply to "COMMAND" about an unknown command.
     answer = node.execute_command("COMMAND INFO", *(f"CLUSTER|{name}" for name in names))
     return next((name for name, known in zip(names, answer, strict=True) if known), None)
 
 
-def move_slots(  # noqa: PLR0913 - what, from where, to where, who shall know, how
+def move_slots(  # noqa: PLR0913 - slots, source, target, all nodes, and options
     slots: Iterable[int],
     source: Redis,
     target: Redis,
     nodes: Sequence[Redis],
     *,
-    live: bool = False,
+    key_by_key: bool = False,
     timeout: float = 60.0,
 ) -> None:
-    """Move slots with their keys from one primary to another, and return when all `nodes` of the cluster know.
+    """Migrate slots from one primary to another, and return when all `nodes` of the cluster know.
 
-    At one stroke where the server can (`atomic_interface`): the keys are copied, then all slots change hands together,
-    or, when anything fails, none does. Else, or with `live`, key by key as `move_live` tells. `timeout` is in seconds.
+    Atomic slot migration where the server can (`atomic_interface`): keys are copied, then all slots switch owner
+    together, or none does. Else, or with `key_by_key`, one key at a time (`move_key_by_key`). `timeout` is in seconds.
 
     Raises:
-        ClusterError: the two do not know each other, the source does not own the slots or has them open, the target
-            has no memory, or the time is up. At one stroke nothing has moved then.
+        ClusterError: the two do not know each other, the slots are open or not the source's, or the target has no
+            memory. Or the time is up. An atomic migration has then moved nothing.
         redis.exceptions.RedisError: a node does not answer.
     """
     wanted = sorted(set(slots))
@@ -193,25 +241,25 @@ def move_slots(  # noqa: PLR0913 - what, from where, to where, who shall know, h
     there = known_to(source, target)
     _check(wanted, source, target)
     deadline = time.monotonic() + timeout
-    interface = None if live else atomic_interface(source)
+    interface = None if key_by_key else atomic_interface(source)
     if interface == "MIGRATESLOTS":
         _migrate_from(source, target, there.identity, wanted, deadline)
     elif interface == "MIGRATION":
         _import_into(target, wanted, deadline)
     else:
-        move_live(wanted, source, target)
+        move_key_by_key(wanted, source, target)
     for node in nodes:
         _await(lambda node=node: _owns(node, there.identity, wanted), deadline, node, "hear of it")  # type: ignore[misc]
 
 
 def _owns(node: Redis, identity: str, slots: Sequence[int]) -> bool:
-    """Tell whether a node takes another for the owner of all these slots."""
+    """Tell whether a node sees another as the owner of all these slots."""
     owner = members(node).get(identity)
     return owner is not None and owner.slots.issuperset(slots)
 
 
 def _check(slots: Sequence[int], source: Redis, target: Redis) -> None:
-    """Refuse what the server would refuse in words that do not say what to do (ClusterError)."""
+    """Refuse wrong arguments with a clearer message than the server's (ClusterError)."""
     here, there = itself(source), itself(target)
     if missing := as_ranges(set(slots) - here.slots):
         raise ClusterError(f"{here.address} does not own slot {missing[0][0]}: name the node that does as source")
@@ -224,18 +272,18 @@ def _check(slots: Sequence[int], source: Redis, target: Redis) -> None:
 
 
 def _migrate_from(source: Redis, target: Redis, identity: str, slots: Sequence[int], deadline: float) -> None:
-    """Let the source push its slots (``CLUSTER MIGRATESLOTS``, ``CLUSTER GETSLOTMIGRATIONS``)."""
+    """Make the source push its slots (``CLUSTER MIGRATESLOTS``, ``CLUSTER GETSLOTMIGRATIONS``)."""
     before = {job["name"] for job in _jobs(source)}
     ranges = [edge for pair in as_ranges(slots) for edge in pair]
     _ask(source, "CLUSTER MIGRATESLOTS", "SLOTSRANGE", *ranges, "NODE", identity)
     name = next(job["name"] for job in _jobs(source) if job["name"] not in before)
 
     def done() -> bool:
-        """Look at the job."""
+        """Check the job."""
         job = next(job for job in _jobs(source) if job["name"] == name)
         if job["state"] in ("failed", "cancelled"):
             said = [other["message"] for other in _jobs(target) if other["name"] == name and other["message"]]
-            reason = "; ".join([*said, job["message"]]) or "somebody cancelled it"
+            reason = "; ".join([*said, job["message"]]) or "it was cancelled"
             raise ClusterError(f"{address(source)} keeps its slots, the move {job['state']}: {reason}")
         return bool(job["state"] == "success")
 
@@ -243,15 +291,15 @@ def _migrate_from(source: Redis, target: Redis, identity: str, slots: Sequence[i
 
 
 def _jobs(node: Redis) -> list[dict[str, Any]]:
-    """Return a node's atomic moves, whatever shape the protocol gives them (``CLUSTER GETSLOTMIGRATIONS``)."""
+    """Return a node's atomic migrations, the same from RESP2 and RESP3 (``CLUSTER GETSLOTMIGRATIONS``)."""
     answer = node.execute_command("CLUSTER", "GETSLOTMIGRATIONS")
     return [by_name(job) for job in answer]
 
 
 def _import_into(target: Redis, slots: Sequence[int], deadline: float) -> None:
-    """Let the target pull the slots (``CLUSTER MIGRATION`` IMPORT and STATUS).
+    """Make the target pull the slots (``CLUSTER MIGRATION`` IMPORT and STATUS).
 
-    Redis 8.6 pulls beyond the target's limit of memory, after which every write to it is refused: that is asked before.
+    Redis 8.6 pulls beyond the target's memory limit and then refuses every write, so the memory is checked first.
     """
     memory = target.info("memory")
     if memory["maxmemory_policy"] == "noeviction" and 0 < memory["maxmemory"] <= memory["used_memory"]:
@@ -260,18 +308,20 @@ def _import_into(target: Redis, slots: Sequence[int], deadline: float) -> None:
     task = _ask(target, "CLUSTER MIGRATION", "IMPORT", *(edge for pair in as_ranges(slots) for edge in pair))
 
     def done() -> bool:
-        """Look at the task."""
+        """Check the task."""
         [status] = target.execute_command("CLUSTER MIGRATION", "STATUS", "ID", task)
-        told = by_name(status)
-        if told["state"] in ("failed", "canceled"):
-            raise ClusterError(f"{address(target)} did not get the slots, {told['state']}: {told.get('last_error')}")
-        return bool(told["state"] == "completed")
+        fields = by_name(status)
+        if fields["state"] in ("failed", "canceled"):
+            raise ClusterError(
+                f"{address(target)} did not get the slots, {fields['state']}: {fields.get('last_error')}"
+            )
+        return bool(fields["state"] == "completed")
 
     _await(done, deadline, target, "get its slots", lambda: _ask(target, "CLUSTER MIGRATION", "CANCEL", "ID", task))
 
 
 def _ask(node: Redis, *command: str | int) -> Any:
-    """Send a command, and tell of a refusal as a ClusterError."""
+    """Send a command; raise a refusal as a ClusterError."""
     try:
         return node.execute_command(*command)
     except ResponseError as error:
@@ -281,45 +331,63 @@ def _ask(node: Redis, *command: str | int) -> Any:
 def _await(
     done: Callable[[], bool], deadline: float, node: Redis, what: str, give_up: Callable[[], object] = lambda: None
 ) -> None:
-    """Return when `done` says so; when the deadline has passed, give up and raise ClusterError."""
+    """Return when `done` holds; after the deadline call `give_up` and raise ClusterError."""
     if not poll(done, deadline - time.monotonic(), every=0.002):
         give_up()
         raise ClusterError(f"{address(node)} did not {what} in time")
 
 
 def close_open_slots(nodes: Sequence[Redis]) -> list[int]:
-    """Close every slot that a broken move left open, and return them in order.
+    """Close every slot that a broken migration left open, and return these slots in order.
 
-    A slot that its owner gives away goes where it was on its way to, if that node is there; of any other the keys come
-    together at its owner, whose copy counts where there are two. Commands: those of `move_live`.
+    A migrating slot goes to its target if that node is there, else it stays with its owner. Before it is closed, every
+    primary is asked for keys of it, in every database: after a failover of the target they are at a node that does not
+    know that the slot is open. The owner's copy wins if several nodes hold a key. All keys are readable afterwards.
+    Commands: those of `move_key_by_key`.
 
     Raises:
-        ClusterError: a slot has no owner, so nobody can say where it belongs.
+        ClusterError: a slot has no owner, so its place is unknown; or keys of it are left at another node.
         redis.exceptions.RedisError: a node does not answer or refuses.
     """
     known = by_identity(nodes)
-    # Replicas of Valkey repeat what their primaries say of slots on their way.
+    # Valkey's replicas repeat the open slots of their primaries.
     seen = {identity: member for identity, node in known.items() if not (member := itself(node)).primary}
     owners = {slot: identity for identity, member in seen.items() for slot in member.slots}
-    closed: set[int] = set()
-    for identity, member in seen.items():
-        for slot, other in sorted(member.leaving.items()):
-            closed.add(slot)
-            if other in seen:
-                move_live([slot], known[identity], known[other])
-            else:
-                set_slots(known[identity], [slot], "STABLE")
-    for identity, member in seen.items():
-        for slot in sorted(set(member.arriving) - closed):
-            if slot not in owners:
-                raise ClusterError(f"slot {slot} is open at {member.address} and has no owner: give it one first")
-            take_back(known[owners[slot]], known[identity], seen[owners[slot]], [slot])
-            closed.add(slot)
-    return sorted(closed)
+    opened = sorted({slot for member in seen.values() for slot in (*member.leaving, *member.arriving)})
+    for slot in opened:
+        if slot not in owners:
+            place = next(member.address for member in seen.values() if slot in {*member.leaving, *member.arriving})
+            raise ClusterError(f"slot {slot} is open at {place} and has no owner: give it one first")
+        home = owners[slot]
+        goal = seen[home].leaving.get(slot, home)
+        goal = goal if goal in seen else home
+        _close(slot, {identity: known[identity] for identity in seen}, seen[home], seen[goal])
+    return opened
+
+
+def _close(slot: int, primaries: Mapping[str, Redis], home: Member, goal: Member) -> None:
+    """Gather the keys of a slot at one primary, and make it the owner; `primaries` by their ids."""
+    owner, final = primaries[home.identity], primaries[goal.identity]
+    if final is owner:
+        set_slots(owner, [slot], "STABLE")
+    else:
+        set_slots(final, [slot], "IMPORTING", home.identity)
+    for identity, other in primaries.items():
+        if identity not in {home.identity, goal.identity}:
+            if _has_keys(other, slot):
+                # A node serves MIGRATE for a slot of another one only while it imports it.
+                set_slots(other, [slot], "IMPORTING", home.identity)
+                _migrate_keys(other, final, goal, [slot], replace=False)
+            set_slots(other, [slot], "STABLE")
+    if final is not owner:
+        move_key_by_key([slot], owner, final)
+    left = [address(node) for node in primaries.values() if node is not final and _has_keys(node, slot)]
+    if left:
+        raise ClusterError(f"keys of slot {slot} are left at {', '.join(left)}: call it again")
 
 
 def open_slots(nodes: Sequence[Redis]) -> list[str]:
-    """Return a line for each primary with slots on their way, or nothing when there are none.
+    """Return a line for each primary with open slots; [] if there are none.
 
     Raises:
         redis.exceptions.RedisError: a node does not answer.

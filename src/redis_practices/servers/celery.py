@@ -15,36 +15,36 @@ from redis_practices.servers.binary import EmbeddedError
 from redis_practices.servers.process_group import Child, ProcessGroup, tail
 
 READY = " ready."
-"""What a worker logs when it consumes."""
+"""The end of the log line of a worker that consumes."""
 
 DEFAULTS = {
     "WORKER_CONCURRENCY": "2",
     "PYTHONDONTWRITEBYTECODE": "1",
-    # Flags of the command: without the three, a worker consumes after 0.4 s instead of 1.4, as it meets no neighbours.
+    # Flags of the command: without mingle, gossip and heartbeat a worker consumes after 0.4 s instead of 1.4 s.
     "WORKER_FLAGS": "--without-mingle --without-gossip --without-heartbeat",
 }
-"""Settings of `src/worker.py` for a worker beside others on one machine."""
+"""Settings of `src/worker.py` for one of several workers on one machine."""
 
 
 class LateError(EmbeddedError):
-    """A worker has not become ready, or not ended, in time."""
+    """A worker did not become ready, or did not end, in time."""
 
 
 START_TIMEOUT = 30.0
-"""Seconds until a worker that is not ready counts as failed; one takes 0.5 s when the machine is quiet."""
+"""Seconds until an unready worker counts as failed; a worker needs 0.5 s on an idle machine."""
 
 REFUSED = re.compile(r"Cannot connect to \S+: .*(?:MISCONF|NOPERM|NOAUTH|WRONGPASS|unknown command)")
-"""What a worker logs of an answer of its broker that stays the same when it is asked again."""
+"""A log line about a broker's refusal that no retry will change."""
 
 REFUSALS = 3
-"""So many are enough: the worker asks again after 2 s, then after 4."""
+"""The number of such refusals that is enough: the worker tries again after 2 s, then after 4 s."""
 
 
 class WorkerProcess:
     """One Celery worker process with its pool."""
 
     def __init__(self, group: ProcessGroup, broker_url: str, name: str, environment: Mapping[str, str]) -> None:
-        """Start it; `start_worker` makes sure that it is ready."""
+        """Start the process; `start_worker` also waits until it is ready."""
         self.name = f"{name}@localhost"
         self._log = group.folder / f"{name}.log"
         settings = {**DEFAULTS, "BROKER_URL": broker_url, **environment}
@@ -76,8 +76,10 @@ class WorkerProcess:
             raise LateError(f"the Celery worker is not ready after {timeout:g} s:\n{self.log_tail(15)}")
 
     def _consumes(self) -> bool:
-        """Tell whether the worker has said that it consumes (EmbeddedError if it ended before, or was refused)."""
-        # In all that it says: a worker that finds a full queue says much more at once.
+        """Tell whether the worker has logged that it consumes (EmbeddedError if it ended or was refused).
+
+        The whole log is searched, since a worker that finds a full queue logs much more at once.
+        """
         said = self._log.read_text(errors="replace")
         ready = READY in said
         if not ready and not self.runs:
@@ -87,7 +89,7 @@ class WorkerProcess:
         return ready
 
     def stop(self, timeout: float = 30.0) -> None:
-        """Ask for a warm shutdown (SIGTERM), which finishes the running tasks, and wait for the end.
+        """Request a warm shutdown (SIGTERM), which finishes the running tasks, and wait for the end.
 
         Raises:
             EmbeddedError: the worker still runs after `timeout` seconds.
@@ -99,32 +101,32 @@ class WorkerProcess:
             raise LateError(f"{self.name} still runs {timeout:g} s after SIGTERM:\n{self._where_it_is()}") from None
 
     def wait_end(self, timeout: float) -> int:
-        """Return the exit code of a worker that ends by itself within `timeout` seconds (else EmbeddedError)."""
+        """Return the exit code of a worker that ends within `timeout` seconds (else EmbeddedError)."""
         try:
             return self._process.wait(timeout)
         except TimeoutExpired:
             raise LateError(f"{self.name} still runs after {timeout:g} s:\n{self._where_it_is()}") from None
 
     def _where_it_is(self) -> str:
-        """Have a worker that hangs write down where each of its threads is (SIGUSR1), and return the end of its log."""
+        """Make a hung worker log the stack of each thread (SIGUSR1), and return the end of its log."""
         self._process.send_signal(signal.SIGUSR1)
         time.sleep(0.5)
         return self.log_tail(120)
 
     def quit(self) -> None:
-        """Ask for a cold shutdown (SIGQUIT): running tasks get SOFT_SHUTDOWN seconds, then go back to the queue."""
+        """Request a cold shutdown (SIGQUIT): running tasks get SOFT_SHUTDOWN seconds, then return to the queue."""
         self._process.send_signal(signal.SIGQUIT)
 
     def pause(self) -> None:
-        """Make the worker hang (SIGSTOP); its pool's processes go on."""
+        """Pause the worker (SIGSTOP); its pool's processes continue."""
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a paused worker go on (SIGCONT)."""
+        """Resume a paused worker (SIGCONT)."""
         self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End the worker at once with SIGKILL; the processes of its pool end with it."""
+        """Kill the worker (SIGKILL); its pool's processes end with it."""
         self._process.kill()
         self._process.wait(END_TIMEOUT)
 
@@ -136,10 +138,10 @@ class WorkerProcess:
 def start_worker(
     group: ProcessGroup, broker_url: str, name: str = "worker1", environment: Mapping[str, str] | None = None
 ) -> WorkerProcess:
-    """Start a worker for `broker_url` in `group` and return when it consumes; `environment` changes its settings.
+    """Start a worker for `broker_url` in `group`, and return when it consumes; `environment` overrides settings.
 
     Raises:
-        EmbeddedError: it ended at its start, or is not ready in time; the message ends with the end of its log.
+        EmbeddedError: it ended at its start, or is not ready in time; the message ends with its last log lines.
     """
     worker = WorkerProcess(group, broker_url, name, environment or {})
     worker.wait_ready()
@@ -147,17 +149,19 @@ def start_worker(
 
 
 END_TIMEOUT = 20.0
-"""Seconds in which a beat that is asked to end does so."""
+"""Seconds for a beat to end after SIGTERM."""
 
 
 class Beat:
-    """One beat with a schedule file of its own, which it finds again when it is started again."""
+    """One beat with a private schedule file, which it keeps when it is restarted."""
 
     def __init__(self, group: ProcessGroup, name: str, environment: Mapping[str, str]) -> None:
         """Start it in `group`; `environment` holds settings of ``worker.py``, such as ``BROKER_URL``."""
         self._group, self._environment = group, {**os.environ, **environment}
         self._schedule, self._log = group.folder / name, group.folder / f"{name}.log"
         self._process = self._start()
+        self.begun = time.time()
+        """When it was started last, in seconds since 1970."""
 
     def _start(self) -> Child:
         """Start the process."""
@@ -167,18 +171,32 @@ class Beat:
             "celery", arguments, self._log, cwd=Path(__file__).parents[2], env=self._environment
         )
 
-    def restart(self, *, kill: bool) -> None:
-        """End it with SIGTERM, or at once with SIGKILL, and start it again with its schedule file."""
-        self._process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
+    def kill(self) -> None:
+        """End it at once with SIGKILL."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Ask it to end (SIGTERM), and wait for that."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, number: int) -> None:
+        """End it with a signal."""
+        self._process.send_signal(number)
         self._process.wait(END_TIMEOUT)
-        self._process = self._start()
+
+    def restart(self) -> None:
+        """Start it again with its schedule file, and return when it has come as far as its timetable."""
+        before, self._process = self.starts(), self._start()
+        if not poll(lambda: self.starts() > before, START_TIMEOUT, every=0.01):
+            raise LateError(f"the beat is not ready after {START_TIMEOUT:g} s:\n{self.log_tail(15)}")
+        self.begun = time.time()
 
     def starts(self) -> int:
-        """Return how often it has come as far as its timetable."""
+        """Return how often it has started as far as its timetable."""
         return self.log_tail(1000).count("beat: Starting...")
 
     def sleeps_after_sending(self) -> bool:
-        """Tell whether it has sent a task, done with it all that it does, and waits for the next."""
+        """Tell whether it has sent a task, has finished its bookkeeping, and sleeps until the next."""
         return "Waking up in" in self.log_tail(1000).rpartition("Sending due task")[2]
 
     def log_tail(self, lines: int = 40) -> str:

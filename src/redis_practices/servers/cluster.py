@@ -1,13 +1,13 @@
-"""Start a Redis Cluster of child processes, ready a fifth of a second after it is asked for.
+"""Start a Redis Cluster of child processes, ready in a fifth of a second.
 
-A node that boots as a primary waits 2 seconds before it says ``cluster_state:ok`` (``CLUSTER_WRITABLE_DELAY`` in the
-server's source); a node that boots as a replica does not. So each primary-to-be boots with a ``nodes.conf`` in which
-it is the replica of a ghost that owns its slots, and is then promoted by ``CLUSTER FAILOVER TAKEOVER``, which needs no
-vote. The ghosts are forgotten, and the real replicas boot with the final view.
+A node that boots as a primary waits 2 seconds before it reports ``cluster_state:ok`` (``CLUSTER_WRITABLE_DELAY`` in the
+server's source). A node that boots as a replica does not wait. So each future primary boots as the replica of a ghost,
+a node that exists only in its ``nodes.conf`` and owns its slots there. ``CLUSTER FAILOVER TAKEOVER`` then
+promotes it without a vote. The ghosts are forgotten, and the real replicas boot with the final view.
 
-Nodes must not gossip before promotion: all boot side by side as far as their list of users, which is a FIFO, and are
-released one after another. ``nodes.conf`` is no documented interface: when the cluster is not ready in time, it is
-formed by its own commands instead.
+Nodes must not gossip before promotion. All start in parallel, block on reading their ACL file (a FIFO), and are
+released one at a time. ``nodes.conf`` is not a documented interface: if the cluster is not ready in time, it is formed
+with its own commands instead.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ from redis_practices.servers.process_group import ProcessGroup
 from redis_practices.servers.server import START_TIMEOUT, Config, Server
 
 SHARD_IDS_SINCE = (7, 2)
-"""The version, of Redis as of Valkey, that writes shard ids into ``nodes.conf``; older ones refuse them."""
+"""The first version, of Redis and of Valkey, with shard ids in ``nodes.conf``; older versions refuse them."""
 
 
 class NodesConf:
-    """The identities of the nodes of one cluster to be; node `i` is, or follows, primary `i % primaries`."""
+    """The identities of a future cluster's nodes; node `i` is, or follows, primary `i % primaries`."""
 
     def __init__(self, ports: Sequence[int], buses: Sequence[int], primaries: int, engine: str) -> None:
-        """Give every node an id, for an `engine` like "valkey 9.1.2"."""
+        """Give every node an id; `engine` is like "valkey 9.1.2"."""
         self.primaries = primaries
         self._places = list(zip(ports, buses, strict=True))
         self._ids = [secrets.token_hex(20) for _ in ports]
         self.ghosts = [secrets.token_hex(20) for _ in range(primaries)]
-        # Which nodes belong together: Valkey makes up what is missing, and two primaries may end up as one shard.
+        # Shard ids: Valkey invents missing ones, and two primaries may then share a shard.
         known = version_of(engine) >= SHARD_IDS_SINCE
         self._shards = [f",,shard-id={secrets.token_hex(20)}" if known else "" for _ in range(primaries)]
 
     def seen_by(self, me: int) -> str:
-        """Return the cluster as node `me` shall see it at its boot; a primary sees itself as the replica of a ghost."""
+        """Return the cluster as node `me` is to see it when it boots; a primary sees itself as a ghost's replica."""
         lines = []
         for index, (port, bus) in enumerate(self._places):
             primary = index % self.primaries
@@ -65,33 +65,33 @@ class NodesConf:
         if me < self.primaries:
             place = f":0@0{self._shards[me]}"
             lines.append(f"{self.ghosts[me]} {place} master,noaddr - 0 0 {me + 1} disconnected {self._slots(me)}")
-        # Different epochs, so that no two of the promotions claim the same one.
+        # Different epochs, so that no two promotions claim the same one.
         return "\n".join([*lines, f"vars currentEpoch {self.primaries + me} lastVoteEpoch 0\n"])
 
     def _slots(self, primary: int) -> str:
-        """Return the slots of a primary as the file spells them."""
+        """Return the slots of a primary in the file's notation."""
         first, last = even_ranges(self.primaries)[primary]
         return f"{first}-{last}"
 
 
 OWN_USERS = {"requirepass", "aclfile", "user"}
-"""Directives with which a cluster is formed the ordinary way, since the quick one has a list of users of its own."""
+"""Directives that exclude the quick start, which needs its own ACL file."""
 
 USERS = "users.acl"
 EVERYBODY = b"user default on nopass sanitize-payload ~* &* +@all\n"
-"""What a server has without a list of users."""
+"""The default user of a server without an ACL file."""
 
 FEWEST = 3
-"""Primaries of a quick cluster: one of two takes itself for a minority at its boot (Valkey 9.1)."""
+"""Primaries of a quick cluster: with two, each believes to be in a minority when it boots (Valkey 9.1)."""
 
 BOOT: Config = {"hz": 100, "cluster-require-full-coverage": "no", "cluster-node-timeout": 160}
-"""Until a cluster is ready: replication starts at a tick of the server's clock, and gossip comes every half timeout."""
+"""Directives until the cluster is ready: replication starts at a clock tick, gossip every half node timeout."""
 
 
 class Plan:
-    """The nodes of one cluster to be: their ports, ids and places."""
+    """The nodes of a future cluster: their ports, ids and places."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - they describe the cluster to be made
+    def __init__(  # noqa: PLR0913, PLR0917 - each describes the cluster
         self, group: ProcessGroup, ports: list[int], primaries: int, timeout: int, config: Config, binary: str
     ) -> None:
         """Give every node a bus port; `timeout` is ``cluster-node-timeout`` in milliseconds."""
@@ -100,12 +100,12 @@ class Plan:
         self.bus = [port + 10000 for port in ports]
         if knows(binary, "cluster-port 0"):
             self.bus = free_ports(len(ports), group.held)
-        self.book = NodesConf(ports, self.bus, primaries, engine_of(binary))
+        self.nodes_conf = NodesConf(ports, self.bus, primaries, engine_of(binary))
         self.started: list[Server] = []
 
     @property
     def can_be_quick(self) -> bool:
-        """Whether the quick way is open: it has users of its own, and needs a majority without the node that boots."""
+        """Whether the quick start is possible: no directives about users, and enough primaries for a majority."""
         return self.primaries >= FEWEST and not OWN_USERS & self.config.keys()
 
     def directives(self, index: int) -> dict[str, str | int | Sequence[str]]:
@@ -117,9 +117,9 @@ class Plan:
             "cluster-enabled": "yes",
             "cluster-config-file": "nodes.conf",
             "cluster-node-timeout": self.timeout,
-            # Not port + 10000, which falls among the ports of outgoing connections.
+            # Not port + 10000, which lies in the range of outgoing connections.
             "cluster-port": self.bus[index],
-            # Through a file in memory a replica is online at once; without one it waits for an acknowledgement, 1 s.
+            # Diskful replication into memory: a replica is online at once. Diskless waits 1 s for an acknowledgement.
             "repl-diskless-sync": "no",
             "repl-diskless-sync-delay": "0",
             **({"repl-diskless-load": "on-empty-db"} if "valkey" in engine_of(self.binary) else {}),
@@ -128,36 +128,36 @@ class Plan:
         }
 
     def start(self, index: int, config: Config | None = None) -> Server:
-        """Start node `index`, with `config` in place of its directives."""
+        """Start node `index`; `config` replaces its directives."""
         server = Server(self.group, config or self.directives(index), port=self.ports[index], binary=self.binary)
         self.started.append(server)
         return server
 
     def start_held(self, index: int) -> Server:
-        """Start node `index` with what it shall believe to be its own ``nodes.conf``; it waits for its users."""
+        """Start node `index` with a prepared ``nodes.conf``; it blocks on its ACL file until `_release`."""
         folder = self.group.folder / str(self.ports[index])
         folder.mkdir(exist_ok=True)
-        (folder / "nodes.conf").write_text(self.book.seen_by(index))
+        (folder / "nodes.conf").write_text(self.nodes_conf.seen_by(index))
         users = folder / USERS
         os.mkfifo(users)
         return self.start(index, {**self.directives(index), **BOOT, "aclfile": str(users)})
 
     def boot_quickly(self) -> list[Server]:
-        """Start the cluster the quick way that the module's docstring tells."""
+        """Start the cluster quickly, as the module's docstring describes."""
         servers = [self.start_held(index) for index in range(len(self.ports))]
         clients = []
         for index, server in enumerate(servers[: self.primaries]):
-            _let_go(server)
+            _release(server)
             clients.append(self.connect(server))
             _takeover(clients[-1])
-            clients[-1].execute_command("CLUSTER FORGET", self.book.ghosts[index])
+            clients[-1].execute_command("CLUSTER FORGET", self.nodes_conf.ghosts[index])
         for server in servers[self.primaries :]:
-            _let_go(server)
+            _release(server)
         clients += [self.connect(server) for server in servers[self.primaries :]]
         for client in clients[self.primaries :]:
             _await_link(client)
         for client in clients[: self.primaries]:
-            # A replica is listed when its offset is not 0, and a stream that nothing is written to starts after 1 s.
+            # A replica is listed when its offset is not 0; without a write the replication stream starts after 1 s.
             client.flushall()
         wait_until_ready(clients, timeout=5.0)
         usual = {"hz": 10, "cluster-require-full-coverage": "yes", **self.config, "cluster-node-timeout": self.timeout}
@@ -169,7 +169,7 @@ class Plan:
         return servers
 
     def boot_and_form(self) -> list[Server]:
-        """Start empty nodes and form the cluster by its own commands."""
+        """Start empty nodes and form the cluster with its own commands."""
         servers = [self.start(index) for index in range(len(self.ports))]
         clients = [self.connect(server) for server in servers]
         form(clients, self.primaries)
@@ -183,19 +183,19 @@ class Plan:
         return server.client()
 
     def discard(self) -> None:
-        """End what was started for this plan, and leave nothing for the next."""
+        """End every process of this plan and remove its files, so that another plan can start."""
         for server in self.started:
             server.kill()
             shutil.rmtree(server.folder)
 
 
-def _let_go(server: Server, timeout: float = START_TIMEOUT) -> None:
-    """Give a held node its users, so that it goes on."""
+def _release(server: Server, timeout: float = START_TIMEOUT) -> None:
+    """Write the ACL file of a blocked node, so that it continues to boot."""
     users = server.folder / USERS
     deadline = time.monotonic() + timeout
     while True:
         try:
-            # Fails for as long as the node does not read.
+            # Opening the FIFO fails until the node reads it.
             pipe = os.open(users, os.O_WRONLY | os.O_NONBLOCK)
         except OSError as error:
             if not server.runs or time.monotonic() > deadline:
@@ -205,7 +205,7 @@ def _let_go(server: Server, timeout: float = START_TIMEOUT) -> None:
             break
     os.write(pipe, EVERYBODY)
     os.close(pipe)
-    # A file from now on: the next start, and ACL LOAD, read it.
+    # A regular file from now on: the next start, and ACL LOAD, read it.
     users.unlink()
     users.write_bytes(EVERYBODY)
 
@@ -224,39 +224,39 @@ def _takeover(client: Redis, timeout: float = 2.0) -> None:
 
 
 NODE_TIMEOUT = 500
-"""``cluster-node-timeout`` in milliseconds: 200 to 1000 gave no false alarm on a busy machine, 100 did."""
+"""``cluster-node-timeout`` in milliseconds: on a busy machine 200 to 1000 gave no false alarm, 100 did."""
 
 
 class EmbeddedCluster:
     """The servers of one cluster; the first `primaries` of `nodes` were formed as primaries."""
 
     def __init__(self, nodes: Sequence[Server], primaries: int, node_timeout_ms: int) -> None:
-        """Hold `nodes` that form a ready cluster."""
+        """Hold the `nodes` of a ready cluster."""
         self.nodes = list(nodes)
         self.primaries = primaries
         self.node_timeout = node_timeout_ms / 1000
 
     @property
     def url(self) -> str:
-        """The address of the first node as a URL."""
+        """The URL of the first node."""
         return self.nodes[0].url
 
     def client(self, **options: Any) -> RedisCluster:
-        """Return a new client of the whole cluster; options as redis-py names them."""
-        # By all nodes, since the one of the URL may be the one that was killed.
+        """Return a new client of the whole cluster; `options` are redis-py's."""
+        # With all nodes as startup nodes, since the first may have been killed.
         known = [ClusterNode("127.0.0.1", node.port) for node in self.nodes]
         return cluster_client(self.url, **{"startup_nodes": known, **options})
 
     def add(self, node: Server) -> None:
-        """Count a server that has joined among `nodes`."""
+        """Add a server that has joined to `nodes`."""
         self.nodes.append(node)
 
     def remove(self, address: str) -> None:
-        """Count the node at `address`, which has left, among `nodes` no more."""
+        """Remove the node at `address`, which has left, from `nodes`."""
         self.nodes = [node for node in self.nodes if node.address != address]
 
 
-def start_cluster(  # noqa: PLR0913 - each describes the cluster to be made
+def start_cluster(  # noqa: PLR0913 - each describes the cluster
     group: ProcessGroup,
     *,
     primaries: int = 3,
@@ -267,14 +267,14 @@ def start_cluster(  # noqa: PLR0913 - each describes the cluster to be made
     binary: str | None = None,
     quick: bool = True,
 ) -> EmbeddedCluster:
-    """Start `primaries` with `replicas` each and return when the cluster is ready, in `why_not_ready`'s meaning.
+    """Start `primaries` with `replicas` each, and return when the cluster is ready (see `why_not_ready`).
 
     `config` holds further directives for every node. The nodes take ports from `first_port` on, else free ones.
-    Without `quick` the cluster is formed the ordinary way.
+    Without `quick` the cluster is formed with its own commands.
 
     Raises:
         PortTakenError: `first_port` was given and one of the ports is taken.
-        EmbeddedError: the servers do not start, or form no cluster.
+        EmbeddedError: the servers do not start, or do not form a cluster.
     """
     count = primaries * (1 + replicas)
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""Find what a script connects to: the URL it was given, the local default port, or an embedded deployment."""
+"""Find the deployment of a script: its URL, the local default port, or an embedded deployment."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from redis_practices.servers.server import BROKER, CACHE, start_server
 Kind = Literal["cache", "cluster", "broker"]
 
 LOCAL_PORTS: dict[Kind, tuple[int, ...]] = {"cache": (6380, 6379), "cluster": (7001, 7000), "broker": (6379,)}
-"""The ports of ``docker-compose.yml``, then those of a server or cluster started by hand."""
+"""The ports of ``docker-compose.yml``, then those of a hand-started server or cluster."""
 
 
 @contextmanager
 def deployment(kind: Kind) -> Iterator[str]:
-    """Yield the URL of a cache, a cluster or a broker with a worker, started for the block if there is none.
+    """Yield the URL of a cache, a cluster or a broker with a worker; start one for the block if there is none.
 
-    ``CACHE_URL``, ``CLUSTER_URL`` or ``BROKER_URL`` names it; else what answers on the local default port is taken
-    (``CACHE_PORT``, ``CLUSTER_PORT_1``, ``BROKER_PORT``, as ``docker-compose.yml`` uses them).
+    ``CACHE_URL``, ``CLUSTER_URL`` or ``BROKER_URL`` names it. Otherwise a server that answers on the local default port
+    is taken (``CACHE_PORT``, ``CLUSTER_PORT_1``, ``BROKER_PORT``, as in ``docker-compose.yml``).
 
     Raises:
-        UsageError: a variable holds no Redis URL, or no port.
-        Failure: nothing is there and no embedded deployment can be started.
+        UsageError: a variable holds an invalid URL or port.
+        Failure: there is no deployment, and an embedded one cannot be started.
     """
     url = given_url(kind) or local_url(kind)
     if url:
@@ -44,10 +44,10 @@ def deployment(kind: Kind) -> Iterator[str]:
 
 @contextmanager
 def embedded(kind: Kind, port: int | None = None) -> Iterator[tuple[str, str]]:
-    """Yield URL and engine of an embedded deployment that ends with the block; `port` is that of its first server.
+    """Yield URL and engine of an embedded deployment that ends with the block; its first server gets `port`.
 
     Raises:
-        Failure: it cannot be started, for one because the port is taken.
+        Failure: it cannot be started, for example because the port is taken.
     """
     with ExitStack() as stack:
         try:
@@ -59,10 +59,10 @@ def embedded(kind: Kind, port: int | None = None) -> Iterator[tuple[str, str]]:
 
 
 def given_url(kind: Kind) -> str | None:
-    """Return the URL that the environment gives for `kind`, or None.
+    """Return the URL in the environment for `kind`, or None.
 
     Raises:
-        UsageError: what it gives is no Redis URL.
+        UsageError: it is not a Redis URL.
     """
     variable = f"{kind.upper()}_URL"
     url = os.environ.get(variable)
@@ -70,10 +70,10 @@ def given_url(kind: Kind) -> str | None:
 
 
 def local_url(kind: Kind) -> str | None:
-    """Return the URL of what answers on a default port of this machine, or None.
+    """Return the URL of a server that answers on a default port of this machine, or None.
 
     Raises:
-        UsageError: the environment names a port that is none.
+        UsageError: the environment names an invalid port.
     """
     variable = "CLUSTER_PORT_1" if kind == "cluster" else f"{kind.upper()}_PORT"
     named = os.environ.get(variable)
@@ -85,10 +85,10 @@ def local_url(kind: Kind) -> str | None:
 
 
 def start(kind: Kind, group: ProcessGroup, port: int | None = None) -> str:
-    """Start an embedded deployment of `kind` in `group` and return its URL; `port` is that of its first server.
+    """Start an embedded deployment of `kind` in `group`, and return its URL; its first server gets `port`.
 
     Raises:
-        EmbeddedError: it does not come up, or the port is taken.
+        EmbeddedError: it does not start, or the port is taken.
     """
     if kind == "cluster":
         return start_cluster(group, first_port=port).url

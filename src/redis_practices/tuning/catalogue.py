@@ -1,4 +1,4 @@
-"""List what `tuning_example.py` compares and measures, and show the results."""
+"""List the practices that `tuning_example.py` compares and measures, and show the results."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from typing import Any, Literal
 from redis_practices.tuning import bulk, connections, failures, memory, round_trips, scaling, server_settings
 from redis_practices.tuning.bulk import pipelined
 from redis_practices.tuning.connections import read_again, read_near, tasks_of
-from redis_practices.tuning.measuring import PLAIN, Lab, Servers, compare, counted, reads_by_node
+from redis_practices.tuning.measuring import PLAIN, EmbeddedServers, Servers, compare, counted, reads_by_node
 
 
 def bytes_taken(
     naive: Callable[..., None], tuned: Callable[..., None], count: int
 ) -> Callable[[Servers], tuple[float, float]]:
-    """Return how many KB the same values take both ways."""
+    """Return the function that measures the KB of the same values, written both ways."""
 
     def seen(servers: Servers) -> tuple[float, float]:
-        """Write them to a server of its own."""
+        """Write them to a fresh server each."""
         with servers.server(PLAIN).client() as client:
             one, other = (memory.bytes_of(client, way, count) / 1024 for way in (naive, tuned))
         return one, other
@@ -33,13 +33,13 @@ def bytes_taken(
 
 
 def evicting(servers: Servers) -> tuple[float, float]:
-    """Return the hits in % of LRU and of LFU under scans."""
+    """Return the hit ratios in % of LRU and of LFU under scans."""
     lru, lfu = memory.hit_ratios(servers, [memory.LRU, memory.LFU])
     return lru, lfu
 
 
 def listing(servers: Servers) -> tuple[float, float]:
-    """Return for how many ms one KEYS, and one SCAN, of 100,000 keys keeps others waiting."""
+    """Return the ms for which one KEYS, and one SCAN, of 100,000 keys delays other clients."""
     with servers.server(PLAIN).client(socket_timeout=60) as client:
         pipelined(client, [("SET", f"key:{number}", "1") for number in range(100_000)])
         return (
@@ -49,7 +49,7 @@ def listing(servers: Servers) -> tuple[float, float]:
 
 
 def freeing(servers: Servers) -> tuple[float, float]:
-    """Return for how many ms DEL, and UNLINK, of a hash of 100,000 fields keeps others waiting: medians of five."""
+    """Return the ms for which DEL, and UNLINK, of a hash of 100,000 fields delays other clients: medians of five."""
     with servers.server({**PLAIN, "lazyfree-lazy-user-del": "no"}).client(socket_timeout=60) as client:
         client.eval("for i = 1, 100000 do redis.call('HSET', KEYS[1], i, 'value ' .. i) end", 1, "big")
         seen: list[list[float]] = [[], []]
@@ -62,7 +62,7 @@ def freeing(servers: Servers) -> tuple[float, float]:
 
 
 def busiest(naive: Callable[..., object], tuned: Callable[..., object]) -> Callable[[Servers], tuple[float, float]]:
-    """Return what share of 300 reads the busiest node of a cluster of 3 primaries and 3 replicas answers, in %."""
+    """Return the share in % of 300 reads that the busiest of 3 primaries and 3 replicas answers."""
 
     def seen(servers: Servers) -> tuple[float, float]:
         """Read both ways."""
@@ -81,7 +81,7 @@ def busiest(naive: Callable[..., object], tuned: Callable[..., object]) -> Calla
 
 
 def pooling(servers: Servers) -> tuple[float, float]:
-    """Return how many connections 16 threads make to read 200 keys, with one each and with a pool of 4."""
+    """Return the connections of 16 threads that read 200 keys: one each, and a pool of 4."""
     with servers.server(PLAIN).client() as client:
         seen = []
         for most in (16, 4):
@@ -92,13 +92,13 @@ def pooling(servers: Servers) -> tuple[float, float]:
 
 
 def sharding(servers: Servers) -> tuple[float, float]:
-    """Return the seconds of 20 requests that take 20 ms each, by one server and by the owners of their keys."""
+    """Return the seconds of 20 requests of 20 ms each, by one server and by the owners of their keys."""
     nodes = scaling.slow_cluster(servers)
     return middle_of(nodes, scaling.on_one(nodes)), middle_of(nodes, scaling.on_owners(nodes))
 
 
 def sharing_badly(servers: Servers) -> tuple[float, float]:
-    """Return the same of three primaries of which one has 80 % of the slots, and of three with even shares."""
+    """Return the same for three primaries of which one has 80 % of the slots, and for three even shares."""
     nodes = scaling.slow_cluster(servers)
     even = middle_of(nodes, scaling.on_owners(nodes))
     scaling.give_most_to_first(nodes)
@@ -106,21 +106,21 @@ def sharing_badly(servers: Servers) -> tuple[float, float]:
 
 
 def middle_of(nodes: Sequence[Any], requests: Sequence[int]) -> float:
-    """Return the median of three times that the nodes take for so many requests, in seconds."""
+    """Return the median of three times in seconds that the nodes need for the requests."""
     return statistics.median(scaling.seconds_of(nodes, requests, 0.02) for _ in range(3))
 
 
 def isolating(servers: Servers) -> tuple[float, float]:
-    """Return how many ms the client of a busy shard waits, and those of the others."""
+    """Return the wait in ms of a busy shard's client, and of the other shards' clients."""
     own, others = scaling.busy_and_bystanders(scaling.slow_cluster(servers), 0.5)
     return 1000 * own, 1000 * statistics.median(chain(*others))
 
 
 def parsing(commands: connections.Commands) -> Callable[[Servers], tuple[float, float]]:
-    """Return how many ms of a client's processor they take without hiredis and with it."""
+    """Return the function that measures the ms of a client's processor without hiredis and with it."""
 
     def seen(servers: Servers) -> tuple[float, float]:
-        """Run them on a server of its own, which holds a value and a list of 1000 items."""
+        """Run them on a fresh server with a value and a list of 1000 items."""
         with servers.server(PLAIN).client() as client:
             client.set("key", "x" * 100)
             client.rpush("list", *["x" * 100] * 1000)
@@ -131,7 +131,7 @@ def parsing(commands: connections.Commands) -> Callable[[Servers], tuple[float, 
 
 @dataclass(frozen=True)
 class Setting:
-    """A practice whose two ways are timed in turn, each on a server that it starts."""
+    """A practice whose two ways are timed in turn, each on a fresh server."""
 
     name: str
     naive: Callable[[Servers], Callable[[], object]]
@@ -141,7 +141,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Effect:
-    """A practice of which something else than time is counted, or time that is seen once: naive, then tuned."""
+    """A practice with a count, or a time measured once, for each way: naive, then tuned."""
 
     name: str
     seen: Callable[[Servers], tuple[float, float]]
@@ -180,10 +180,10 @@ EFFECTS = (
     Effect("hiredis, 200 single reads", parsing([("GET", "key")] * 200), "ms CPU", "the processor has time left"),
     Effect("LFU, not LRU", evicting, "% hits", "what is new is what will be read", more_is_better=True),
     Effect("SCAN, not KEYS", listing, "ms", "never: a bystander waits"),
-    Effect("UNLINK, not DEL", freeing, "ms", "values are small; Valkey >= 8 does it by itself"),
-    Effect("time-outs in the client", failures.stuck, "s", "a command may take longer"),
+    Effect("UNLINK, not DEL", freeing, "ms", "values are small; it is the default of Valkey >= 8"),
+    Effect("time-outs in the client", failures.blocked, "s", "a command may take longer"),
     Effect("keepalive 1 s, not none", lambda _: failures.vanished(), "kept", "connections are few and well kept"),
-    Effect("queue of 511, not 8", failures.turned_away, "clients", "never", more_is_better=True),
+    Effect("queue of 511, not 8", failures.connected_in_burst, "clients", "never", more_is_better=True),
     Effect("backlog of 20 MB, not 16 KB", server_settings.copies, "full", "memory is short"),
     Effect("node timeout 0.5 s, not 2", server_settings.replacing, "s", "a hang that long shall cost no failover"),
     Effect("pool of 4 for 16 threads", pooling, "connections", "each thread blocks its connection"),
@@ -199,7 +199,7 @@ Work = Callable[[], object]
 
 
 def timed(naive: Work, tuned: Work, budget: float) -> dict[str, Any]:
-    """Time two ways in turn for about `budget` seconds, 5 rounds at least, and return the columns of a row."""
+    """Time two ways in turn for about `budget` seconds, at least 5 rounds, and return the columns of a row."""
     begun = time.perf_counter()
     naive(), tuned()
     rounds = max(5, min(51, round(budget / (time.perf_counter() - begun))))
@@ -215,8 +215,8 @@ def timed(naive: Work, tuned: Work, budget: float) -> dict[str, Any]:
     }
 
 
-def counted_row(effect: Effect, servers: Lab) -> dict[str, Any]:
-    """See both sides of an effect once and return the columns of a row; there is no ratio to nothing."""
+def counted_row(effect: Effect, servers: EmbeddedServers) -> dict[str, Any]:
+    """Measure both sides of an effect once, and return the columns of a row; there is no ratio to zero."""
     naive, tuned = effect.seen(servers)
     worse, better = (tuned, naive) if effect.more_is_better else (naive, tuned)
     return {
@@ -241,7 +241,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def shown(value: float | None, unit: str, digits: int) -> str:
-    """Return a number, or a dash where there is none."""
+    """Return a number, or a dash for None."""
     return "-" if value is None else f"{value:.{digits}f}{unit}"
 
 
@@ -262,12 +262,12 @@ Way = Callable[[Any, Sequence[str]], object]
 """A way to work on keys with a client."""
 
 Prepared = Callable[[Any], AbstractContextManager[Callable[[Sequence[str]], object]]]
-"""From a client to such a way; what it makes ready is not timed."""
+"""From a client to such a way; the preparation is not timed."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A practice: its two ways, what they need, and when the tuned one does not pay."""
+    """A practice: its two ways, their needs, and when the tuned way does not pay."""
 
     name: str
     naive: Prepared
@@ -275,11 +275,11 @@ class Pair:
     not_when: str
     needs: Literal["cache", "cluster"] = "cache"
     keys: int | None = None
-    """How many keys are enough, where all of them would take long."""
+    """A smaller number of keys, for ways that would take long with all of them."""
 
 
 def plain(way: Way) -> Prepared:
-    """Return a way that needs nothing made ready."""
+    """Return a way without preparation."""
     return lambda client: nullcontext(partial(way, client))
 
 
@@ -307,7 +307,7 @@ PAIRS = (
         "script, not WATCH",
         plain(round_trips.read_modify_write),
         plain(round_trips.by_script),
-        "the work is long: everybody else waits",
+        "the work is long: other clients wait",
         keys=200,
     ),
     Pair(

@@ -1,11 +1,11 @@
-"""Load a server with one thread, and time answers by load.
+"""Load a server from one thread, and measure latency by load.
 
-A number of operations a second needs to say who was the limit: most benchmarks from one Python process measure that
-process. Processor time tells: of each server by itself (``INFO cpu``), of the client by its thread.
+A number of operations a second needs its limit beside it: most benchmarks from one Python process measure that process.
+Processor time tells the limit: of each server (``INFO cpu``), and of the client's thread.
 
-A loop that sends, waits and sends again (closed) stops asking while the server hangs, and leaves out what it should
-measure: ten users who would have waited count as one slow answer ("coordinated omission", Gil Tene, "How NOT to Measure
-Latency"). In an open loop each request has its moment, and its time counts from that moment on.
+A loop that sends, waits and sends again (closed) stops sending while the server is paused, so the longest waits are not
+measured. Ten waiting users then count as one slow reply. This is coordinated omission (Gil Tene, "How NOT to
+Measure Latency"). In an open loop each request has a due time, and its latency counts from there.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from redis_practices.tuning.bulk import packed
 from redis_practices.tuning.connections import address
 
 BUSY = 85
-"""Percent of a processor from which on somebody has nothing left to give."""
+"""Percent of a processor above which it counts as fully used."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """Operations in some seconds, and the processor time that the client and each server used for them, in seconds."""
+    """Operations in some seconds, and the processor time (seconds) of the client and of each server."""
 
     operations: int
     seconds: float
@@ -47,22 +47,22 @@ class Load:
 
     @property
     def limit(self) -> str:
-        """Whose work takes longest, the client's or the busiest server's, and what else keeps that from being done.
+        """Name the limit: the client or the busiest server, and the reason why it is not busy all the time.
 
-        It is both of them when neither has twice the work of the other. Whoever is not busy all the time has to share
-        the processors, waits for the other, or has other programs beside it.
+        Both are named if neither has twice the work of the other. A limit below full use has to share the processors,
+        waits for the other side, or competes with other programs.
         """
         server = max(self.servers)
         most = max(self.client, server)
-        who = "the client" if self.client > 2 * server else "a server" if server > 2 * self.client else "both"
+        limit = "the client" if self.client > 2 * server else "a server" if server > 2 * self.client else "both"
         if 100 * most / self.seconds >= BUSY:
-            return who
+            return limit
         used = 100 * (self.client + sum(self.servers)) / self.seconds
-        others = "too few processors" if used >= BUSY * (os.cpu_count() or 1) else "waiting, or other programs"
-        return f"{who}, held up by {others}"
+        held_up = "too few processors" if used >= BUSY * (os.cpu_count() or 1) else "waiting, or other programs"
+        return f"{limit}, held up by {held_up}"
 
     def __str__(self) -> str:
-        """Say all of it in one line."""
+        """Return rate, cost and limit in one line."""
         server, client = (1e6 * used / self.operations for used in (sum(self.servers), self.client))
         busiest, busy = (100 * used / self.seconds for used in (max(self.servers), self.client))
         return (
@@ -72,7 +72,7 @@ class Load:
 
 
 def loaded(nodes: Sequence[Redis], work: Callable[[], int], seconds: float = 0.2) -> Load:
-    """Repeat `work`, which returns how many operations it did, for `seconds`, and return what it took of whom."""
+    """Repeat `work`, which returns its number of operations, for `seconds`; return them and the processor time."""
     work()
     before = [_used(node) for node in nodes]
     begun, client = time.perf_counter(), time.thread_time()
@@ -84,19 +84,19 @@ def loaded(nodes: Sequence[Redis], work: Callable[[], int], seconds: float = 0.2
 
 
 def _used(node: Redis) -> float:
-    """Return the processor time that a server has used, in seconds."""
+    """Return the processor time of a server since its start, in seconds."""
     seen: Any = node.info("cpu")
     return float(seen["used_cpu_user"] + seen["used_cpu_sys"])
 
 
 class RawReads:
-    """Reads that cost the client next to nothing: the same packed bytes again and again, answers only counted.
+    """Reads that cost the client next to nothing: it resends the same packed bytes and only counts the replies.
 
-    Two connections to each node, each with all its commands on their way, so that the server always has work.
+    Two connections to each node, each with all its commands in flight, so that the server always has work.
     """
 
     def __init__(self, nodes: Sequence[tuple[Redis, Sequence[str]]], size: int) -> None:
-        """Connect to each node and send it reads of its keys, whose values all have `size` bytes."""
+        """Connect to each node, and send reads of its keys, whose values all have `size` bytes."""
         self._lines: list[tuple[socket.socket, bytes, int, int]] = []
         for node, keys in nodes:
             commands = packed([("GET", key) for key in keys])
@@ -107,7 +107,7 @@ class RawReads:
         self._room = bytearray(max(length for _, _, length, _ in self._lines))
 
     def __call__(self) -> int:
-        """Read all answers that are due, send all commands again, and return how many were answered."""
+        """Read all due replies, send all commands again, and return the number of replies."""
         for line, commands, length, _ in self._lines:
             self._receive(line, length)
             _send(line, commands)
@@ -117,8 +117,8 @@ class RawReads:
         """Read `length` bytes.
 
         Raises:
-            ValueError: they are not the answers to reads of values of that size.
-            TimeoutError, ConnectionError: they do not come.
+            ValueError: they are not replies with values of that size.
+            TimeoutError, ConnectionError: they do not arrive.
         """
         room, received = memoryview(self._room), 0
         while received < length:
@@ -139,11 +139,11 @@ class RawReads:
 
 
 PATIENCE = 10
-"""Seconds without a byte after which a server counts as lost."""
+"""Seconds of silence after which a server counts as lost."""
 
 
 def _connected(node: Redis) -> socket.socket:
-    """Return a connection to a server, logged in: it blocks in the system's calls, for `PATIENCE` at most."""
+    """Return a logged-in, blocking connection to a server with a timeout of `PATIENCE`."""
     where = address(node)
     line = socket.create_connection((where["host"], where["port"]), timeout=PATIENCE)
     line.settimeout(None)
@@ -159,7 +159,7 @@ def _connected(node: Redis) -> socket.socket:
 
 
 def _send(line: socket.socket, data: bytes) -> None:
-    """Send all of `data` (TimeoutError when the server takes none of it for `PATIENCE`)."""
+    """Send all of `data` (TimeoutError if the server reads no byte for `PATIENCE`)."""
     try:
         line.sendall(data)
     except BlockingIOError:
@@ -167,7 +167,7 @@ def _send(line: socket.socket, data: bytes) -> None:
 
 
 def _late(line: socket.socket, what: str) -> str:
-    """Return the sentence about a server that has done no more than `what`."""
+    """Return the message about a server that has done no more than `what`."""
     host, port, *_ = line.getpeername()
     return f"{host}:{port} has {what} after {PATIENCE} s"
 
@@ -182,7 +182,7 @@ def owned(cluster: RedisCluster, keys: Sequence[str]) -> list[tuple[Redis, list[
 
 
 def closed_loop(server: Redis, keys: Sequence[str], rate: float, seconds: float) -> list[float]:
-    """Naive: read, note how long it took, and read again when the pace allows; return the times in seconds."""
+    """Naive: read, record the time, and read again when the pace allows; return the times in seconds."""
     times: list[float] = []
     end = time.perf_counter() + seconds
     while (begun := time.perf_counter()) < end:
@@ -193,7 +193,7 @@ def closed_loop(server: Redis, keys: Sequence[str], rate: float, seconds: float)
 
 
 def open_loop(server: Redis, keys: Sequence[str], rate: float, seconds: float) -> list[float]:
-    """Tuned: `rate` reads a second over one connection, each timed from the moment it was due; return seconds.
+    """Tuned: `rate` reads a second over one connection, each timed from its due time; return seconds.
 
     Raises:
         redis.exceptions.RedisError: the server does not answer.
@@ -226,12 +226,12 @@ def open_loop(server: Redis, keys: Sequence[str], rate: float, seconds: float) -
 
 
 def percentile(times: Sequence[float], percent: float) -> float:
-    """Return the time that `percent` of the answers took at most."""
+    """Return the time within which `percent` of the replies arrived."""
     return sorted(times)[max(0, ceil(len(times) * percent / 100) - 1)]
 
 
 PERCENTILES = (50.0, 99.0, 99.9)
-"""The middle, what one in a hundred waits, and what one in a thousand does."""
+"""The median, and the waits of one request in a hundred and in a thousand."""
 
 
 def by_load(server: Redis, keys: Sequence[str], rates: Sequence[float], seconds: float) -> list[dict[str, float]]:

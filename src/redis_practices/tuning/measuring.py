@@ -1,13 +1,13 @@
-"""Compare two ways of doing the same work, on servers near or far away.
+"""Compare two ways of doing the same work, on servers near or behind a slow network.
 
-`compare` alternates slices of both, so that what slows the machine slows both, and holds each against its neighbour.
-The spread is shown, and where the slices disagree about who is faster, nothing is concluded.
+`compare` alternates slices of both, so that a slow moment of the machine slows both, and compares neighbouring slices.
+The spread is shown; if the slices disagree about the faster way, there is no conclusion.
 
-`counted` takes the server's own counters (``INFO stats``, ``INFO commandstats``). They count the work of all clients,
-so ask a server without others.
+`counted` reads the server's counters (``INFO stats``, ``INFO commandstats``). They count the work of all clients, so
+use a server without other clients.
 
-`far_away` delays every byte: on the loopback a round trip takes 0.03 to 0.1 ms, in a data centre 0.2 to 2 ms; what
-saves round trips shows its true worth only there.
+`latency_proxy` delays every byte. On the loopback a round trip takes 0.03 to 0.1 ms, in a data centre 0.2 to 2 ms:
+saved round trips show their full worth only there.
 """
 
 from __future__ import annotations
@@ -34,32 +34,32 @@ from redis_practices.servers.process_group import ProcessGroup
 from redis_practices.servers.server import CACHE, Config, Server, start_server
 
 TOO_WIDE = 40
-"""Percent of the ratio that the middle half of its slices may spread over; beyond, the ratio is no result."""
+"""Interquartile range of the slices' ratios, in % of the ratio, above which the ratio is no result."""
 
 NEAR = 10
-"""Percent of difference that is none."""
+"""Differences up to this many percent count as none."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Seconds of each slice of the naive and of the tuned way, in the order they ran."""
+    """Seconds of each slice of the naive and of the tuned way, in the order in which they ran."""
 
     naive: tuple[float, ...]
     tuned: tuple[float, ...]
 
     @property
     def _ratios(self) -> list[float]:
-        """How many times faster the tuned way is, by each slice and its neighbour."""
+        """How many times faster the tuned way is, in each pair of neighbouring slices."""
         return [one / other for one, other in zip(self.naive, self.tuned, strict=True)]
 
     @property
     def ratio(self) -> float:
-        """How many times faster the tuned way is: the median of the neighbours' ratios."""
+        """How many times faster the tuned way is: the median of these ratios."""
         return statistics.median(self._ratios)
 
     @property
     def spread(self) -> float:
-        """How far the neighbours' ratios lie apart: the middle half of them, in % of the ratio."""
+        """The interquartile range of these ratios, in % of the ratio."""
         low, _, high = statistics.quantiles(self._ratios, n=4, method="inclusive")
         return 100 * (high - low) / self.ratio
 
@@ -84,9 +84,9 @@ def compare(
     rounds: int = 7,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Comparison:
-    """Run both once to warm up, then `rounds` times in turn, the garbage collector off, and return what they took.
+    """Run both once to warm up, then `rounds` times in turn without garbage collection; return their times.
 
-    `clock` returns seconds: by default those on the wall; `time.thread_time` counts those of the client's processor.
+    `clock` returns seconds: by default of the wall clock; `time.thread_time` gives the client's processor time.
     """
     return compare_by([clock], naive, tuned, rounds=rounds)[0]
 
@@ -94,14 +94,14 @@ def compare(
 def compare_by(
     clocks: Sequence[Callable[[], float]], naive: Callable[[], object], tuned: Callable[[], object], *, rounds: int
 ) -> list[Comparison]:
-    """Do the same by several clocks at once, and return what each saw."""
+    """Do the same with several clocks at once, and return a comparison for each."""
     seen: list[tuple[list[float], list[float]]] = [([], []) for _ in clocks]
     was_enabled = gc.isenabled()
     naive(), tuned()
     gc.disable()
     try:
         for number in range(rounds):
-            # Who goes first changes too: the first finds the machine as others left it.
+            # The order alternates too: the first way finds the processor's caches as other programs left them.
             for which in (0, 1) if number % 2 else (1, 0):
                 begun = [clock() for clock in clocks]
                 (naive, tuned)[which]()
@@ -115,7 +115,7 @@ def compare_by(
 
 @dataclass
 class Cost:
-    """What the server counted: commands, reads from sockets, bytes sent, new connections, and calls by command."""
+    """The server's counters: commands, reads from sockets, bytes sent, new connections, and calls by command."""
 
     commands: int = 0
     reads: int = 0
@@ -126,7 +126,7 @@ class Cost:
 
 @contextmanager
 def counted(server: Redis) -> Iterator[Cost]:
-    """Yield a `Cost` that is filled when the block ends; the asking itself is taken off.
+    """Yield a `Cost` that is filled in when the block ends; the cost of asking is subtracted.
 
     Raises:
         redis.exceptions.RedisError: the server does not answer.
@@ -136,11 +136,11 @@ def counted(server: Redis) -> Iterator[Cost]:
     before, calls_before = _snapshot(server)
     yield cost
     after, calls_after = _snapshot(server)
-    # The first snapshot's two questions end after it counted: that they were read and run shows in the second.
+    # The first snapshot's own two commands are counted after it: they show in the second, and are subtracted.
     cost.commands = after["total_commands_processed"] - before["total_commands_processed"] - 2
     cost.reads = after["total_reads_processed"] - before["total_reads_processed"] - 2
     cost.connections = after["total_connections_received"] - before["total_connections_received"]
-    # The answer to the first snapshot's last question is counted too: a few KB, which the reader of a bound must allow.
+    # The reply to the first snapshot is counted too: a few KB, which a bound must allow for.
     cost.sent = after["total_net_output_bytes"] - before["total_net_output_bytes"]
     difference = {name: count - calls_before.get(name, 0) for name, count in calls_after.items() if name != "info"}
     cost.calls = {name: count for name, count in sorted(difference.items()) if count}
@@ -154,7 +154,7 @@ def _snapshot(server: Redis) -> tuple[Mapping[str, Any], dict[str, int]]:
 
 
 def reads_by_node(nodes: Iterable[Any]) -> dict[str, int]:
-    """Return how many reads of keys each node has answered since its start (``INFO commandstats``), by address."""
+    """Return the number of key reads of each node since its start, by address (``INFO commandstats``)."""
     counts = {}
     for node in nodes:
         with node.client() as client:
@@ -164,11 +164,11 @@ def reads_by_node(nodes: Iterable[Any]) -> dict[str, int]:
 
 
 PLAIN: Config = {**CACHE, "maxmemory": "0"}
-"""A server that keeps nothing on disk and evicts nothing."""
+"""A server without persistence and eviction."""
 
 
 class Servers(Protocol):
-    """Who starts servers and clusters, and ends them when the measurement is over."""
+    """A maker of servers and clusters that ends them after the measurement."""
 
     def server(self, config: Config) -> Server:
         """Start one server with the directives of `config`."""
@@ -179,11 +179,11 @@ class Servers(Protocol):
         """Return a ready cluster; `config` holds directives for every node."""
 
 
-class Lab:
-    """Embedded servers and clusters; see `lab`."""
+class EmbeddedServers:
+    """Embedded servers and clusters; see `embedded_servers`."""
 
     def __init__(self, group: ProcessGroup, binary: str | None = None) -> None:
-        """Start what is asked for in `group`, of the server program `binary` if it is given."""
+        """Start servers in `group`, with the server program `binary` if it is given."""
         self._group, self._binary = group, binary
 
     def server(self, config: Config) -> Server:
@@ -205,41 +205,41 @@ class Lab:
 
 
 @contextmanager
-def lab() -> Iterator[Lab]:
-    """Yield a maker of servers that are gone when the block ends.
+def embedded_servers() -> Iterator[EmbeddedServers]:
+    """Yield a maker of servers that ends them with the block.
 
     Raises:
-        Failure: there is no server program here, or it does not start.
+        Failure: there is no server program, or it does not start.
     """
     with ProcessGroup() as group:
         try:
-            yield Lab(group)
+            yield EmbeddedServers(group)
         except EmbeddedError as error:
             raise Failure(f"no server of our own can be started: {error}") from error
 
 
 @dataclass
-class Far:
-    """The port behind which a server is far away, and the most connections that waited for it at the same time."""
+class LatencyProxy:
+    """The local port of a slowed server, and the most connections that waited for it at the same time."""
 
     port: int = 0
     most_waiting: int = 0
     waiting: set[object] = field(default_factory=set)
 
     def asked(self, side: object) -> None:
-        """Note that a connection waits."""
+        """Record that a connection waits."""
         self.waiting.add(side)
         self.most_waiting = max(self.most_waiting, len(self.waiting))
 
 
-class _HeldBack(asyncio.Protocol):
-    """One side of a connection; what it receives goes to `other` later, in order."""
+class _DelayedSide(asyncio.Protocol):
+    """One side of a connection; received data goes to `other` later, in order."""
 
-    def __init__(self, delay: float, far: Far, opened: Callable[[_HeldBack], None] | None = None) -> None:
-        """Hold back for `delay` seconds; `opened` is called with this side, a client's, when it is connected."""
-        self.delay, self.far, self.opened = delay, far, opened
+    def __init__(self, delay: float, proxy: LatencyProxy, opened: Callable[[_DelayedSide], None] | None = None) -> None:
+        """Delay data by `delay` seconds; `opened` is called with this side, a client's, when it is connected."""
+        self.delay, self.proxy, self.opened = delay, proxy, opened
         self.transport: asyncio.Transport | None = None
-        self.other: _HeldBack | None = None
+        self.other: _DelayedSide | None = None
         self.waiting: deque[bytes | None] = deque()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -252,21 +252,21 @@ class _HeldBack(asyncio.Protocol):
     def data_received(self, data: bytes | None) -> None:
         """Pass `data` on later; None ends the connection."""
         if self.opened:
-            self.far.asked(self)
+            self.proxy.asked(self)
         self.waiting.append(data)
         asyncio.get_running_loop().call_later(self.delay, self._pass_on)
 
     def connection_lost(self, _: Exception | None) -> None:
-        """End the other side after what is still on its way."""
+        """End the other side after the delayed data has been sent."""
         self.data_received(None)
 
     def _pass_on(self) -> None:
-        """Pass the oldest piece on, or put it off while the other side is being connected."""
+        """Pass the oldest piece on, or wait while the other side is being connected."""
         if not (self.other and self.other.transport):
             asyncio.get_running_loop().call_later(self.delay, self._pass_on)
             return
         data = self.waiting.popleft()
-        self.far.waiting.discard(self.other)
+        self.proxy.waiting.discard(self.other)
         if data is None:
             self.other.transport.close()
         else:
@@ -274,26 +274,26 @@ class _HeldBack(asyncio.Protocol):
 
 
 @contextmanager
-def far_away(host: str, port: int, round_trip: float) -> Iterator[Far]:
-    """Yield the port on 127.0.0.1 behind which the server at `host`:`port` is `round_trip` seconds farther away."""
+def latency_proxy(host: str, port: int, round_trip: float) -> Iterator[LatencyProxy]:
+    """Yield a port on 127.0.0.1 that adds `round_trip` seconds to each round trip to `host`:`port`."""
     loop = asyncio.new_event_loop()
-    half, far = round_trip / 2, Far()
+    half, proxy = round_trip / 2, LatencyProxy()
 
-    def joined(near: _HeldBack) -> None:
-        """Connect to the server for a client that has connected to us."""
-        task = loop.create_task(loop.create_connection(lambda: _HeldBack(half, far), host, port))
+    def joined(near: _DelayedSide) -> None:
+        """Connect to the server for a newly connected client."""
+        task = loop.create_task(loop.create_connection(lambda: _DelayedSide(half, proxy), host, port))
         task.add_done_callback(lambda done: _join(near, done))
 
-    listening = loop.run_until_complete(loop.create_server(lambda: _HeldBack(half, far, joined), "127.0.0.1", 0))
-    thread = Thread(target=loop.run_forever, name="far away", daemon=True)
-    # This thread and the client's share the interpreter: one that computes holds the other up for 5 ms by default,
-    # which is more than the way there.
+    listening = loop.run_until_complete(loop.create_server(lambda: _DelayedSide(half, proxy, joined), "127.0.0.1", 0))
+    thread = Thread(target=loop.run_forever, name="latency proxy", daemon=True)
+    # This thread and the client's share the interpreter: by default a computing thread blocks the other for 5 ms, which
+    # is more than the simulated network.
     switching = sys.getswitchinterval()
     sys.setswitchinterval(0.0002)
     thread.start()
     try:
-        far.port = listening.sockets[0].getsockname()[1]
-        yield far
+        proxy.port = listening.sockets[0].getsockname()[1]
+        yield proxy
     finally:
         sys.setswitchinterval(switching)
         loop.call_soon_threadsafe(listening.close)
@@ -302,11 +302,11 @@ def far_away(host: str, port: int, round_trip: float) -> Iterator[Far]:
         loop.close()
 
 
-def _join(near: _HeldBack, done: asyncio.Task[tuple[asyncio.Transport, _HeldBack]]) -> None:
-    """Join both sides of a connection, or end the near one when the server refused."""
+def _join(near: _DelayedSide, done: asyncio.Task[tuple[asyncio.Transport, _DelayedSide]]) -> None:
+    """Join both sides of a connection, or end the near one if the server refused."""
     if done.cancelled() or done.exception():
         if near.transport:
             near.transport.close()
         return
-    _, far = done.result()
-    near.other, far.other = far, near
+    _, proxy = done.result()
+    near.other, proxy.other = proxy, near

@@ -1,15 +1,14 @@
-"""Take less memory: packed and compressed values, short names, eviction policies.
+"""Use less memory: packed and compressed values, short names, eviction policies.
 
 A key costs some 50 to 90 bytes beside its value. Hashes of up to ``hash-max-listpack-entries`` fields (128 by default
-in older servers, 512 in newer) are kept in one piece without that cost. Not for values that need a ttl each.
+in older servers, 512 in newer) are stored in one piece without that cost. Not for values that need a ttl each.
 
-A name is stored with each key, so 60 characters of it cost 60 bytes a key; a document of which one field is read is
-better a hash. Short names pay for millions of keys alone; fields do not pay where the whole is read each time.
+A name is stored with each key, so 60 characters of it cost 60 bytes a key. Short names pay for millions of keys only.
+A document of which one field is read is better a hash; this does not pay if every read needs the whole document.
 
-LFU keeps the keys that are read again and again while a scan goes through, which pushes them out of an LRU cache. Not
-where what is new is what will be read, such as news: LFU holds on to yesterday's favourites until they have decayed.
-LRU's clock ticks in seconds: what a test does within one second is all equally recent, and LRU looks no better than
-random. So the trace here pauses between its parts.
+LFU keeps hot keys during a scan, which pushes them out of an LRU cache. Not if new values are the hot ones, such as
+news: LFU keeps yesterday's favourites until their counters have decayed. LRU's clock ticks in seconds: within one
+second all keys are equally recent, and LRU looks no better than random. So the trace here pauses between its parts.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ def keys_packed(server: Redis, numbers: Sequence[int]) -> None:
 
 
 def bytes_of(server: Redis, write: Callable[[Redis, Sequence[int]], None], count: int) -> int:
-    """Return the bytes that `count` values take in a server, which is emptied before; clients' buffers are left out."""
+    """Return the bytes of `count` values in a server, which is emptied before, without the clients' buffers."""
     taken = []
     for number in (0, count):
         server.execute_command("FLUSHALL", "SYNC")
@@ -54,7 +53,7 @@ def bytes_of(server: Redis, write: Callable[[Redis, Sequence[int]], None], count
 
 
 def document(number: int) -> bytes:
-    """Return a text of some 4 KB as programs cache them: JSON with the same names over and over."""
+    """Return a text of some 4 KB as programs cache them: JSON with the same names many times."""
     return "".join(
         f'{{"id": {number + index}, "name": "product {index}", "price": 1.5}},' for index in range(80)
     ).encode()
@@ -67,39 +66,39 @@ def plain_texts(server: Redis, numbers: Sequence[int]) -> None:
 
 
 def compressed_texts(server: Redis, numbers: Sequence[int]) -> None:
-    """Tuned: texts of a kilobyte and more compressed; below that it gains nothing, and it costs the client's time."""
+    """Tuned: texts of a kilobyte and more compressed; below that it only costs the client time."""
     for number in numbers:
         server.set(f"text:{number}", zlib.compress(document(number), 1))
 
 
 def delete_at_once(server: Redis, key: str) -> None:
-    """Naive: free a big key while everybody waits (``DEL``; Valkey >= 8 frees in the background by default)."""
+    """Naive: free a big key while all clients wait (``DEL``; Valkey >= 8 frees in the background by default)."""
     server.delete(key)
 
 
 def delete_lazily(server: Redis, key: str) -> None:
-    """Tuned: take the key away and free its memory in the background (``UNLINK``)."""
+    """Tuned: remove the key, and free its memory in the background (``UNLINK``)."""
     server.unlink(key)
 
 
-def busy_with(server: Redis, command: str, listing: Callable[[Redis, str], object]) -> float:
-    """Return how many ms the server is busy with one call of a command: the median of 3 (``INFO commandstats``)."""
+def busy_with(server: Redis, command: str, listing: Callable[[Redis, str], object], pattern: str = "key:*") -> float:
+    """Return the ms for which one call of a command keeps the server busy: the median of 3 (``INFO commandstats``)."""
     seen = []
     for _ in range(3):
         server.config_resetstat()
-        listing(server, "key:*")
+        listing(server, pattern)
         stats: Any = server.info("commandstats")
         seen.append(float(stats[f"cmdstat_{command.lower()}"]["usec_per_call"]) / 1000)
     return statistics.median(seen)
 
 
 def list_at_once(server: Redis, pattern: str) -> list[str]:
-    """Naive: ask for all keys; the server answers nobody else until it has looked at every one (``KEYS``)."""
+    """Naive: list all keys; the server serves no other client until it has visited every key (``KEYS``)."""
     return [str(key) for key in server.keys(pattern)]
 
 
 def list_in_steps(server: Redis, pattern: str) -> list[str]:
-    """Tuned: ask for some keys at a time; others are served in between (``SCAN``; keys may come twice)."""
+    """Tuned: list some keys at a time; other clients are served in between (``SCAN``; keys may come twice)."""
     return [str(key) for key in server.scan_iter(pattern, count=500)]
 
 
@@ -109,7 +108,7 @@ DOCUMENT: dict[Any, Any] = {f"field{number}": "x" * 40 for number in range(100)}
 
 @contextmanager
 def whole_document(server: Redis) -> Iterator[Callable[[Sequence[str]], list[Any]]]:
-    """Naive: one text for the document; who needs a field reads and parses all of it (``GET``)."""
+    """Naive: one text for the document; a reader of one field fetches and parses all of it (``GET``)."""
     name = "{document}:whole"
     server.set(name, json.dumps(DOCUMENT), ex=600)
     yield lambda keys: [json.loads(server.get(name) or "")["field7"] for _ in keys]
@@ -118,7 +117,7 @@ def whole_document(server: Redis) -> Iterator[Callable[[Sequence[str]], list[Any
 
 @contextmanager
 def one_field(server: Redis) -> Iterator[Callable[[Sequence[str]], list[Any]]]:
-    """Tuned: a hash for the document; who needs a field reads that one (``HGET``)."""
+    """Tuned: a hash for the document; a reader of one field fetches only that one (``HGET``)."""
     name = "{document}:fields"
     server.hset(name, mapping=DOCUMENT)
     server.expire(name, 600)
@@ -127,13 +126,13 @@ def one_field(server: Redis) -> Iterator[Callable[[Sequence[str]], list[Any]]]:
 
 
 def long_names(server: Redis, numbers: Sequence[int]) -> None:
-    """Naive: names that tell a whole story."""
+    """Naive: long, descriptive names."""
     name = "production:shop:customers:by-id:profile:display-name"
     pipelined(server, [("SET", f"{name}:{number:08}", "1") for number in numbers])
 
 
 def short_names(server: Redis, numbers: Sequence[int]) -> None:
-    """Tuned: names as short as can still be told apart."""
+    """Tuned: the shortest names that still differ."""
     pipelined(server, [("SET", f"c:{number:08}:n", "1") for number in numbers])
 
 
@@ -142,13 +141,13 @@ LFU: Config = {**PLAIN, "maxmemory-policy": "allkeys-lfu"}
 RANDOM: Config = {**PLAIN, "maxmemory-policy": "allkeys-random"}
 
 ROOM = 1_500_000
-"""Bytes for values of 1000 bytes: the keys that are used would fit, but not beside those of a scan."""
+"""Bytes for values of 1000 bytes: the hot keys fit, but not beside the keys of a scan."""
 
 PARTS, READS, SCANNED, USED = 3, 1500, 1500, 800
 
 
 def hit_ratios(servers: Servers, policies: Sequence[Config]) -> list[float]:
-    """Return the hits in % of each policy: the same reads, in the same order, at the same time on a server each."""
+    """Return the hit ratio in % of each policy: the same reads, at the same time, on a server each."""
     caches = []
     for policy in policies:
         caches.append(servers.server(policy).client())
@@ -159,15 +158,15 @@ def hit_ratios(servers: Servers, policies: Sequence[Config]) -> list[float]:
         reads = [f"used:{int(USED * chance.random() ** 2)}" for _ in range(READS)]
         for place, cache in enumerate(caches):
             found = read_through(cache, reads)
-            hits[place] += found if part else 0  # the first part finds the caches empty
+            hits[place] += found if part else 0  # in the first part the caches are empty
             read_through(cache, [f"scanned:{part}:{index}" for index in range(SCANNED)])
         if part < PARTS - 1:
-            time.sleep(1.1)  # the clock of the eviction ticks
+            time.sleep(1.1)  # the eviction's clock ticks
     return [100 * count / (READS * (PARTS - 1)) for count in hits]
 
 
 def read_through(cache: Redis, keys: Sequence[str]) -> int:
-    """Read keys and write those that are missing, as a cache is used; return how many were there."""
+    """Read keys and write missing ones, as a cache is used; return the number of hits."""
     hits = 0
     for first in range(0, len(keys), 100):
         some = keys[first : first + 100]

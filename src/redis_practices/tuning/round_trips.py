@@ -1,13 +1,14 @@
 """Spend fewer round trips: pipelines, commands for many keys, scripts.
 
-A pipeline pays from 2 commands on whenever one does not need the answer of the one before. It stops paying between 100
-and 1000 a batch, where Python's packing and parsing is all that is left; beyond that only memory grows, on both sides.
+A pipeline pays from 2 commands on, unless a command needs the reply of an earlier one. It stops paying between 100 and
+1000 commands a batch, where only Python's packing and parsing is left. Beyond that only memory grows, on both sides.
 
 One command for many keys (``MGET``) pays for plain strings. Not for huge lists: other clients wait while a command
 runs, so stay at some hundred keys. In a cluster all keys must share a slot; else see `redis_practices.tuning.bulk`.
 
-One command in place of two closes a gap too: a ``SET`` whose ``EXPIRE`` never came lives for ever, and a counter read,
-raised and written by two clients loses a raise. Not for long work: other clients wait while a script runs.
+One command in place of two closes a race too. A ``SET`` whose ``EXPIRE`` is lost leaves a key without ttl, and a
+counter that two clients read, raise and write loses an update. Not for long work: other clients wait while a script
+runs.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from redis.exceptions import WatchError
 
 
 def one_at_a_time(server: Redis, keys: Sequence[str]) -> list[Any]:
-    """Naive: read each key and wait for its answer (``GET``)."""
+    """Naive: read each key and wait for its reply (``GET``)."""
     return [server.get(key) for key in keys]
 
 
 def in_pipelines(server: Redis, keys: Sequence[str], depth: int = 100) -> list[Any]:
-    """Tuned: send `depth` commands, then read their answers (``GET``, no ``MULTI``)."""
+    """Tuned: send `depth` commands, then read their replies (``GET``, no ``MULTI``)."""
     values: list[Any] = []
     for first in range(0, len(keys), depth):
         with server.pipeline(transaction=False) as pipe:
@@ -38,7 +39,7 @@ def in_pipelines(server: Redis, keys: Sequence[str], depth: int = 100) -> list[A
 
 
 def read_together(server: Redis, keys: Sequence[str], size: int = 100) -> list[Any]:
-    """Tuned: read `size` keys by one command (``MGET``)."""
+    """Tuned: read `size` keys with one command (``MGET``)."""
     values: list[Any] = []
     for first in range(0, len(keys), size):
         answer: Any = server.mget(keys[first : first + size])
@@ -47,13 +48,13 @@ def read_together(server: Redis, keys: Sequence[str], size: int = 100) -> list[A
 
 
 def write_each(server: Redis, keys: Sequence[str]) -> None:
-    """Naive: write each key and wait for its answer (``SET``)."""
+    """Naive: write each key and wait for its reply (``SET``)."""
     for key in keys:
         server.set(key, "1")
 
 
 def write_together(server: Redis, keys: Sequence[str], size: int = 100) -> None:
-    """Tuned: write `size` keys by one command (``MSET``; it sets no ttl)."""
+    """Tuned: write `size` keys with one command (``MSET``; it sets no ttl)."""
     for first in range(0, len(keys), size):
         server.mset(dict.fromkeys(keys[first : first + size], "1"))
 
@@ -63,7 +64,7 @@ local raised = tonumber(redis.call('GET', KEYS[1]) or 0) * 2 % 1000 + 1
 redis.call('SET', KEYS[1], raised)
 return raised
 """
-"""An update that no single command does."""
+"""An update for which there is no single command."""
 
 
 def set_then_expire(server: Redis, keys: Sequence[str]) -> None:
@@ -74,13 +75,13 @@ def set_then_expire(server: Redis, keys: Sequence[str]) -> None:
 
 
 def set_with_ttl(server: Redis, keys: Sequence[str]) -> None:
-    """Tuned: write with a ttl (``SET … EX``)."""
+    """Tuned: write with a ttl (``SET ... EX``)."""
     for key in keys:
         server.set(key, "1", ex=60)
 
 
 def read_modify_write(server: Redis, keys: Sequence[str]) -> None:
-    """Naive: watch, read, compute here, write, and begin again when somebody else was faster (``WATCH``)."""
+    """Naive: watch, read, compute here, write; start again if another client was faster (``WATCH``)."""
     for key in keys:
         with server.pipeline() as pipe:
             while True:
@@ -96,15 +97,15 @@ def read_modify_write(server: Redis, keys: Sequence[str]) -> None:
 
 
 def by_script(server: Redis, keys: Sequence[str]) -> None:
-    """Tuned: compute where the data is, by a script that the server keeps (``EVALSHA``)."""
+    """Tuned: compute where the data is, with a script that the server keeps (``EVALSHA``)."""
     for key in keys:
         _script(server)(keys=[key])
 
 
 def by_function(server: Redis, keys: Sequence[str]) -> None:
-    """Tuned as well: the same as a function, which is loaded with the data and needs no client to bring it (``FCALL``).
+    """Tuned too: a function, which is stored with the data and needs no client to load it (``FCALL``).
 
-    Servers from version 7.0 on have functions; replicas and backups have them too.
+    Servers since 7.0 have functions, and copy them to replicas and backups.
     """
     _function(server)
     for key in keys:
@@ -113,7 +114,7 @@ def by_function(server: Redis, keys: Sequence[str]) -> None:
 
 @cache
 def _script(server: Redis) -> Script:
-    """Return the script, once registered for each client."""
+    """Return the script, registered once for each client."""
     return server.register_script(RAISE)
 
 
@@ -122,7 +123,7 @@ FUNCTION = "practices_raise"
 
 @cache
 def _function(server: Redis) -> None:
-    """Load the function into a library of its own, once for each client (``FUNCTION LOAD``)."""
+    """Load the function into a separate library, once for each client (``FUNCTION LOAD``)."""
     body = RAISE.replace("KEYS[1]", "keys[1]")
     code = f"#!lua name={FUNCTION}\nredis.register_function('{FUNCTION}', function(keys) {body} end)"
     server.function_load(code, replace=True)

@@ -1,11 +1,11 @@
 """Divide the work of a server between shards.
 
-The time of a request is injected (``DEBUG SLEEP`` keeps a server as busy as work does, and costs no processor), so that
-three servers can be told from one on a machine with fewer processors than servers. Pays when one server's processor is
-full; not before, since each node more is a node that can fail, and commands with several keys need a common slot.
+The time of a request is simulated: ``DEBUG SLEEP`` keeps a server busy and costs no processor time. So three servers
+beat one even on a machine with fewer processors than servers. Sharding pays when one server's processor is fully used.
+Before that it only costs: each further node can fail, and commands with several keys need a common slot.
 
-On few processors more primaries serve no more: they share what there is. How a cluster would do on machines of its own
-is told by the processor time of an operation, which is nearly the same for any number of primaries.
+On few processors more primaries do not serve more: they share the processors. The processor time of an operation,
+nearly the same for any number of primaries, predicts a cluster on separate machines.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from redis_practices.tuning.load import Load, RawReads, loaded, owned
 from redis_practices.tuning.measuring import Servers
 
 SLOW: Config = {"enable-debug-command": "yes"}
-"""Servers whose work can be made to take its time."""
+"""Servers with ``DEBUG SLEEP``, whose requests can be made slow."""
 
 REQUESTS = [f"request:{number}" for number in range(20)]
 
 MOVED = (range(5461, 9284), range(10923, 14746))
-"""Slots of the second and the third of three primaries that leave each of them a tenth of all."""
+"""Slots of the second and third primary that leave each of the two a tenth of all slots."""
 
 
 def slow_cluster(servers: Servers) -> Sequence[Any]:
@@ -42,7 +42,7 @@ def on_one(_: Sequence[Any]) -> list[int]:
 
 
 def on_owners(nodes: Sequence[Any]) -> list[int]:
-    """Tuned: each request goes to the owner of its key's slot, so that the owners share the work."""
+    """Tuned: each request goes to the owner of its key's slot, so the owners share the work."""
     with nodes[0].client() as client:
         ranges = slot_ranges(client)
     owners = Counter(found.primary for key in REQUESTS if (found := owner(slot_of(key), ranges)))
@@ -52,7 +52,7 @@ def on_owners(nodes: Sequence[Any]) -> list[int]:
 def give_most_to_first(nodes: Sequence[Any]) -> None:
     """Leave 80 % of the slots with the first primary, as after a reshard that was forgotten halfway.
 
-    The slots hold no keys, so the nodes are only told (``CLUSTER DELSLOTS``, the old owner first).
+    The slots hold no keys, so setting their owner is enough (``CLUSTER DELSLOTS``, the old owner first).
     """
     clients = [node.client() for node in nodes]
     for old, moved in zip(clients[1:], MOVED, strict=True):
@@ -62,7 +62,7 @@ def give_most_to_first(nodes: Sequence[Any]) -> None:
 
 
 def seconds_of(nodes: Sequence[Any], requests: Sequence[int], each: float) -> float:
-    """Return how long the nodes take for so many requests, which take `each` seconds, side by side."""
+    """Return the seconds that the nodes need for the requests, `each` seconds long, in parallel."""
     shared = [(node, count) for node, count in zip(nodes, requests, strict=False) if count]
     with ThreadPoolExecutor(len(shared)) as threads:
         begun = time.monotonic()
@@ -72,27 +72,17 @@ def seconds_of(nodes: Sequence[Any], requests: Sequence[int], each: float) -> fl
 
 
 def serve(node: Any, requests: int, each: float) -> None:
-    """Have a node serve requests that take `each` seconds, one after the other and without a wait between them."""
+    """Let a node serve requests of `each` seconds, one after the other without a pause."""
     with node.client() as client, client.pipeline(transaction=False) as pipe:
         for _ in range(requests):
             pipe.execute_command("DEBUG SLEEP", each)
         pipe.execute()
 
 
-def times_faster(nodes: Sequence[Any], each: float = 0.02, rounds: int = 5) -> float:
-    """Return how much faster the owners serve all requests than one server does, in rounds by turns.
-
-    The shortest times count: requests take as long as they are told to, and a busy machine can only add to that.
-    """
-    seen = [(seconds_of(nodes, on_one(nodes), each), seconds_of(nodes, on_owners(nodes), each)) for _ in range(rounds)]
-    one, owners = map(min, zip(*seen, strict=True))
-    return float(one / owners)
-
-
 def busy_and_bystanders(nodes: Sequence[Any], busy: float) -> tuple[float, list[list[float]]]:
-    """Keep the first node busy for `busy` seconds, and ask the others meanwhile, some hundred times a second.
+    """Keep the first node busy for `busy` seconds, and ask the other nodes meanwhile, some hundred times a second.
 
-    Returns how long the busy one let its own client wait, and the waits of each other node's client, in seconds.
+    Returns the wait of the busy node's client, and the waits of each other node's client, in seconds.
     """
     clients = [node.client() for node in nodes]
     for client in clients:
@@ -117,13 +107,13 @@ SIZE = 100
 
 
 def by_raw_bytes(cluster: Any, keys: list[str]) -> tuple[Callable[[], int], Callable[[], None]]:
-    """Return reads that cost the client nearly nothing, and what ends them: the servers are to be the limit."""
+    """Return reads that cost the client nearly nothing, and a function that ends them: the servers are the limit."""
     reads = RawReads(owned(cluster, keys), size=SIZE)
     return reads, reads.close
 
 
 def by_redis_py(cluster: Any, keys: list[str]) -> tuple[Callable[[], int], Callable[[], None]]:
-    """Return reads by redis-py's pipeline of a cluster, and what ends them: the client is to be the limit."""
+    """Return reads by redis-py's cluster pipeline, and a function that ends them: the client is the limit."""
     return lambda: len(read_by_pipeline(cluster, keys)), lambda: None
 
 
@@ -134,7 +124,7 @@ CLIENTS: dict[str, Callable[[Any, list[str]], tuple[Callable[[], int], Callable[
 
 
 def reads_of(servers: Servers, primaries: int, seconds: float = 0.15) -> dict[str, Load]:
-    """Start so many primaries, read 600 keys of them again and again for `seconds` by each client, and return both."""
+    """Start `primaries`, read 600 keys of them for `seconds` by each client, and return both loads."""
     cluster = servers.cluster(primaries, 0)
     client: Any = cluster.client()
     keys = [f"key:{number}" for number in range(600)]

@@ -1,13 +1,13 @@
-"""Set what a server writes to disk, its threads, and its replication.
+"""Set a server's persistence, threads and replication.
 
-Nothing here is a recommendation by itself: an append-only file costs what its disk costs, and threads for input and
-output pay on machines with processors to spare, for many clients with large values. On two processors four such threads
-took Redis 7.0 to a fiftieth of its speed, since they spin while they wait.
+None of it is a recommendation without your own measurement. An append-only file costs what its disk costs. I/O threads
+pay on machines with idle processors, for many clients with large values. On two processors four such threads slowed
+Redis 7.0 down to a fiftieth of its speed, since they spin while they wait.
 
-A backlog shorter than what is written while a replica is away makes it copy everything again. A short
-``cluster-node-timeout`` replaces a dead primary sooner, and also one that only hung for a moment: a slow disk, a long
-command, a machine that was moved. Below some 500 ms a busy machine gives false alarms; 15 s, the default, is safe from
-nearly all of them and costs 20 seconds of errors on the day a primary dies.
+If a replica misses more writes than the backlog holds, it copies everything again. A short ``cluster-node-timeout``
+replaces a dead primary sooner. It also replaces one that was only paused for a moment: by a slow disk, a long command
+or the migration of its virtual machine. Below some 500 ms a busy machine gives false alarms. The default of 15 s is
+safe from nearly all of them, and costs 20 seconds of errors when a primary dies.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from redis_practices.tuning.measuring import PLAIN, Servers
 Work = Callable[[], object]
 
 NOT_WRITTEN: Config = PLAIN
-"""Naive or not: nothing is on disk, and all is gone with the process."""
+"""Naive or not: no persistence, so all data ends with the process."""
 
 LEFT_TO_SYSTEM: Config = {**PLAIN, "appendonly": "yes", "appendfsync": "no"}
-"""The system writes when it likes: half a minute is lost with the machine, nothing with the process."""
+"""The system decides when to write: up to half a minute is lost with the machine, nothing with the process."""
 
 EACH_SECOND: Config = {**PLAIN, "appendonly": "yes", "appendfsync": "everysec"}
-"""What most want: a second is lost with the machine."""
+"""The usual choice: a second is lost with the machine."""
 
 EACH_WRITE: Config = {**PLAIN, "appendonly": "yes", "appendfsync": "always"}
-"""Nothing that was acknowledged is lost; every client waits for the disk."""
+"""No acknowledged write is lost; every client waits for the disk."""
 
 ONE_THREAD: Config = PLAIN
 THREADS: Config = {**PLAIN, "io-threads": 2}
 
 
 def writing_with(settings: Config, servers: Servers) -> Work:
-    """Start a server with these settings and return 100 single writes to it."""
+    """Start a server with these settings, and return 100 single writes to it."""
     return partial(write_each, servers.server(settings).client())
 
 
@@ -55,7 +55,7 @@ def write_each(client: Redis, number: int = 100) -> None:
 
 
 def reading_with(settings: Config, servers: Servers) -> Work:
-    """Start a server with these settings and return 4000 reads of it that cost the client nearly nothing."""
+    """Start a server with these settings, and return 4000 reads of it that cost the client nearly nothing."""
     client = servers.server(settings).client()
     keys = [f"read:{index}" for index in range(200)]
     client.mset(dict.fromkeys(keys, "x" * 1000))
@@ -70,7 +70,7 @@ def over_tcp(servers: Servers) -> Work:
 
 
 def over_unix_socket(servers: Servers) -> Work:
-    """Tuned, it is said: the same over a unix socket."""
+    """Tuned, by common advice: the same over a unix socket."""
     path = "server.sock"
     server = servers.server({**PLAIN, "unixsocket": path})
     client = Redis(unix_socket_path=str(server.folder / path), decode_responses=True)
@@ -83,11 +83,11 @@ SHORT_BACKLOG: Config = {**QUICK_COPY, "repl-backlog-size": "16kb"}
 """Naive: the last 16 KB of writes (1 MB by default)."""
 
 LONG_BACKLOG: Config = {**QUICK_COPY, "repl-backlog-size": "20mb"}
-"""Tuned: more than what is written in the longest cut that you expect."""
+"""Tuned: more than the writes during the longest disconnection that you expect."""
 
 
 def full_copies(servers: Servers, settings: Config, size: int = 5_000_000) -> int:
-    """Cut a replica off, write `size` bytes, let it come back, and return how many full copies that took."""
+    """Disconnect a replica, write `size` bytes, let it return, and return the number of full copies."""
     primary = servers.server(settings)
     replica = servers.server({**QUICK_COPY, "replicaof": ["127.0.0.1", str(primary.port)]})
     with primary.client() as client:
@@ -106,18 +106,18 @@ def full_copies(servers: Servers, settings: Config, size: int = 5_000_000) -> in
 
 
 def cut_off(replica: Server, cut: Callable[[], object]) -> None:
-    """Have a replica hang and lose its connection."""
+    """Pause a replica until it has lost its connection."""
     replica.pause()
     cut()
 
 
 def copies(servers: Servers) -> tuple[float, float]:
-    """Return the full copies that a short cut costs with a short and with a long backlog."""
+    """Return the full copies after a short disconnection, with a short and with a long backlog."""
     return full_copies(servers, SHORT_BACKLOG), full_copies(servers, LONG_BACKLOG)
 
 
 def seconds_replaced(cluster: Any, hang: float) -> float | None:
-    """Let the first primary hang for at most `hang` seconds; return after how many it was replaced, or None."""
+    """Pause the first primary for at most `hang` seconds; return the seconds until it was replaced, or None."""
     hung, *others = cluster.nodes
     asked = others[0].client()
     begun = time.monotonic()
@@ -131,16 +131,16 @@ def seconds_replaced(cluster: Any, hang: float) -> float | None:
 
 
 def replacing(servers: Servers) -> tuple[float, float]:
-    """Return the seconds until a hung primary is replaced with node timeouts of 2 and of 0.5 seconds."""
+    """Return the seconds until a paused primary is replaced, with node timeouts of 2 and of 0.5 seconds."""
     seen = [seconds_replaced(servers.cluster(3, 1, node_timeout_ms=timeout), 20.0) for timeout in (2000, 500)]
     return seen[0] or 20.0, seen[1] or 20.0
 
 
 def _await(done: Callable[[], bool], timeout: float = 20.0) -> None:
-    """Return when `done` says so.
+    """Return when `done` holds.
 
     Raises:
-        TimeoutError: it does not within `timeout` seconds.
+        TimeoutError: it does not hold within `timeout` seconds.
     """
     if not poll(done, timeout, every=0.01):
         raise TimeoutError(f"the replica is not there after {timeout:g} s")

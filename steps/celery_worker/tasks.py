@@ -1,0 +1,814 @@
+"""The sentences that send tasks, and judge what came back and how often they ran."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from celery import Celery, chain, chord, group
+from celery.exceptions import TimeoutError as NoAnswerError
+from celery.result import AsyncResult
+from hypothesis import given as for_all
+from hypothesis import settings as examples
+from kombu import pools
+from kombu.exceptions import OperationalError
+from parse import with_pattern
+from pytest_bdd import parsers, then, when
+from redis.client import Monitor
+from redis.exceptions import RedisError
+
+from fixtures import PROJECT
+from fixtures.bdd.vocabulary import find, records, register
+from fixtures.celery_worker.client import JSON, NOT_JSON, let_go, returned, runs_of_each, spelled
+from fixtures.context import Context, Plan, Seen, target
+from fixtures.reporting.measurements import Bound
+from fixtures.run.own_time import Stopwatch, WorkersClock
+from fixtures.run.processes import ForkingGroup
+from fixtures.stacks.external.key_cleanup import on_server, prefix_of_run
+from redis_practices.celery_worker.queue_age import queue_state
+from redis_practices.celery_worker.sending import check_broker, publish, publisher, send_many, sender
+from redis_practices.cli import Failure
+from redis_practices.servers.server import Server
+from steps.common.vocabulary import TYPES, assert_table, duration, options, rows
+from worker import settings
+
+Table = Sequence[Sequence[str]]
+
+PATIENCE = 20.0
+"""Seconds in which a task is done that the scenario does not promise within a time."""
+
+
+@with_pattern(r"\[.*\]")
+def arguments(text: str) -> list[Any]:
+    """Read the arguments of a task as JSON: ``[2, "text"]``."""
+    return list(json.loads(text))
+
+
+@with_pattern(r"(?:[\[{\"].*|-?\d[\d.]*|true|false|null)")
+def json_value(text: str) -> Any:
+    """Read a value of JSON."""
+    return json.loads(text)
+
+
+@with_pattern(r"(?:\d+ tasks|1 task)")
+def tasks_counted(text: str) -> int:
+    """Read "1 task", "4 tasks"."""
+    return int(text.split(maxsplit=1)[0])
+
+
+TASK_TYPES = {**TYPES, "Arguments": arguments, "Json": json_value, "Tasks": tasks_counted}
+
+
+@dataclass
+class SentTask:
+    """A task that was sent, as a target of sentences."""
+
+    tasks: Tasks
+    result: Any
+    """Of Celery: one of a task, or that of a group."""
+    name: str
+    options: Mapping[str, Any]
+    values: list[Any] = field(default_factory=list)
+    """What it returned, once that was read."""
+
+    def value(self, within: float = PATIENCE, clock: WorkersClock | None = None) -> Any:
+        """Return what it returned, or raise its error (AssertionError if no result comes within so many seconds)."""
+        if not self.values:
+            try:
+                self.values.append(returned(self.result, within, clock))
+            except NoAnswerError:
+                pytest.fail(f"{self.name} has no result after {within:g} s; its state is {self.state()}")
+        return self.values[0]
+
+    def state(self) -> str:
+        """Return its state as a process reads it that knows nothing but its id."""
+        return str(self.tasks.app.backend.get_state(self.result.id))
+
+    def runs(self) -> list[float]:
+        """Return when it ran, in seconds since 1970."""
+        return runs_of_each(self.tasks.context.broker, [self.result])[0]
+
+    @property
+    def key(self) -> str:
+        """The key of its result."""
+        return on_server(f"celery-task-meta-{self.result.id}")
+
+    def forget(self) -> None:
+        """Delete its result."""
+        self.result.forget()
+
+    def revoke(self, terminate: str = "no") -> None:
+        """Call it back, and its process with it if `terminate`; return when a worker has heard, if there are any."""
+        control = self.tasks.app.control
+        if terminate == "yes" or not self.tasks.context.broker.started:
+            control.revoke(self.result.id, terminate=terminate == "yes")
+            return
+        # Again where none has: a worker that has just started may not hear commands yet.
+        WorkersClock().eventually(lambda: bool(control.revoke(self.result.id, reply=True, limit=1, timeout=1.0)), 10.0)
+
+
+register("setting", "terminate", "whether the process that runs a revoked task is ended too")(SentTask.revoke)
+
+
+@dataclass
+class Tasks:
+    """The tasks that a scenario sent, and the application that sends them."""
+
+    context: Context
+    sent: list[SentTask] = field(default_factory=list)
+    probes: list[AsyncResult] = field(default_factory=list)
+    prefix: str = ""
+    """Of all keys of the application, if it has one."""
+    redelivery: float = math.inf
+    """The visibility timeout in seconds: a worker without a processor for as long looks dead."""
+    clock: WorkersClock = field(default_factory=WorkersClock)
+    """Since the last sending."""
+    called: float = 0.0
+    """When the last sending began, in seconds since 1970: a countdown counts from there."""
+    costs: dict[bool, float] = field(default_factory=dict)
+    """Seconds of this processor that a task took to send, alone and in a batch."""
+
+    monitor: Monitor | None = None
+    """Sees every command that the broker receives, if a task was sent with ``count commands``."""
+
+    @classmethod
+    def of(cls, context: Context) -> Tasks:
+        """Return those of a scenario."""
+        return cls(context)
+
+    @property
+    def queue(self) -> str:
+        """Where its tasks go."""
+        own = self.context.own.get("queue")
+        return own.name if own else self.context.broker.queue
+
+    @property
+    def key(self) -> str:
+        """The key of the queue, without a priority."""
+        return f"{self.prefix}{self.queue}" if self.prefix else on_server(self.queue)
+
+    @records("age of the oldest task", "the time since the oldest task of the queue was sent", unit="s")
+    def look(self) -> None:
+        """Record the length of the queue, and the age of its oldest task."""
+        with self.context.broker.client() as client:
+            state = queue_state(client, self.key)
+        self.context.record("waiting tasks", state.length)
+        assert state.oldest is not None, "the tasks do not say when they were sent"
+        age, clock = state.oldest, self.clock
+        self.context.record("age of the oldest task", lambda bound: clock.apart(age, bound) if bound else age)
+
+    def fill_with_tasks(self) -> None:
+        """Store 200 results, then send tasks of 10 kB until the broker refuses one, at most 1,000."""
+        with self.context.broker.client() as client:
+            for number in range(200):
+                client.set(f"celery-task-meta-{number}", "result" * 100, ex=3600)
+        # The binding of a queue is a key too, and may be evicted: kombu 5.7 then fails with an AttributeError.
+        with suppress(OperationalError, AttributeError):
+            for _ in range(1000):
+                self.note(self.app.send_task("worker.add", ["x" * 10_000], **NO_RESULT), "add", NO_RESULT)
+
+    def address(self, url: str) -> str:
+        """Return a URL in which BROKER and CLUSTER stand for the addresses that clients of the scenario use."""
+        for name in ("BROKER", "CLUSTER"):
+            if name in url:
+                url = url.replace(name, urlsplit(getattr(self.context, name.lower()).url).netloc.rpartition("@")[2])
+        return url
+
+    def keep_apart(self) -> None:
+        """Give the application another key prefix: its workers deliver the tasks of no other scenario."""
+        assert "app" not in self.__dict__, "tasks were sent before their workers were given"
+        broker, self.prefix = self.context.broker, f"{prefix_of_run()}{secrets.token_hex(6)}:"
+
+        def clear() -> None:
+            with broker.client() as client:
+                for key in client.scan_iter(f"{self.prefix}*", count=1000):
+                    client.delete(key)
+
+        self.context.ending.callback(clear)
+        # Senders and helpers of this process read their settings there.
+        self.context.ending.enter_context(pytest.MonkeyPatch.context()).setenv("KEY_PREFIX", self.prefix)
+
+    @cached_property
+    def app(self) -> Celery:
+        """The application, connected."""
+        app = sender(settings(self.context.broker.url))
+        app.conf.task_default_queue = self.queue
+        if own := self.context.own.get("queue"):
+            steps = own.environment.get("PRIORITY_STEPS", "0 3 6 9")
+            app.conf.broker_transport_options["priority_steps"] = [int(step) for step in steps.split()]
+        self.context.ending.callback(self._end, app)
+        # Here, so that the clock of the first sending does not count it; a dead broker shows when a task is sent.
+        with suppress(OperationalError, RedisError), app.producer_pool.acquire(block=True) as producer:
+            producer.connection.ensure_connection(max_retries=1)
+            app.backend.client.ping()
+        return app
+
+    def _end(self, app: Celery) -> None:
+        """Delete what was sent and came back, unless the broker ends with the scenario."""
+        results = [one.result for one in self.sent if not one.options.get("ignore_result")] + self.probes
+        broker = self.context.broker
+        if not ("broker" in self.context.own and isinstance(broker.node, Server)):
+            for result in results:
+                result.forget()
+            if "queue" in self.context.own:
+                with broker.client() as client:
+                    client.delete(on_server(self.queue))
+        # Afterwards: a chord lets go of its members too, and these may be among the results.
+        for result in results:
+            let_go(result)
+        # The process keeps connections for every application to come; another process' scenario may restart the broker
+        # until then, and Celery asks workers only once.
+        pools.reset()
+        app.close()
+
+    def note(self, result: Any, name: str, sending: Mapping[str, Any]) -> None:
+        """Keep what was sent."""
+        self.sent.append(SentTask(self, result, name, sending))
+
+    def send(self, name: str, given: Sequence[Any], count: int = 1, **sending: Any) -> None:
+        """Send a task of the workers, named without ``worker.``; `sending` as `register_option` reads it.
+
+        An error is recorded for "the send failed with".
+        """
+        batch, timeout = sending.pop("batch", False), sending.pop("timeout", None)
+        url, results = self.address(sending.pop("url", "")), list[Any]()
+        if sending.pop("count commands", False):
+            client = self.context.ending.enter_context(self.context.broker.client())
+            self.monitor = self.context.ending.enter_context(client.monitor())
+        if sending.get("queue") == "default":
+            sending["queue"] = self.context.broker.queue
+        if sending.pop("signing", ""):
+            self.note(self.app.AsyncResult(self._signed(name, given)), name, sending)
+            return
+        app = None if timeout or url else self.app
+        watch, begun = Stopwatch(), time.process_time()
+        self.called, self.clock = time.time(), WorkersClock()
+        with self.context.attempt("send", Failure, OperationalError):
+            if timeout:
+                if url:
+                    check_broker(url, timeout)
+                where = url or self.context.broker.url
+                publish(publisher(settings, where, timeout), f"worker.{name}", given, **sending)
+            elif url:
+                sender(settings(url, 2.0)).send_task(f"worker.{name}", given, **sending)
+            elif batch:
+                keep = not sending.get("ignore_result")
+                ids = send_many(self.app, f"worker.{name}", [given] * count, store_results=keep)
+                results = [self.app.AsyncResult(one) for one in ids]
+            else:
+                results = [app.send_task(f"worker.{name}", given, **sending) for _ in range(count)]  # type: ignore[union-attr]
+        self.costs[batch] = (time.process_time() - begun) / count
+        self.context.record("send", self.exact(watch.seconds()))
+        if "send" not in self.context.errors and not timeout:
+            for result in results:
+                self.note(result, name, sending)
+
+    def all_done(self) -> bool:
+        """Tell whether no task waits, and no task is noted as taken."""
+        with self.context.broker.client() as client:
+            return not client.exists(self.key, f"{self.prefix}unacked")
+
+    @contextmanager
+    def counting(self, number: int) -> Iterator[None]:
+        """Record how many requests the broker reads for each of so many tasks, until all are done."""
+        with self.context.broker.client() as client:
+            before, looks = client.info("stats")["total_reads_processed"], 0
+            yield
+            while client.exists(self.key, f"{self.prefix}unacked"):
+                looks += 1
+                assert looks < MOST_LOOKS, f"{client.llen(self.key)} tasks still wait"
+                time.sleep(0.01)
+            asked = client.info("stats")["total_reads_processed"] - before - looks
+        self.context.record("requests for each task", round(asked / number, 2))
+
+    def _signed(self, name: str, given: Sequence[Any]) -> str:
+        """Send a task with Celery's own command, as signing changes a whole process, and return its id."""
+        # The command takes "json" as its own default, whatever the settings say.
+        call = ["-A", "worker", "call", f"worker.{name}", "--args", json.dumps(given), "--serializer", "auth"]
+        folder = str(self.context.request.getfixturevalue("signing_folder"))
+        told = {**os.environ, "BROKER_URL": self.context.broker.url, "SIGNING_FOLDER": folder}
+        with ForkingGroup() as group:
+            log = group.folder / "said"
+            code = group.start_python("celery", call, log, cwd=PROJECT / "src", env=told).wait(PATIENCE)
+            said = log.read_text()
+        assert code == 0, f"it ends with exit code {code}: {said}"
+        return said.split()[-1]
+
+    def exact(self, seconds: float) -> Seen:
+        """Return a time to be judged, of which the seconds of a busy judge are no part."""
+        clock = self.clock
+        return lambda bound: clock.apart(seconds, bound) if bound else round(seconds, 3)
+
+    def certain(self, seen: float, unit: str, more_than: float) -> Seen:
+        """Return a number that says nothing of the deployment if the judge was busy for `more_than` seconds."""
+        clock = self.clock
+        return lambda bound: clock.certain(seen, bound, unit, more_than) if bound else seen
+
+    @property
+    def last(self) -> SentTask:
+        """The task that was sent last (AssertionError if there is none)."""
+        assert self.sent, "no task was sent"
+        return self.sent[-1]
+
+    def commands(self, key: str) -> Counter[str]:
+        """Return how often each command came that names a key, since `monitor` began."""
+        assert self.monitor, "no task was sent with the option 'count commands'"
+        mark, seen = secrets.token_hex(8), Counter[str]()
+        with self.context.broker.client() as client:
+            client.echo(mark)
+        while mark not in (command := self.monitor.next_command()["command"]):
+            seen[command.split()[0].upper()] += key in command
+        return seen
+
+    def wait(self, within: float = PATIENCE) -> list[Any]:
+        """Return what every task returned; wait so many seconds for all together."""
+        clock = WorkersClock()
+        return [one.value(within, clock) for one in self.sent]
+
+    def run_at(self) -> list[list[float]]:
+        """Return when each task ran, in seconds since 1970."""
+        return runs_of_each(self.context.broker, [one.result for one in self.sent])
+
+
+MOST_LOOKS = 6_000
+"""Looks, each at least 10 ms after the last, after which tasks that are not done count as stuck."""
+
+NO_RESULT = {"ignore_result": True}
+
+
+# What an OPTION of a task means
+
+
+def register_option(name: str, option: str, read: Callable[[str], Any], meaning: str) -> None:
+    """Register an option of a task under the name that features use; `option` is that of ``apply_async``."""
+
+    def keep(plan: Plan, value: str) -> None:
+        plan.config[option] = read(value)
+
+    register("setting", name, meaning)(keep)
+
+
+def seconds(text: str) -> float:
+    """Read "0.3 seconds"."""
+    return float(duration(text).seconds())
+
+
+def is_yes(text: str) -> bool:
+    """Read "yes" and "no"."""
+    return {"yes": True, "no": False}[text]
+
+
+register_option("countdown", "countdown", seconds, "the time after which a task is due")
+register_option("expires", "expires", seconds, "the time after which a task that no worker has begun is dropped")
+register_option("soft time limit", "soft_time_limit", seconds, "the time after which a task gets an exception")
+register_option("time limit", "time_limit", seconds, "the time after which the process of a task is ended")
+register_option("priority", "priority", int, "the urgency of a task: 0 is the most urgent, 9 the least")
+register_option("serializer", "serializer", str, "how the arguments of a task are written")
+register_option("ignore result", "ignore_result", is_yes, "whether what a task returns is dropped")
+register_option("batch", "batch", is_yes, "whether tasks are sent in batches, a round trip each")
+register_option("count commands", "count commands", is_yes, "whether what the broker receives for the task is counted")
+register_option("timeout", "timeout", seconds, "the time after which a sender gives up (`publisher`)")
+
+
+@register("setting", "url", "the broker of a sender or a worker; BROKER and CLUSTER stand for addresses")
+def url(plan: Plan, value: str) -> None:
+    """Let a sender or a worker use another broker than that of the scenario."""
+    if plan.kind == "task":
+        plan.config["url"] = value
+    else:
+        plan.environment["BROKER_URL"] = value
+
+
+def read_settings(kind: str, table: Mapping[str, str]) -> Plan:
+    """Return a plan with registered settings or options (KeyError if one is not registered)."""
+    plan = Plan(kind)
+    for name, value in table.items():
+        find("setting", name)[0].functions[0](plan, value)
+    return plan
+
+
+# Targets
+
+
+@target("the task", "the task that was sent last")
+@target("the result", "the result of the task that was sent last")
+def the_task(context: Context) -> SentTask:
+    """Return the last task."""
+    return context.part(Tasks).last
+
+
+@target("the first task", "the task that was sent first")
+def the_first_task(context: Context) -> SentTask:
+    """Return the first task."""
+    return context.part(Tasks).sent[0]
+
+
+@target("each task", "every task that was sent")
+def each_task(context: Context) -> list[SentTask]:
+    """Return all tasks."""
+    return context.part(Tasks).sent
+
+
+class Clients:
+    """Every client of the broker, as a target of sentences."""
+
+    def __init__(self, context: Context) -> None:
+        """Take the broker of a scenario."""
+        self._broker = context.broker
+
+    def disconnect(self) -> None:
+        """Close what clients hold (``CLIENT KILL``), as a firewall or a failover does."""
+        with self._broker.client() as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+            # The connection on which a worker hears commands always waits for an answer: the worker notices at once.
+            assert client.client_kill_filter(_type="pubsub"), "no worker was connected"
+
+
+@target("every client", "all connections of workers and senders to the broker")
+def every_client(context: Context) -> Clients:
+    """Return them."""
+    return Clients(context)
+
+
+@target("the queue", "the queue that the tasks of the scenario go to")
+def the_queue(context: Context) -> Tasks:
+    """Return what knows the queue."""
+    return context.part(Tasks)
+
+
+def queue_length(context: Context) -> int:
+    """Return how many tasks wait in the scenario's queue."""
+    with context.broker.client() as client:
+        return queue_state(client, context.part(Tasks).key).length
+
+
+@register("measurement", "lost tasks", "accepted tasks that neither wait in the queue nor ever ran", unit="tasks")
+def lost_tasks(context: Context, tasks: Tasks) -> float:
+    """Count them now."""
+    return len(tasks.sent) - sum(bool(moments) for moments in tasks.run_at()) - queue_length(context)
+
+
+SHORTEST = 0.5
+"""Seconds of a busy judge in which the shortest task of these scenarios may end before the next step."""
+
+
+@register("measurement", "waiting tasks", "tasks in the queue that no worker has taken", unit="tasks")
+def waiting_tasks(context: Context, thing: Any) -> Seen:
+    """Count them now."""
+    del thing
+    return context.part(Tasks).certain(queue_length(context), "tasks that wait", more_than=SHORTEST)
+
+
+@register("measurement", "stored results", "keys of the broker that hold the result of a task", unit="keys")
+def stored_results(context: Context, task: SentTask) -> float:
+    """Count them now."""
+    with context.broker.client() as client:
+        return float(client.exists(task.key))
+
+
+@register("measurement", "bytes", "memory that the key of a result takes, its name included", unit="bytes")
+def result_bytes(context: Context, task: SentTask) -> float:
+    """Ask the server (``MEMORY USAGE``)."""
+    task.value()
+    with context.broker.client() as client:
+        return float(client.memory_usage(task.key) or 0)
+
+
+@register("measurement", "processed tasks", "tasks whose result says that this worker ran them", unit="tasks")
+def processed_tasks(context: Context, worker: Any) -> Seen:
+    """Read every result; on a busy judge one worker may have the turns of another."""
+    tasks = context.part(Tasks)
+    ran = sum(value["worker"] == worker.name for value in tasks.wait())
+    return tasks.certain(ran, f"tasks of {worker.name}", more_than=1.0)
+
+
+# Sending
+
+
+@when(parsers.parse('the task "{name}" is sent with {given:Arguments}', extra_types=TASK_TYPES))
+@records("send", "the time until the broker had taken what was sent", unit="s")
+def send_task(context: Context, name: str, given: list[Any], datatable: Table | None = None) -> None:
+    """Send one task with its arguments, a list of JSON.
+
+    The OPTIONs are those of Celery, and ``timeout``: the sender then gives up after that time.
+
+    Example: ``When the task "add" is sent with [4, 8]``
+    """
+    context.part(Tasks).send(name, given, **read_settings("task", options(datatable)).config)
+
+
+@when(parsers.parse('{number:Count} tasks "{name}" are sent with {given:Arguments}', extra_types=TASK_TYPES))
+@records("send", "the time until the broker had taken what was sent", unit="s")
+@records("requests for each task", "requests that the broker read for each task until it was done", unit="requests")
+@records(
+    "saving by the batch", "how many times less processor time a task takes in a batch than sent alone", unit="times"
+)
+def send_tasks(context: Context, number: int, name: str, given: list[Any], datatable: Table | None = None) -> None:
+    """Send the same task several times, one after another or in batches.
+
+    Example: ``When 20 tasks "stamp" are sent with [0.03]``
+    """
+    tasks, chosen = context.part(Tasks), read_settings("task", options(datatable)).config
+    with tasks.counting(number) if chosen.pop("count commands", False) else nullcontext():
+        tasks.send(name, given, number, **chosen)
+    if len(tasks.costs) > 1:
+        # Each half of the ratio counts the processor time of this thread's process, so a busy machine changes neither.
+        context.record("saving by the batch", round(tasks.costs[False] / tasks.costs[True], 1))
+
+
+@when("these tasks are sent")
+def send_rows(context: Context, datatable: Table) -> None:
+    """Send one task a row, in this order; further columns are options.
+
+    Example: a table of TASK, ARGUMENTS and PRIORITY
+    """
+    for row in rows(datatable, ("TASK", "ARGUMENTS"), ("PRIORITY",)):
+        sending = {name.lower(): value for name, value in row.items() if name not in ("TASK", "ARGUMENTS")}
+        context.part(Tasks).send(row["TASK"], arguments(row["ARGUMENTS"]), **read_settings("task", sending).config)
+
+
+@when(parsers.parse("a {kind:w} of {number:Tasks} is sent", extra_types=TASK_TYPES))
+def send_workflow(context: Context, kind: str, number: int, datatable: Table | None = None) -> None:
+    """Send a chain, group or chord of tasks "add".
+
+    Member i of a group or chord adds i and i; the chord ends with the sum of all. Each member of a chain adds 1 to what
+    the one before returned, beginning with 1. The OPTION ``failing member`` puts a task that fails among a chord's.
+
+    Example: ``When a chord of 50 tasks is sent``
+    """
+    tasks = context.part(Tasks)
+
+    def call(name: str, *given: Any) -> Any:
+        return tasks.app.signature(f"worker.{name}", args=given)
+
+    members = [call("add", i, i) for i in range(number)]
+    if options(datatable).get("failing member") == "yes":
+        members[number // 2] = call("fail", "member")
+    made = {
+        "chain": lambda: chain(call("add", 1, 1), *(call("add", 1) for _ in range(number - 1))),
+        "group": lambda: group(members, app=tasks.app),
+        "chord": lambda: chord(members, call("total")),
+    }[kind]()
+    tasks.clock = WorkersClock()
+    tasks.note(made.apply_async(), kind, {})
+
+
+register("setting", "failing member", "whether one member of a chord fails")(send_workflow)
+
+
+@when(parsers.parse('"{text}" is pushed to the queue'))
+def push(context: Context, text: str) -> None:
+    """Write an element to the queue that no Celery made.
+
+    Example: ``When "not json" is pushed to the queue``
+    """
+    with context.broker.client() as client:
+        client.lpush(on_server(context.part(Tasks).queue), text)
+
+
+@when(parsers.parse("a worker has begun {target:Target}", extra_types=TYPES))
+def await_begin(context: Context, target: str) -> None:
+    """Wait until a task runs.
+
+    Example: ``When a worker has begun the task``
+    """
+    task = context.target(target)
+    WorkersClock().eventually(lambda: bool(task.runs()), within=PATIENCE, every=0.01)
+
+
+@when(parsers.parse("{target:Target} has taken {number:Tasks}", extra_types=TASK_TYPES))
+def await_taken(context: Context, target: str, number: int) -> None:
+    """Wait until the queue has handed so many of the tasks that were sent to the worker.
+
+    Example: ``When worker 1 has taken 4 tasks``
+    """
+    context.target(target)
+    sent = len(context.part(Tasks).sent)
+
+    def taken() -> None:
+        waiting = queue_length(context)
+        assert waiting == sent - number, f"{waiting} of {sent} tasks wait in the queue"
+
+    WorkersClock().eventually(taken, within=PATIENCE, every=0.01)
+
+
+# Results
+
+
+@when("the result is read")
+@records("wait for the result", "the time until the result of the last task was there", unit="s")
+@records("reads of the result", "GET of the result's key, if the task was sent with `count commands`", unit="commands")
+@records("subscriptions to the result", "SUBSCRIBE to the result, likewise", unit="commands")
+@records("ttl of the result", "the time after which the result of the last task expires", unit="s")
+@records("delay of the task", "the time from the sending of the last task until it ran", unit="s")
+@records("wait before retry 1", "the time from the first run of the last task to the second", unit="s")
+@records("wait before retry 2", "the time from the second run of the last task to the third", unit="s")
+def read_result(context: Context) -> None:
+    """Wait for the result of the last task, or its error, for "the task failed with".
+
+    Example: ``When the result is read``
+    """
+    tasks, watch = context.part(Tasks), WorkersClock()
+    task, begun = tasks.last, time.monotonic()
+
+    def ttl(bound: Bound | None) -> float:
+        del bound
+        with context.broker.client() as client:
+            return float(client.ttl(task.key))
+
+    def wait(number: int) -> Callable[[Bound | None], float]:
+        def between(bound: Bound | None) -> float:
+            waits = [after - before for before, after in pairwise(task.runs())]
+            assert len(waits) >= number, f"the task ran {len(waits) + 1} times"
+            return tasks.clock.apart(waits[number - 1], bound) if bound else waits[number - 1]
+
+        return between
+
+    def delay(bound: Bound | None) -> float:
+        passed = task.runs()[0] - tasks.called
+        return tasks.clock.apart(passed, bound) if bound else passed
+
+    with context.attempt("task", Exception):
+        try:
+            task.value()
+        except Exception as error:
+            # Celery's own text of it, which carries the lines of code.
+            error.add_note(task.result.traceback or "")
+            raise
+    passed = time.monotonic() - begun
+    context.record("wait for the result", lambda bound: watch.apart(passed, bound) if bound else passed)
+    if tasks.monitor:
+        commands = tasks.commands(task.key)
+        context.record("reads of the result", commands["GET"])
+        context.record("subscriptions to the result", commands["SUBSCRIBE"])
+    context.record("ttl of the result", ttl)
+    context.record("delay of the task", delay)
+    context.record("wait before retry 1", wait(1))
+    context.record("wait before retry 2", wait(2))
+
+
+@when("all results are read")
+@records("read of the results", "the time that reading the results took", unit="s")
+@records("tasks begun a second", "how many tasks began in a second, from the first to the last", unit="1/s")
+@records("retries at once", "the largest share of second runs that began within 1.5 seconds", unit="%")
+def read_results(context: Context, datatable: Table | None = None) -> None:
+    """Wait for the results that were not read yet, one after another.
+
+    The OPTION ``look first``, if it is no, leaves out the look whether a result is there already.
+
+    Example: ``When all results are read``
+    """
+    tasks, watch = context.part(Tasks), Stopwatch()
+    if options(datatable).get("look first") == "no":
+        for task in tasks.sent:
+            task.values = task.values or [task.result.get(timeout=PATIENCE)]
+    values = tasks.wait()
+    context.record("read of the results", round(watch.seconds(), 3))
+
+    def rate(bound: Bound | None) -> float:
+        begun = sorted(value["begun"] for value in values)
+        number, passed = len(begun) - 1, begun[-1] - begun[0]
+        return tasks.clock.rate(number, passed, bound) if bound else round(number / passed, 1)
+
+    def busiest(bound: Bound | None) -> float:
+        # As if all had failed at one moment: on a busy machine their first runs are a while apart.
+        moments = [again - first for first, again in tasks.run_at()]
+        most = max(sum(0 <= other - one <= WINDOW for other in moments) for one in moments)
+        share = round(100 * most / len(moments))
+        return tasks.clock.certain(share, bound, "% at once", more_than=WINDOW) if bound else share
+
+    context.record("tasks begun a second", rate)
+    context.record("retries at once", busiest)
+
+
+WINDOW = 1.5
+"""Seconds in which retries count as at once: a worker of one process does 20 in up to 1 s on a busy machine."""
+
+register("setting", "look first", "whether a reader asks ready() before get()")(read_results)
+
+
+@then(parsers.parse("the result arrives {bound:Bound}", extra_types=TYPES))
+def check_arrival(context: Context, bound: Bound) -> None:
+    """Require that the result of the last task comes in this time, counted from here.
+
+    Example: ``Then the result arrives within 10 seconds``
+    """
+    clock = WorkersClock()
+    context.part(Tasks).last.value((bound.high or 0) + PATIENCE)
+    context.measure("until the result arrives", unit="s", bound=bound, seen=clock.within(bound))
+
+
+@then(parsers.parse("the result is {value:Json}", extra_types=TASK_TYPES))
+def check_result(context: Context, value: Any) -> None:
+    """Compare the result of the last task with a value of JSON.
+
+    Example: ``Then the result is 12``
+    """
+    seen = context.part(Tasks).last.value()
+    assert spelled(seen) == spelled(value), f"the result is {spelled(seen)}, not {spelled(value)}"
+
+
+@then(parsers.parse("all tasks are processed {bound:Bound}", extra_types=TYPES))
+def check_processed(context: Context, bound: Bound) -> None:
+    """Require that every task returns in this time, counted from here.
+
+    Example: ``Then all tasks are processed within 20 seconds``
+    """
+    clock = WorkersClock()
+    context.part(Tasks).wait((bound.high or 0) + PATIENCE)
+    context.measure("until all tasks are processed", unit="s", bound=bound, seen=clock.within(bound))
+
+
+@then(parsers.parse('the state of {target:Target} is "{text}"', extra_types=TYPES))
+def check_state(context: Context, target: str, text: str) -> None:
+    """Require the state of a task, as a process reads it that knows nothing but its id.
+
+    Example: ``Then the state of the first task is "PENDING"``
+    """
+    task = context.target(target)
+
+    def has_state() -> None:
+        seen = task.state()
+        assert seen == text, f"the state of {target} is {seen}, not {text}"
+
+    WorkersClock().eventually(has_state, within=PATIENCE, every=0.01)
+
+
+@then(parsers.parse("{target:Target} ran {bound:Times}", extra_types=TYPES))
+def check_runs(context: Context, target: str, bound: Bound) -> None:
+    """Require how often a task ran, or each of several; a task counts its runs in the broker.
+
+    Example: ``Then the task ran exactly once``
+    """
+    tasks, results = context.part(Tasks), [one.result for one in context.targets(target)]
+    seen: list[int] = []
+
+    def ran() -> None:
+        seen[:] = [len(moments) for moments in runs_of_each(context.broker, results)]
+        assert min(seen) >= (bound.low or 0), f"{target} ran {min(seen)} times"
+
+    with suppress(AssertionError):  # judged below
+        WorkersClock().eventually(ran, within=PATIENCE / 2)
+    # A worker without a processor looks dead after the visibility timeout, and its task is delivered again.
+    more_than = min(tasks.redelivery, 1.0) if bound.high is None else tasks.redelivery
+    for times in sorted({min(seen), max(seen)}):
+        certain = tasks.clock.certain(times, bound, f"runs of {target}", more_than)
+        context.measure(f"runs of {target}", unit="", bound=bound, seen=certain)
+
+
+@then("the tasks began in this order")
+def check_order(context: Context, datatable: Table) -> None:
+    """Compare the order in which the tasks began with the rows.
+
+    Example: a table of PRIORITY
+    """
+    tasks = context.part(Tasks)
+    begun = sorted(zip(tasks.wait(), tasks.sent, strict=True), key=lambda pair: pair[0]["begun"])
+    assert_table(datatable, [{"TASK": one.name, "PRIORITY": one.options.get("priority", "")} for _, one in begun])
+
+
+# Properties
+
+
+@register("property", "a value returns as it was sent", "a value of JSON is the same after a task returned it")
+def returns_as_sent(context: Context, number: int) -> None:
+    """Let Hypothesis look for a value that is another one after it went to a task and came back as its result."""
+    tasks, longest = context.part(Tasks), 0
+
+    @examples(max_examples=number, deadline=None, database=None)
+    @for_all(JSON)
+    def round_trip(value: object) -> None:
+        nonlocal longest
+        longest = max(longest, len(spelled(value)))
+        tasks.probes.append(tasks.app.send_task("worker.echo", [value]))
+        assert spelled(returned(tasks.probes[-1], PATIENCE)) == spelled(value)
+
+    round_trip()
+    context.measure("longest value", unit="characters", seen=longest)
+
+
+@register("property", "the sender refuses the value", "a value with a part that JSON lacks is refused, not sent")
+def sender_refuses(context: Context, number: int) -> None:
+    """Let Hypothesis look for a value unknown to JSON that is sent, or refused with an error that does not say why."""
+    app = publisher(settings, context.broker.url)
+
+    @examples(max_examples=number, deadline=None, database=None)
+    @for_all(NOT_JSON)
+    def refuse(value: object) -> None:
+        with pytest.raises(TypeError, match=r"worker\.echo cannot be sent: .*not JSON serializable"):
+            publish(app, "worker.echo", [value], queue=context.part(Tasks).queue)
+
+    refuse()
+    app.close()

@@ -1,0 +1,326 @@
+"""The sentences that write and read keys, and that keep writers and readers at work in the background."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Protocol
+
+from pytest_bdd import given, parsers, then, when
+from redis.exceptions import RedisError, ResponseError
+
+from fixtures.bdd.vocabulary import records, register
+from fixtures.context import Context, target
+from fixtures.redis_cluster.nodes import by_holder, holder, is_copied, owner_of
+from fixtures.reporting.measurements import Chart, Measure
+from fixtures.run.own_time import Stopwatch
+from redis_practices.redis_cluster.key_distribution import read, write
+from redis_practices.redis_cluster.topology import slot_of
+from steps.common.judgements import check_measurements
+from steps.common.vocabulary import TYPES, duration, options, rows
+
+Table = Sequence[Sequence[str]]
+
+TTL = 600
+"""Seconds after which nothing of a scenario is left on a deployment that others use too."""
+
+
+@dataclass
+class Data:
+    """What a scenario has written, with its clients."""
+
+    context: Context
+    written: dict[str, str] = field(default_factory=dict)
+    """The keys of "keys are written", with their values."""
+    these: list[str] = field(default_factory=list)
+    """The keys of "these keys"."""
+    read: list[str] = field(default_factory=list)
+    """The keys that were read, as the feature names them."""
+    acknowledged: list[str] = field(default_factory=list)
+    """The keys of the last `When` that wrote."""
+    clients: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, context: Context) -> Data:
+        """Begin with nothing."""
+        return cls(context)
+
+    def client(self, name: str = "") -> Any:
+        """Return the client of that name, which keeps its connections and its slot map until the scenario ends."""
+        if name not in self.clients:
+            self.clients[name] = self.context.ending.enter_context(CLIENTS[name](self.context))
+        return self.clients[name]
+
+
+def usual_client(context: Context) -> Any:
+    """Return a new client of the deployment that the scenario is about."""
+    return context.cluster.client() if context.role == "cluster" else context.nodes(context.role)[0].client()
+
+
+CLIENTS: dict[str, Callable[[Context], Any]] = {"": usual_client}
+"""What makes a client, by its name in an OPTION table; the usual one has none."""
+
+
+@dataclass
+class ClientUnderTest:
+    """A client, as a target of sentences."""
+
+    context: Context
+    name: str = ""
+
+    def client(self) -> Any:
+        """Return a new client."""
+        return CLIENTS[self.name](self.context)
+
+    def read(self, key: str) -> Any:
+        """Return the value of a key, or None."""
+        return self.context.part(Data).client(self.name).get(self.context.key(key))
+
+
+@target("a client", "a client as redis_practices makes it; it keeps connections and slot map for the whole scenario")
+def a_client(context: Context) -> ClientUnderTest:
+    """Return the client."""
+    return ClientUnderTest(context)
+
+
+@given(parsers.parse("{count:Count} keys are written", extra_types=TYPES))
+def write_random_keys(context: Context, count: int) -> None:
+    """Write keys with random names, and wait until the replicas of a cluster have them.
+
+    Example: ``Given 300 keys are written``
+    """
+    data = context.part(Data)
+    # A counter would not do: CRC16 spreads one better than chance.
+    numbers = random.Random(f"{context.request.config.option.hypothesis_seed} {context.request.node.nodeid}")
+    data.written = {f"{context.key_prefix}{numbers.randbytes(8).hex()}": str(number) for number in range(count)}
+    with usual_client(context) as client:
+        write(client, data.written, TTL)
+    if context.role == "cluster":
+        for held, (key, *_) in by_holder(context.cluster, data.written).items():
+            await_copies(context, key, len(held.replicas))
+
+
+def await_copies(context: Context, key: str, copies: int) -> None:
+    """Wait until so many replicas have all that the owner of a key has."""
+    with owner_of(context.cluster, key).client() as client:
+        client.expire(key, TTL)  # a write of this connection: WAIT counts from the last one of its client
+        assert is_copied(client, copies), f"not all of {copies} replicas have {key} after 5 s"
+
+
+KEY_TYPES: Mapping[str, Callable[[Any, str, str], Any]] = {
+    "hash": lambda client, key, value: client.hset(key, mapping=dict.fromkeys(value.split(), "1")),
+    "list": lambda client, key, value: client.rpush(key, *value.split()),
+    "set": lambda client, key, value: client.sadd(key, *value.split()),
+    "sorted set": lambda client, key, value: client.zadd(key, dict.fromkeys(value.split(), 1)),
+    "stream": lambda client, key, value: client.xadd(key, dict.fromkeys(value.split(), "1")),
+    "hyperloglog": lambda client, key, value: client.pfadd(key, *value.split()),
+}
+"""What writes a key of each type; a value is words, which are members, fields or items."""
+
+
+@given("these keys")
+def write_these_keys(context: Context, datatable: Table) -> None:
+    """Write keys of any TYPE; a VALUE is words, which are the members, fields or items.
+
+    COUNT writes so many numbered items in place of a VALUE, and BYTES a text of that size. TTL is seconds, of the key,
+    or with FIELD of this field of a hash; ``none`` is no ttl. PLACE ``beside "k"`` gives the key another slot of the
+    node that owns "k".
+
+    Example: a table of KEY, TYPE and VALUE
+    """
+    with usual_client(context) as client:
+        for row in rows(datatable, ("KEY", "TYPE"), ("VALUE", "COUNT", "BYTES", "TTL", "FIELD", "PLACE")):
+            if beside := row.get("PLACE"):
+                context.aliases[row["KEY"]] = _neighbour(context, row["KEY"], beside.split('"')[1])
+            key, ttl = context.key(row["KEY"]), row.get("TTL") or str(TTL)
+            text = "x" * int(row.get("BYTES") or 0) or " ".join(map(str, range(int(row.get("COUNT") or 0))))
+            context.part(Data).these.append(key)
+            if row["TYPE"] == "string":  # in one command, as applications do
+                client.set(key, row.get("VALUE") or text, ex=None if ttl == "none" else int(ttl))
+                continue
+            KEY_TYPES[row["TYPE"]](client, key, row.get("VALUE") or text)
+            if part := row.get("FIELD"):
+                assert client.hpexpire(key, int(ttl) * 1000, part) == [1], f"{key} has no field {part}"
+            if ttl != "none":
+                assert client.expire(key, TTL if part else int(ttl)), f"{key} was not written"
+
+
+def _neighbour(context: Context, name: str, other: str) -> str:
+    """Return a name for a key in another slot of the node that owns another key."""
+    held, taken = holder(context.cluster, context.key(other)), slot_of(context.key(other))
+    names = (f"{context.key(name)}{number}" for number in range(10**6))
+    return next(key for key in names if held.first <= slot_of(key) <= held.last and slot_of(key) != taken)
+
+
+@when(parsers.parse('{count:Count} keys "{key}" are written', extra_types=TYPES))
+@records("writes acknowledged", "writes that the server acknowledged", unit="writes")
+@records("writes refused", "writes that the server answered with an error", unit="writes")
+@records("writes lost", "acknowledged writes that no reader gets", unit="writes")
+def write_keys(context: Context, count: int, key: str, datatable: Table | None = None) -> None:
+    """Write numbered keys with this prefix, of 1,000 bytes each; one with a hash tag puts them into one slot.
+
+    With ``replicas to wait for`` a write is acknowledged when so many replicas have it (WAIT). The ``ttl`` is 10
+    minutes unless an option says otherwise; ``none`` is no ttl.
+
+    Example: ``When 500 keys "{user:1}" are written``
+    """
+    wanted = options(datatable)
+    data, copies, ttl = (
+        context.part(Data),
+        int(wanted.get("replicas to wait for", 0)),
+        wanted.get("ttl", f"{TTL} seconds"),
+    )
+    px = None if ttl == "none" else round(duration(ttl).seconds() * 1000)
+    keys = [f"{context.key(key)}:{number}" for number in range(count)]
+    tagged = context.role == "cluster" and "{" in key
+    with owner_of(context.cluster, keys[0]).client() if tagged else usual_client(context) as client:
+        pipe, said = client.pipeline(transaction=False), list[Any]()
+        for number, name in enumerate(keys, 1):
+            pipe.set(name, "x" * 1000, px=px)
+            if copies and number == count:
+                pipe.execute_command("WAIT", copies, PATIENCE)
+            if number % BATCH == 0 or number == count:
+                said += pipe.execute(raise_on_error=False)
+    missing = bool(copies) and said.pop() < copies
+    data.acknowledged = [name for name, one in zip(keys, said, strict=True) if one is True and not missing]
+    refusals = [one for one in said if isinstance(one, RedisError)]
+    context.record("writes acknowledged", len(data.acknowledged))
+    context.record("writes refused", lambda _: (context.errors.pop("write", None), len(refusals))[1])
+    context.record("writes lost", lambda _: _lost(context, data.acknowledged))
+    with context.attempt("write", RedisError):
+        if missing:
+            raise ResponseError(f"WAIT: fewer than {copies} replicas have the writes")
+        for refusal in refusals:
+            raise refusal
+
+
+BATCH = 500
+"""Writes a round trip: the timeout of a client is for all that it writes at once."""
+
+PATIENCE = 1500
+"""Milliseconds that a writer waits for replicas."""
+
+register("setting", "replicas to wait for", "replicas that must have a write before it counts as acknowledged (WAIT)")(
+    write_keys
+)
+
+
+def _lost(context: Context, keys: Sequence[str]) -> int:
+    """Count the keys that a new client does not find."""
+    with usual_client(context) as client:
+        return read(client, keys).count(None)
+
+
+@when(parsers.parse('"{key}" is read {repeats:Repeats}', extra_types=TYPES))
+@records("slowest read", "longest time of one read", unit="s")
+@records("median read", "time of the read in the middle of all reads, from the fastest to the slowest", unit="s")
+@records("median of the last 20 reads", "the same of the last 20 reads alone", unit="s")
+@records("reads delayed", "reads that took 200 milliseconds or more", unit="reads")
+def read_often(context: Context, key: str, repeats: int, datatable: Table | None = None) -> None:
+    """Read one key, one time after another, through the cache of the scenario if it has one, else through a client.
+
+    The option ``client`` names another client. An error of any kind is the one of "the read".
+
+    Example: ``When "user:1" is read 30 times``
+    """
+    reader = context.named.get("reader") or ClientUnderTest(context, options(datatable).get("client", ""))
+    context.part(Data).read.append(key)
+    took = [0.0]
+    with context.attempt("read", RedisError, OSError, AttributeError, RuntimeError):
+        for _ in range(repeats):
+            watch = Stopwatch()
+            reader.read(key)
+            took.append(watch.seconds())
+    context.record("slowest read", round(max(took), 3))
+    context.record("median read", round(median(took[1:] or took), 4))
+    context.record("median of the last 20 reads", round(median(took[-20:]), 4))
+    context.record("reads delayed", sum(seconds >= DELAYED for seconds in took))
+
+
+DELAYED = 0.2
+"""Seconds from which a read counts as delayed."""
+
+register("setting", "ttl", "how long a value stays in the cache")(write_keys)
+register("setting", "client", "the client that reads or writes, by its name")(read_often)
+
+
+@then("every written key is readable")
+def check_written(context: Context) -> None:
+    """Require that a new client reads the value of every key that was written.
+
+    Example: ``Then every written key is readable``
+    """
+    written = context.part(Data).written
+    assert written, "this scenario has not written keys"
+    with usual_client(context) as client:
+        seen = dict(zip(written, read(client, list(written)), strict=True))
+    assert seen == written, f"{sum(seen[key] != written[key] for key in written)} of {len(written)} keys read otherwise"
+
+
+class Workload(Protocol):
+    """Writers and readers that are at work in the background."""
+
+    def seen(self) -> Mapping[str, float]:
+        """End after some more operations, and return what was measured, by the names of registered measurements."""
+
+    def report(self, measure: Measure, chart: Chart) -> None:
+        """Show what is not judged, such as the kinds of errors."""
+
+
+WORKLOADS: dict[str, Callable[[Context, int, int, Mapping[str, str]], Workload]] = {}
+"""By kind of deployment, what starts so many writers and readers with the options of the table."""
+
+
+@given(parsers.parse("a workload of {clients:Clients}", extra_types=TYPES))
+def start_workload(context: Context, clients: tuple[int, int], datatable: Table | None = None) -> None:
+    """Start writers and readers in the background; they stop at "the workload measured".
+
+    Example: ``Given a workload of 2 writers and 1 reader``
+    """
+    context.named["workload"] = WORKLOADS[context.role](context, *clients, options(datatable))
+
+
+@then("the workload measured")
+def check_workload(context: Context, datatable: Table) -> None:
+    """Stop the workload some operations later, and compare what it measured with the bounds.
+
+    Example: a table of MEASUREMENT and BOUND
+    """
+    workload: Workload = context.named["workload"]
+    for name, seen in workload.seen().items():
+        context.record(name, seen)
+    workload.report(context.measure, context.chart)
+    check_measurements(context, datatable)
+
+
+@when(parsers.parse("a pipeline of {count:Count} commands is sent", extra_types=TYPES))
+@records("replies out of order", "replies that are not those of the command at their place", unit="replies")
+@records("commands refused", "commands of the pipeline that were answered with an error", unit="commands")
+def send_pipeline(context: Context, count: int, datatable: Table | None = None) -> None:
+    """Send writes, each followed by its read, over all nodes; one INCR of a text in the middle cannot succeed.
+
+    The option ``client`` names another client than the usual one.
+
+    Example: ``When a pipeline of 600 commands is sent``
+    """
+    client = context.part(Data).client(options(datatable).get("client", ""))
+    names = [f"{context.key_prefix}{number}" for number in range(count // 2)]
+    expected: list[object] = []
+    with client.pipeline() as pipe:
+        for number, key in enumerate(names):
+            pipe.set(key, f"text {number}", ex=TTL)
+            pipe.get(key)
+            expected += [True, f"text {number}"]
+            if number == len(names) // 2:
+                pipe.incr(key)
+                expected.append(None)
+        said = pipe.execute(raise_on_error=False)
+    wrong = [one for one, wanted in zip(said, expected, strict=True) if wanted is not None and one != wanted]
+    refusals = [one for one in said if isinstance(one, RedisError)]
+    context.record("replies out of order", len(wrong))
+    context.record("commands refused", len(refusals))
+    with context.attempt("pipeline", RedisError):
+        for refusal in refusals:
+            raise refusal

@@ -1,0 +1,41 @@
+"""How likely a read refreshes a value early: XFetch, as the paper has it."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from redis_practices.pure_cache.expiry import is_due
+
+TIMES = st.floats(0.001, 1000)
+DRAWS = st.floats(0, 1, exclude_max=True)
+
+
+@given(cost=TIMES, left=TIMES, beta=st.floats(0.1, 10), draw=DRAWS)
+def test_probability_of_a_refresh(cost: float, left: float, beta: float, draw: float) -> None:
+    """A read refreshes with the probability ``exp(-left / (beta * cost))``."""
+    threshold = 1 - math.exp(-left / (beta * cost))
+    if not math.isclose(draw, threshold, abs_tol=1e-9):
+        assert is_due(cost, left, beta, lambda: draw) == (draw > threshold)
+
+
+@given(cost=TIMES, left=TIMES, sooner=st.floats(0, 1), draw=DRAWS)
+def test_refresh_is_likelier_near_the_end(cost: float, left: float, sooner: float, draw: float) -> None:
+    """A read that refreshes would also refresh later, and at the end every read does."""
+    if is_due(cost, left, draw=lambda: draw):
+        assert is_due(cost, left * sooner, draw=lambda: draw)
+    assert is_due(cost, 0, draw=lambda: draw)
+
+
+@pytest.mark.parametrize(
+    ("costs_left", "low", "high"), [(0, 100, 100), (1, 35, 39), (2, 12, 15), (5, 0.3, 1.1), (20, 0, 0)]
+)
+def test_share_of_refreshing_reads(costs_left: float, low: float, high: float) -> None:
+    """Every third read refreshes one computation before the end, and hardly any read five computations before."""
+    draw = random.Random(7).random
+    share = sum(is_due(1.0, costs_left, draw=draw) for _ in range(20_000)) / 200
+    assert low <= share <= high

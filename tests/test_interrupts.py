@@ -1,0 +1,130 @@
+"""No reply is ever given to another question, whenever an exception interrupts a call.
+
+Real signals, at random moments, raise in the middle of calls, as Celery's soft time limit does.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from fixtures.run.processes import ForkingGroup
+from redis_practices.clients import cluster_client, redis_client
+from redis_practices.pure_cache.cache_aside import CacheAside
+from redis_practices.pure_cache.near_cache import NearCache
+from redis_practices.servers.cluster import start_cluster
+from redis_practices.servers.server import CACHE, start_server
+from redis_practices.tuning.bulk import pipelined, read_bulk
+
+KEYS = [f"k{number}" for number in range(50)]
+LONGEST = 0.0006
+"""Seconds until the next signal, at most: about what five calls take."""
+
+
+class SoftTimeLimitExceeded(Exception):  # noqa: N818 - it has the name of Celery's
+    """What a signal raises between any two instructions."""
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[tuple[str, str]]:
+    """Give the URLs of a server and of a cluster that hold each key with its own name as value."""
+    with ForkingGroup() as group:
+        server, cluster = start_server(group, CACHE), start_cluster(group, replicas=0)
+        with server.client() as client:
+            client.mset({key: key for key in KEYS})
+        with cluster_client(cluster.url) as client:
+            client.mset_nonatomic({key: key for key in KEYS})
+        yield server.url, cluster.url
+
+
+def in_transaction(client: Redis, key: str) -> Any:
+    """Read a key between two others."""
+    with client.pipeline() as pipe:
+        for one in (KEYS[0], key, KEYS[1]):
+            pipe.get(one)
+        return pipe.execute()[1]
+
+
+def by_near_cache(near: NearCache, key: str) -> Any:
+    """Read a key that is never kept, so that the server is asked."""
+    return near.get(key)
+
+
+def askers(url: str, cluster_url: str) -> dict[str, Callable[[str], Any]]:
+    """Return ways to read a key, by name."""
+    client, cluster = redis_client(url), cluster_client(cluster_url)
+    cache, beside = CacheAside(redis_client(url), ttl=60), redis_client(url)
+    return {
+        "a command": client.get,
+        "a transaction": partial(in_transaction, client),
+        "a pipeline": lambda key: pipelined(client, [("GET", KEYS[0]), ("GET", key)])[1],
+        "a blocking read": lambda key: _popped(client, key),
+        "a cluster client": cluster.get,
+        "bulk": lambda key: read_bulk(cluster, [KEYS[0], key])[1],
+        "CacheAside": lambda key: cache.get_or_compute(f"cached:{key}", lambda: key),
+        "NearCache": partial(by_near_cache, _near(beside)),
+    }
+
+
+def _popped(client: Redis, key: str) -> Any:
+    """Push a key to its own list, and take it."""
+    client.delete(f"list:{key}")
+    client.rpush(f"list:{key}", key)
+    popped: Any = client.blpop([f"list:{key}"], timeout=1)
+    return popped[1]
+
+
+def _near(client: Redis) -> NearCache:
+    """Return a near cache that keeps nothing: no key has its prefix."""
+    return NearCache(client, "another:")
+
+
+WAYS = (
+    "a command",
+    "a transaction",
+    "a pipeline",
+    "a blocking read",
+    "a cluster client",
+    "bulk",
+    "CacheAside",
+    "NearCache",
+)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # raised in a __del__, it goes nowhere
+@pytest.mark.parametrize("calls", [300, pytest.param(25_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("way", WAYS)
+def test_no_wrong_value_under_signals(servers: tuple[str, str], way: str, calls: int) -> None:
+    """Each call that returns gives the value of its own key; many were interrupted."""
+    ask, draw = askers(*servers)[way], random.Random(f"{way} {calls}")
+    armed, interrupted = False, 0
+
+    def interrupt(*_: object) -> None:
+        if armed:
+            raise SoftTimeLimitExceeded
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for _ in range(calls):
+            key = draw.choice(KEYS)
+            signal.setitimer(signal.ITIMER_REAL, draw.uniform(1e-5, LONGEST))
+            try:
+                armed = True
+                seen = ask(key)
+                armed = False
+            except SoftTimeLimitExceeded:
+                interrupted += 1
+                continue
+            finally:
+                armed = False
+            assert seen == key, f"{key} reads {seen!r} after {interrupted} interrupts"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted > calls / 50, f"{interrupted} of {calls} calls were interrupted"
