@@ -80,9 +80,6 @@ def bus_port(node: Server) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="the client forgets the name and asks the old addresses for ever"
-)
 def test_client_after_all_addresses_changed(group: ForkingGroup, today: list[str]) -> None:
     """A client that was made by a name reaches the cluster after all its nodes came back under other addresses."""
     cluster = start_cluster(group, replicas=0, node_timeout_ms=2000, config=listening_at(FIRST), quick=False)

@@ -124,9 +124,6 @@ def test_walk_over_a_binary_name(found: Found) -> None:
         assert len(list(every_key(client))) == 1
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="the keys of database 0 are moved, those of the others are dropped"
-)
 def test_repair_with_several_databases(found: Found) -> None:
     """A slot is closed with the keys of every database, or left open with a refusal."""
     if not engine_of(server_binary()).startswith("valkey 9"):
@@ -190,9 +187,6 @@ def test_repair_after_a_failover_of_the_target(found: Found, *, planned: bool) -
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="the keys that had moved ahead are dropped by the new primary"
-)
 @PLANNED
 def test_repair_after_a_failover_of_the_target_on_redis7(found: Found, redis7: str, *, planned: bool) -> None:
     """All keys are there on Redis 7 too, whose replicas do not know of slots on their way."""
