@@ -1,8 +1,7 @@
 """Each family of sentences can fail: a scenario changes its colour when a step is mutated.
 
-A mutated step does nothing, compares nothing, ignores a bound or waits for ever. Each row of `MUTATIONS` has a scenario
-that is red for that reason alone: it passes with the steps as they are and fails with the mutation, or, where the
-mutation lets a false claim pass, the other way round.
+A mutated step does nothing, compares nothing, ignores a bound or never ends. Each row of `MUTATIONS` has a scenario that
+passes with the steps as they are and fails with the mutation; or, where its claim is false, the other way round.
 """
 
 from __future__ import annotations
@@ -21,68 +20,223 @@ markers = ["core: ", "slow: ", "disruptive: ", "pure_cache: ", "redis_cluster: "
 """
 
 TOOLS = """\
-import sys
-import fixtures.context, steps.common.judgements, steps.common.vocabulary
+import inspect, os, sys, time
+from pytest_bdd.steps import step_function_context_registry
+
 
 def everywhere(name, function):
     for module in [module for key, module in sys.modules.items() if key.startswith(("steps.", "fixtures."))]:
         if hasattr(module, name):
             setattr(module, name, function)
 
-def nothing(*_, **__):
-    return None
+
+def step(sentence, body="return None"):
+    [context] = [one for one in step_function_context_registry.values() if one.parser.name == sentence]
+    function = inspect.unwrap(context.step_func)
+    code = {}
+    exec(f"def mutated({', '.join(inspect.signature(function).parameters)}): {body}", vars(sys.modules[function.__module__]), code)
+    function.__code__ = code["mutated"].__code__
+
+
+def pytest_sessionstart():
+    exec(os.environ.get("SABOTAGE", ""), globals())
+    exec(os.environ.get("MUTATION", ""), globals())
 """
+"""A plugin that changes steps before a run; the sabotage is of what they use, and there in both runs."""
 
 
 class Mutation(NamedTuple):
     """A change of a step, and the scenario that shows it."""
 
-    family: str
     code: str
-    """Python that changes the steps."""
+    """Python that changes the steps, with the tools above."""
     steps: str
     holds: bool = True
-    """Whether the scenario's claim is true, so that it passes without the mutation and fails with it."""
+    """Whether the claim is true."""
+    sabotage: str = ""
+    seconds: float = 30.0
+    """How long the scenario may take without the mutation."""
 
 
-FAULT = """\
-Given an isolated server
-And the server holds "Ann" as "user:1"
-When the server is killed
-And the server is started
-Then the server reads nothing from "user:1"
-"""
+def nothing(sentence: str, steps: str, *, holds: bool = False, sabotage: str = "") -> Mutation:
+    """Return a mutation in which a step does nothing; by default the claim is false and that step judges it."""
+    return Mutation(f"step({sentence!r})", steps, holds, sabotage)
+
+
+SERVER = 'Given an isolated server\nAnd the server holds "Ann" as "user:1"\n'
+TASK = 'Given an isolated broker\nAnd a worker\nWhen the task "add" is sent with [4, 8]\n'
 
 MUTATIONS = {
-    "a fault does nothing": Mutation("faults", 'everywhere("apply_to", nothing)', FAULT),
-    "a table of replies compares nothing": Mutation(
-        "replies",
-        'everywhere("assert_table", nothing)',
+    "a deployment without its settings": Mutation(
+        'step("an isolated {plan:Deployment}", "context.isolate(plan)")',
+        """\
+        Given an isolated server
+          | SETTING   | VALUE |
+          | maxmemory | 1     |
+        Then the server replies
+          | COMMANDS       | REPLY |
+          | SET user:1 Ann | OOM   |
+        """,
+    ),
+    "data that is not stored": nothing(
+        '{holder:Target} holds "{value}" as "{key}"', f'{SERVER}Then the server reads "Ann" from "user:1"', holds=True
+    ),
+    "a fault that does nothing": nothing(
+        "{target:Target} is {fault:Fault}",
+        f'{SERVER}When the server is killed\nAnd the server is started\nThen the server reads nothing from "user:1"',
+        holds=True,
+    ),
+    "time that does not pass": nothing(
+        "{duration:Duration} have passed",
+        'Given an isolated server\nWhen a client runs "SET user:1 Ann PX 200"\nAnd 0.3 seconds have passed\n'
+        'Then the server reads nothing from "user:1"',
+        holds=True,
+    ),
+    "a table of replies that compares nothing": nothing(
+        "{target:Target} replies",
         """\
         Given an isolated server
         Then the server replies
           | COMMANDS | REPLY |
           | PING     | NO    |
         """,
+    ),
+    "a read that compares nothing": nothing(
+        '{reader:Target} reads {value:Value} from "{key}"', f'{SERVER}Then the server reads "Bob" from "user:1"'
+    ),
+    "a count that is not judged": nothing(
+        "{bound:Bound} {name:Counted}",
+        "Given the cache under test\nWhen the cache serves 5 writes\nThen exactly 1 write was lost",
+    ),
+    "a bound that is ignored": Mutation(
+        "from fixtures.reporting.measurements import Bound; Bound.allows = lambda *_: True",
+        "Given the cache under test\nWhen the cache serves 5 writes\nThen at least 1 write was lost",
         holds=False,
     ),
-    "a read compares nothing": Mutation(
-        "reads",
-        "steps.common.deployments.ServerUnderTest.read = lambda self, key: sys.modules['wrong'].value",
+    "a time that is not judged": nothing(
+        "the {name:Timed} took {bound:Bound}",
+        "Given the cache under test\nWhen the cache serves 1 messages\nThen the message took at least 20 seconds",
+    ),
+    "a table of measurements that judges nothing": nothing(
+        "the measurements are",
         """\
-        Given an isolated server
-        Then the server reads "Ann" from "user:1"
+        Given the cache under test
+        When the cache serves 5 writes
+        Then the measurements are
+          | MEASUREMENT | BOUND      |
+          | writes lost | at least 1 |
         """,
-        holds=False,
     ),
-    "the settings of a deployment are ignored": Mutation(
-        "settings",
-        'everywhere("options", lambda *_: {})',
+    "a state that is not asked": nothing(
+        "{target:Target} has {bound:Bound} {name:Asked}", f"{SERVER}Then the server has exactly 7 keys"
+    ),
+    "a deadline that never ends": Mutation(
+        'everywhere("eventually", lambda *_, **__: time.sleep(20))\n'
+        'everywhere("WorkersClock", type("Endless", (), {"eventually": lambda *_, **__: time.sleep(20)}))',
+        f"{SERVER}Then the server has exactly 7 keys within 1 second",
+        holds=False,
+        seconds=10.0,
+    ),
+    "a detector that finds nothing": nothing(
+        "the {name:Findings} are",
+        """\
+        Given an isolated cache
+        And these keys
+          | KEY    | TTL  | BYTES |
+          | user:1 | none | 10    |
+        Then the key findings are
+          | KEY    | PROBLEM |
+          | user:2 | no ttl  |
+        """,
+    ),
+    "findings that are not missed": nothing(
+        "there are no {name:Findings}",
+        """\
+        Given an isolated cache
+        And these keys
+          | KEY    | TTL  | BYTES |
+          | user:1 | none | 10    |
+        Then there are no key findings
+        """,
+    ),
+    "a property that is not tried": nothing(
+        '"{name:Property}" holds for {count:Count} {cases:w}',
+        'Given the cluster under test\nThen "client and server compute the same slot" holds for 100 keys',
+        sabotage='everywhere("slot_of", lambda key: 0)',
+    ),
+    "an audit that compares no words": nothing(
+        'the {kind:Fact} "{name}" is one of "{text}"',
+        'Given the cache under test\nThen the setting "maxmemory-policy" is one of "noeviction"',
+    ),
+    "an audit that compares no number": nothing(
+        'the {kind:Fact} "{name}" is {bound:Bound}',
+        'Given the cache under test\nThen the setting "maxclients" is at most 1',
+    ),
+    "a task that is not sent": nothing(
+        'the task "{name}" is sent with {given:Arguments}', f"{TASK}Then the result is 12", holds=True
+    ),
+    "a result that is not compared": nothing("the result is {value:JSON}", f"{TASK}Then the result is 13"),
+    "runs that are not counted": nothing(
+        "{target:Target} ran {bound:Times}", f"{TASK}Then the result is 12\nAnd the task ran exactly twice"
+    ),
+    "ways that are not run": nothing(
+        "each way cost",
         """\
         Given an isolated server
-          | SETTING   | VALUE |
-          | maxmemory | 1     |
-        And the server replies
+        And 20 values of 10 bytes
+        Then each way cost
+          | WAY               | COMMANDS  |
+          | GET one at a time | exactly 1 |
+        """,
+    ),
+    "an exit code that is not compared": nothing(
+        "{target:Target} exits with {code:d}", 'When I run "python -c pass"\nThen the command exits with 3'
+    ),
+    "output that is not compared": nothing(
+        "{stream:Stream} contains",
+        'When I run "python -c pass"\nThen the output contains\n  """\n  something\n  """\nAnd the command exits with 0',
+    ),
+    "a workload that measured nothing": nothing(
+        "the workload measured",
+        """\
+        Given an isolated cluster of 3 primaries without replicas
+        And a workload of 2 writers and 1 reader
+        Then the workload measured
+          | MEASUREMENT         | BOUND     |
+          | writes acknowledged | exactly 1 |
         """,
     ),
 }
+
+
+def write(project: Project, *names: str) -> None:
+    """Write the plugin, and a feature with the scenarios of these mutations."""
+    project.plugins = ["pytest_bdd.plugin", "_hypothesis_pytestplugin", "xdist.plugin", "conftest", "mutating"]
+    project.write("pytest.toml", SETTINGS)
+    project.write("mutating.py", TOOLS)
+    text = "Feature: Mutations\n  What each scenario claims.\n"
+    for name in names:
+        text += f"\n  Scenario: {name}\n{indent(dedent(MUTATIONS[name].steps), ' ' * 4)}\n"
+    project.write("features/pure_cache/mutations.feature", text)
+
+
+def result(project: Project, name: str) -> tuple[str, float]:
+    """Return how the scenario of a mutation ended, and after how many seconds."""
+    run = project.run("features", "--report", "results")
+    found = [record for record in project.report()["scenarios"] if record["id"] == name]
+    assert found, "\n".join(run.outlines)
+    return found[0]["status"], found[0]["seconds"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_mutation_is_seen(project: Project, name: str) -> None:
+    """The scenario passes where its claim is true, and the mutation turns it round."""
+    mutation = MUTATIONS[name]
+    write(project, name)
+    project.environment["SABOTAGE"] = mutation.sabotage
+    status, seconds = result(project, name)
+    assert (status, seconds <= mutation.seconds) == ("passed" if mutation.holds else "failed", True)
+    project.environment["MUTATION"] = mutation.code
+    mutated, after = result(project, name)
+    assert mutated != status or after > mutation.seconds, f"still {mutated} after {after} s"
