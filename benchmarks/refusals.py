@@ -33,7 +33,7 @@ from lib.healthy_verdicts import outline_rows, read, summary, verdicts, write
 from lib.side_by_side import machine
 
 from fixtures.gate.defects import Builder
-from fixtures.gate.deployment_under_test import Judged
+from fixtures.gate.deployment_under_test import DeploymentUnderTest
 from fixtures.run.options import PRACTICES
 from fixtures.run.processes import ForkingGroup
 from redis_practices.cli import count
@@ -64,10 +64,10 @@ def catalogue() -> Iterator[Row]:
         yield Row(role, *cells)
 
 
-def judged(role: str, defect: str | None, binary: str) -> tuple[Judged, bool | None, str]:
+def judged(role: str, defect: str | None, binary: str) -> tuple[DeploymentUnderTest, bool | None, str]:
     """Build a deployment, and return the results of the gate, ``redis-cli`` and the doctors."""
     with ForkingGroup() as group, ExitStack() as ending, tempfile.TemporaryDirectory() as folder:
-        gate = Judged(Builder(group, ending, binary), role)
+        gate = DeploymentUnderTest(Builder(group, ending, binary), role)
         gate.url = gate.builder.url(role, defect)
         others = cluster_check(role, gate.url), doctors(gate.url)
         gate.judge(Path(folder), "--quick")

@@ -83,7 +83,7 @@ def test_locks_that_another_thread_holds(server: Server) -> None:
             return "of the parent"
 
         busy = threading.Thread(target=cache.get_or_compute, args=("key", compute))
-        with cache._connections, breaker._lock:  # noqa: SLF001 - held at the moment of the fork, as by another thread
+        with breaker._lock:  # noqa: SLF001 - held at the moment of the fork, as by another thread
             in_child(lambda: cache.get_or_compute("other", lambda: "value") == "value")
             in_child(lambda: opens(breaker))
         busy.start()

@@ -412,8 +412,8 @@ MAY_MAKE = {
     "src/redis_practices/tuning/server_settings.py": "unix sockets of isolated servers",
     "src/redis_practices/celery_worker/sending.py": "has the settings of the worker",
     "src/worker.py": "reads its transport and its backend from the environment",
+    "steps/redis_cluster/nodes.py": "an isolated cluster",
     "steps/pure_cache/cache_aside.py": "has a pool that makes readers wait",
-    "steps/redis_cluster/scaling.py": "an isolated cluster",
 }
 """The modules that may create clients, with the reason."""
 

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 import yaml
 
 from fixtures import PROJECT
-from fixtures.gate.deployment_under_test import Judged, gate_environment
+from fixtures.gate.deployment_under_test import DeploymentUnderTest, gate_environment
 from fixtures.run.options import ROLES
 
 IMAGE, FEATURES = "redis-practices-gate", "features/"
@@ -87,8 +88,10 @@ def test_arguments_exist(arguments: tuple[str, ...]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("arguments", [one for one in UNIQUE if "--quick" in one], ids=" ".join)
-def test_quick_command_accepts_one_role(judged: Judged, tmp_path: Path, arguments: tuple[str, ...], role: str) -> None:
+def test_quick_command_accepts_one_role(tmp_path: Path, arguments: tuple[str, ...], role: str) -> None:
     """Each command accepts a healthy deployment of one role."""
-    judged.role, judged.url = role, judged.builder.url(role, None)
-    judged.judge(tmp_path, shlex.join(arguments))
-    assert judged.report["verdict"] == "accepted", judged.said
+    with ExitStack() as ending:
+        gate = DeploymentUnderTest.within(ending, None)
+        gate.role, gate.url = role, gate.builder.url(role, None)
+        gate.judge(tmp_path, shlex.join(arguments))
+    assert gate.report["verdict"] == "accepted", gate.said

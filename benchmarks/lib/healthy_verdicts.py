@@ -23,7 +23,7 @@ from lib.engine_sources import NotHadError, fetched
 from lib.whole_run import first_line
 
 from fixtures.gate.defects import Builder
-from fixtures.gate.deployment_under_test import Judged
+from fixtures.gate.deployment_under_test import DeploymentUnderTest
 from fixtures.gate.healthy import build
 from fixtures.run.keys import Unsupported
 from fixtures.run.options import PRACTICES
@@ -152,10 +152,10 @@ def _judge(number: int, role: str, condition: str, kind: Kind, engine: str) -> V
     return Verdict(number, role, condition, kind.name, engine, report["verdict"], right, reason, round(seconds, 1))
 
 
-def _judged(role: str, names: Sequence[str], binary: str) -> tuple[Judged, float]:
+def _judged(role: str, names: Sequence[str], binary: str) -> tuple[DeploymentUnderTest, float]:
     """Return a deployment after its judgement, and the seconds that the judge took."""
     with ForkingGroup() as group, ExitStack() as ending, tempfile.TemporaryDirectory() as folder:
-        judged = Judged(Builder(group, ending, binary), role)
+        judged = DeploymentUnderTest(Builder(group, ending, binary), role)
         begin = time.monotonic()
         try:
             deployment = build(judged.builder, role, *names)

@@ -12,7 +12,6 @@ Feature: High availability: a broker fails over to its replica
 
       Given an isolated broker
         | SETTING   | VALUE |
-        | replicas  | 1     |
         | sentinels | 3     |
       And a worker
       When the task "add" is sent with [4, 8]
@@ -26,22 +25,27 @@ Feature: High availability: a broker fails over to its replica
     Scenario: redis_practices refuses a Redis Cluster as a broker in one line
       Given an isolated cluster of 3 primaries without replicas
       When the task "add" is sent with [4, 8]
-        | OPTION  | VALUE |
-        | checked | yes   |
+        | OPTION  | VALUE           |
+        | url     | redis://CLUSTER |
+        | timeout | 2 seconds       |
       Then the send failed with "Celery does not run on a Redis Cluster"
 
     @celery-014 @known_limit
-    Scenario: Celery's worker ends with an error about slots on a Redis Cluster
+    Scenario: Celery's worker ends with MovedError on a Redis Cluster
       kombu 5.7 has no transport for a cluster (celery#2852). A common hash tag, `global_keyprefix="{celery}:"`, makes a
       worker start on one shard, without failover.
 
       Given an isolated cluster of 3 primaries without replicas
       When a worker starts
-      Then the start failed with "Error"
+        | SETTING | VALUE           |
+        | url     | redis://CLUSTER |
+      Then the start failed with "MovedError"
 
     @celery-015 @known_limit
-    Scenario: Celery's sender fails with an error about slots on a Redis Cluster
+    Scenario: Celery's sender fails with OperationalError on a Redis Cluster
       Given an isolated cluster of 3 primaries without replicas
       When the task "add" is sent with [4, 8]
+        | OPTION | VALUE           |
+        | url    | redis://CLUSTER |
       Then the send failed with "OperationalError"
       And the send took at most 10 seconds

@@ -26,7 +26,7 @@ Feature: Redelivery: a task survives the death of its worker
         | SETTING            | VALUE    |
         | concurrency        | 1        |
         | visibility timeout | 1 second |
-        | acks late          | no       |
+        | acks late          | off      |
       When the task "linger" is sent with [60]
       And a worker has begun the task
       And a worker starts
@@ -45,6 +45,7 @@ Feature: Redelivery: a task survives the death of its worker
         | concurrency        | 1          |
         | visibility timeout | 60 seconds |
       When the task "crash" is sent with []
+      And the result is read
       Then the task failed with "WorkerLostError: Worker exited prematurely: signal 9 (SIGKILL) Job: 0."
       And the task ran exactly once
       And worker 1 still processes tasks

@@ -61,7 +61,7 @@ Feature: Outbox: every order has its effect exactly once
         | SETTING               | VALUE      |
         | concurrency           | 1          |
         | visibility timeout    | 60 seconds |
-        | reject on worker lost | yes        |
+        | reject on worker lost | on         |
       When the task "crash" is sent with []
       And a worker has begun the task
       Then the task ran at least 3 times
@@ -75,6 +75,7 @@ Feature: Outbox: every order has its effect exactly once
         | visibility timeout | 60 seconds |
         | max deliveries     | 2          |
       When the task "crash_guarded" is sent with []
+      And the result is read
       Then the task failed with "TooManyDeliveries: worker.crash_guarded ended its worker 2 times"
       And the task ran exactly twice
       And the dead letters are
@@ -90,8 +91,10 @@ Feature: Outbox: every order has its effect exactly once
         | visibility timeout | 1 second |
         | max deliveries     | 2        |
       When the task "end_worker" is sent with []
+      And the result is read
       Then the task failed with "TooManyDeliveries: worker.end_worker ended its worker 2 times"
       And the task ran exactly twice
       And the dead letters are
         | TASK              | DELIVERIES |
         | worker.end_worker | 2          |
+      And every worker still processes tasks

@@ -16,16 +16,10 @@ Feature: A task is processed by a worker in the background
       And worker 1 has exactly 1 processed task
 
     @celery-082
-    Scenario Outline: a worker returns <RESULT> as the sum of <NUMBERS>
+    Scenario: a worker returns the sum of two numbers
       Given a worker
-      When the task "add" is sent with <NUMBERS>
-      Then the result is <RESULT>
-
-      Examples:
-        | NUMBERS   | RESULT |
-        | [4, 8]    | 12     |
-        | [20, 22]  | 42     |
-        | [-1, 0.5] | -0.5   |
+      When the task "add" is sent with [20, 22]
+      Then the result is 42
 
   Rule: A value arrives as it was sent
 

@@ -27,8 +27,8 @@ Feature: Idempotent tasks: a second run changes nothing
         | pool               | solo     |
         | visibility timeout | 1 second |
       When the task "stamp" is sent with []
-        | OPTION    | VALUE |
-        | countdown | 2.5   |
+        | OPTION    | VALUE       |
+        | countdown | 2.5 seconds |
       Then the result arrives within 20 seconds
       And the task ran at least twice
 
@@ -73,9 +73,9 @@ Feature: Idempotent tasks: a second run changes nothing
       And every client is disconnected
       Then the task is delivered again within 10 seconds
       And the state of the task is "SUCCESS"
+      And worker 1 still processes tasks
       And the task ran exactly twice
       And "A-1" was paid <TIMES>
-      And worker 1 still processes tasks
 
       Examples:
         | CANCEL | TIMES         |
@@ -88,7 +88,7 @@ Feature: Idempotent tasks: a second run changes nothing
         | SETTING            | VALUE    |
         | pool               | solo     |
         | visibility timeout | 1 second |
-        | lease              | 4        |
+        | payment lease      | 4        |
       When the task "pay" is sent with ["A-1", 2.5]
       Then the result arrives within 20 seconds
       And the task ran at least twice
@@ -101,7 +101,7 @@ Feature: Idempotent tasks: a second run changes nothing
         | SETTING            | VALUE    |
         | pool               | solo     |
         | visibility timeout | 1 second |
-        | lease              | 2        |
+        | payment lease      | 2        |
       When the task "pay" is sent with ["A-1", 1.0]
       And a worker has begun the task
       And the worker that runs the task is killed

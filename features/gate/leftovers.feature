@@ -1,101 +1,129 @@
-Feature: Whatever ends a command, nothing of it is left behind
-  A server that outlives the command that started it takes a port, memory and the trust of whoever finds it.
-  A process that is killed cannot tidy up after itself, so its servers must notice by themselves.
-
-  Background:
-    Given these addresses
-      | NAME    | OF                           |
-      | NOTHING | a port where nothing listens |
+Feature: A command that ends leaves no process and no file behind
+  A server that outlives its command keeps a port and memory, and the next run may connect to it by mistake. A killed
+  process cannot clean up after itself, so its servers have to notice that it is gone.
 
   Rule: A script takes its servers and files along
 
     @gate-016
-    Scenario Outline: <script> and <end>
-      Given somebody started "exec python src/<script>"
-      And it has said "<words>"
-      And <number> of its servers and workers run
-      When it gets <end>
-      Then it ends
-      And it exits with <code>
-      And nothing of it is left within 5 seconds
+    Scenario Outline: <SCRIPT> leaves nothing after <SIGNAL>
+      Given "exec python src/<SCRIPT>" is running
+        | OPTION       | VALUE     |
+        | first output | <OUTPUT>  |
+        | servers      | <SERVERS> |
+      When the command gets <SIGNAL>
+      Then the command exits with <CODE>
+      And nothing of the command is left within 5 seconds
 
-      Examples: what a process can answer
-        | script                     | words     | number | end     | code |
-        | cache_example.py           | Retrieved | 1      | Ctrl-C  | 130  |
-        | serve.py cache             | until     | 1      | Ctrl-C  | 0    |
-
-      @slow
-      Examples: what a process can answer, more
-        | script                     | words     | number | end     | code |
-        | cluster_example.py --watch | watching  | 6      | Ctrl-C  | 0    |
-        | serve.py broker            | until     | 4      | SIGTERM | 0    |
-
-      Examples: what it cannot
-        | script                     | words     | number | end     | code |
-        | cluster_example.py --watch | watching  | 6      | SIGKILL | -9   |
-        | serve.py broker            | until     | 4      | SIGKILL | -9   |
+      Examples: signals that a process can handle
+        | SCRIPT           | OUTPUT    | SERVERS | SIGNAL | CODE |
+        | cache_example.py | Retrieved | 1       | Ctrl-C | 130  |
+        | serve.py cache   | until     | 1       | Ctrl-C | 0    |
 
       @slow
-      Examples: what it cannot, more
-        | script                     | words     | number | end     | code |
-        | cache_example.py           | Retrieved | 1      | SIGTERM | -15  |
+      Examples: signals that a process can handle, more
+        | SCRIPT                     | OUTPUT   | SERVERS | SIGNAL  | CODE |
+        | cluster_example.py --watch | watching | 6       | Ctrl-C  | 0    |
+        | serve.py broker            | until    | 4       | SIGTERM | 0    |
+
+      Examples: signals that end a process at once
+        | SCRIPT                     | OUTPUT   | SERVERS | SIGNAL  | CODE |
+        | cluster_example.py --watch | watching | 6       | SIGKILL | -9   |
+        | serve.py broker            | until    | 4       | SIGKILL | -9   |
 
       @slow
-      Examples: and the rest
-        | script                     | words     | number | end     | code |
-        | cluster_example.py --watch | watching  | 6      | SIGTERM | -15  |
-        | serve.py cluster           | until     | 6      | SIGTERM | 0    |
-        | serve.py broker            | until     | 4      | Ctrl-C  | 0    |
-        | cache_example.py           | Retrieved | 1      | SIGKILL | -9   |
+      Examples: signals that end a process at once, more
+        | SCRIPT           | OUTPUT    | SERVERS | SIGNAL  | CODE |
+        | cache_example.py | Retrieved | 1       | SIGTERM | -15  |
+
+      @slow
+      Examples: further signals
+        | SCRIPT                     | OUTPUT    | SERVERS | SIGNAL  | CODE |
+        | cluster_example.py --watch | watching  | 6       | SIGTERM | -15  |
+        | serve.py cluster           | until     | 6       | SIGTERM | 0    |
+        | serve.py broker            | until     | 4       | Ctrl-C  | 0    |
+        | cache_example.py           | Retrieved | 1       | SIGKILL | -9   |
 
     @gate-017
-    Scenario: a script that comes to its end
-      Given somebody started "exec python src/cache_example.py --wait 4"
-      And 1 of its servers and workers run
-      Then it ends
-      And it exits with 0
-      And nothing of it is left within 5 seconds
+    Scenario: cache_example.py leaves nothing when it comes to its end
+      Given "exec python src/cache_example.py --wait 4" is running
+        | OPTION  | VALUE |
+        | servers | 1     |
+      Then the command exits with 0
+      And nothing of the command is left within 5 seconds
 
-  Rule: A run of pytest takes those of all its processes along
+  Rule: A run of pytest takes the servers and files of all its processes along
 
     @gate-018
-    Scenario: a run that comes to its end
-      Given somebody started "exec pytest features/pure_cache/data_path.feature -k lives -n 1"
-      And 1 of its servers and workers run
-      Then it ends
-      And it exits with 0
-      And nothing of it is left within 5 seconds
+    Scenario: a run of pytest leaves nothing when it comes to its end
+      Given "exec pytest features/pure_cache/data_path.feature -k lives -n 1" is running
+        | OPTION  | VALUE |
+        | servers | 1     |
+      Then the command exits with 0
+      And nothing of the command is left within 5 seconds
 
     @gate-019 @waits
-    Scenario Outline: a run that gets <end> in the middle
-      Given somebody started "exec pytest features/pure_cache/username.feature <processes>"
-      And <number> of its servers and workers run
-      When it gets <end>
-      Then it ends
-      And it exits with <code>
-      And nothing of it is left within <limit> seconds
+    Scenario Outline: a run of pytest <PROCESSES> leaves nothing after <SIGNAL> in the middle
+      Given "exec pytest features/pure_cache/username.feature <PROCESSES>" is running
+        | OPTION  | VALUE |
+        | servers | 1     |
+      When the command gets <SIGNAL>
+      Then the command exits with <CODE>
+      And nothing of the command is left within <LIMIT> seconds
 
-      Examples: a process of xdist takes 5 to 15 seconds to give up when nobody listens any more
-        | processes | number | end     | code | limit |
-        | -n 1      | 1      | SIGKILL | -9   | 20    |
+      Examples: an xdist process waits 5 to 15 seconds for a killed parent
+        | PROCESSES | SIGNAL  | CODE | LIMIT |
+        | -n 1      | SIGKILL | -9   | 20    |
 
       @slow
-      Examples: and the rest
-        | processes | number | end     | code | limit |
-        | -n 1      | 1      | Ctrl-C  | 2    | 5     |
-        | -n 1      | 1      | SIGTERM | 2    | 5     |
-        | -n 0      | 1      | Ctrl-C  | 2    | 5     |
-        | -n 0      | 1      | SIGTERM | 2    | 5     |
+      Examples: further signals
+        | PROCESSES | SIGNAL  | CODE | LIMIT |
+        | -n 1      | Ctrl-C  | 2    | 5     |
+        | -n 1      | SIGTERM | 2    | 5     |
+        | -n 0      | Ctrl-C  | 2    | 5     |
+        | -n 0      | SIGTERM | 2    | 5     |
 
     @gate-020
-    Scenario: a process of xdist that gets SIGKILL is a failure, and takes its servers along
-      Given somebody started "exec pytest features/pure_cache/username.feature -n 1"
-      And 1 of its servers and workers run
-      When its xdist process gets SIGKILL
-      Then it ends
-      And it exits with 1
-      And it says
+    Scenario: a killed xdist process fails the run, and takes its servers along
+      Given "exec pytest features/pure_cache/username.feature -n 1" is running
+        | OPTION  | VALUE |
+        | servers | 1     |
+      When the xdist process gets SIGKILL
+      Then the command exits with 1
+      And the output contains
         """
         worker 'gw0' crashed while running
         """
-      And nothing of it is left within 5 seconds
+      And nothing of the command is left within 5 seconds
+
+  Rule: A compose stack is gone when the run that started it is gone
+    Eleven containers that outlive their run keep ports and memory. A killed run cannot remove them, and the guard that
+    should do it may be killed with it.
+
+    @gate-009 @slow
+    Scenario Outline: a compose stack is gone after its run gets <SIGNAL>
+      Given "exec env -u CACHE_PORT -u BROKER_PORT -u CLUSTER_PORT_1 pytest features/pure_cache/username.feature --stack=docker -n 0" is running
+        | OPTION       | VALUE              |
+        | first output | docker stack ready |
+      Then the compose stack has at least 1 container
+      When the command gets <SIGNAL>
+      Then the command exits with <CODE>
+      And the compose stack has exactly 0 containers within 60 seconds
+
+      Examples:
+        | SIGNAL  | CODE |
+        | Ctrl-C  | 2    |
+        | SIGTERM | 2    |
+        | SIGKILL | -9   |
+
+    @gate-010 @slow
+    Scenario: the next run removes the compose stack of a run that was killed together with its guard
+      Given "exec env -u CACHE_PORT -u BROKER_PORT -u CLUSTER_PORT_1 pytest features/pure_cache/username.feature --stack=docker -n 0" is running
+        | OPTION       | VALUE              |
+        | first output | docker stack ready |
+      When the guard of the compose stack gets SIGKILL
+      And the command gets SIGKILL
+      Then the command exits with -9
+      And the compose stack has at least 1 container
+      When I run "env -u CACHE_PORT -u BROKER_PORT -u CLUSTER_PORT_1 pytest features/pure_cache/data_path.feature -k lives --stack=docker -n 0"
+      Then the command exits with 0
+      And the compose stack has exactly 0 containers within 1 second

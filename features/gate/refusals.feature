@@ -1,29 +1,15 @@
 @slow
-Feature: A deployment with a defect is refused
-  A gate is worth what it refuses. Each of these deployments answers, serves and looks well in a dashboard, and
-  is well but for one thing. The gate must see it as somebody else's deployment, from outside, and name it.
+Feature: The gate refuses a deployment with a defect, and names the cause
+  A gate is worth what it refuses. Each of these deployments replies, serves and looks healthy in a dashboard, but has
+  one defect that costs data or availability later. The gate sees it from outside, by its URL, as any other deployment.
 
-  Rule: A deployment without a defect is accepted
-
-    @gate-021
-    Scenario Outline: a healthy deployment is accepted
-      Given a healthy <ROLE>
-      When the gate judges it
-      Then its judgement is "accepted"
-
-      Examples:
-        | ROLE    |
-        | cache   |
-        | broker  |
-        | cluster |
-
-  Rule: A defect is refused by the scenario that should see it, and named
+  Rule: The scenario about a defect fails, and its reason names the cause
 
     @gate-022
-    Scenario Outline: a cache that is not set up as one
+    Scenario Outline: the gate refuses a cache with the wrong setting: <DEFECT>
       Given a cache with the defect "<DEFECT>"
-      When the gate judges it
-      Then its judgement is "refused"
+      When the gate judges the deployment
+      Then the verdict is "refused"
       And the scenario "<SCENARIO>" failed with "<CAUSE>"
 
       Examples:
@@ -37,16 +23,16 @@ Feature: A deployment with a defect is refused
         | unbounded buffers for subscribers   | cache-010 | without bound                    |
         | reads only                          | cache-022 | read only replica                |
         | writes are refused without replicas | cache-022 | NOREPLICAS                       |
-        | a user who may not write            | cache-022 | no permissions                   |
-        | a user who may not read             | cache-022 | no permissions                   |
+        | a user without the right to SET     | cache-022 | no permissions                   |
+        | a user without the right to GET     | cache-022 | no permissions                   |
         | a limit above the machine's memory  | cache-006 | maxmemory of total_system_memory |
-        | an application that may do anything | cache-012 | FLUSHALL                         |
+        | an application with all rights      | cache-012 | FLUSHALL                         |
 
     @gate-023
-    Scenario Outline: a cache behind something that changes what passes
+    Scenario Outline: the gate refuses a cache whose traffic is changed on the way: <DEFECT>
       Given a cache with the defect "<DEFECT>"
-      When the gate judges it
-      Then its judgement is "refused"
+      When the gate judges the deployment
+      Then the verdict is "refused"
       And the scenario "<SCENARIO>" failed with "<CAUSE>"
 
       Examples:
@@ -59,7 +45,7 @@ Feature: A deployment with a defect is refused
         | values are cut at 64 KiB          | cache-023[65537] | bytes changed            |
         | answers are slow                  | cache-032        | median round trip        |
         | reads are stale                   | cache-026        | reads stale              |
-        | messages reach nobody             | cache-035        | no message reached       |
+        | messages reach no subscriber      | cache-035        | no message reached       |
         | now and then another key's value  | cache-022        | writes lost              |
         | values lose a bit of each byte    | cache-024        | bytes changed            |
         | deletes are acknowledged and lost | cache-025        | deleted keys found       |
@@ -71,10 +57,10 @@ Feature: A deployment with a defect is refused
         | twenty connections and no more    | cache-034        | connections refused      |
 
     @gate-024
-    Scenario Outline: a broker that is not set up as one
+    Scenario Outline: the gate refuses a broker with a defect: <DEFECT>
       Given a broker with the defect "<DEFECT>"
-      When the gate judges it
-      Then its judgement is "refused"
+      When the gate judges the deployment
+      Then the verdict is "refused"
       And the scenario "<SCENARIO>" failed with "<CAUSE>"
 
       Examples:
@@ -87,21 +73,21 @@ Feature: A deployment with a defect is refused
         | few connections                     | celery-008      | maxclients                       |
         | nearly full                         | celery-007      | used_memory of maxmemory         |
         | one write in 200 is lost            | celery-025      | writes lost                      |
-        | messages reach nobody               | celery-030      | no message reached               |
+        | messages reach no subscriber        | celery-030      | no message reached               |
         | no memory limit                     | celery-006      | maxmemory                        |
         | a limit above the machine's memory  | celery-006      | maxmemory of total_system_memory |
         | the log waits while it is rewritten | celery-005      | no-appendfsync-on-rewrite        |
         | one item in 100 is handed out twice | celery-027      | items lost or out of order       |
         | transactions are refused            | celery-028      | EXEC without MULTI               |
-        | silent connections are cut off      | celery-029[1.5] | empty wait                       |
+        | silent connections are cut off      | celery-029[1.5] | the wait failed                  |
         | values are cut at 64 KiB            | celery-026      | bytes changed                    |
         | reads only                          | celery-025      | read only replica                |
 
     @gate-025
-    Scenario Outline: a cluster that will not survive, or does not cover its keys
+    Scenario Outline: the gate refuses a cluster with a defect: <DEFECT>
       Given a cluster with the defect "<DEFECT>"
-      When the gate judges it
-      Then its judgement is "refused"
+      When the gate judges the deployment
+      Then the verdict is "refused"
       And the scenario "<SCENARIO>" failed with "<CAUSE>"
 
       Examples:
@@ -115,17 +101,17 @@ Feature: A deployment with a defect is refused
         | no replicas                                  | cluster-003 | seen 0             |
         | a dead replica                               | cluster-003 | failed nodes       |
         | a replica that never finished its first copy | cluster-003 | unlinked replicas  |
-        | a slot left on its way                       | cluster-007 | open slots         |
+        | an open slot                                 | cluster-007 | open slots         |
         | a slot without owner                         | cluster-029 | 16383              |
         | one node has nearly all slots                | cluster-008 | slot imbalance     |
-        | a name that nobody resolves                  | cluster-031 | no-host.invalid    |
+        | a hostname that does not resolve             | cluster-031 | no-host.invalid    |
         | two primaries                                | cluster-004 | seen 2             |
         | no memory limit                              | cluster-005 | maxmemory          |
         | old values from a minority                   | cluster-006 | reads-when-down    |
         | one node with another memory limit           | cluster-050 | maxmemory          |
         | one node that knows other users              | cluster-050 | user guest         |
         | one node of another version                  | cluster-009 | 6.2.0              |
-        | redirections lead nowhere                    | cluster-065 | MOVED              |
+        | redirections lead nowhere                    | cluster-065 | 127.0.0.1:1        |
         | one write in 200 is lost                     | cluster-013 | writes lost        |
         | reads are stale                              | cluster-015 | reads stale        |
         | deletes are acknowledged and lost            | cluster-016 | deleted keys found |

@@ -39,7 +39,7 @@ Feature: Negative caching: a missing row costs the origin one call
       Then the look-aside cache reads "qiross" from "user:1" within 1 second
 
     @cache-004
-    Scenario: without a negative ttl a missing row is remembered for no time
+    Scenario: without a negative ttl each read of a missing row asks the origin
       Given a look-aside cache in front of the origin
       When "user:1" is read twice
       Then every reader got nothing

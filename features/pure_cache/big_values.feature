@@ -1,7 +1,8 @@
 @disruptive
 Feature: Big keys: one big value does not hold up small reads
   A server runs one command at a time. While it frees a hundred thousand members, or copies megabytes, all other
-  clients wait: the latency of small reads rises, and no slow query of theirs explains it.
+  clients wait. Small reads become slow, and no slow command of
+  their application explains it.
 
   Rule: Lazy free: big keys are freed in the background
 

@@ -1,7 +1,7 @@
 @audit
 Feature: Values pass the way to the cache unchanged, on time and for their ttl
   Between an application and its cache stand proxies, load balancers, TLS terminators and client libraries. Each of them
-  can drop, cut, reorder or delay a value. Most such faults look like a cache miss, so nobody looks for them.
+  can drop, cut, reorder or delay a value. Most such faults look like cache misses, and stay unnoticed.
 
   @core
   Rule: Acknowledged data is in the cache, complete and at once

@@ -36,9 +36,3 @@ Feature: Key hygiene: each key of a cache has a ttl, an owner and a bounded size
         | page:old    | ttl     |
         | session:bad | no ttl  |
         | stray       | name    |
-
-    @cache-049 @disruptive
-    Scenario: looking for bad keys runs only commands that do not count as a use
-      Given an isolated cache
-      When 500 keys "proper" are written
-      Then "looking for bad keys changes nothing" holds for 500 keys

@@ -27,7 +27,7 @@ Feature: Invalidation: after a change no reader gets the old value
         | a script                  |
 
     @cache-051
-    Scenario: a late early refresh stores no old value
+    Scenario: an early refresh that is late stores no old value
       Given a look-aside cache in front of the origin
       When "user:1" is read once
       And the value of "user:1" is due for refresh

@@ -110,7 +110,9 @@ Feature: Eviction: a full cache makes room, and keeps the keys that are used
         | OPTION | VALUE |
         | ttl    | none  |
       Then at least 1000 writes were refused
-      And exactly 0 writes were lost
+      And the cache replies
+        | COMMANDS       | REPLY |
+        | STRLEN flood:0 | 1000  |
 
       Examples:
         | POLICY       |

@@ -1,77 +1,84 @@
-Feature: It is known which writes a failure may cost
-  A primary acknowledges a write before any replica has it. Who dies in between takes it along, and nobody
-  is told. Those who cannot afford that have two ways to be told, and both are the writer's choice.
+Feature: A writer chooses which acknowledged writes a failover may lose
+  Replication is asynchronous: a primary acknowledges a write before a replica has it, and a primary that dies takes such
+  writes with it. The client that lost an order never hears of it. A writer that waits for a replica (`WAIT`), or a
+  primary that refuses writes without one (`min-replicas-to-write`), turns silent data loss into an error.
 
-  Rule: An acknowledged write that no replica has dies with its primary
+  Rule: A write that no replica has is lost with its primary
 
     @cluster-019 @disruptive @known_limit
-    Scenario: without asking for replicas, every write is acknowledged and lost
-      Given a cluster of 3 primaries with 1 replica each
-      When the replica of "user:1" hangs
-      And the primary of "user:1" is cut off from its replicas
-      And 500 keys of the slot of "user:1" are written
-      Then exactly 500 of them are acknowledged
-      When the primary of "user:1" is killed
-      And that replica goes on
-      Then a write to "user:1" is accepted again within 2 node timeouts and 2 seconds
-      And exactly 500 of the acknowledged keys are lost
+    Scenario: acknowledged writes are lost when the primary dies before its replica has them
+      Given an isolated cluster of 3 primaries with 1 replica each
+      When a replica of "{user:1}" is paused
+      And the primary of "{user:1}" is isolated from its replicas
+      And 500 keys "{user:1}" are written
+      Then exactly 500 writes were acknowledged
+      When that primary is killed
+      And that replica is resumed
+      Then a write to "{user:1}" is accepted within 2 node timeouts and 2 seconds
+      And exactly 500 writes were lost
 
-  Rule: A writer that waits for a replica is told
+  Rule: WAIT tells a writer whether a replica has its writes
 
     @cluster-020 @disruptive
-    Scenario: a writer that waits for a replica in vain does not take its writes for safe
-      Given a cluster of 3 primaries with 1 replica each
-      When the replica of "user:1" hangs
-      And the primary of "user:1" is cut off from its replicas
-      And 500 keys of the slot of "user:1" are written and a replica awaited
-      Then exactly 0 of them are acknowledged
-      And the others are refused with "WAIT"
+    Scenario: WAIT acknowledges no write while the replica is away
+      Given an isolated cluster of 3 primaries with 1 replica each
+      When a replica of "{user:1}" is paused
+      And the primary of "{user:1}" is isolated from its replicas
+      And 500 keys "{user:1}" are written
+        | OPTION               | VALUE |
+        | replicas to wait for | 1     |
+      Then exactly 0 writes were acknowledged
+      And the write failed with "WAIT"
 
     @cluster-021 @disruptive
-    Scenario: no write that a replica has is lost with its primary
-      Given a cluster of 3 primaries with 1 replica each
-      And two writers that wait for a replica and a reader of the cluster
+    Scenario: no write that WAIT has acknowledged is lost in a failover under load
+      Given an isolated cluster of 3 primaries with 1 replica each
+      And a workload of 2 writers and 1 reader
+        | OPTION               | VALUE |
+        | replicas to wait for | 1     |
       When the primary of "user:1" is killed
-      Then a write to "user:1" is accepted again within 2 node timeouts and 2 seconds
-      When that primary is started again
-      Then that primary follows the owner of "user:1" within 5 seconds
-      And they saw
-        | SEEN                                 | BOUND        |
-        | acknowledged writes                  | at least 100 |
-        | keys that lost an acknowledged write | exactly 0    |
-        | stale reads                          | exactly 0    |
+      Then a write to "user:1" is accepted within 2 node timeouts and 2 seconds
+      When that primary is restarted
+      Then that primary replicates the owner of "user:1" within 5 seconds
+      And the workload measured
+        | MEASUREMENT         | BOUND        |
+        | writes acknowledged | at least 100 |
+        | writes lost         | exactly 0    |
+        | stale reads         | exactly 0    |
 
-  Rule: A primary can refuse writes that no replica would get
+  Rule: min-replicas-to-write makes a primary refuse writes that no replica would get
 
     @cluster-022 @disruptive
-    Scenario: a primary without replicas refuses writes when it shall have one
-      Given a cluster of 3 primaries with 1 replica each
-      And "min-replicas-to-write" is set to "1" at every node
-      When 100 keys of the slot of "user:1" are written
-      Then exactly 100 of them are acknowledged
-      When the replica of "user:1" hangs
-      And the primary of "user:1" is cut off from its replicas
-      And 500 keys of the slot of "user:1" are written
-      Then exactly 0 of them are acknowledged
-      And the others are refused with "NOREPLICAS"
+    Scenario: a primary with min-replicas-to-write refuses writes while its replica is away
+      Given an isolated cluster of 3 primaries with 1 replica each
+      When the setting "min-replicas-to-write" of every node becomes "1"
+      And 100 keys "{user:1}" are written
+      Then exactly 100 writes were acknowledged
+      When a replica of "{user:1}" is paused
+      And the primary of "{user:1}" is isolated from its replicas
+      And 500 keys "{user:1}" are written
+      Then exactly 0 writes were acknowledged
+      And the write failed with "NOREPLICAS"
 
-  Rule: Of several replicas the one with most data takes over, if the node timeout is not too short
-    Each replica waits before it asks for votes, and the more others have more data, the longer. Valkey 9.1 makes this
-    head start a fifteenth of the node timeout, but looks only every 100 ms whether the wait is over: with a node
-    timeout below 3 seconds a replica that missed everything may be the first to ask, and is elected. Redis 7.0 gives a
-    second for each place, whatever the node timeout is. Every node pings every other at least twice in a node timeout,
-    so half of one after the election all have heard of the new owner.
+  Rule: The replica with most data wins the election, if the node timeout is long enough
+    A replica waits before it asks for votes, and waits longer if other replicas have more data. Valkey 9.1 makes this
+    head start a fifteenth of the node timeout, but checks only every 100 ms. Below a node timeout of 3 seconds a replica
+    that missed everything may win. Redis 7.0 gives a second for each rank with any node timeout. After half a
+    node timeout all nodes have heard of the new primary, because each pings each other at least twice in it.
 
     @cluster-023 @disruptive @waits
-    Scenario: a replica that missed writes loses the election
-      Given a cluster of 3 primaries with 2 replicas each
-      And "cluster-node-timeout" is set to "4000" at every node
-      When the replica of "user:1" hangs
-      And the primary of "user:1" is cut off from its replicas
-      And 500 keys of the slot of "user:1" are written and a replica awaited
-      Then exactly 500 of them are acknowledged
-      When the primary of "user:1" is killed
-      And that replica goes on
-      Then a write to "user:1" is accepted again within 10 seconds
-      And that replica follows the owner of "user:1" within 12 seconds
-      And exactly 0 of the acknowledged keys are lost
+    Scenario: a replica that missed writes loses the election to the replica that has them
+      Given an isolated cluster of 3 primaries with 2 replicas each
+        | SETTING              | VALUE |
+        | cluster-node-timeout | 4000  |
+      When a replica of "{user:1}" is paused
+      And the primary of "{user:1}" is isolated from that replica
+      And 500 keys "{user:1}" are written
+        | OPTION               | VALUE |
+        | replicas to wait for | 1     |
+      Then exactly 500 writes were acknowledged
+      When the primary of "{user:1}" is killed
+      And that replica is resumed
+      Then a write to "{user:1}" is accepted within 10 seconds
+      And that replica replicates the owner of "{user:1}" within 12 seconds
+      And exactly 0 writes were lost

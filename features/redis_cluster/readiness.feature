@@ -1,48 +1,51 @@
-Feature: Whether a failover would work is known before it is needed
-  "cluster_state:ok" is as true of a cluster whose replicas are dead, empty or forbidden to take over. Whoever
-  watches nothing else learns of them together with the death of a primary.
+Feature: An operator knows before a failure whether a failover would work
+  `cluster_state:ok` is also true of a cluster whose replicas are dead, empty or forbidden to take over. Monitoring that
+  watches this field alone learns of it at the death of a primary. Then a part of the keys is down until an operator
+  comes. `why_not_failover_ready` names every failover blocker.
 
-  Rule: A cluster that would replace any primary in time is told from one that would not, and why
+  Rule: Every blocker of a failover is found, and a healthy cluster has none
 
     @cluster-059 @core @disruptive
-    Scenario: nothing stands in the way of a healthy cluster
-      Given a cluster of 3 primaries with 1 replica each
-      And its primaries announce the host "left" and its replicas the host "right"
-      Then within 5 seconds nothing stands in the way of a failover
+    Scenario: a healthy cluster has no failover blockers
+      Given an isolated cluster of 3 primaries with 1 replica each
+        | SETTING | VALUE          |
+        | hosts   | left and right |
+      Then there are no failover blockers
 
     @cluster-060 @disruptive
-    Scenario Outline: <DEFECT>
-      Given a cluster of 3 primaries with 1 replica each
-      And its primaries announce the host "left" and its replicas the host "right"
-      Then within 5 seconds nothing stands in the way of a failover
-      When this becomes true of the replica of "user:1": <DEFECT>
-      Then within 5 seconds "<REASON>" is named as what stands in the way
+    Scenario Outline: a failover blocker is found when a replica <CASE>
+      Given an isolated cluster of 3 primaries with 1 replica each
+        | SETTING | VALUE          |
+        | hosts   | left and right |
+      Then there are no failover blockers
+      When <EVENT>
+      Then the failover blockers include "<BLOCKER>"
 
       Examples:
-        | DEFECT                                    | REASON                               |
-        | the replica is killed                     | is dead                              |
-        | the replica lost its link for good        | is not linked to its primary         |
-        | the replica hangs while much is written   | bytes behind its primary             |
-        | the replica must not take over            | must not take over                   |
-        | failures are noticed late                 | notices a failure only after 60 s    |
-        | the replica is on the host of its primary | are on one host, left                |
+        | CASE                            | EVENT                                                                           | BLOCKER                           |
+        | is killed                       | a replica of "user:1" is killed                                                 | is dead                           |
+        | has lost its link for good      | a replica of "user:1" is unlinked from its primary                              | is not linked to its primary      |
+        | is 3 MB behind its primary      | a replica of "user:1" is left behind                                            | bytes behind its primary          |
+        | must not take over              | the setting "cluster-replica-no-failover" of a replica of "user:1" becomes "yes" | must not take over                |
+        | notices failures too late       | the setting "cluster-node-timeout" of a replica of "user:1" becomes "60000"     | notices a failure only after 60 s |
+        | is on the host of its primary   | the setting "cluster-announce-hostname" of a replica of "user:1" becomes "left" | are on one host, left             |
 
     @cluster-061 @disruptive
-    Scenario: primaries without replicas
-      Given a cluster of 3 primaries without replicas
-      Then within 5 seconds "has no replica that could take over" is named as what stands in the way
+    Scenario: a failover blocker is found when primaries have no replicas
+      Given an isolated cluster of 3 primaries without replicas
+      Then the failover blockers include "has no replica that could take over"
 
     @cluster-062 @disruptive @waits
-    Scenario: too few primaries to vote
-      Given a cluster of 2 primaries with 1 replica each
-      Then within 5 seconds "no majority is left to vote" is named as what stands in the way
+    Scenario: a failover blocker is found when two primaries are too few to vote
+      Given an isolated cluster of 2 primaries with 1 replica each
+      Then the failover blockers include "no majority is left to vote"
 
-  Rule: A dead replica is reported, though every node that is left says that all is well
+  Rule: A dead replica is found although every remaining node says cluster_state:ok
 
     @cluster-063 @disruptive
-    Scenario: one of three replicas dies
-      Given a cluster of 3 primaries with 1 replica each
-      When the replica of "user:1" is killed
-      Then within 2 seconds "does not answer" is named as what stands in the way
-      And within 5 seconds "is dead" is named as what stands in the way
-      And the nodes that answer say that the cluster is well
+    Scenario: one of three replicas dies, and the remaining nodes still say that the cluster is ok
+      Given an isolated cluster of 3 primaries with 1 replica each
+      When a replica of "user:1" is killed
+      Then the failover blockers include "does not answer"
+      And the failover blockers include "is dead"
+      And there are no unhealthy nodes

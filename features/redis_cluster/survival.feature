@@ -1,61 +1,64 @@
-Feature: What a cluster does when there is nobody to take over
-  With every replica gone, with every node gone: what then happens is decided by settings that nobody looks at
-  until then.
+Feature: A cluster without a replica that can take over behaves as configured
+  With every replica dead, or every node dead, settings decide which users are down and for how long, and these settings
+  are rarely read before. A replica without data must not take over, or the data is gone.
 
-  Rule: Whether a lost shard stops the others is a choice
+  Rule: Full coverage: whether a lost shard stops the other shards is a choice
 
     @cluster-086 @disruptive @waits
-    Scenario: a lost shard stops all writes, or its own alone
-      Given a cluster of 3 primaries without replicas
+    Scenario: a lost shard stops all writes, or its own alone without full coverage
+      Given an isolated cluster of 3 primaries without replicas
       When the primary of "user:1" is killed
-      Then the other primaries refuse writes within 2 node timeouts and 2 seconds
-      When "cluster-require-full-coverage" is set to "no" at every node
-      Then the other primaries accept writes within 2 node timeouts and 5 seconds
+      Then every primary other than that of "user:1" has exactly 0 writable keys within 2 node timeouts and 2 seconds
+      When the setting "cluster-require-full-coverage" of every remaining node becomes "no"
+      Then every primary other than that of "user:1" has exactly 1 writable key within 2 node timeouts and 5 seconds
       And no write to "user:1" is accepted for 1 node timeout
 
-  Rule: A replica that has no data does not take over
+  Rule: A replica without data does not take over
 
     @cluster-087 @disruptive @known_limit @waits
-    Scenario: a replica that never finished its first copy looks well and replaces nobody
-      The cluster says that all is well all the time until the primary dies.
+    Scenario: a replica without its first copy looks healthy and does not replace its primary
+      Every node says that the cluster is ok until the primary dies.
 
-      Given a cluster of 3 primaries without replicas
-      And a replica of "user:1" that never got a copy of its data
-      Then every node says of the cluster
-        | FIELD                  | VALUE |
-        | cluster_state          | ok    |
-        | cluster_slots_assigned | 16384 |
+      Given an isolated cluster of 3 primaries without replicas
+      And an empty node
+      When the new node is added
+        | OPTION     | VALUE   |
+        | replica of | user:1  |
+        | first copy | refused |
+      Then there are no unhealthy nodes
       When the primary of "user:1" is killed
       Then no write to "user:1" is accepted for 2 node timeouts and 2 seconds
 
-  Rule: A primary that lost its replica gets one that another primary can spare
+  Rule: Replica migration: a primary without replicas gets the spare replica of another primary
 
     @cluster-088 @disruptive @waits
-    Scenario: a spare replica moves to the primary that has none
+    Scenario: a spare replica moves to the primary that has lost its replica
       The server waits for 5 seconds before it does that.
 
-      Given a cluster of 3 primaries with 1 replica each
+      Given an isolated cluster of 3 primaries with 1 replica each
       And an empty node
-      When the empty node joins as a replica of "user:1"
-      And a replica of another primary than that of "user:1" is killed
-      Then that primary has a linked replica again within 10 seconds
+      When the new node is added
+        | OPTION     | VALUE  |
+        | replica of | user:1 |
+      And a replica of a primary other than that of "user:1" is killed
+      Then that primary has exactly 1 linked replica within 10 seconds
 
-  Rule: A cluster that went down as a whole comes back as it was
+  Rule: A cluster that went down as a whole comes back with its keys and its slot map
 
     @cluster-089 @disruptive
-    Scenario: all nodes are killed at once
-      With the usual `appendfsync everysec` a write may be acknowledged before it has left the process: it waits
-      for up to 2 seconds while an earlier one is forced to disk. The node timeout is longer than the restart, so that
-      nobody is replaced meanwhile. A primary that has restarted waits for 2 seconds before it answers, and a replica is
-      listed when all have heard that it has caught up: by a ping, of which each node gets one from each other at least
-      every half node timeout.
+    Scenario: all nodes are killed and restarted with every acknowledged key
+      With the usual `appendfsync everysec` a write may be acknowledged up to 2 seconds before it leaves the process. A
+      restarted primary waits for 2 seconds before it serves. The node timeout is longer than the restart, so no
+      failover begins meanwhile. A replica is listed after a ping, at most half a node timeout later.
 
-      Given a cluster of 3 primaries with 1 replica each and these settings
+      Given an isolated cluster of 3 primaries with 1 replica each
         | SETTING              | VALUE  |
         | appendonly           | yes    |
         | appendfsync          | always |
         | cluster-node-timeout | 5000   |
-      And 300 keys are written to the cluster
-      When every node is killed, and started again
-      Then within 15 seconds the cluster is ready, with the map that it had
-      And all of them are readable
+      And 300 keys are written
+      When every node is killed
+      And every node is restarted
+      Then the cluster is ready within 15 seconds
+      And the cluster has exactly 0 slots on other nodes
+      And every written key is readable

@@ -31,6 +31,16 @@ Feature: A cluster is fast if its nodes share the keys, the reads and the round 
         | GET one at a time           | redis-py's cluster pipeline | reported     | at least 1.5              |
         | redis-py's cluster pipeline | one pipeline a node         | reported     | at least 2.5              |
 
+    @tuning-003
+    Scenario: one pipeline a node returns replies in order, and an error stays with its command
+      Given the cluster under test
+      When a pipeline of 600 commands is sent
+        | OPTION | VALUE               |
+        | client | one pipeline a node |
+      Then exactly 0 replies were out of order
+      And exactly 1 command was refused
+      And the pipeline failed with "not an integer"
+
     @tuning-004
     Scenario: after a resharding, a client with a stale slot map still reads every value by one pipeline a node
       Nodes that do not own a key reply MOVED, and the client asks the owner.

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dbm
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from parse import with_pattern
 from pytest_bdd import given, parsers, then, when
+from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
@@ -23,7 +26,8 @@ from fixtures.run.keys import Unsupported
 from fixtures.run.own_time import WorkersClock
 from fixtures.stacks.protocols import Worker
 from redis_practices.polling import eventually
-from steps.celery_worker.tasks import TASK_TYPES, Tasks, read_settings, seconds
+from redis_practices.servers.binary import EmbeddedError
+from steps.celery_worker.tasks import PATIENCE, TASK_TYPES, Tasks, read_settings, seconds
 from steps.common.vocabulary import Duration, options
 
 Table = Sequence[Sequence[str]]
@@ -157,13 +161,42 @@ class StartedWorker:
         ran = sent.get(timeout=1.0)["worker"]
         assert ran == self.process.name, f"{ran} ran the task, not {self.process.name}"
 
+    def pause(self) -> None:
+        """Pause it; alone on an isolated broker, when it has just asked for a task, which comes within 1 s."""
+        context = self.tasks.context
+        if "broker" in context.own:
+            # The sender is connected before, so that it needs no time then; no worker serves this queue.
+            self.tasks.app.send_task("worker.add", [4, 8], queue="elsewhere", ignore_result=True)
+            with context.broker.client() as client:
+                asked = brpops(client)
+                WorkersClock().eventually(lambda: brpops(client) > asked, within=10.0, every=0.002)
+                # Answered is not yet asked again: a worker that is paused in between would take nothing.
+                eventually(lambda: client.info("clients")["blocked_clients"] > 0, within=10.0, every=0.001)
+        self.process.pause()
+
     def __getattr__(self, name: str) -> Any:
         """Return what is asked of the process: kill, pause, stop, wait_end, log_tail."""
         return getattr(self.process, name)
 
 
-PATIENCE = 30.0
-"""Seconds in which a worker does what the scenario does not promise within a time."""
+def brpops(client: Redis) -> int:
+    """Return how many BRPOP were answered; a worker asks again at once."""
+    calls: int = client.info("commandstats").get("cmdstat_brpop", {}).get("calls", 0)
+    return calls
+
+
+class Starting:
+    """A worker that waits for its broker: each question waits until it is ready."""
+
+    def __init__(self, start: Callable[[], Worker]) -> None:
+        """Start it in the background."""
+        pool = ThreadPoolExecutor(1)
+        self._started = pool.submit(start)
+        pool.shutdown(wait=False)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what is asked of the worker."""
+        return getattr(self._started.result(PATIENCE), name)
 
 
 def end(worker: Worker) -> None:
@@ -193,6 +226,7 @@ class Workers:
         with it. All others share a key prefix that no other scenario has.
         """
         context, tasks = self.context, self.context.part(Tasks)
+        context.role = "broker"
         environment = {name: PLACES.get(name, as_it_is)(context, value) for name, value in environment.items()}
         tasks.redelivery = float(environment.get("VISIBILITY_TIMEOUT", tasks.redelivery))
         if context.planned:
@@ -230,6 +264,10 @@ class Workers:
             settings = {"TASK_QUEUE": tasks.queue, **context.own["queue"].environment, **settings}
         if tasks.prefix:
             settings["KEY_PREFIX"] = tasks.prefix
+        if "BROKER_URL" in settings:
+            settings["BROKER_URL"] = tasks.address(settings["BROKER_URL"])
+        if "broker" in context.own and not context.target("the broker").is_ready():
+            return cast("Worker", Starting(lambda: context.broker.start_worker(**settings)))
         worker = context.broker.start_worker(**settings)
         if "broker" not in context.own:
             context.ending.callback(end, worker)
@@ -261,12 +299,24 @@ def have_workers(context: Context, number: int, datatable: Table | None = None) 
 
 
 @when("a worker starts")
+@records("wait for other workers", "the time that a worker asks other workers at its start", unit="s")
 def start_worker(context: Context, datatable: Table | None = None) -> None:
     """Start one more worker of the same queue, with the settings of the first and those of the table.
 
+    Its end at the start is the error of "the start failed with". While the broker is down, the worker waits for it.
+
     Example: ``When a worker starts``
     """
-    context.part(Workers).start(worker_settings(datatable))
+    workers = context.part(Workers)
+    with context.attempt("start", EmbeddedError):
+        workers.start(worker_settings(datatable))
+        waited = MINGLE.findall(workers.all[-1].log_tail(400)) if "flags" in options(datatable, "SETTING") else []
+        moments = [datetime.strptime(moment, "%Y-%m-%d %H:%M:%S,%f").astimezone() for moment in waited]
+        context.record("wait for other workers", (moments[-1] - moments[0]).total_seconds() if moments else 0)
+
+
+MINGLE = re.compile(r"\[(.+?): INFO/MainProcess\] mingle: ")
+"""What a worker logs when it begins to look for other workers, and when it has found none."""
 
 
 @target("worker {number:d}", "the worker of the scenario that started as number so and so")

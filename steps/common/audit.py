@@ -170,7 +170,7 @@ def check_dangerous(context: Context, datatable: Table) -> None:
     need(context.stack, "judge users")
     audited = context.part(Audited)
     if "default" in dict(audited.each("ACL WHOAMI", user_of)).values():
-        raise Unsupported("the URL names no user of its own: the default user is meant for administrators")
+        raise Unsupported("the URL names no user: the default user is meant for administrators")
     commands = {row["COMMAND"]: row["DANGER"] for row in rows(datatable, ("COMMAND", "DANGER"))}
     asked = audited.each("ACL DRYRUN", lambda client: [name for name in commands if may_run(client, *name.split())])
     for address, allowed in asked:
@@ -202,7 +202,7 @@ def failed_nodes(context: Context) -> list[dict[str, object]]:
 
 @register("finding", "open slots", "slots that a node says are migrating from it or importing to it")
 def open_slots(context: Context) -> list[dict[str, object]]:
-    """Return these slots; a node tells of its own ones alone."""
+    """Return these slots; a node names only slots that migrate from it or to it."""
     found: list[dict[str, object]] = []
     for node in context.cluster.nodes:
         with node.client() as client:
@@ -257,7 +257,7 @@ PING_PERIOD = "repl-ping-replica-period"
 def count_missed_pings(context: Context, _: object) -> dict[str, float]:
     """Return them by replica; silence and period are counted in loops of a second, which is allowed for."""
     audited = context.part(Audited)
-    period = 10.0  # the servers' default, for a user who may not read settings
+    period = 10.0  # the default, for a user without the right to CONFIG GET
     with suppress(Unsupported):
         period = max(audited.numbers("setting", PING_PERIOD).values())
     silence = replicas(audited, "master_last_io_seconds_ago")

@@ -17,9 +17,9 @@ from redis.retry import Retry
 
 from fixtures.bdd.vocabulary import find, register
 from fixtures.context import Context, Plan, target
-from fixtures.redis_cluster.nodes import commands, primaries
+from fixtures.redis_cluster.nodes import commands
 from fixtures.run.keys import Unsupported
-from fixtures.stacks.protocols import Node, need_command, need_options
+from fixtures.stacks.protocols import need_command, need_options
 from redis_practices.redis_cluster.slot_migration import atomic_interface
 from redis_practices.server_info import version_of
 from redis_practices.servers.server import CACHE
@@ -35,7 +35,7 @@ Table = Sequence[Sequence[str]]
 def use_deployment(context: Context, kind: str) -> None:
     """Use the cache, the broker or the cluster that the scenarios of this run share.
 
-    The scenario writes keys of its own prefix, and disrupts nothing.
+    The scenario writes keys with a prefix of this scenario, and disrupts nothing.
 
     Example: ``Given the cache under test``
     """
@@ -318,15 +318,3 @@ def the_cache(context: Context) -> ServerUnderTest:
 def the_broker(context: Context) -> ServerUnderTest:
     """Return the broker."""
     return ServerUnderTest(context, context.broker.node, context.broker.client)
-
-
-@target("the cluster", "the cluster under test, or the isolated one of the scenario")
-def the_cluster(context: Context) -> ServerUnderTest:
-    """Return the cluster, whose client finds the node of each key."""
-    return ServerUnderTest(context, context.cluster, context.cluster.client)
-
-
-@target("every primary", "each node that owns slots")
-def every_primary(context: Context) -> list[Node]:
-    """Return these nodes in the order of their first slots."""
-    return primaries(context.cluster)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -118,7 +119,7 @@ def ask(context: Context, target: str, name: str) -> None:
 
 
 def node_timeout(context: Context) -> float | None:
-    """Return the node timeout of the scenario's cluster in seconds; None if it has none of its own."""
+    """Return the node timeout of the scenario's cluster in seconds; None for another role."""
     return context.cluster.node_timeout if context.role == "cluster" else None
 
 
@@ -153,6 +154,20 @@ def replies(context: Context, node: Any, datatable: Table) -> list[dict[str, str
         said = in_words(last)
         seen.append({"COMMANDS": row["COMMANDS"], "REPLY": row["REPLY"] if _is_within(said, row["REPLY"]) else said})
     return seen
+
+
+@then(parsers.parse("{target:Target} received these commands", extra_types=TYPES))
+def check_received(context: Context, target: str, datatable: Table) -> None:
+    """Compare how often a target received each command with a bound; ``any other`` stands for the rest.
+
+    Example: a table of COMMAND and NUMBER
+    """
+    seen, table = Counter(context.target(target).received()), rows(datatable, ("COMMAND", "NUMBER"))
+    named = [row["COMMAND"] for row in table]
+    seen["any other"] = sum(number for name, number in seen.items() if name not in named)
+    for row in table:
+        name, bound = row["COMMAND"], bound_or_reported(row["NUMBER"], context)
+        context.measure(f"{name} received", unit="", bound=bound, seen=seen[name])
 
 
 def _is_within(said: str, wanted: str) -> bool:

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError, ResponseError
 from fixtures.bdd.vocabulary import records, register
 from fixtures.context import Context, target
 from fixtures.redis_cluster.nodes import by_holder, holder, is_copied, owner_of
+from fixtures.reporting.measurements import Chart, Measure
 from fixtures.run.own_time import Stopwatch
 from redis_practices.redis_cluster.key_distribution import read, write
 from redis_practices.redis_cluster.topology import slot_of
@@ -35,6 +36,8 @@ class Data:
     """The keys of "keys are written", with their values."""
     these: list[str] = field(default_factory=list)
     """The keys of "these keys"."""
+    read: list[str] = field(default_factory=list)
+    """The keys that were read, as the feature names them."""
     acknowledged: list[str] = field(default_factory=list)
     """The keys of the last `When` that wrote."""
     clients: dict[str, Any] = field(default_factory=dict)
@@ -83,7 +86,6 @@ def a_client(context: Context) -> ClientUnderTest:
 
 
 @given(parsers.parse("{count:Count} keys are written", extra_types=TYPES))
-@records("p-value of the spread", "probability that chance spreads keys over the primaries so unevenly (chi-squared)")
 def write_random_keys(context: Context, count: int) -> None:
     """Write keys with random names, and wait until the replicas of a cluster have them.
 
@@ -108,7 +110,6 @@ def await_copies(context: Context, key: str, copies: int) -> None:
 
 
 KEY_TYPES: Mapping[str, Callable[[Any, str, str], Any]] = {
-    "string": lambda client, key, value: client.set(key, value),
     "hash": lambda client, key, value: client.hset(key, mapping=dict.fromkeys(value.split(), "1")),
     "list": lambda client, key, value: client.rpush(key, *value.split()),
     "set": lambda client, key, value: client.sadd(key, *value.split()),
@@ -135,12 +136,15 @@ def write_these_keys(context: Context, datatable: Table) -> None:
                 context.aliases[row["KEY"]] = _neighbour(context, row["KEY"], beside.split('"')[1])
             key, ttl = context.key(row["KEY"]), row.get("TTL") or str(TTL)
             text = "x" * int(row.get("BYTES") or 0) or " ".join(map(str, range(int(row.get("COUNT") or 0))))
+            context.part(Data).these.append(key)
+            if row["TYPE"] == "string":  # in one command, as applications do
+                client.set(key, row.get("VALUE") or text, ex=None if ttl == "none" else int(ttl))
+                continue
             KEY_TYPES[row["TYPE"]](client, key, row.get("VALUE") or text)
             if part := row.get("FIELD"):
                 assert client.hpexpire(key, int(ttl) * 1000, part) == [1], f"{key} has no field {part}"
             if ttl != "none":
                 assert client.expire(key, TTL if part else int(ttl)), f"{key} was not written"
-            context.part(Data).these.append(key)
 
 
 def _neighbour(context: Context, name: str, other: str) -> str:
@@ -222,6 +226,7 @@ def read_often(context: Context, key: str, repeats: int, datatable: Table | None
     Example: ``When "user:1" is read 30 times``
     """
     reader = context.named.get("reader") or ClientUnderTest(context, options(datatable).get("client", ""))
+    context.part(Data).read.append(key)
     took = [0.0]
     with context.attempt("read", RedisError, OSError, AttributeError, RuntimeError):
         for _ in range(repeats):
@@ -260,6 +265,9 @@ class Workload(Protocol):
     def seen(self) -> Mapping[str, float]:
         """End after some more operations, and return what was measured, by the names of registered measurements."""
 
+    def report(self, measure: Measure, chart: Chart) -> None:
+        """Show what is not judged, such as the kinds of errors."""
+
 
 WORKLOADS: dict[str, Callable[[Context, int, int, Mapping[str, str]], Workload]] = {}
 """By kind of deployment, what starts so many writers and readers with the options of the table."""
@@ -280,8 +288,10 @@ def check_workload(context: Context, datatable: Table) -> None:
 
     Example: a table of MEASUREMENT and BOUND
     """
-    for name, seen in context.named["workload"].seen().items():
+    workload: Workload = context.named["workload"]
+    for name, seen in workload.seen().items():
         context.record(name, seen)
+    workload.report(context.measure, context.chart)
     check_measurements(context, datatable)
 
 

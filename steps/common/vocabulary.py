@@ -13,14 +13,10 @@ from itertools import zip_longest
 from typing import Any
 
 from parse import with_pattern
-from pytest_bdd import given, then
-from redis.exceptions import RedisError
 
 from fixtures.bdd.vocabulary import counted
 from fixtures.context import FAULTS, Context, Plan
 from fixtures.reporting.measurements import Bound
-from fixtures.stacks.protocols import Private
-from redis_practices.servers.server import CACHE, Server
 
 NUMBER = r"\d+(?:\.\d+)?"
 TIME = rf"{NUMBER} (?:milliseconds?|seconds?)"
@@ -194,6 +190,18 @@ def value(text: str) -> str | None:
     return None if text == "nothing" else text[1:-1]
 
 
+@with_pattern(r"the (?:standard output|error output|output)")
+def stream(text: str) -> str:
+    """Read what a command writes to; the output is the standard output and the error output."""
+    return text
+
+
+@with_pattern(r"(?:Ctrl-C|SIG[A-Z0-9]+)")
+def signal_name(text: str) -> str:
+    """Read the name of a signal."""
+    return text
+
+
 @with_pattern(
     r"(?:server|cache|broker|queue|cluster of \d+ primar(?:y|ies) (?:without replicas|with \d+ replicas? each))"
 )
@@ -231,6 +239,8 @@ TYPES: dict[str, Any] = {
     "Counted": clause,
     "Value": value,
     "Deployment": deployment,
+    "Stream": stream,
+    "Signal": signal_name,
 }
 
 
@@ -287,26 +297,3 @@ def _aligned(header: list[str], cells: list[list[str]], differs: list[bool]) -> 
         f"{mark} | {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |"
         for mark, line in zip(marks, lines, strict=False)
     )
-
-
-@given("a server of its own", target_fixture="server")
-def have_server(private: Private) -> Server:
-    """Start a server that is used as a cache by this scenario alone."""
-    return private.server(CACHE)
-
-
-@then("the answers are in the order of the commands")
-def check_order(answers: list[object]) -> None:
-    """Leave out the error and require of each write its OK, followed by what it wrote."""
-    seen = [said for said in answers if not isinstance(said, RedisError)]
-    expected = [said for number in range(len(seen) // 2) for said in (True, f"text {number}")]
-    assert seen == expected
-
-
-@then("the increment of a text failed, and nothing else")
-def check_one_failure(answers: list[object]) -> None:
-    """Require one error, at the place of the bad command, with the server's own reason."""
-    failed = {place: str(said) for place, said in enumerate(answers) if isinstance(said, RedisError)}
-    middle = len(answers) // 2 // 2 * 2 + 2
-    assert list(failed) == [middle], f"failed: {failed}, expected is number {middle}"
-    assert "not an integer" in failed[middle], failed[middle]

@@ -27,7 +27,7 @@ from fixtures.run.keys import StackError
 from fixtures.run.own_time import Stopwatch
 from redis_practices.clients import client_options
 from redis_practices.polling import join
-from redis_practices.pure_cache.cache_aside import COMPUTE, LEASE, NATIVE, RAW, SCRIPT, CacheAside, decoded
+from redis_practices.pure_cache.cache_aside import COMPUTE, LEASE, NATIVE, SCRIPT, CacheAside, Unavailable, decoded
 from redis_practices.pure_cache.circuit_breaker import Breaker
 from steps.common.vocabulary import TYPES, Duration, duration, options
 
@@ -61,6 +61,7 @@ setting("early refresh", "beta", "how early a read refreshes a value, as a facto
 setting("lease", "lease", "how long one reader may compute before another may")
 setting("wait timeout", "patience", "how long a reader waits for the reader that computes")
 setting("reply timeout", "timeout", "how long a reader waits for a reply of the cache")
+register("setting", "again for", "how long each reader reads again and again")(seconds)
 setting("connections", "connections", "how many connections the readers share; a reader waits for a free one", int)
 setting("compare and set", "dialect", "the command of the engine, or a script", str)
 setting("capacity", "limit", "how many values a near cache keeps", int)
@@ -120,7 +121,7 @@ def look_aside(context: Context, rules: dict[str, Any]) -> LookAside:
     else:
         require_compare_and_set(client)
     made = LookAside(context, CacheAside(client, **rules), client)
-    made.aside.flows.known_dialect = SCRIPT if dialect == "a script" else ""
+    made.aside.protocol.known_dialect = SCRIPT if dialect == "a script" else ""
     return made
 
 
@@ -179,7 +180,7 @@ def the_cache_in_front(context: Context, kind: str) -> Any:
 
 @dataclass
 class PausedReader:
-    """A reader of the look-aside cache whose steps are taken one at a time, see `Flows`."""
+    """A reader of the look-aside cache whose steps are taken one at a time, see `CacheProtocol`."""
 
     cache: LookAside
     key: str
@@ -188,9 +189,15 @@ class PausedReader:
     def _steps(self, answer: Any = None) -> bool:
         """Take steps until it asks the origin, or has ended; tell whether it asks."""
         try:
-            while (ask := self.flow.send(answer)) is not COMPUTE:
-                assert isinstance(ask, tuple), "the reader waits for another one"
-                answer = self.cache.client.execute_command(*ask, **RAW)
+            step = self.steps.send(answer)
+            while step is not COMPUTE:
+                assert isinstance(step, tuple), "the reader waits for another reader"
+                try:
+                    reply = self.cache.aside._command(step)  # noqa: SLF001 - what its own driver does with a step
+                except Unavailable as error:
+                    step = self.steps.throw(error)
+                else:
+                    step = self.steps.send(reply)
         except StopIteration as done:
             self.cache.got.append(done.value)
             return False
@@ -198,7 +205,7 @@ class PausedReader:
 
     def claim(self) -> None:
         """Read until it holds the lease and is about to ask the origin."""
-        self.flow = self.cache.aside.flows.get_or_compute(self.cache.context.key_prefix + self.key)
+        self.steps = self.cache.aside.protocol.get_or_compute(self.cache.context.key_prefix + self.key)
         assert self._steps(), "the reader found a value in the cache"
 
     def pause(self) -> None:
@@ -209,7 +216,7 @@ class PausedReader:
     def kill(self) -> None:
         """End with the lease."""
         self.claim()
-        self.flow.close()
+        self.steps.close()
 
     def resume(self) -> None:
         """Store the answer of the origin, unless the key has changed, and return it."""
@@ -291,7 +298,7 @@ def read_at_once(context: Context, count: int, kind: str, key: str, datatable: T
 
 def read_in_threads(cache: LookAside, count: int, key: str, again: float) -> None:
     """Read in threads, once or for some seconds, and record the slowest read; its own processor time does not count."""
-    until, begun, took = time.monotonic() + again, list[float](), list[float]()
+    begun, took = list[float](), list[float]()
 
     def read() -> None:
         while True:
@@ -305,6 +312,8 @@ def read_in_threads(cache: LookAside, count: int, key: str, again: float) -> Non
 
     if again:
         cache.read(key)
+    until = time.monotonic() + again
+    if again:
         with watched(cache, key, begun):
             at_once(count, read)
     else:
@@ -370,12 +379,12 @@ def check_calls(context: Context, times: Bound) -> None:
 def check_orders(context: Context, count: int) -> None:
     """Let Hypothesis choose which of three readers, a writer and a clock takes each step."""
     cache: LookAside = context.named["the look-aside cache"]
-    flows = cache.aside.flows
+    protocol = cache.aside.protocol
 
     @settings(max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given_any(turns=st.lists(st.integers(0, 4), min_size=20, max_size=80))
     def run(turns: list[int]) -> None:
-        cache.aside.rules = flows.rules = replace(flows.rules, patience=0.0 if turns[0] == 0 else 60.0)
+        cache.aside.rules = protocol.rules = replace(protocol.rules, patience=0.0 if turns[0] == 0 else 60.0)
         world = World(cache.client, cache.aside, f"{context.key_prefix}race")
         for turn in turns:
             world.steps[turn]()

@@ -260,6 +260,9 @@ class BigReaders:
         """Return nothing: only small reads beside them are measured."""
         return {}
 
+    def report(self, *_: object) -> None:
+        """Show nothing more."""
+
 
 WORKLOADS["cache"] = BigReaders
 
@@ -367,21 +370,3 @@ def key_findings(context: Context) -> list[dict[str, str]]:
         keys = [replace(key, name=key.name.removeprefix(prefix)) for key in sample(client, 10_000)]
     return [{"KEY": name, "PROBLEM": kind} for name, kind in sorted(
         (name, kind) for kind, names in judge(keys, Hygiene()).items() for name in names)]  # fmt: skip
-
-
-@register("property", "looking for bad keys changes nothing", "the look runs SCAN, TTL and MEMORY USAGE alone")
-def check_harmless(context: Context, count: int) -> None:
-    """Compare what the server counted, and how long a key was idle, before and after."""
-    key = context.key("proper:0")
-    with context.cache.client() as client, context.cache.client() as other:
-        # The clock of the idle time ticks in seconds.
-        eventually(lambda: client.object("idletime", key) >= 1, within=5)
-        other.config_resetstat()
-        seen = len([*sample(client, 10_000)])
-        used = {name.removeprefix("cmdstat_") for name in other.info("commandstats")}
-        idle = client.object("idletime", key)
-    assert seen == count, f"{seen} of {count} keys were looked at"
-    # Before Redis 7.0 a server did not count subcommands apart.
-    memory = "memory" if "memory" in used else "memory|usage"
-    assert used - {"config", "config|resetstat", "info"} == {"scan", "ttl", memory}, f"the look used {used}"
-    assert idle >= 1, "the look made a key more recent"

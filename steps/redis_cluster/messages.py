@@ -1,155 +1,137 @@
-"""The sentences about channels, keyspace notifications and the cluster bus."""
+"""The sentences about channels, and about functions and users, which belong to nodes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from pytest_bdd import given, parsers, then, when
+from pytest_bdd import given, parsers, when
 
-from fixtures.redis_cluster.nodes import holder, owner_of, primaries, ranges, replicas_of
-from fixtures.stacks.protocols import Cluster, Node, need_command
-from redis_practices.polling import eventually
-from redis_practices.redis_cluster.topology import owner, slot_of
-from steps.common.vocabulary import TYPES, Duration, assert_table
-
-Listeners = dict[str, tuple[Any, list[str]]]
-"""By address of the node: the connection that listens there, and what it has heard."""
-
-
-def _listen(node: Node, kind: str, channel: str) -> tuple[Any, list[str]]:
-    """Subscribe at a node and return, once the node has confirmed it, the connection and what it hears."""
-    listener = node.client().pubsub()
-    getattr(listener, kind)(channel)
-    # redis-py has a word of its own for each kind of channel.
-    heard = listener.get_sharded_message(timeout=5) if kind == "ssubscribe" else listener.get_message(timeout=5)
-    assert heard, f"{node.address} does not confirm the subscription"
-    assert heard["type"] == kind, heard
-    return listener, []
+from fixtures.bdd.vocabulary import records
+from fixtures.context import Context
+from fixtures.redis_cluster.nodes import by_holder, holder, is_copied, owner_of
+from fixtures.reporting.measurements import Bound
+from fixtures.run.keys import Unsupported
+from fixtures.stacks.protocols import Node, need_command
+from redis_practices.polling import poll
+from steps.common.judgements import PATIENCE
+from steps.common.keys import Data
+from steps.common.vocabulary import TYPES
 
 
-@given(
-    parsers.cfparse('a subscriber of the sharded channel "{channel}" at its owner and at each replica'),
-    target_fixture="listeners",
-)
-def subscribe(cluster: Cluster, key_prefix: str, channel: str) -> Listeners:
-    """Subscribe at every node of the channel's shard."""
-    need_command(cluster.nodes[0], "SSUBSCRIBE", "Redis 7.0 or Valkey: sharded channels")
-    name = key_prefix + channel
-    shard = [owner_of(cluster, name), *replicas_of(cluster, name)]
-    return {node.address: _listen(node, "ssubscribe", name) for node in shard}
+@dataclass
+class Subscriber:
+    """A connection that listens at one node, and what it has heard."""
+
+    address: str
+    listener: Any
+    heard: list[str] = field(default_factory=list)
+
+    def listen(self) -> list[str]:
+        """Take in what has come, and return all that was heard."""
+        take = self.listener.get_sharded_message if self.listener.shard_channels else self.listener.get_message
+        while message := take():
+            self.heard.append(message["data"])
+        return self.heard
 
 
-@when(parsers.cfparse('"{message}" is published to the sharded channel "{channel}"'))
-def publish(cluster: Cluster, key_prefix: str, message: str, channel: str) -> None:
-    """Publish at the owner of the channel."""
-    with owner_of(cluster, key_prefix + channel).client() as client:
-        client.execute_command("SPUBLISH", key_prefix + channel, message)
+CHANNELS: Mapping[str, tuple[str, str]] = {"sharded": ("ssubscribe", "SPUBLISH"), "classic": ("subscribe", "PUBLISH")}
+"""By kind of channel, redis-py's word for its subscription, and the command that publishes."""
+
+KEYSPACE = "__keyevent@0__:"
+"""What the names of channels begin with that tell of keys."""
 
 
-@then(parsers.cfparse('every subscriber hears "{message}" within {limit:Duration}', extra_types=TYPES))
-def hear(listeners: Listeners, message: str, limit: Duration) -> None:
-    """Wait for the message at each subscriber."""
-    for address, (listener, _) in listeners.items():
-        heard = listener.get_sharded_message(timeout=limit.seconds())
-        assert heard, f"the subscriber at {address} hears nothing within {limit.seconds():g} s"
-        assert heard["data"] == message, f"the subscriber at {address} hears {heard['data']!r}"
+@given(parsers.parse('a subscriber of the {kind:w} channel "{name}" on {target:Target}', extra_types=TYPES))
+@records("messages missed", "messages that a subscriber did not hear", unit="messages")
+@records("messages misdirected", "messages about keys of another node", unit="messages")
+def subscribe(context: Context, kind: str, name: str, target: str) -> None:
+    """Subscribe on each node that a target stands for, and return when the nodes have confirmed it.
+
+    The channel is ``sharded``, ``classic`` or ``keyspace``. The name of a keyspace channel is an event such as "set",
+    and its messages are the written keys of the node.
+
+    Example: ``Given a subscriber of the sharded channel "orders:1" on every replica of "orders:1"``
+    """
+    subscribers: list[Subscriber] = context.named.setdefault("subscribers", [])
+    for node in context.targets(target):
+        if kind == "sharded":
+            need_command(node, "SSUBSCRIBE", "Redis 7.0 or Valkey: sharded channels")
+        listener = node.client().pubsub()
+        word, channel = ("subscribe", KEYSPACE + name) if kind == "keyspace" else (CHANNELS[kind][0], context.key(name))
+        getattr(listener, word)(channel)
+        heard = (listener.get_sharded_message if kind == "sharded" else listener.get_message)(timeout=5)
+        assert heard, f"{node.address} does not confirm the subscription"
+        assert heard["type"] == word, f"{node.address} confirms {heard}"
+        subscribers.append(Subscriber(node.address, listener))
+    if kind == "keyspace":
+        context.record("messages missed", lambda _: _missed(subscribers, partial(_own_keys, context)))
+        context.record("messages misdirected", lambda _: _misdirected(context, subscribers))
 
 
-@given("a listener for written keys at every primary", target_fixture="listeners")
-def listen(cluster: Cluster) -> Listeners:
-    """Subscribe to the event "set" at every primary."""
-    return {node.address: _listen(node, "subscribe", "__keyevent@0__:set") for node in primaries(cluster)}
+def _own_keys(context: Context, address: str) -> list[str]:
+    """Return the written keys of one primary."""
+    held = by_holder(context.cluster, context.part(Data).written)
+    return [key for one, keys in held.items() if one.primary == address for key in keys]
 
 
-@then(
-    parsers.cfparse(
-        "each listener hears of exactly the keys of its own node within {limit:Duration}", extra_types=TYPES
-    )
-)
-def hear_of_keys(cluster: Cluster, listeners: Listeners, written: dict[str, str], limit: Duration) -> None:
-    """Listen until every key was heard of, and compare who heard of which."""
-    expected: dict[str, set[str]] = {address: set() for address in listeners}
-    slots = ranges(cluster)
-    for key in written:
-        held = owner(slot_of(key), slots)
-        assert held, f"no node owns the slot of {key}"
-        expected[held.primary].add(key)
+def _missed(subscribers: Sequence[Subscriber], wanted: Callable[[str], Sequence[str]]) -> int:
+    """Listen until every subscriber has heard what is meant for its node, and count what it has not."""
+    expected = {one.address: wanted(one.address) for one in subscribers}
 
-    def compare() -> None:
-        """Take in what has come, and compare."""
-        for listener, heard in listeners.values():
-            while message := listener.get_message():
-                heard.append(message["data"])
-        seen = {address: set(heard) for address, (_, heard) in listeners.items()}
-        counts = {address: (len(heard), len(expected[address])) for address, heard in seen.items()}
-        assert seen == expected, f"keys heard of, and keys of the node: {counts}"
+    def missing() -> int:
+        return sum(
+            len(expected[one.address]) - len(_common(one.listen(), expected[one.address])) for one in subscribers
+        )
 
-    eventually(compare, within=limit.seconds())
+    return poll(missing, PATIENCE, until=lambda number: not number)
 
 
-Counts = tuple[int, int]
+def _common(heard: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """Return the messages that were heard and are wanted; a message that is wanted twice counts twice."""
+    left = list(heard)
+    return [one for one in wanted if one in left and not left.remove(one)]  # type: ignore[func-returns-value]
+
+
+def _misdirected(context: Context, subscribers: Sequence[Subscriber]) -> int:
+    """Count what subscribers have heard of keys of other nodes."""
+    return sum(len(set(one.listen()) - set(_own_keys(context, one.address))) for one in subscribers)
+
+
+Received = tuple[int, int]
 """How many sharded and how many classic messages."""
 
 
-@dataclass(frozen=True)
-class Published:
-    """What was published, and what each node had received before, by address."""
+@when(parsers.parse('{count:Count} messages are published to the {kind:w} channel "{name}"', extra_types=TYPES))
+@records("sharded messages", "sharded messages that a node received over the cluster bus", unit="messages")
+@records("classic messages", "classic messages that a node received over the cluster bus", unit="messages")
+def publish(context: Context, count: int, kind: str, name: str) -> None:
+    """Publish numbered messages at the owner of the channel's slot.
 
-    channel: str
-    before: dict[str, Counts]
+    Records what the nodes received over the bus: ``the replicas of the owner``, ``the nodes of other shards``.
 
-
-@when(
-    parsers.cfparse(
-        '{number:Count} sharded and {classic:Count} classic messages are published at the owner of "{channel}"',
-        extra_types=TYPES,
-    ),
-    target_fixture="published",
-)
-def publish_many(cluster: Cluster, key_prefix: str, number: int, classic: int, channel: str) -> Published:
-    """Publish both kinds at one node, the sharded ones first."""
-    need_command(cluster.nodes[0], "SPUBLISH", "Redis 7.0 or Valkey: sharded channels")
-    name = key_prefix + channel
-    published = Published(name, {node.address: _received(node) for node in cluster.nodes})
-    with owner_of(cluster, name).client() as client, client.pipeline(transaction=False) as pipe:
-        for _ in range(number):
-            pipe.execute_command("SPUBLISH", name, "message")
-        for _ in range(classic):
-            pipe.publish(name, "message")
+    Example: ``When 100 messages are published to the sharded channel "orders:1"``
+    """
+    channel, nodes = context.key(name), context.cluster.nodes
+    need_command(nodes[0], CHANNELS[kind][1], "Redis 7.0 or Valkey: sharded channels")
+    before = context.named.setdefault("received", {node.address: _received(node) for node in nodes})
+    with owner_of(context.cluster, channel).client() as client, client.pipeline(transaction=False) as pipe:
+        for number in range(count):
+            pipe.execute_command(CHANNELS[kind][1], channel, f"message {number}")
         pipe.execute()
-    return published
+    wanted = [f"message {number}" for number in range(count)]
+    context.record("messages missed", lambda _: _missed(context.named["subscribers"], lambda _: wanted))
+    shard = holder(context.cluster, channel)
+    rest = [node for node in nodes if node.address not in (shard.primary, *shard.replicas)]
+    replicas = [node for node in nodes if node.address in shard.replicas]
+    for place, part in (("the replicas of the owner", replicas), ("the nodes of other shards", rest)):
+        for which, what in enumerate(("sharded messages", "classic messages")):
+            context.record(what, partial(_worst, part, before, which), place)
 
 
-@then(parsers.cfparse("the nodes received over the bus within {limit:Duration}", extra_types=TYPES))
-def check_received(cluster: Cluster, published: Published, limit: Duration, datatable: Sequence[Sequence[str]]) -> None:
-    """Hold what each kind of node received against the table; nodes of a kind must not differ."""
-    kinds = {node.address: _kind(cluster, node, published.channel) for node in cluster.nodes}
-
-    def compare() -> None:
-        """Compare now: sharded messages went first, so where the classic ones are, they are."""
-        seen: dict[str, set[Counts]] = {}
-        for node in cluster.nodes:
-            now, before = _received(node), published.before[node.address]
-            seen.setdefault(kinds[node.address], set()).add((now[0] - before[0], now[1] - before[1]))
-        for kind, counts in seen.items():
-            assert len(counts) == 1, f"nodes of the kind {kind!r} differ: {counts}"
-        lines = [(row[0], *next(iter(seen[row[0]]))) for row in datatable[1:]]
-        assert_table(datatable, [dict(zip(datatable[0], line, strict=True)) for line in lines])
-
-    eventually(compare, within=limit.seconds())
-
-
-def _kind(cluster: Cluster, node: Node, channel: str) -> str:
-    """Return the name that the table has for a node."""
-    shard = holder(cluster, channel)
-    if node.address in (shard.primary, *shard.replicas):
-        return "owner" if node.address == shard.primary else "replica of the owner"
-    return f"{'primary' if node in primaries(cluster) else 'replica'} of other shards"
-
-
-def _received(node: Node) -> Counts:
+def _received(node: Node) -> Received:
     """Return how many sharded and classic messages a node has received over the bus (``CLUSTER INFO``)."""
     with node.client() as client:
         said = client.execute_command("CLUSTER INFO")
@@ -157,3 +139,56 @@ def _received(node: Node) -> Counts:
         int(said.get(f"cluster_stats_messages_{kind}_received", 0)) for kind in ("publishshard", "publish")
     )
     return sharded, classic
+
+
+def _worst(nodes: Sequence[Node], before: Mapping[str, Received], which: int, bound: Bound | None) -> int:
+    """Return how many messages of a kind a node received; of several nodes, the number that breaks the bound."""
+
+    def seen() -> list[int]:
+        return [_received(node)[which] - before[node.address][which] for node in nodes]
+
+    numbers = poll(seen, PATIENCE, until=lambda found: all(bound is None or bound.allows(one) for one in found))
+    return next((one for one in numbers if bound and not bound.allows(one)), numbers[0])
+
+
+CODE = """#!lua name=practices_{name}
+redis.register_function{{function_name='{name}', callback=function() return 'hello' end, flags={{'no-writes'}}}}
+"""
+
+
+@when(parsers.parse('the {kind:w} "{name}" is created on {target:Target}', extra_types=TYPES))
+def create(context: Context, kind: str, name: str, target: str) -> None:
+    """Create a ``function`` that returns hello, or a ``user`` with the right to read, until the scenario ends.
+
+    Example: ``When the function "greet" is created on every primary``
+    """
+    for node in context.targets(target):
+        if kind == "function":
+            _load(context, node, name)
+        else:
+            _add_user(node, name)
+
+
+def _load(context: Context, node: Node, name: str) -> None:
+    """Load a function, and wait until a replica has it (``FUNCTION LOAD``)."""
+    need_command(node, "FUNCTION", "Redis 7.0 or Valkey: functions")
+    with node.client() as client:
+        client.execute_command("FUNCTION LOAD", "REPLACE", CODE.format(name=name))
+        is_copied(client, 1)
+
+    def unload() -> None:
+        with node.client() as client:
+            if client.execute_command("FUNCTION LIST", "LIBRARYNAME", f"practices_{name}"):
+                client.execute_command("FUNCTION DELETE", f"practices_{name}")
+
+    if context.stack.lends:
+        context.ending.callback(unload)
+
+
+def _add_user(node: Any, name: str) -> None:
+    """Create a user."""
+    with node.client() as client:
+        if name in client.execute_command("ACL USERS"):
+            raise Unsupported(f"a user {name} is there already, and is not ours to change")
+        client.execute_command("ACL SETUSER", name, "on", "nopass", "~*", "+@read")
+    node.undo("ACL", "DELUSER", name)

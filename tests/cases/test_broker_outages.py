@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ from celery.exceptions import TimeoutError as NoAnswer
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from fixtures import PROJECT
 from fixtures.proxies.resp import RespProxy, Tamper
 from fixtures.run.processes import ForkingGroup
 from redis_practices.celery_worker.sending import publish, publisher, sender
@@ -213,3 +215,23 @@ def test_worker_behind_a_balancer_that_cuts_idle_connections(
     bench.await_run(task)
     assert (bench.ended(task, within=30), bench.runs(task)) == ("SUCCESS", 1)
     assert bench.sender().control.ping([worker.name], timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"maxmemory": 1}, "command not allowed when used memory"),
+        ({"replicaof": ["127.0.0.1", "1"]}, "can't write against a read only replica"),
+        ({"requirepass": "other"}, "refuses the user or password"),
+    ],
+)
+def test_send_task_to_a_broker_that_refuses(group: ForkingGroup, config: Config, reason: str) -> None:
+    """``send_task.py`` exits with 1 and the reason in one line, without the password."""
+    url = start_server(group, {**BROKER, **config}).url.replace(":other@", ":guessed@")
+    log, environment = group.folder / "said", {**os.environ, "BROKER_URL": url}
+    child = group.start_python("send_task", ["--timeout", "2"], log, cwd=PROJECT / "src", env=environment)
+    code, said = child.wait(30.0), log.read_text().strip()
+    assert code == 1, said
+    assert reason in said
+    assert "\n" not in said
+    assert "guessed" not in said

@@ -14,7 +14,9 @@ import pytest
 from redis.exceptions import LockError
 
 from redis_practices.clients import redis_client
+from redis_practices.polling import eventually
 from redis_practices.pure_cache.cache_aside import CacheAside
+from redis_practices.pure_cache.key_audit import sample
 from redis_practices.pure_cache.write_through import WriteBehind, WriteThrough
 from redis_practices.servers.server import Server
 
@@ -115,3 +117,20 @@ def test_write_behind_saves_slow_entries_once(cache_server: Server) -> None:
         drain()
         first.join()
     assert saved == list(range(70))
+
+
+def test_looking_for_bad_keys_changes_nothing(cache_server: Server) -> None:
+    """The look runs only SCAN, TTL and MEMORY USAGE, and makes no key more recent for the eviction."""
+    with cache_server.client() as client, redis_client(cache_server.url) as other:
+        for number in range(500):
+            client.set(f"user:{number}", "x", ex=60)
+        other.ping()
+        # The clock of the idle time ticks in seconds.
+        eventually(lambda: client.object("idletime", "user:1") >= 1, within=5)
+        client.config_resetstat()
+        assert len([*sample(other, 10_000)]) == client.dbsize() >= 500
+        used = {name.removeprefix("cmdstat_") for name in client.info("commandstats")}
+        assert client.object("idletime", "user:1") >= 1
+    # Before Redis 7.0 a server did not count subcommands apart.
+    memory = "memory" if "memory" in used else "memory|usage"
+    assert used - {"config", "config|resetstat", "dbsize", "info"} == {"scan", "ttl", memory}

@@ -80,9 +80,6 @@ def bus_port(node: Server) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="the client forgets the name and asks the old addresses for ever"
-)
 def test_client_after_all_addresses_changed(group: ForkingGroup, today: list[str]) -> None:
     """A client with a hostname reaches the cluster after all its nodes changed their address."""
     cluster = start_cluster(group, replicas=0, node_timeout_ms=2000, config=listening_at(FIRST), quick=False)

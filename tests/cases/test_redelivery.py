@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from fixtures.stacks.protocols import worker_environment
+from redis_practices.celery_worker.sending import send_many
 from redis_practices.polling import eventually
 from redis_practices.servers.celery import WorkerProcess, start_worker
 from redis_practices.servers.process_group import ProcessGroup
@@ -113,3 +115,25 @@ def test_task_beside_a_worker_with_a_wrong_clock(
     prepared(lambda: bench.state(task) == "SUCCESS")
     prepared(lambda: bench.client.hlen("unacked") == 0)
     assert bench.runs(task) == 1
+
+
+COUNT = """
+return redis.call('LLEN', 'celery') + redis.call('HLEN', 'unacked') + #redis.call('KEYS', 'runs:*')
+"""
+"""At one moment: how many tasks wait, are noted, and have run (each run leaves a key)."""
+
+
+def test_batch_transport_has_every_task_at_any_moment(bench: Bench) -> None:
+    """Each task waits, is noted as taken or has run, while a worker with the batch transport takes them.
+
+    A worker with kombu's transport has moments at which a task is in the worker alone, and dies with it.
+    """
+    bench.worker(WORKER_POOL="solo", BROKER_TRANSPORT="redis_practices.celery_worker.batch_transport:Transport")
+    count = bench.client.register_script(COUNT)
+    send_many(bench.sender(), "worker.stamp", [[]] * 500)
+    begun, seen = time.monotonic(), []
+    while bench.client.exists("celery", "unacked"):
+        assert time.monotonic() < begun + 60, "the worker does not get on"
+        seen.append(int(count()))
+    assert len(seen) >= 100
+    assert min(seen) >= 500, f"{500 - min(seen)} tasks were in the worker alone"

@@ -6,7 +6,7 @@ a task that the broker lost is sent again                    delivery           
 a failing task is retried with growing waits                 failing               failing
 a poison message goes to a dead-letter list                  failing               outbox
 a sender fails within its timeout when the broker is down    sending               senders, security, hostile
-many tasks are sent in one round trip                        sending               bulk
+many tasks are sent in one round trip                        sending               senders
 a waiting caller does not miss a result                      sending               results, workflows
 length and age of a queue are known                          queue_age             deployment
 a health check tells a consuming worker from a hung one      health                - (docker-compose.yml uses it)
@@ -15,7 +15,7 @@ a user with the fewest rights suffices                       security           
 a worker refuses an unsigned task                            security              hostile
 a short task costs one round trip                            batch_transport       one_trip
 the settings of a worker, with reasons                       ../../worker.py       delivery, twice, shutdown
-its queues, schedule and chaos tasks                         ../../worker.py       order, schedule, trouble
+order, schedule and state of a worker                        ../../worker.py       order, schedule, trouble
 a task is sent, processed, and its result comes back         ../../send_task.py    processing, availability
 Celery itself keeps it: no code here                         -                     audit, control, data_path, pinned
 """

@@ -21,7 +21,7 @@ no reader gets another key's value. While the server is away or refuses, the ori
 its own connections. An eviction is a miss, and so is an entry of another form, such as one of an earlier release. A
 value that JSON would change is refused (`NotJSONError`), so that a hit equals the miss.
 
-`Flows` makes the decisions without any I/O (sans-I/O). Both drivers run the same steps, and a test can stop between any
+`CacheProtocol` decides without any I/O (sans-I/O). Both drivers run the same steps, and a test can stop between any
 two of them. A driver throws `Unavailable` into the steps if the cache does not answer, and the origin's error if that
 fails.
 """
@@ -165,13 +165,13 @@ class Refused(Unavailable):
     """The cache answered with an error: it is full, read-only, or refuses the command to this user."""
 
 
-class Ask(Enum):
+class Effect(Enum):
     """A request of the steps that is neither a command nor a pause."""
 
     COMPUTE = "the value, from the origin"
 
 
-COMPUTE = Ask.COMPUTE
+COMPUTE = Effect.COMPUTE
 
 
 class Pause(float):
@@ -186,7 +186,7 @@ class Pause(float):
         return pause
 
 
-Flow = Generator[Command | Pause | Ask, Any, Any]
+Steps = Generator[Command | Pause | Effect, Any, Any]
 """Steps that yield a command, a pause, or `COMPUTE`, and get the reply sent."""
 
 
@@ -217,7 +217,7 @@ class Rules:
         return jittered(ttl, self.spread, self.draw) if ttl else 0.0
 
 
-class Flows:
+class CacheProtocol:
     """The decisions of one cache, as steps without I/O."""
 
     def __init__(self, rules: Rules) -> None:
@@ -225,7 +225,7 @@ class Flows:
         self.rules = rules
         self.known_dialect = ""
 
-    def get_or_compute(self, key: str) -> Flow:
+    def get_or_compute(self, key: str) -> Steps:
         """Return the value of `key`; on a miss one caller computes it, and other callers wait."""
         try:
             entry, held = yield from self._look(key)
@@ -235,20 +235,26 @@ class Flows:
             return entry.value
         return (yield from self._fill(key, held, entry))
 
-    def _look(self, key: str) -> Flow:
+    def _look(self, key: str) -> Steps:
         """Return the entry found, if any, and the bytes that this caller put into the key if it is to compute."""
         give_up, pause, mark = self.rules.clock() + self.rules.patience, 0.005, None
         while True:
             raw = yield ("GET", key)
             entry = decoded(raw, key) if raw else None
             if mark is not None and raw == mark:
-                # Its own: the reply to the command that put it there was lost, and the client sent the command again.
+                # This caller's lease: its first reply was lost, and the client sent the command again.
                 return entry, mark
             if entry and not self._is_due(entry):
                 return entry, None
             if raw is None or not raw.startswith(LEASE):
                 mark = self._mark(key, entry)
-                won = yield from self._claim(key, raw, mark, keep_ttl=bool(entry))
+                try:
+                    won = yield from self._claim(key, raw, mark, keep_ttl=bool(entry))
+                except Refused:
+                    raise
+                except Unavailable:
+                    # The reply was lost. The mark may be in the key, and then the value can be stored in its place.
+                    return entry, mark
                 if won:
                     return entry, mark
                 if entry:
@@ -270,7 +276,7 @@ class Flows:
         """
         return entry.fresh_until(self.rules.clock() + self.rules.lease).encoded(key) if entry else new_lease()
 
-    def _claim(self, key: str, raw: bytes | None, mark: bytes, *, keep_ttl: bool) -> Flow:
+    def _claim(self, key: str, raw: bytes | None, mark: bytes, *, keep_ttl: bool) -> Steps:
         """Put this caller's mark into the key in place of `raw`; return whether no other caller was faster."""
         lease = round(self.rules.lease * 1000)
         if raw is None:
@@ -278,7 +284,7 @@ class Flows:
         options = ("KEEPTTL",) if keep_ttl else ("PX", lease)
         return (yield from self._compare(lambda dialect: set_if_equal(dialect, key, raw, mark, *options)))
 
-    def _fill(self, key: str, held: bytes | None, old: Entry | None) -> Flow:
+    def _fill(self, key: str, held: bytes | None, old: Entry | None) -> Steps:
         """Compute the value, and store it if the key still holds the mark; serve `old` if the origin fails."""
         begun = self.rules.clock()
         try:
@@ -305,14 +311,14 @@ class Flows:
         """Return the stored form of a value (NotJSONError if JSON cannot hold it)."""
         return Entry(value, max(0.0, cost), self.rules.clock() + life).encoded(key)
 
-    def _drop(self, key: str, held: bytes | None) -> Flow:
+    def _drop(self, key: str, held: bytes | None) -> Steps:
         """Give the lease back, so that the next caller computes at once."""
         if held:
             with suppress(Unavailable):
                 yield from self._compare(lambda dialect: delete_if_equal(dialect, key, held))
 
-    def _compare(self, command: Callable[[str], Command]) -> Flow:
-        """Run a compare-and-set; a native one that is refused is tried once more as the server says now.
+    def _compare(self, command: Callable[[str], Command]) -> Steps:
+        """Run a compare-and-set; after a refusal of the native command ask the server again for its way.
 
         The server may have been replaced by an older one, or by another engine.
         """
@@ -326,7 +332,7 @@ class Flows:
                 raise
             return (yield command(now))
 
-    def dialect(self) -> Flow:
+    def dialect(self) -> Steps:
         """Return the compare-and-set command of this engine, asked once (``COMMAND INFO``)."""
         for name in () if self.known_dialect else NATIVE:
             with suppress(Refused):
@@ -344,7 +350,7 @@ ERRORS = (RedisError, OSError, RedisClusterException)
 
 
 MOST_AT_ONCE = 100
-"""Commands at once on a client whose pool does not say how many connections it may have."""
+"""Concurrent commands on a client whose pool has no limit of connections."""
 
 
 class Common:
@@ -354,11 +360,9 @@ class Common:
         """Keep values for `ttl` seconds."""
         self._client = client
         self.rules = Rules(ttl, **rules)
-        self.flows = Flows(self.rules)
+        self.protocol = CacheProtocol(self.rules)
         self.breaker = breaker or Breaker()
         self.is_cluster = isinstance(client, RedisCluster | AsyncRedisCluster)
-        pool = getattr(client, "connection_pool", None)
-        self._most = getattr(pool, "max_connections", MOST_AT_ONCE)
         self._begin()
         after_fork(self._begin)
 
@@ -380,7 +384,7 @@ class Common:
         return Refused(str(error))
 
     def options_of(self, command: Command) -> dict[str, Any]:
-        """Return how to send a command: a cluster's client needs a node for one without a key."""
+        """Return the function that sends a command: a cluster client needs a node for a command without a key."""
         if self.is_cluster and command[0] == "COMMAND INFO":
             return {**RAW, "target_nodes": self._client.get_random_node()}
         return RAW
@@ -393,8 +397,8 @@ class Common:
 class CacheAside(Common):
     """A cache in front of an origin, for threads; one object serves a whole process.
 
-    The client may be one of a server or of a cluster. Callers that miss the same key in one process wait for the one
-    that computes. Callers beyond the connections of the client's pool wait for a connection.
+    The client may be one of a server or of a cluster. Callers that miss the same key in one process wait for its
+    computation. Callers beyond the connections of the client's pool wait for a connection.
     """
 
     def __init__(
@@ -405,7 +409,6 @@ class CacheAside(Common):
 
     def _begin(self) -> None:
         """Begin with no caller at work."""
-        self._connections = threading.Semaphore(self._most)
         self._computing: dict[bytes, threading.Event] = {}
 
     def get_or_compute(self, key: str, compute: Callable[[], Any]) -> Any:
@@ -414,7 +417,7 @@ class CacheAside(Common):
         Raises any exception of `compute`, and NotJSONError (a TypeError) if JSON cannot hold its value; never an error
         of the cache.
         """
-        return self._run(self.flows.get_or_compute(key), compute)
+        return self._run(self.protocol.get_or_compute(key), compute)
 
     def invalidate(self, *keys: str) -> None:
         """Delete keys after the origin has changed; computations from the old state are then not stored (``DEL``).
@@ -426,24 +429,24 @@ class CacheAside(Common):
         for some in self.deletions(keys):
             self._client.delete(*some)
 
-    def _run(self, flow: Flow, compute: Callable[[], Any]) -> Any:
+    def _run(self, steps: Steps, compute: Callable[[], Any]) -> Any:
         """Run the steps to their end."""
         answer, error, mark = None, None, b""
         while True:
             try:
-                ask = flow.throw(error) if error else flow.send(answer)
+                effect = steps.throw(error) if error else steps.send(answer)
             except StopIteration as done:
                 return done.value
             answer, error = None, None
             try:
-                if isinstance(ask, tuple):
-                    answer = self._command(ask)
-                    mark = _mark_in(ask) or mark
-                elif isinstance(ask, Ask):
+                if isinstance(effect, tuple):
+                    answer = self._command(effect)
+                    mark = _mark_in(effect) or mark
+                elif isinstance(effect, Effect):
                     with self._at_work(mark):
                         answer = compute()
                 else:
-                    self._wait(ask)
+                    self._wait(effect)
             except BaseException as raised:  # noqa: BLE001 - the steps give the lease back, then raise it again
                 error = raised
 
@@ -460,30 +463,31 @@ class CacheAside(Common):
             event.set()
 
     def _wait(self, pause: Pause) -> None:
-        """Wait for the caller with a lease: until it is done if it is one of this process, else for the pause."""
+        """Wait for the owner of a lease: until it is done if it runs in this process, else for the pause."""
         if event := self._computing.get(pause.lease):
             event.wait(LONGEST_WAIT)
         time.sleep(pause / 10 if event else pause)
 
     def _command(self, command: Command) -> Any:
         """Run a command unless the circuit breaker is open; wait while all connections are in use."""
-        give_up = time.monotonic() + self.rules.patience
+        give_up, pause = time.monotonic() + self.rules.patience, 0.005
         while True:
-            with self._connections:
-                self.check()
-                try:
-                    answer = self._client.execute_command(*command, **self.options_of(command))
-                except ERRORS as error:
-                    if not isinstance(error, MaxConnectionsError) or time.monotonic() > give_up:
-                        raise self.failed(error) from error
-                else:
-                    self.breaker.succeeded()
-                    return answer
-            time.sleep(jittered(0.01, 0.5, self.rules.draw))
+            self.check()
+            try:
+                answer = self._client.execute_command(*command, **self.options_of(command))
+            except ERRORS as error:
+                if not isinstance(error, MaxConnectionsError) or time.monotonic() > give_up:
+                    raise self.failed(error) from error
+            else:
+                self.breaker.succeeded()
+                return answer
+            # Not a semaphore: an interrupt in it would cost a permit for ever.
+            time.sleep(jittered(pause, 0.5, self.rules.draw))
+            pause = min(pause * 2, 0.1)
 
 
 LONGEST_WAIT = 1.0
-"""Seconds after which a caller that waits for another one of its process looks into the cache again."""
+"""Seconds after which a caller that waits for a caller of the same process reads the cache again."""
 
 
 def _mark_in(command: Command) -> bytes:
@@ -502,27 +506,28 @@ class AsyncCacheAside(Common):
 
     def _begin(self) -> None:
         """Begin with no caller at work."""
-        self._connections = asyncio.Semaphore(self._most)
+        pool = getattr(self._client, "connection_pool", None)
+        self._connections = asyncio.Semaphore(getattr(pool, "max_connections", MOST_AT_ONCE))
         self._computing: dict[bytes, asyncio.Event] = {}
 
     async def get_or_compute(self, key: str, compute: Callable[[], Awaitable[Any]]) -> Any:
         """Return the value of `key`, as `CacheAside.get_or_compute` does."""
-        flow, answer, error, mark = self.flows.get_or_compute(key), None, None, b""
+        steps, answer, error, mark = self.protocol.get_or_compute(key), None, None, b""
         while True:
             try:
-                ask = flow.throw(error) if error else flow.send(answer)
+                effect = steps.throw(error) if error else steps.send(answer)
             except StopIteration as done:
                 return done.value
             answer, error = None, None
             try:
-                if isinstance(ask, tuple):
-                    answer = await self._command(ask)
-                    mark = _mark_in(ask) or mark
-                elif isinstance(ask, Ask):
+                if isinstance(effect, tuple):
+                    answer = await self._command(effect)
+                    mark = _mark_in(effect) or mark
+                elif isinstance(effect, Effect):
                     async with self._at_work(mark):
                         answer = await compute()
                 else:
-                    await self._wait(ask)
+                    await self._wait(effect)
             except BaseException as raised:  # noqa: BLE001 - also when cancelled: the steps give the lease back
                 error = raised
 

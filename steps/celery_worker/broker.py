@@ -1,0 +1,253 @@
+"""Sentences about the broker: sentinels, TLS, a user with few rights, a queue that grows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+import pytest
+from celery.exceptions import CeleryError
+from celery.exceptions import TimeoutError as NoAnswerError
+from celery.result import AsyncResult
+from kombu.exceptions import KombuError
+from pytest_bdd import given, parsers, when
+from redis import Redis
+from redis.exceptions import RedisError
+
+from fixtures.bdd.vocabulary import records, register
+from fixtures.celery_worker.client import let_go
+from fixtures.celery_worker.operations import Operations
+from fixtures.context import Context, Plan, target
+from fixtures.proxies.streams import TlsProxy
+from fixtures.stacks.protocols import Broker
+from redis_practices.celery_worker.security import RIGHTS, rules
+from redis_practices.celery_worker.sending import publisher
+from redis_practices.servers.binary import EmbeddedError
+from redis_practices.servers.server import BROKER, NAME, sentinel_url
+from steps.celery_worker.tasks import Tasks
+from steps.celery_worker.workers import register_setting
+from steps.common.vocabulary import rows
+from worker import settings
+
+Table = Sequence[Sequence[str]]
+
+for name, variable, meaning in (
+    ("payment lease", "ONCE_LEASE", "seconds that one run of a payment may take (`once`)"),
+    ("restore interval", "RESTORE_INTERVAL", "seconds between the looks of a worker for tasks to deliver again"),
+    ("restore throttle", "RESTORE_THROTTLE", "how many of these looks it takes until the worker does look"),
+    ("soft shutdown timeout", "SOFT_SHUTDOWN", "seconds that running tasks have on a cold shutdown"),
+    ("socket timeout", "SOCKET_TIMEOUT", "seconds after which a broker without a reply is an error"),
+    ("max deliveries", "MAX_DELIVERIES", "deliveries after which a task becomes a dead letter"),
+    ("flags", "WORKER_FLAGS", "flags of the command that starts a worker"),
+):
+    register_setting(name, variable, meaning)
+
+for name, variable, meaning in (
+    ("acks late", "ACKS_LATE", "whether a task is acknowledged when it is done, not when it is taken"),
+    ("reject on worker lost", "REJECT_ON_WORKER_LOST", "whether a task returns to the queue if its process dies"),
+    ("cancel on connection loss", "CANCEL_ON_LOSS", "whether running tasks are cancelled if the broker is lost"),
+    ("deduplication", "DEDUPLICATE", "whether a worker looks for the result before it runs a task again"),
+):
+    register_setting(name, variable, meaning, lambda text: {"on": "1", "off": "0"}[text])
+
+TRANSPORTS = {
+    "kombu's transport": "redis",
+    "the batch transport": "redis_practices.celery_worker.batch_transport:Transport",
+}
+register_setting("transport", "BROKER_TRANSPORT", "how a worker talks to the broker", TRANSPORTS.__getitem__)
+
+
+def name_keys(context: Context, prefix: str) -> None:
+    """Give workers and senders of the scenario this prefix for all keys."""
+    context.part(Tasks).prefix = prefix
+    # The sender reads its settings in this process.
+    context.ending.enter_context(pytest.MonkeyPatch.context()).setenv("KEY_PREFIX", prefix)
+
+
+@register("setting", "key prefix", "how the keys of workers and senders begin")
+def have_prefix(plan: Plan, prefix: str) -> None:
+    """Give workers and senders the prefix."""
+    plan.environment["KEY_PREFIX"] = prefix
+    plan.after.append(lambda context, _: name_keys(context, prefix))
+
+
+@register("setting", "sentinels", "sentinels that watch the broker and a replica, and promote the replica")
+def have_sentinels(plan: Plan, number: str) -> None:
+    """Start a replica and sentinels; workers and senders ask the sentinels for the primary."""
+
+    def start(context: Context, broker: Any) -> None:
+        # A replica that has never been in sync cannot take over, so it need not wait for others to sync with it.
+        broker.node.client().config_set("repl-diskless-sync-delay", 0)
+        context.private.server({**BROKER, "replicaof": broker.node.address.split(":")})
+        broker.url = sentinel_url(context.private.sentinels(broker.node, int(number)))
+        context.ending.enter_context(pytest.MonkeyPatch.context()).setenv("SENTINEL_PRIMARY", NAME)
+
+    plan.environment["SENTINEL_PRIMARY"] = NAME
+    plan.after.append(start)
+
+
+class Tls(TlsProxy):
+    """The proxy that ends TLS before the broker of a scenario."""
+
+    @classmethod
+    def of(cls, context: Context) -> Tls:
+        """Start it."""
+        return context.ending.enter_context(closing(cls(context.request.getfixturevalue("tmp_path"))))
+
+
+@register("setting", "tls", "clients reach the broker through TLS alone")
+def have_tls(plan: Plan, value: str) -> None:
+    """Put a proxy that ends TLS before the broker."""
+
+    def cover(context: Context, broker: Any) -> None:
+        proxy = context.part(Tls)
+        address = proxy.before(int(broker.node.address.rpartition(":")[2]))
+        # The URL is the same for tasks and results; Celery's results insist on ssl_cert_reqs.
+        broker.url = f"rediss://{address}/0?ssl_cert_reqs=required&ssl_ca_certs={proxy.ca_file}"
+
+    assert value == "yes", "without the row there is no TLS"
+    plan.after.append(cover)
+
+
+@register("measurement", "clients without TLS", "connections to the broker that did not come through TLS", unit="")
+def clients_without_tls(context: Context, broker: Any) -> int:
+    """Count the connections that are not those of the proxy (``CLIENT LIST``), without the connection that asks."""
+    with broker.client() as client:
+        own = client.client_id()
+        ports = {int(other["addr"].rpartition(":")[2]) for other in client.client_list() if int(other["id"]) != own}
+    assert ports, "the broker has no clients"
+    return len(ports - context.part(Tls).upstream_ports)
+
+
+USER, PASSWORD = "celery", "secret"
+
+RESTRICTED = {"WORKER_CONCURRENCY": "1", "VISIBILITY_TIMEOUT": "1", "RESTORE_INTERVAL": "0.5", "RESTORE_THROTTLE": "1"}
+"""Settings of the workers of that user: one of the operations waits for a redelivery."""
+
+
+def restrict(broker: Any, prefix: str, without: str = "") -> None:
+    """Let workers and senders reach a broker as the user with the documented rights, `without` one of them."""
+    with broker.client() as admin:
+        granted = [rule for rule in rules(prefix) if rule not in (without, f"+{without}")]
+        admin.execute_command("ACL SETUSER", USER, "reset", "on", f">{PASSWORD}", *granted)
+        admin.config_resetstat()
+    broker.url = f"redis://{USER}:{PASSWORD}@{broker.node.address}/0"
+
+
+def refused(admin: Redis) -> list[tuple[str, str]]:
+    """Return what the server denied, each with the reason (``ACL LOG``)."""
+    found = [(str(entry["reason"]), str(entry["object"])) for entry in admin.acl_log()]
+    # redis-py introduces itself where it may; Redis 6.2 knows no subcommands here.
+    return [one for one in found if one not in (("command", "client|setinfo"), ("command", "client"))]
+
+
+@given(parsers.parse('a user with the rights of the worker on "{prefix}"'))
+def have_user(context: Context, prefix: str) -> None:
+    """Let workers and senders reach the broker as a user with the rights that src/broker_user.py prints.
+
+    Example: ``Given a user with the rights of the worker on "app1:"``
+    """
+    name_keys(context, prefix)
+    context.start_broker(environment={"KEY_PREFIX": prefix, **RESTRICTED})
+    restrict(context.broker, prefix)
+
+
+class User:
+    """The user with the documented rights, as a target of sentences."""
+
+    def __init__(self, context: Context) -> None:
+        """Take the broker of a scenario."""
+        self._node = context.broker.node
+
+    def client(self) -> Redis:
+        """Return a client of the broker that has logged in as the user."""
+        return self._node.client(username=USER, password=PASSWORD)
+
+
+@target("the user", "the user with the rights of the worker, as a client of the broker")
+def the_user(context: Context) -> User:
+    """Return the user."""
+    return User(context)
+
+
+@when("a worker performs these operations")
+@records("commands denied", "commands that the broker denied to the user of the worker", unit="commands")
+def perform(context: Context, datatable: Table) -> None:
+    """Perform each operation of the table with a worker of the broker, which starts if there is none.
+
+    Example: a table of OPERATION, such as ``a chord`` or ``an answer to a ping``
+    """
+    broker, tasks = context.broker, context.part(Tasks)
+    if not broker.started:
+        broker.start_worker()
+    operations = Operations(broker, tasks.app, tasks.probes, patience=15.0)
+    for row in rows(datatable, ("OPERATION",)):
+        try:
+            operations.perform(row["OPERATION"])
+        except NoAnswerError as error:
+            log = broker.workers()[-1].log_tail(10)
+            raise AssertionError(f"{row['OPERATION']}: no answer in time; the log of the worker is\n{log}") from error
+    with broker.client() as admin:
+        context.record("commands denied", len(refused(admin)))
+
+
+@register("finding", "unused rights", "rights of the user that no command of this scenario used")
+def unused_rights(context: Context) -> list[dict[str, str]]:
+    """Compare the rights with the commands that were called (``INFO commandstats``)."""
+    with context.broker.client() as admin:
+        used = {name.removeprefix("cmdstat_") for name in admin.info("commandstats")}
+    rights = {command for group in RIGHTS.values() for command in group}
+    # Before Redis 7.0 a server did not count subcommands apart.
+    return [{"RIGHT": right} for right in sorted(rights - used) if right.partition("|")[0] not in used]
+
+
+@register("property", "without the right the operation fails", "each right is needed: the broker refuses it, and fails")
+def every_right_is_needed(context: Context, number: int, table: Table) -> None:
+    """Take each right of the table from a user of a fresh broker, and require that the operation fails for it."""
+    of_each = rows(table, ("OPERATION", "RIGHTS"))
+    cases = [(right, row["OPERATION"]) for row in of_each for right in row["RIGHTS"].split()]
+    assert sorted(right for right, _ in cases) == sorted(rule.removeprefix("+") for rule in rules(PREFIX)[2:])
+    assert number == len(cases), f"the table has {len(cases)} rights, not {number}"
+    name_keys(context, PREFIX)
+    with ThreadPoolExecutor(4) as pool:
+        problems = list(filter(None, pool.map(lambda case: problem_without(context, *case), cases)))
+    assert not problems, "\n".join(problems)
+
+
+PREFIX = "app1:"
+"""Of the keys in scenarios about rights."""
+
+
+def problem_without(context: Context, right: str, operation: str) -> str:
+    """Return what is wrong if an operation does not fail without a right, or fails for another reason; else nothing."""
+    broker = context.private.broker(None, workers=0, KEY_PREFIX=PREFIX, **RESTRICTED)
+    restrict(broker, PREFIX, without=right)
+    error = error_of(broker, operation)
+    kind, name = {"~": ("key", ""), "&": ("channel", "")}.get(right[0], ("command", right))
+    with broker.client() as admin:
+        denied = refused(admin)
+    if error is None:
+        return f"without {right}, {operation} does not fail; the broker refused {denied}"
+    if not any(reason == kind and name in ("", what) for reason, what in denied):
+        return f"without {right}, {operation} fails, but the broker refused {denied}: {error}"
+    return ""
+
+
+def error_of(broker: Broker, operation: str) -> Exception | None:
+    """Perform an operation, with a worker where it needs one, and return how it fails."""
+    app, results = publisher(settings, broker.url, 2.0), list[AsyncResult]()
+    try:
+        if operation != "sending a task":
+            broker.start_worker()
+        Operations(broker, app, results, patience=3.0).perform(operation)
+    except (CeleryError, KombuError, RedisError, EmbeddedError, AssertionError, RuntimeError) as error:
+        return error
+    finally:
+        for worker in broker.started:
+            worker.kill()
+        for result in results:
+            let_go(result)
+        app.close()
+    return None

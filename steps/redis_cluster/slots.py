@@ -1,0 +1,248 @@
+"""The sentences about slots that migrate, and about scans of all keys meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+
+from pytest_bdd import parsers, then, when
+from redis import Redis
+from redis.exceptions import ResponseError
+
+from fixtures.bdd.vocabulary import records, register
+from fixtures.context import Context
+from fixtures.redis_cluster.held_migration import HeldMigration
+from fixtures.redis_cluster.nodes import answers, clients_of, owner_of, primaries, ranges
+from fixtures.run.keys import Unsupported
+from redis_practices.polling import eventually
+from redis_practices.redis_cluster.growth import rebalance
+from redis_practices.redis_cluster.key_distribution import every_key
+from redis_practices.redis_cluster.slot_migration import close_open_slots, move_slots, open_slots
+from redis_practices.redis_cluster.topology import ClusterError, itself, members, owner, slot_of, slot_ranges
+from steps.common.keys import Data
+from steps.common.vocabulary import TYPES, options
+from steps.redis_cluster.nodes import NamedNodes, NodeUnderTest
+
+Table = Sequence[Sequence[str]]
+
+
+@when(parsers.parse('{count:Count} slots with that of "{key}" are migrated', extra_types=TYPES))
+@records("keys changed", 'keys of "these keys" with another value than before the migration', unit="keys")
+@records("largest change of a ttl", 'change of a ttl of "these keys" by the migration, its time included', unit="s")
+def migrate(context: Context, count: int, key: str, datatable: Table | None = None) -> None:
+    """Migrate slots, the one of a key among them, with their keys; an error is that of "the migration".
+
+    The ``method`` is ``key by key``, else atomic where the servers can. ``from`` and ``to`` name other nodes than the
+    owner and another primary. ``paused`` ``one side`` leaves an atomic migration half done.
+
+    Example: ``When 60 slots with that of "user:1" are migrated``
+    """
+    chosen, held_by = options(datatable), context.target(f'the owner of "{key}"')
+    source = context.target(chosen["from"]) if "from" in chosen else held_by
+    to = context.target(chosen.get("to", f'a primary other than that of "{key}"'))
+    with held_by.client() as client:
+        held = sorted(itself(client).slots)
+    first = min(held.index(slot_of(context.key(key))), len(held) - count)
+    slots = held[first : first + count]
+    context.named |= {"migrating slots": slots, "their old primary": held_by, "their new primary": to}
+    contents = _contents(context)
+    context.record("keys changed", lambda _: _changes(context, contents)[0])
+    context.record("largest change of a ttl", lambda _: _changes(context, contents)[1])
+    if chosen.get("paused") == "one side":
+        paused = context.ending.enter_context(HeldMigration(source.node, to.node, slots))
+        context.named |= {"the migration": paused, "the target of the migration": paused}
+        return
+    begun = time.monotonic()
+    with context.attempt("migration", ClusterError):
+        _move(context, slots, source, to, key_by_key=chosen.get("method") == "key by key")
+        if context.stack.lends:
+            context.ending.callback(_move, context, slots, to, source)
+    how = chosen.get("method", "by default")
+    context.measure(f"migrating {count} slots {how}", unit="s", seen=round(time.monotonic() - begun, 3))
+
+
+for option, meaning in {
+    "method": "how slots migrate, key by key or atomic, or how a scan walks over the primaries",
+    "from": "the node that slots migrate from, if it is not their owner",
+    "to": "the node that slots migrate to",
+    "paused": "the side of an atomic migration that is paused as soon as it has begun",
+    "meanwhile": "what happens during the scan",
+}.items():
+    register("setting", option, meaning)(migrate)
+
+
+def _move(
+    context: Context, slots: Sequence[int], source: NodeUnderTest, to: NodeUnderTest, *, key_by_key: bool = False
+) -> None:
+    """Move slots, and return when all nodes know."""
+    with clients_of(context.cluster.nodes) as clients, source.client() as giver, to.client() as taker:
+        move_slots(slots, giver, taker, clients, key_by_key=key_by_key)
+
+
+Content = tuple[str, int]
+"""A value as the server serializes it, and the ttl in milliseconds: of the key, or of the field "a" that has one."""
+
+
+def _contents(context: Context) -> dict[str, Content]:
+    """Return what "these keys" hold, read at their owners (DUMP, PTTL, HPTTL)."""
+    found = {}
+    for key in context.part(Data).these:
+        with owner_of(context.cluster, key).client() as client:
+            kind = client.type(key)
+            field_ttl = 0
+            if kind == "hash":
+                with suppress(ResponseError):  # an engine without HPTTL has no such fields
+                    field_ttl = max(int(client.hpttl(key, "a")[0]), 0)
+            value = str(sorted(client.hgetall(key).items())) if kind == "hash" else repr(client.dump(key))
+            found[key] = (value, field_ttl or int(client.pttl(key)))
+    return found
+
+
+def _changes(context: Context, before: Mapping[str, Content]) -> tuple[int, float]:
+    """Return how many keys have another value than before, and the largest change of a ttl in seconds."""
+    now = _contents(context)
+    changed = [key for key, (value, _) in before.items() if now[key][0] != value]
+    return len(changed), max(abs(ttl - now[key][1]) for key, (_, ttl) in before.items()) / 1000
+
+
+@then(parsers.parse("those slots belong to {target:Target}", extra_types=TYPES))
+def check_owner(context: Context, target: str) -> None:
+    """Require that every node that answers says so of the slots of the migration, and that none of them is open.
+
+    Example: ``Then those slots belong to their new primary``
+    """
+    address, slots = context.target(target).address, context.named["migrating slots"]
+    killed = getattr(context.named.get("the migration"), "killed", [])
+    present = [node for node in context.part(NamedNodes).present() if node not in killed]
+    with clients_of(present) as clients:
+
+        def agreed() -> None:
+            for client in clients:
+                ends = [owner(slot, slot_ranges(client)) for slot in (slots[0], slots[-1])]
+                assert {end.primary for end in ends if end} == {address}, f"the owners are {ends}, not {address}"
+                [held] = [member.slots for member in members(client).values() if member.address == address]
+                assert held.issuperset(slots), "some of the slots are elsewhere"
+            assert not (left := open_slots(clients)), f"open: {'; '.join(left)}"
+
+        eventually(agreed, within=10.0)
+
+
+@when(parsers.parse('the slot of "{key}" is migrating and "{other}" has moved'))
+def open_slot(context: Context, key: str, other: str) -> None:
+    """Begin to migrate a slot, move one of its keys, and leave it at that until the scenario ends.
+
+    The slot migrates to the new node, if one was added, else to another primary: "their new primary".
+
+    Example: ``When the slot of "{cart}" is migrating and "{cart}:2" has moved``
+    """
+    slot, moved = slot_of(context.key(key)), context.key(other)
+    old = context.target(f'the owner of "{other}"')
+    new = context.named.get("the new node") or context.target(f'a primary other than that of "{other}"')
+    context.named |= {"migrating slots": [slot], "their old primary": old, "their new primary": new}
+    with old.client() as source, new.client() as target:
+        source_id, target_id = (str(node.execute_command("CLUSTER MYID")) for node in (source, target))
+        target.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", source_id)
+        source.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", target_id)
+        source.execute_command("MIGRATE", *new.address.split(":"), moved, 0, 5000)
+    if context.stack.lends:
+        context.ending.callback(_close_slot, old, new, slot, moved)
+
+
+def _close_slot(old: NodeUnderTest, new: NodeUnderTest, slot: int, key: str) -> None:
+    """End the migration of a slot and drop the one key that moved: a lent cluster is left as it was."""
+    with old.client() as source, new.client() as target:
+        answers(target, [["ASKING"], ["DEL", key]])
+        for client in (source, target):
+            client.execute_command("CLUSTER SETSLOT", slot, "STABLE")
+
+
+@when("the open slots are repaired")
+def repair(context: Context) -> None:
+    """Finish or undo every interrupted migration; there must be one.
+
+    Example: ``When the open slots are repaired``
+    """
+    with clients_of(context.cluster.nodes) as clients:
+        assert close_open_slots(clients), "nothing was repaired"
+
+
+@when("the slots are rebalanced")
+def share_slots(context: Context) -> None:
+    """Migrate slots until every primary has an even share.
+
+    Example: ``When the slots are rebalanced``
+    """
+    with clients_of(context.cluster.nodes) as clients:
+        context.measure("slots migrated", unit="slots", seen=rebalance(clients))
+
+
+MOST = 1_000_000
+"""Keys of a node that a scan may walk over; more would take minutes on a user's own cluster."""
+
+
+@when("the keys are scanned")
+@records("keys found", "written keys that the scan returned", unit="keys")
+@records("keys found twice", "written keys that two nodes returned", unit="keys")
+@records("keys missed", "written keys that the scan did not return", unit="keys")
+@records("keys missed in other slots", "missed keys of slots that did not migrate meanwhile", unit="keys")
+def scan(context: Context, datatable: Table | None = None) -> None:
+    """Walk over all keys of all primaries (SCAN).
+
+    The scan walks over each primary once, or with the ``method`` ``again where slots arrive`` as `every_key` does.
+    ``meanwhile`` ``a slot migrates`` moves a slot from the last primary to the first during the scan.
+
+    Example: ``When the keys are scanned``
+    """
+    chosen, written = options(datatable), context.part(Data).written
+    slot: list[int] = []
+
+    def on_node() -> None:
+        if chosen.get("meanwhile") == "a slot migrates" and not slot:
+            slot.append(_move_slot_of_last(context))
+
+    again = chosen.get("method") == "again where slots arrive"
+    met = Counter(key for key in (_walk_again if again else _walk_once)(context, on_node) if key in written)
+    missed = [key for key in written if key not in met]
+    context.record("keys found", len(met))
+    context.record("keys found twice", sum(times > 1 for times in met.values()))
+    context.record("keys missed", len(missed))
+    context.record("keys missed in other slots", sum(slot_of(key) not in slot for key in missed))
+
+
+def _walk_once(context: Context, before_last: Callable[[], None]) -> Iterator[str]:
+    """Yield the keys of this scenario that a scan of each primary returns, each once a primary."""
+    nodes = primaries(context.cluster)
+    for node in nodes:
+        if node is nodes[-1]:
+            before_last()
+        with node.client() as client:
+            if (keys := client.dbsize()) > MOST:
+                raise Unsupported(f"{node.address} holds {keys} keys: a scan of all takes too long")
+            yield from set(client.scan_iter(match=f"{context.key_prefix}*", count=1000))
+
+
+def _walk_again(context: Context, after_first: Callable[[], None]) -> Iterator[str]:
+    """Yield the keys of this scenario as `every_key` does."""
+    before = ranges(context.cluster)
+    with context.cluster.client() as client:
+        for key in every_key(client, f"{context.key_prefix}*", count=10):
+            held = owner(slot_of(key), before)
+            assert held, f"no node owns the slot of {key!r}"
+            if held.primary != before[0].primary:
+                after_first()
+            yield key.decode()
+
+
+def _move_slot_of_last(context: Context) -> int:
+    """Migrate the slot of one written key from the last primary to the first, until the scenario ends."""
+    nodes: list[Redis] = [node.client() for node in primaries(context.cluster)]
+    slots, last = ranges(context.cluster), primaries(context.cluster)[-1].address
+    written = map(slot_of, context.part(Data).written)
+    slot = next(slot for slot in written if (held := owner(slot, slots)) and held.primary == last)
+    move_slots([slot], nodes[-1], nodes[0], nodes)
+    if context.stack.lends:
+        context.ending.callback(partial(move_slots, [slot], nodes[0], nodes[-1], nodes))
+    return slot
