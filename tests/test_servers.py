@@ -19,7 +19,9 @@ from redis_practices.servers.process_group import ProcessGroup
 from redis_practices.servers.server import BROKER, start_server
 
 ROW = re.compile(r"^(\S+:\d+) +(primary|replica) +(\d+) +(\d+) +(\d+\.\d) % +#+$", re.MULTILINE)
-DEVIATION = re.compile(r"^widest deviation from an even spread: (\S+) holds (\d+\.\d) points (more|less) than 33", re.M)
+DEVIATION = re.compile(
+    r"^widest deviation from an even spread: (\S+) holds (\d+\.\d) points (more|less) than 33", re.MULTILINE
+)
 JOURNEY = re.compile(r"^(\S+) -> slot (\d+) -> (\S+)\na wrong node, (\S+), answers: MOVED (\d+) (\S+)$", re.MULTILINE)
 
 
