@@ -17,10 +17,10 @@ Feature: Batch transport: a worker takes, notes and acknowledges short tasks in 
         | visibility timeout | 60 seconds  |
         | transport          | <TRANSPORT> |
       When 1,000 tasks "add" are sent with [4, 8]
-        | OPTION        | VALUE   |
-        | batch         | yes     |
-        | ignore result | yes     |
-        | requests      | counted |
+        | OPTION         | VALUE |
+        | batch          | yes   |
+        | ignore result  | yes   |
+        | count commands | yes   |
       Then the measurement "requests for each task" is <BOUND>
 
       Examples:

@@ -1,4 +1,4 @@
-Feature: Broker outages: workers reconnect, and work goes on
+Feature: Broker outages: workers reconnect without an operator
   Redis is upgraded, moved and overloaded. Workers that do not reconnect are the most reported problem of Celery on
   Redis. Such workers look alive, and the queue grows until an operator restarts them.
 

@@ -1,12 +1,7 @@
 """Bind the sentences about Celery.
 
-module        features/celery_worker/, those it serves most first
-delivery      one_trip, outbox, shutdown, twice, delivery
-deployment    shutdown, twice, deployment, outbox, delivery, one_trip, bulk
-failing       control, pinned, failing, shutdown, hostile, delivery, outbox
-order         schedule, order
-processing    senders, processing, bulk, failing, hostile, results, pinned, control, workflows, order, twice
-results       workflows, results
-security      security, hostile
-trouble       availability, trouble, deployment, pinned
+tasks        send tasks; judge results, states, runs and order
+workers      start workers and beats; ask whether they live
+delivery     redelivery, recovery, payments, the outbox, random histories
+broker       Redis Sentinel, TLS, the rights of the broker's user
 """

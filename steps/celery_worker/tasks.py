@@ -174,8 +174,7 @@ class Tasks:
         with self.context.broker.client() as client:
             for number in range(200):
                 client.set(f"celery-task-meta-{number}", "result" * 100, ex=3600)
-        # What a queue is bound to is a key too, and may be evicted: kombu 5.7 then gives up its channel in the middle
-        # of sending, and fails with an AttributeError.
+        # The binding of a queue is a key too, and may be evicted: kombu 5.7 then fails with an AttributeError.
         with suppress(OperationalError, AttributeError):
             for _ in range(1000):
                 self.note(self.app.send_task("worker.add", ["x" * 10_000], **NO_RESULT), "add", NO_RESULT)
@@ -379,8 +378,7 @@ register_option("priority", "priority", int, "the urgency of a task: 0 is the mo
 register_option("serializer", "serializer", str, "how the arguments of a task are written")
 register_option("ignore result", "ignore_result", is_yes, "whether what a task returns is dropped")
 register_option("batch", "batch", is_yes, "whether tasks are sent in batches, a round trip each")
-register_option("requests", "requests", str, "whether the requests to the broker are counted until all tasks are done")
-register_option("count commands", "count commands", is_yes, "whether the commands about the result are counted")
+register_option("count commands", "count commands", is_yes, "whether what the broker receives for the task is counted")
 register_option("timeout", "timeout", seconds, "the time after which a sender gives up (`publisher`)")
 
 
@@ -523,7 +521,7 @@ def send_tasks(context: Context, number: int, name: str, given: list[Any], datat
     Example: ``When 20 tasks "stamp" are sent with [0.03]``
     """
     tasks, chosen = context.part(Tasks), read_settings("task", options(datatable)).config
-    with tasks.counting(number) if chosen.pop("requests", "") else nullcontext():
+    with tasks.counting(number) if chosen.pop("count commands", False) else nullcontext():
         tasks.send(name, given, number, **chosen)
     if len(tasks.costs) > 1:
         # Each half of the ratio counts the processor time of this thread's process, so a busy machine changes neither.
