@@ -21,10 +21,10 @@ from redis_practices.clients import cluster_client, explained, one_line_errors, 
 from redis_practices.redis_cluster.key_distribution import (
     answer_of,
     deviation,
+    distribution,
     read,
     remove,
     slot_map,
-    spread,
     table,
     write,
 )
@@ -76,7 +76,7 @@ def watch(cluster: RedisCluster, values: dict[str, str], interval: float) -> Non
             if time.monotonic() - renewed > TTL / 2:
                 write(cluster, values, TTL)
                 renewed = time.monotonic()
-            nodes = spread(cluster, list(values))
+            nodes = distribution(cluster, list(values))
             lines = [*table(nodes), deviation(nodes)]
             line = ", ".join(f"{node.address} {node.slots}/{node.keys}" for node in nodes if node.role == "primary")
         except (RedisError, RedisClusterException) as error:
@@ -104,7 +104,7 @@ def demonstrate(cluster: RedisCluster, values: dict[str, str], options: argparse
     """Write the keys, show their distribution, and delete them, also after an error."""
     try:
         write_and_read_back(cluster, values)
-        nodes = spread(cluster, list(values))
+        nodes = distribution(cluster, list(values))
         print("\n".join([*table(nodes), deviation(nodes), *journey(cluster, next(iter(values)))]), flush=True)
         if options.watch:
             with suppress(KeyboardInterrupt):

@@ -23,8 +23,8 @@ FIGURES = (
     ("latest end of a ttl that is read", "cache-043", "lateness.*"),
     ("1,000 expired keys without readers are freed", "cache-045", "expired keys freed unread"),
     ("of 3,000 keys with a near ttl, those with room in 8 MB beside 6,000", "cache-058", "keys soon left.*"),
-    ("2,000 slots migrated atomically, under load", "cluster-073", "moving .*"),
-    ("60 slots migrated key by key, under load", "cluster-072", "moving .*"),
+    ("2,000 slots migrated atomically, under load", "cluster-073", "migrating .*"),
+    ("60 slots migrated key by key, under load", "cluster-072", "migrating .*"),
 )
 """Title, id of the scenario, pattern of the measurement; of several matches the largest counts."""
 

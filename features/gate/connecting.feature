@@ -1,6 +1,6 @@
 Feature: A script connects to the server of its URL, or says in one line why it cannot
   A script that silently uses another server than its reader means is worse than one that fails. A traceback hides the
-  cause, a script without a timeout blocks the terminal, and an error that quotes the URL leaks the password to a build log.
+  cause, and a script without a timeout blocks the terminal. An error that quotes the URL leaks a password to a build log.
 
   Background:
     Given these addresses
@@ -100,16 +100,16 @@ Feature: A script connects to the server of its URL, or says in one line why it 
 
       Examples: no reply comes
         | VARIABLE    | URL                     | SCRIPT             | REASON                                                                                                     |
-        | CACHE_URL   | redis://:s3cret@$PAUSED | cache_example.py   | $PAUSED did not answer within 0.2 s: it hangs, or a firewall swallows the traffic                          |
-        | CLUSTER_URL | redis://:s3cret@$PAUSED | cluster_example.py | $PAUSED did not answer within 0.2 s: it hangs, or a firewall swallows the traffic                          |
-        | BROKER_URL  | redis://:s3cret@$SILENT | send_task.py       | $SILENT did not answer within 0.2 s: it hangs, or a firewall swallows the traffic                          |
+        | CACHE_URL   | redis://:s3cret@$PAUSED | cache_example.py   | $PAUSED did not answer within 0.2 s: it is paused or overloaded, or a firewall drops the traffic           |
+        | CLUSTER_URL | redis://:s3cret@$PAUSED | cluster_example.py | $PAUSED did not answer within 0.2 s: it is paused or overloaded, or a firewall drops the traffic           |
+        | BROKER_URL  | redis://:s3cret@$SILENT | send_task.py       | $SILENT did not answer within 0.2 s: it is paused or overloaded, or a firewall drops the traffic           |
         | BROKER_URL  | redis://$BROKER         | send_task.py       | no worker of $BROKER answered within 0.2 s: start one in src/ with BROKER_URL set: celery -A worker worker |
 
       @slow
       Examples: no reply comes, more
-        | VARIABLE  | URL                      | SCRIPT           | REASON                                                                                                                    |
-        | CACHE_URL | redis://:s3cret@$SILENT  | cache_example.py | $SILENT did not answer within 0.2 s: it hangs, or a firewall swallows the traffic                                         |
-        | CACHE_URL | rediss://:s3cret@$SILENT | cache_example.py | $SILENT did not answer within 0.2 s: it hangs, or a firewall swallows the traffic; where it speaks no TLS, write redis:// |
+        | VARIABLE  | URL                      | SCRIPT           | REASON                                                                                                                                   |
+        | CACHE_URL | redis://:s3cret@$SILENT  | cache_example.py | $SILENT did not answer within 0.2 s: it is paused or overloaded, or a firewall drops the traffic                                         |
+        | CACHE_URL | rediss://:s3cret@$SILENT | cache_example.py | $SILENT did not answer within 0.2 s: it is paused or overloaded, or a firewall drops the traffic; where it speaks no TLS, write redis:// |
 
       Examples: another kind of server is there
         | VARIABLE    | URL                    | SCRIPT             | REASON                                                                                   |
@@ -129,7 +129,7 @@ Feature: A script connects to the server of its URL, or says in one line why it 
     Scenario: send_task.py gives up a paused server after 5 seconds without --timeout
       When I run "BROKER_URL=redis://$PAUSED python src/send_task.py"
       Then the command exits with 1
-      And the error output is "send_task.py: $PAUSED did not answer within 5 s: it hangs, or a firewall swallows the traffic"
+      And the error output is "send_task.py: $PAUSED did not answer within 5 s: it is paused or overloaded, or a firewall drops the traffic"
       And the command took between 5 and 12 seconds
 
     @gate-006 @slow @waits

@@ -10,7 +10,7 @@ Feature: The gate disrupts a deployment only on request, and only by commands
       Given a healthy cluster of the kind "plain"
       When the gate judges the deployment
         | OPTION    | VALUE                                                      |
-        | arguments | -m disruptive -k "cluster-048 or cluster-079 or cluster-090" |
+        | arguments | -m disruptive -k "cluster-048 or cluster-079 or cluster-084" |
       Then the verdict is "error"
       And the scenarios ended
         | SCENARIO  | STATUS  | REASON                                                  |
@@ -29,7 +29,7 @@ Feature: The gate disrupts a deployment only on request, and only by commands
         | SCENARIO    | STATUS |
         | cluster-048 | passed |
         | cluster-079 | passed |
-        | cluster-090 | passed |
+        | cluster-084 | passed |
       And there are no changed foreign keys
       And the servers received these commands
         | COMMAND    | NUMBER    |

@@ -121,7 +121,7 @@ Feature: A run names the servers it judges, or says why it cannot have them
         |                            | --require cores                             | --require: 'cores' is no tag; see pytest --markers                                                                                      |
         |                            | --cache-url redis://h:s3cret                | --cache-url is not a Redis URL: write redis://[[user]:password@]host[:port][/db], rediss:// for TLS, special characters percent-encoded |
         |                            | --cache-url redis://:wr0ng@$LOCKED          | $LOCKED refuses the user or password: check the URL (special characters percent-encoded)                                                |
-        |                            | --cache-url redis://:s3cret@$SILENT         | $SILENT did not answer within 5 s: it hangs, or a firewall swallows the traffic                                                         |
+        |                            | --cache-url redis://:s3cret@$SILENT         | $SILENT did not answer within 5 s: it is paused or overloaded, or a firewall drops the traffic                                          |
         |                            | --cache-url redis://$NODE                   | --cache-url: $NODE is a cluster node: name a plain server, or give it as --cluster-url                                                  |
         |                            | --broker-url redis://$NODE                  | --broker-url: $NODE is a cluster node, and Celery does not run on a Redis Cluster: use one server                                       |
 

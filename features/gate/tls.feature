@@ -1,6 +1,6 @@
 Feature: The gate judges a deployment behind TLS like any other
   Managed services accept only TLS, often with client certificates (mutual TLS). A gate that needs TLS turned off, or that
-  trusts every certificate, would judge another deployment than the one that applications use.
+  trusts every certificate, would judge another deployment than applications use.
 
   Background:
     Given these addresses
@@ -40,11 +40,11 @@ Feature: The gate judges a deployment behind TLS like any other
       Examples:
         | OPTIONS                 | REASON                                                                                           |
         | db=0                    | $TLS shows a certificate that is not trusted: name its authority in the URL (?ssl_ca_certs=FILE) |
-        | ssl_ca_certs=/no/ca.pem | --broker-url names a file for ssl_ca_certs that is not there: /no/ca.pem                         |
+        | ssl_ca_certs=/no/ca.pem | --broker-url names a file for ssl_ca_certs that does not exist: /no/ca.pem                       |
 
       @slow
       Examples: more
-        | OPTIONS                                                 | REASON                                                                                                |
-        | ssl_ca_certs=$CERTS/ca.pem                              | $TLS closes the connection in place of an answer: write rediss:// if it wants TLS, or look at its log |
-        | ssl_ca_certs=$CERTS/ca.pem\&ssl_certfile=/no/client.pem | --broker-url names a file for ssl_certfile that is not there: /no/client.pem                          |
-        | ssl_ca_cert=$CERTS/ca.pem                               | --broker-url has an option that redis-py does not know: did you mean ssl_ca_certs?                    |
+        | OPTIONS                                                 | REASON                                                                                               |
+        | ssl_ca_certs=$CERTS/ca.pem                              | $TLS closes the connection instead of answering: write rediss:// if it wants TLS, or look at its log |
+        | ssl_ca_certs=$CERTS/ca.pem\&ssl_certfile=/no/client.pem | --broker-url names a file for ssl_certfile that does not exist: /no/client.pem                       |
+        | ssl_ca_cert=$CERTS/ca.pem                               | --broker-url has an option that redis-py does not know: did you mean ssl_ca_certs?                   |

@@ -46,7 +46,7 @@ Feature: A writer chooses which acknowledged writes a failover may lose
         | writes lost         | exactly 0    |
         | stale reads         | exactly 0    |
 
-  Rule: A primary refuses writes that no replica would get, if it is told to
+  Rule: min-replicas-to-write makes a primary refuse writes that no replica would get
 
     @cluster-022 @disruptive
     Scenario: a primary with min-replicas-to-write refuses writes while its replica is away
@@ -63,7 +63,7 @@ Feature: A writer chooses which acknowledged writes a failover may lose
   Rule: The replica with most data wins the election, if the node timeout is long enough
     A replica waits before it asks for votes, and waits longer if other replicas have more data. Valkey 9.1 makes this
     head start a fifteenth of the node timeout, but checks only every 100 ms. Below a node timeout of 3 seconds a replica
-    that missed everything may win. Redis 7.0 gives a second for each rank, whatever the node timeout is. After half a
+    that missed everything may win. Redis 7.0 gives a second for each rank with any node timeout. After half a
     node timeout all nodes have heard of the new primary, because each pings each other at least twice in it.
 
     @cluster-023 @disruptive @waits

@@ -5,8 +5,8 @@ Feature: A replica takes over a dead primary, and a planned failover costs nothi
 
   Rule: Automatic failover: writes come back without an operator
     When the other primaries agree that a primary is dead, its replica waits 0.5 to 1 second before it asks for their
-    votes. From Valkey 9.0 on it waits less where the node timeout is below 15 seconds (valkey#2449), so writes come back
-    in half the time, see docs/compatibility.md.
+    votes. From Valkey 9.0 on it waits less where the node timeout is below 15 seconds (valkey#2449). Writes come back in
+    half the time, see docs/compatibility.md.
 
     @cluster-024 @core @disruptive
     Scenario: a replica takes over a killed primary, which comes back as a replica

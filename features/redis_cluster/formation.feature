@@ -1,7 +1,7 @@
 Feature: The nodes form one cluster with one slot map
-  A client asks any node for the slot map and believes it. Where two nodes disagree, or a slot has no primary, some keys
-  cannot be reached, and which ones depends on the node that a client asked. An announced address that clients cannot
-  reach has the same effect: the usual trap of containers and NAT.
+  A client asks any node for the slot map and believes it. Where two nodes disagree, or a slot has no primary, some clients
+  cannot reach some keys. An announced address that clients cannot reach has the same effect: the usual trap of
+  containers and NAT.
 
   @core @audit
   Rule: Every slot has one primary, and all nodes give the same slot map

@@ -28,8 +28,7 @@ Feature: Nodes join and leave while clients are served
       And every written key is readable
 
   Rule: A client follows to a node that it does not know
-    The first slot that migrates to a new node is answered with ASK and the address of a node that is in no slot map yet.
-    redis-py 8.1 ends in an AttributeError then, see https://github.com/redis/redis-py/issues/4015. The client of
+    While its first slot migrates, a new node is in no slot map yet, and clients get its address from ASK alone. redis-py 8.1 ends in an AttributeError then, see https://github.com/redis/redis-py/issues/4015. The client of
     src/redis_practices/clients.py adds what is missing.
 
     @cluster-034 @disruptive @known_limit

@@ -1,6 +1,6 @@
 Feature: The slot of a key decides which node has it
   Client and server compute the slot of a key (CRC16 modulo 16,384), each for itself. If they disagree, requests go to the
-  wrong node. If keys do not spread, one node is full while the others idle. Jobs that clean up, count or export scan
+  wrong node. If keys do not spread, one node is full while its peers idle. Jobs that clean up, count or export scan
   every primary, and miss keys that migrate meanwhile.
 
   @core
@@ -37,7 +37,7 @@ Feature: The slot of a key decides which node has it
         |                        |              |
 
     @cluster-041
-    Scenario: the hash tag decides the slot, whatever stands around it
+    Scenario: the hash tag decides the slot with any text around it
       Given the cluster under test
       Then "the hash tag alone decides the slot" holds for 100 tags
 
@@ -94,10 +94,10 @@ Feature: The slot of a key decides which node has it
         | meanwhile | a slot migrates           |
       Then exactly 500 keys were found
 
-  Rule: No acknowledged key is lost and no deleted key returns, whatever happens to the cluster
+  Rule: No acknowledged key is lost and no deleted key returns in any history of events
     Events are writes, deletes, expiries, slot migrations, failovers and new nodes, in any order.
 
     @cluster-045 @disruptive @waits
-    Scenario: every key reads as acknowledged after any history of events
+    Scenario: every key reads as acknowledged after migrations, failovers and new nodes
       Given an isolated cluster of 3 primaries with 1 replica each
       Then "every key of the cluster reads as acknowledged" holds for 10 histories

@@ -1,6 +1,6 @@
 Feature: Quiet problems of a cluster are found before they hurt
-  A hot key takes all the traffic to one node, a big key fills it, a setting is changed on one node alone: nothing fails
-  until the next failover or peak. Each of these can be asked for, and the answer names the place.
+  A hot key takes all the traffic to one node. A big key fills its node. A setting is changed on one node alone. Nothing
+  fails until the next peak or failover, but each problem can be asked for, and the answer names the place.
 
   Rule: All nodes have the same settings and the same users
 
@@ -28,7 +28,7 @@ Feature: Quiet problems of a cluster are found before they hurt
   Rule: A function is created on every primary, and replicas get it from their primary
 
     @cluster-032 @disruptive
-    Scenario: a function created on one primary works for its keys and is unknown on the others
+    Scenario: a function created on one primary works for its keys and is unknown on all other primaries
       A test with one lucky key passes, and the users of all other keys see "function not found".
 
       Given an isolated cluster of 3 primaries with 1 replica each

@@ -1,7 +1,7 @@
 Feature: An operator knows before a failure whether a failover would work
   `cluster_state:ok` is also true of a cluster whose replicas are dead, empty or forbidden to take over. Monitoring that
-  watches nothing else learns of them together with the death of a primary: then a part of the keys is down until an
-  operator comes. `why_not_failover_ready` names every failover blocker.
+  watches this field alone learns of it at the death of a primary. Then a part of the keys is down until an operator
+  comes. `why_not_failover_ready` names every failover blocker.
 
   Rule: Every blocker of a failover is found, and a healthy cluster has none
 

@@ -14,8 +14,8 @@ Feature: A client finds a key on the node that owns its slot
       Then a primary other than that of "user:1" replies
         | COMMANDS   | REPLY |
         | GET user:1 | MOVED |
-      And a client with a stale slot map reads "Ann" from "user:1"
       And every primary has at most 1 redirection to a written key
+      And a client with a stale slot map reads "Ann" from "user:1"
 
   @core
   Rule: A replica redirects clients to its primary until they accept stale reads with READONLY
@@ -54,7 +54,7 @@ Feature: A client finds a key on the node that owns its slot
       And a client reads "ahead" from "{cart}:2"
 
     @cluster-067 @disruptive
-    Scenario: a command over a key that has moved and one that has not is told to try again
+    Scenario: a command over a key that has moved and one that has not gets TRYAGAIN
       Redis 6.2 sends such a client on to the new node, which replies TRYAGAIN: one more round trip each time.
 
       Given an isolated cluster of 3 primaries with 1 replica each

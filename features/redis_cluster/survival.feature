@@ -48,8 +48,8 @@ Feature: A cluster without a replica that can take over behaves as configured
     @cluster-089 @disruptive
     Scenario: all nodes are killed and restarted with every acknowledged key
       With the usual `appendfsync everysec` a write may be acknowledged up to 2 seconds before it leaves the process. A
-      restarted primary waits for 2 seconds before it serves. The node timeout is longer than the restart, so that no
-      failover begins meanwhile, and a replica is listed after a ping, at most half a node timeout later.
+      restarted primary waits for 2 seconds before it serves. The node timeout is longer than the restart, so no
+      failover begins meanwhile. A replica is listed after a ping, at most half a node timeout later.
 
       Given an isolated cluster of 3 primaries with 1 replica each
         | SETTING              | VALUE  |

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -79,6 +80,48 @@ def as_text(command: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(str(word) if type(word) in {int, float} else word for word in command)
 
 
+class ReplyLostError(RedisConnectionError):
+    """The connection ended before the reply: the command may have been done, and to repeat it would do it twice."""
+
+
+class ReplyLateError(RedisTimeoutError):
+    """The reply did not come in time: the command may be done, and to repeat it would do it twice."""
+
+
+_READ = """
+ACL CLIENT CLUSTER COMMAND CONFIG DBSIZE ECHO HELLO INFO LATENCY MEMORY OBJECT PING ROLE SELECT SLOWLOG TIME WAIT
+EXISTS EXPIRETIME GET GETRANGE HEXISTS HGET HGETALL HKEYS HLEN HMGET HSCAN HVALS LINDEX LLEN LRANGE MGET PEXPIRETIME
+PTTL SCAN SCARD SISMEMBER SMEMBERS SMISMEMBER SSCAN STRLEN TTL TYPE XLEN XRANGE XREVRANGE ZCARD ZCOUNT ZRANGE
+ZRANGEBYSCORE ZRANK ZSCAN ZSCORE
+"""
+_WRITE = """
+DEL EXPIRE EXPIREAT HDEL HSET LSET MSET PERSIST PEXPIRE PEXPIREAT PSETEX SADD SETEX SREM TOUCH UNLINK ZREM
+"""
+REPEATABLE = frozenset([*_READ.split(), *_WRITE.split()])
+"""Commands that leave the same data when they are done twice; so does ``SET`` without a condition."""
+
+_CONDITIONS = {"NX", "XX", "GET", "IFEQ", "IFNE"}
+
+
+def is_repeatable(command: Sequence[Any]) -> bool:
+    """Tell whether a command may be sent again after its reply was lost."""
+    name, *rest = str(command[0]).upper().split() + [str(word).upper() for word in command[1:] if type(word) is str]
+    return name in REPEATABLE or (name == "SET" and _CONDITIONS.isdisjoint(rest))
+
+
+class SafeRetry(Retry):
+    """Retry a command after a lost connection, unless that might do it twice (`ReplyLostError`)."""
+
+    def call_with_retry(self, do: Any, fail: Any, is_retryable: Any = None, with_failure_count: bool = False) -> Any:  # noqa: FBT001, FBT002 - redis-py's
+        """Do it, as redis-py's own does."""
+        return super().call_with_retry(
+            do,
+            fail,
+            lambda error: not isinstance(error, ReplyLostError) and (is_retryable is None or is_retryable(error)),
+            with_failure_count,
+        )
+
+
 class _Counting:
     """Count the commands of a connection that have no reply yet.
 
@@ -89,17 +132,28 @@ class _Counting:
     """
 
     unanswered = 0
+    is_repeatable = False
+    """Whether what was sent last may be sent again."""
+    is_connecting = False
     is_whole = False
     """Whether connecting, with its handshake, was not interrupted; closing it was begun otherwise."""
 
     def pack_commands(self, commands: Sequence[Any]) -> Packed:
         """Pack the commands of a pipeline or transaction; each has a reply."""
+        self.is_repeatable = all(map(is_repeatable, commands))
         parts: Iterable[bytes] = super().pack_commands([as_text(command) for command in commands])  # type: ignore[misc]
         return Packed(parts, len(commands))
 
     def send_command(self, *command: Any, **options: Any) -> Any:
         """Send one command."""
+        self.is_repeatable = is_repeatable(command)
         return super().send_command(*as_text(command), **options)  # type: ignore[misc]
+
+    def lost(self, error: RedisError) -> RedisError:
+        """Return the error to raise in place of one that left a command without its reply."""
+        kinds = {RedisConnectionError: ReplyLostError, RedisTimeoutError: ReplyLateError}
+        kind = type(error) if self.is_repeatable else kinds.get(type(error), type(error))
+        return error if kind is type(error) else kind(*error.args)
 
     @property
     def is_clean(self) -> bool:
@@ -119,8 +173,11 @@ class _Counted(_Counting):
         """Connect, if it is not connected, from the beginning where an exception ended the last attempt."""
         if not self.is_whole:
             self.disconnect()
-        self.is_whole = False
-        super().connect_check_health(*arguments, **options)  # type: ignore[misc]
+        self.is_whole, self.is_connecting = False, True
+        try:
+            super().connect_check_health(*arguments, **options)  # type: ignore[misc]
+        finally:
+            self.is_connecting = False
         self.is_whole = True
 
     def disconnect(self, *arguments: Any, **options: Any) -> None:
@@ -130,8 +187,17 @@ class _Counted(_Counting):
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - redis-py's
         """Send commands."""
-        self.unanswered += getattr(command, "number", 1)
-        super().send_packed_command(command, check_health)  # type: ignore[misc]
+        repeatable, number = self.is_repeatable, getattr(command, "number", 1)
+        if not (self.is_whole or self.is_connecting):
+            self.connect_check_health(check_health=False)
+        self.unanswered += number
+        try:
+            super().send_packed_command(command, check_health)  # type: ignore[misc]
+        except RedisConnectionError as error:
+            # One command that was not sent whole was not done; of several, the first ones may be.
+            self.is_repeatable = repeatable or number == 1
+            raise self.lost(error) from error
+        self.is_repeatable = repeatable  # handshake and health check send commands too
 
     def read_response(self, *arguments: Any, **options: Any) -> Any:
         """Read one reply."""
@@ -140,6 +206,8 @@ class _Counted(_Counting):
         except ResponseError:
             self.unanswered -= 1
             raise
+        except (RedisConnectionError, RedisTimeoutError) as error:
+            raise self.lost(error) from error
         self.unanswered -= 1
         return reply
 
@@ -151,8 +219,11 @@ class _AsyncCounted(_Counting):
         """Connect, if it is not connected, from the beginning where an exception ended the last attempt."""
         if not self.is_whole:
             await self.disconnect()
-        self.is_whole = False
-        await super().connect_check_health(*arguments, **options)  # type: ignore[misc]
+        self.is_whole, self.is_connecting = False, True
+        try:
+            await super().connect_check_health(*arguments, **options)  # type: ignore[misc]
+        finally:
+            self.is_connecting = False
         self.is_whole = True
 
     async def disconnect(self, *arguments: Any, **options: Any) -> None:
@@ -162,8 +233,16 @@ class _AsyncCounted(_Counting):
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - above
         """Send commands."""
-        self.unanswered += getattr(command, "number", 1)
-        await super().send_packed_command(command, check_health)  # type: ignore[misc]
+        repeatable, number = self.is_repeatable, getattr(command, "number", 1)
+        if not (self.is_whole or self.is_connecting):
+            await self.connect_check_health(check_health=False)
+        self.unanswered += number
+        try:
+            await super().send_packed_command(command, check_health)  # type: ignore[misc]
+        except RedisConnectionError as error:
+            self.is_repeatable = repeatable or number == 1
+            raise self.lost(error) from error
+        self.is_repeatable = repeatable
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
         """Read one reply."""
@@ -172,6 +251,8 @@ class _AsyncCounted(_Counting):
         except ResponseError:
             self.unanswered -= 1
             raise
+        except (RedisConnectionError, RedisTimeoutError) as error:
+            raise self.lost(error) from error
         self.unanswered -= 1
         return reply
 
@@ -181,6 +262,10 @@ def counted(kind: type) -> type:
     """Return a class of connections that counts unanswered commands, for a class of redis-py."""
     ours = _Counted if issubclass(kind, AbstractConnection) else _AsyncCounted
     return kind if issubclass(kind, _Counting) else type(f"Counted{kind.__name__}", (ours, kind), {})
+
+
+COLLECTION = 1.0
+"""Seconds between two collections of garbage by a pool that has no connection left: one takes 50 ms and more."""
 
 
 class Pool(ConnectionPool):
@@ -193,6 +278,7 @@ class Pool(ConnectionPool):
     def __init__(self, connection_class: type = Connection, **options: Any) -> None:
         """Take what redis-py's pool takes."""
         super().__init__(counted(connection_class), **options)
+        self._next_collection = 0.0
 
     def reset(self) -> None:
         """Forget all connections, as after a fork."""
@@ -204,8 +290,11 @@ class Pool(ConnectionPool):
         try:
             return super().get_connection(*arguments, **options)
         except MaxConnectionsError:
-            gc.collect()
-            self._created_connections = len(self._available_connections) + len(self._in_use_connections)
+            if time.monotonic() > self._next_collection:
+                self._next_collection = time.monotonic() + COLLECTION
+                gc.collect()
+            with self._lock:
+                self._created_connections = len(self._available_connections) + len(self._in_use_connections)
             return super().get_connection(*arguments, **options)
 
     def release(self, connection: Any) -> None:
@@ -243,7 +332,7 @@ def client_options(timeout: float = TIMEOUT) -> dict[str, Any]:
     return {
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
-        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 2, supported_errors=(RedisConnectionError,)),
+        "retry": SafeRetry(ExponentialBackoff(cap=0.5, base=0.05), 2, supported_errors=(RedisConnectionError,)),
         "health_check_interval": 30,
         "driver_info": DRIVER,
         "decode_responses": True,
@@ -306,9 +395,9 @@ _ANOTHER = {"encoding", "encoding_errors", "legacy_responses", "timeout", "lib_n
 def _check_option(name: str, value: str, scheme: str) -> None:
     """Raise UsageError for an option that cannot be used; the message shows no part of the URL's value."""
     if name in _OBJECTS:
-        raise UsageError(f"has the option {name}, which is an object of Python: leave it out")
+        raise UsageError(f"has the option {name}, which takes a Python object: leave it out")
     if name in _ANOTHER:
-        raise UsageError(f"has the option {name}, which would change what answers look like here: leave it out")
+        raise UsageError(f"has the option {name}, which would change the form of the replies: leave it out")
     if name not in URL_OPTIONS:
         near = get_close_matches(name, URL_OPTIONS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(URL_OPTIONS)}"
@@ -321,9 +410,9 @@ def _check_option(name: str, value: str, scheme: str) -> None:
     except (ValueError, KeyError, TypeError, AttributeError):
         usable = False
     if not usable:
-        raise UsageError(f"has the option {name} with another value than {kind}")
+        raise UsageError(f"has the option {name} with a wrong value: give {kind}")
     if kind in {"a file", "a folder"} and not Path(value).exists():
-        raise UsageError(f"names {kind} for {name} that is not there: {value}")
+        raise UsageError(f"names {kind} for {name} that does not exist: {value}")
 
 
 def checked_url(url: str, variable: str) -> str:
@@ -401,7 +490,8 @@ def cluster_client(url: str, timeout: float = TIMEOUT, **options: Any) -> Cluste
     Raises:
         RedisError: the node does not answer, or is not a cluster node.
     """
-    ours = {**client_options(timeout), "connection_pool_class": POOLS["sync"]}
+    # The name in the URL is asked again when no known address answers: all of them may have changed.
+    ours = {**client_options(timeout), "connection_pool_class": POOLS["sync"], "dynamic_startup_nodes": False}
     return ClusterClient(url=_without_decoding(url), **{**ours, **options})
 
 
@@ -469,7 +559,7 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
     (
         (),
         ("[X509", "PEM lib", "cadata", "No cipher"),
-        "was not asked: a file or an option for TLS in the URL is of no use: {error}",
+        "cannot be asked: a file or an option for TLS in the URL is invalid: {error}",
     ),
     (
         (),
@@ -479,19 +569,19 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
     (
         (InvalidResponse,),
         (),
-        "answers as no Redis server does ({error}): check host and port, and write rediss:// if it wants TLS",
+        "does not answer like a Redis server ({error}): check host and port, and write rediss:// if it wants TLS",
     ),
     ((socket.gaierror,), (), "does not resolve: check the host's name"),
     (
         (RedisTimeoutError, TimeoutError),
         (),
-        "did not answer within {timeout:g} s: it hangs, or a firewall swallows the traffic",
+        "did not answer within {timeout:g} s: it is paused or overloaded, or a firewall drops the traffic",
     ),
     ((ConnectionRefusedError,), ("refused",), "refuses the connection: nothing listens there"),
     (
         (),
         ("Connection closed by server", "Connection reset by peer"),
-        "closes the connection in place of an answer: write rediss:// if it wants TLS, or look at its log",
+        "closes the connection instead of answering: write rediss:// if it wants TLS, or look at its log",
     ),
     ((MovedError,), ("MOVED",), "is a cluster node: name a plain server, or give it as CLUSTER_URL"),
     ((), ("Cluster mode is not enabled",), "is a plain server, not a cluster node"),

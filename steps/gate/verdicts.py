@@ -15,8 +15,6 @@ from gate_user import rules
 from steps.common.vocabulary import TYPES, options, rows
 
 Table = Sequence[Sequence[str]]
-PRIMARIES = 3
-"""Primaries of a cluster; they are its first nodes."""
 
 
 @given(parsers.parse('a healthy {kind:w} of the kind "{name}"'))
@@ -49,8 +47,8 @@ def have_foreign_keys(context: Context, kind: str, count: int) -> None:
     Example: ``Given a broker with 2000 foreign keys``
     """
     gate = context.part(DeploymentUnderTest)
-    nodes = gate.builder.servers(kind)
-    gate.role, gate.url, gate.servers = kind, nodes[0].url, nodes[:PRIMARIES]
+    gate.role, gate.servers = kind, gate.builder.servers(kind)
+    gate.url = gate.servers[0].url
     gate.fill(count)
 
 
@@ -150,7 +148,7 @@ def the_servers(context: Context) -> DeploymentUnderTest:
 def changed_foreign_keys(context: Context) -> list[dict[str, object]]:
     """Compare all values with those before the run, as DUMP gives them."""
     gate = context.part(DeploymentUnderTest)
-    after = contents(gate.servers, FOREIGN)
+    after = contents(gate.primaries, FOREIGN)
     return [{"KEY": key} for key, _ in sorted(after.items() ^ gate.foreign.items())]
 
 
@@ -165,4 +163,4 @@ def foreign_keys_in_commands(context: Context) -> list[dict[str, object]]:
 @register("finding", "keys of the gate without ttl", "keys of the gate that no server will ever delete")
 def keys_without_ttl(context: Context) -> list[dict[str, object]]:
     """Return the keys of all runs that have no ttl."""
-    return [{"KEY": key} for key in without_ttl(context.part(DeploymentUnderTest).servers)]
+    return [{"KEY": key} for key in without_ttl(context.part(DeploymentUnderTest).primaries)]

@@ -57,7 +57,7 @@ def check_accepted(context: Context, key: str, duration: Duration) -> None:
     """
     probe, most = Probe(context, key), duration.seconds(context.cluster.node_timeout)
     seen = seconds_until(probe.require_accepted, 3 * most, since=context.since)
-    # Whatever the scenario asks next, no node sends it to the former owner.
+    # From here on no node redirects a step to the former owner.
     eventually(lambda: len(probe.owners()) == 1, within=10.0)
     context.measure("writes accepted again", unit="s", bound=Bound.at_most(most), seen=round(seen, 3))
 

@@ -41,14 +41,14 @@ from fixtures.stacks.protocols import Cluster
 from fixtures.stateful import try_histories
 from redis_practices.redis_cluster.failover import why_not_failover_ready
 from redis_practices.redis_cluster.formation import wait_until_ready
-from redis_practices.redis_cluster.key_distribution import biggest_keys, hottest_slots, p_value, spread
+from redis_practices.redis_cluster.key_distribution import biggest_keys, distribution, hottest_slots, p_value
 from redis_practices.redis_cluster.topology import (
     SLOTS,
     SlotRange,
-    beside_their_primary,
     itself,
     members,
     owner,
+    same_host_as_primary,
     setting_differences,
     slot_of,
     user_differences,
@@ -114,7 +114,7 @@ def wrong_addresses(context: Context) -> Findings:
     """Connect to every address that any node announces (CLUSTER SLOTS), and ask for its id (CLUSTER MYID)."""
     announced: dict[str, str] = {}
     for node in context.cluster.nodes:
-        # The others announce a node that cannot be asked.
+        # Its peers announce a node that does not answer.
         with suppress(RedisConnectionError, RedisTimeoutError), node.client() as client:
             announced.update({member.address: identity for identity, member in members(client, "SLOTS").items()})
     assert announced, "no node answers"
@@ -173,7 +173,7 @@ def shared_hosts(context: Context) -> Findings:
             hosts = {member.host for member in members(client).values()}
             if len(hosts) == 1:
                 raise Unsupported(f"all nodes are on one host, {hosts.pop()}: a replica has no other to be on")
-            found |= {(replica, host) for _, replica, host in beside_their_primary(client)}
+            found |= {(replica, host) for _, replica, host in same_host_as_primary(client)}
     return [{"NODE": _named(context, replica), "HOST": host} for replica, host in sorted(found)]
 
 
@@ -197,11 +197,12 @@ def database_differences(context: Context) -> Findings:
 def remnants(context: Context) -> Findings:
     """Ask all nodes and the removed one."""
     removed: NodeUnderTest = context.named["the new node"]
-    with clients_of(context.cluster.nodes) as clients, removed.client() as leaver:
+    with _present(context) as clients, removed.client() as leaver:
         mine = itself(leaver)
-        left = [{"NODE": str(client), "PROBLEM": "knows it"} for client in clients if mine.identity in members(client)]
+        knowing = [address for address, client in clients.items() if mine.identity in members(client)]
         own = {"peers": len(members(leaver)) - 1, "keys": leaver.dbsize(), "slots": len(mine.slots)}
-    return left + [{"NODE": removed.address, "PROBLEM": f"{number} {what}"} for what, number in own.items() if number]
+    left = [{"NODE": removed.address, "PROBLEM": f"{number} {what}"} for what, number in own.items() if number]
+    return left + [{"NODE": address, "PROBLEM": "knows it"} for address in knowing]
 
 
 @register("finding", "hot slots", "the slot of a cluster with most network traffic in each direction, by its key")
@@ -268,7 +269,7 @@ def writable_keys(context: Context, node: NodeUnderTest) -> int:
 @register("measurement", "redirections to a written key", "most redirections between a node and the owner of a key")
 def redirections(context: Context, node: NodeUnderTest) -> int:
     """Follow the redirections from a node to each written key; each names the slot of the key."""
-    waiting = {node.address: list(context.part(Data).written)}
+    waiting, known = {node.address: list(context.part(Data).written)}, {one.address for one in context.cluster.nodes}
     for hops in range(6):
         sent_on: dict[str, list[str]] = {}
         for address, keys in waiting.items():
@@ -276,7 +277,9 @@ def redirections(context: Context, node: NodeUnderTest) -> int:
             for key, one in zip(keys, said, strict=True):
                 if isinstance(one, MovedError):
                     assert one.slot_id == slot_of(key), f"{address} says MOVED {one.slot_id} of slot {slot_of(key)}"
-                    sent_on.setdefault(f"{one.host}:{one.port}", []).append(key)
+                    to = f"{one.host}:{one.port}"
+                    assert to in known, f"{address} replies MOVED to {to}, an unknown node"
+                    sent_on.setdefault(to, []).append(key)
                 else:
                     assert isinstance(one, int), f"{address} replies {one!r}"
         if not sent_on:
@@ -315,7 +318,7 @@ def crowded_primaries(context: Context) -> Findings:
     """Count the written keys on the primaries, and compare the counts with their slots (chi-squared test)."""
     written = list(context.part(Data).written)
     with context.cluster.client() as client:
-        nodes = [node for node in spread(client, written) if node.role == "primary"]
+        nodes = [node for node in distribution(client, written) if node.role == "primary"]
     assert sum(node.keys for node in nodes) == len(written), f"not every key was found: {nodes}"
     context.chart("keys per primary", unit="keys", kind="bars", points=[(node.address, node.keys) for node in nodes])
     seen = p_value([node.keys for node in nodes], [node.slots for node in nodes])

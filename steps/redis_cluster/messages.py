@@ -50,8 +50,8 @@ KEYSPACE = "__keyevent@0__:"
 def subscribe(context: Context, kind: str, name: str, target: str) -> None:
     """Subscribe on each node that a target stands for, and return when the nodes have confirmed it.
 
-    The channel is ``sharded``, ``classic``, or ``keyspace``: then its name is an event such as "set", and the messages
-    are the written keys of the node.
+    The channel is ``sharded``, ``classic`` or ``keyspace``. The name of a keyspace channel is an event such as "set",
+    and its messages are the written keys of the node.
 
     Example: ``Given a subscriber of the sharded channel "orders:1" on every replica of "orders:1"``
     """
@@ -158,7 +158,7 @@ redis.register_function{{function_name='{name}', callback=function() return 'hel
 
 @when(parsers.parse('the {kind:w} "{name}" is created on {target:Target}', extra_types=TYPES))
 def create(context: Context, kind: str, name: str, target: str) -> None:
-    """Create a ``function`` that returns hello, or a ``user`` without password who may read, until the scenario ends.
+    """Create a ``function`` that returns hello, or a ``user`` with the right to read, until the scenario ends.
 
     Example: ``When the function "greet" is created on every primary``
     """

@@ -54,7 +54,7 @@ class NamedNodes:
         self.away: list[Node] = []
         """Nodes that do not answer."""
         self.isolated: list[Node] = []
-        """Nodes that answer and do not hear the others."""
+        """Nodes that answer, and hear no other node."""
         self.bus: BusProxy | None = None
         self.empty: list[NodeUnderTest] = []
         """Nodes that belong to no cluster."""
@@ -85,9 +85,9 @@ class NamedNodes:
     def wait_until_electable(self) -> None:
         """Return when every node has run for 2 seconds.
 
-        Until then (``CLUSTER_WRITABLE_DELAY`` in the server's source) a primary that has found its cluster down stays
-        down, and a primary of Valkey 9.1 does not vote: "it is not safe to vote in this moment". A lost election is
-        repeated after 4 seconds (twice the 2 seconds, or 2 node timeouts, that it runs).
+        Until then (``CLUSTER_WRITABLE_DELAY`` in the server's source) a primary that found its cluster down stays down.
+        A primary of Valkey 9.1 does not vote: "it is not safe to vote in this moment". A lost election is repeated
+        after 4 seconds (twice the 2 seconds, or 2 node timeouts, that it runs).
         """
         for node in self.present():
             eventually(lambda node=node: _age(node) >= OLD_ENOUGH, within=10.0, every=0.02)  # type: ignore[misc]
@@ -209,8 +209,8 @@ class NodeUnderTest:
     def unlink(self) -> None:
         """Let it log in to its primary with a wrong password, and end the link that it has.
 
-        Not by taking the right to replicate away at the primary: a replica whose PSYNC is refused tries SYNC next, and
-        if that is granted again by then, it follows by a protocol from before offsets: it acknowledges nothing.
+        The primary must not refuse PSYNC instead: the replica would try SYNC, a protocol without offsets, and with it
+        acknowledge nothing.
         """
         with self.context.named["that primary"].client() as primary, self.client() as replica:
             replica.execute_command("CONFIG SET", "masteruser", "nobody", "masterauth", "wrong")
@@ -289,7 +289,8 @@ class TheCluster:
     def is_ready(self) -> bool:
         """Tell whether all nodes serve, know each other, and have linked replicas."""
         with suppress(RedisError), clients_of(self.cluster.nodes) as clients:
-            return why_not_ready(clients) is None
+            assert not (reason := why_not_ready(clients)), reason
+            return True
         return False
 
 
@@ -299,7 +300,7 @@ def the_cluster(context: Context) -> TheCluster:
     return TheCluster(context)
 
 
-@target('the primary of "{key}"', 'the node that owns the slot of a key; then "that primary", whatever becomes of it')
+@target('the primary of "{key}"', 'the node that owns the slot of a key; "that primary" from then on')
 def primary_of(context: Context, key: str) -> NodeUnderTest:
     """Return the primary, and name it."""
     return context.part(NamedNodes).shard(key)["that primary"]
@@ -313,16 +314,22 @@ def replica_of(context: Context, key: str) -> NodeUnderTest:
     return found["that replica"]
 
 
-@target("that primary", "the primary that a step named last; it stays this node when its role changes")
-def that_primary(context: Context) -> NodeUnderTest:
-    """Return the primary."""
-    return context.named["that primary"]  # type: ignore[no-any-return]
+def _named(name: str, context: Context) -> Any:
+    """Return what an earlier step has named."""
+    assert name in context.named, f"no step of this scenario has named {name}"
+    return context.named[name]
 
 
-@target("that replica", "the replica that a step named last; it stays this node when its role changes")
-def that_replica(context: Context) -> NodeUnderTest:
-    """Return the replica."""
-    return context.named["that replica"]  # type: ignore[no-any-return]
+for name, meaning in {
+    "that primary": "the primary that a step named last; it stays this node when its role changes",
+    "that replica": "the replica that a step named last; it stays this node when its role changes",
+    "the new node": "the empty node of the scenario, also when it has joined or left the cluster",
+    "their old primary": "the node that owned the migrating slots before",
+    "their new primary": "the node that the slots migrate to",
+    "the migration": 'the migration that "one side paused" holds half done',
+    "the target of the migration": "the node that the slots of this migration go to",
+}.items():
+    target(name, meaning)(partial(_named, name))
 
 
 @target("its replicas", "the replicas of that primary")
@@ -370,7 +377,7 @@ def another_replica(context: Context, key: str) -> NodeUnderTest:
     nodes, primary = context.part(NamedNodes), another_primary(context, key)
     context.named["that primary"] = primary
     context.named["that replica"] = nodes.node(replicas_at(nodes.cluster, primary.address)[0])
-    return that_replica(context)
+    return _named("that replica", context)  # type: ignore[no-any-return]
 
 
 @target("every primary", "each node that owns slots")
@@ -399,12 +406,6 @@ def every_remaining_node(context: Context) -> list[NodeUnderTest]:
 def all_other_nodes(context: Context) -> list[NodeUnderTest]:
     """Return the nodes."""
     return [node for node in every_node(context) if node.address != context.named["that primary"].address]
-
-
-@target("the new node", "the empty node of the scenario, also when it has joined or left the cluster")
-def the_new_node(context: Context) -> NodeUnderTest:
-    """Return the node."""
-    return context.named["the new node"]  # type: ignore[no-any-return]
 
 
 @with_pattern(r"an empty node|\d+ empty nodes")

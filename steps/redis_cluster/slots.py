@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 
 from pytest_bdd import parsers, then, when
@@ -14,11 +13,10 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from fixtures.bdd.vocabulary import records, register
-from fixtures.context import Context, target
+from fixtures.context import Context
 from fixtures.redis_cluster.held_migration import HeldMigration
 from fixtures.redis_cluster.nodes import answers, clients_of, owner_of, primaries, ranges
 from fixtures.run.keys import Unsupported
-from fixtures.stacks.protocols import Node
 from redis_practices.polling import eventually
 from redis_practices.redis_cluster.growth import rebalance
 from redis_practices.redis_cluster.key_distribution import every_key
@@ -31,40 +29,14 @@ from steps.redis_cluster.nodes import NamedNodes, NodeUnderTest
 Table = Sequence[Sequence[str]]
 
 
-@dataclass
-class Migration:
-    """The last migration of a scenario: its slots, the node that owned them, and the one that is to own them."""
-
-    slots: list[int]
-    owner: NodeUnderTest
-    target: NodeUnderTest
-
-
-@target("their old primary", "the node that owned the migrating slots before")
-def old_primary(context: Context) -> NodeUnderTest:
-    """Return the node."""
-    return _migration(context).owner
-
-
-@target("their new primary", "the node that the slots migrate to")
-def new_primary(context: Context) -> NodeUnderTest:
-    """Return the node."""
-    return _migration(context).target
-
-
-def _migration(context: Context) -> Migration:
-    """Return the last migration of the scenario."""
-    return context.named["migration"]  # type: ignore[no-any-return]
-
-
 @when(parsers.parse('{count:Count} slots with that of "{key}" are migrated', extra_types=TYPES))
 @records("keys changed", 'keys of "these keys" with another value than before the migration', unit="keys")
 @records("largest change of a ttl", 'change of a ttl of "these keys" by the migration, its time included', unit="s")
 def migrate(context: Context, count: int, key: str, datatable: Table | None = None) -> None:
     """Migrate slots, the one of a key among them, with their keys; an error is that of "the migration".
 
-    Options: ``method`` is ``key by key``, else atomic where the servers can; ``from`` and ``to`` are other nodes than
-    the owner and the first of the other primaries; ``paused`` ``one side`` leaves an atomic migration half done.
+    The ``method`` is ``key by key``, else atomic where the servers can. ``from`` and ``to`` name other nodes than the
+    owner and another primary. ``paused`` ``one side`` leaves an atomic migration half done.
 
     Example: ``When 60 slots with that of "user:1" are migrated``
     """
@@ -74,19 +46,20 @@ def migrate(context: Context, count: int, key: str, datatable: Table | None = No
     with held_by.client() as client:
         held = sorted(itself(client).slots)
     first = min(held.index(slot_of(context.key(key))), len(held) - count)
-    migration = context.named["migration"] = Migration(held[first : first + count], held_by, to)
+    slots = held[first : first + count]
+    context.named |= {"migrating slots": slots, "their old primary": held_by, "their new primary": to}
     contents = _contents(context)
     context.record("keys changed", lambda _: _changes(context, contents)[0])
     context.record("largest change of a ttl", lambda _: _changes(context, contents)[1])
     if chosen.get("paused") == "one side":
-        paused = HeldMigration(source.node, to.node, migration.slots)
-        context.named["the migration"] = context.ending.enter_context(paused)
+        paused = context.ending.enter_context(HeldMigration(source.node, to.node, slots))
+        context.named |= {"the migration": paused, "the target of the migration": paused}
         return
     begun = time.monotonic()
     with context.attempt("migration", ClusterError):
-        _move(context, migration.slots, source, to, key_by_key=chosen.get("method") == "key by key")
+        _move(context, slots, source, to, key_by_key=chosen.get("method") == "key by key")
         if context.stack.lends:
-            context.ending.callback(_move, context, migration.slots, to, source)
+            context.ending.callback(_move, context, slots, to, source)
     how = chosen.get("method", "by default")
     context.measure(f"migrating {count} slots {how}", unit="s", seen=round(time.monotonic() - begun, 3))
 
@@ -106,7 +79,7 @@ def _move(
 ) -> None:
     """Move slots, and return when all nodes know."""
     with clients_of(context.cluster.nodes) as clients, source.client() as giver, to.client() as taker:
-        move_slots(slots, giver, taker, clients, live=key_by_key)
+        move_slots(slots, giver, taker, clients, key_by_key=key_by_key)
 
 
 Content = tuple[str, int]
@@ -135,21 +108,15 @@ def _changes(context: Context, before: Mapping[str, Content]) -> tuple[int, floa
     return len(changed), max(abs(ttl - now[key][1]) for key, (_, ttl) in before.items()) / 1000
 
 
-@target("the migration", 'the migration that "one side paused" holds half done')
-@target("the target of the migration", "the node that the slots of this migration go to")
-def the_held_migration(context: Context) -> HeldMigration:
-    """Return the migration, which ends when it is cancelled or its target is killed."""
-    return context.named["the migration"]  # type: ignore[no-any-return]
-
-
 @then(parsers.parse("those slots belong to {target:Target}", extra_types=TYPES))
 def check_owner(context: Context, target: str) -> None:
     """Require that every node that answers says so of the slots of the migration, and that none of them is open.
 
     Example: ``Then those slots belong to their new primary``
     """
-    address, slots = context.target(target).address, _migration(context).slots
-    present = [node for node in context.part(NamedNodes).present() if node not in _killed(context)]
+    address, slots = context.target(target).address, context.named["migrating slots"]
+    killed = getattr(context.named.get("the migration"), "killed", [])
+    present = [node for node in context.part(NamedNodes).present() if node not in killed]
     with clients_of(present) as clients:
 
         def agreed() -> None:
@@ -163,12 +130,6 @@ def check_owner(context: Context, target: str) -> None:
         eventually(agreed, within=10.0)
 
 
-def _killed(context: Context) -> list[Node]:
-    """Return the nodes that were killed during a held migration."""
-    held: HeldMigration | None = context.named.get("the migration")
-    return held.killed if held else []
-
-
 @when(parsers.parse('the slot of "{key}" is migrating and "{other}" has moved'))
 def open_slot(context: Context, key: str, other: str) -> None:
     """Begin to migrate a slot, move one of its keys, and leave it at that until the scenario ends.
@@ -180,7 +141,7 @@ def open_slot(context: Context, key: str, other: str) -> None:
     slot, moved = slot_of(context.key(key)), context.key(other)
     old = context.target(f'the owner of "{other}"')
     new = context.named.get("the new node") or context.target(f'a primary other than that of "{other}"')
-    context.named["migration"] = Migration([slot], old, new)
+    context.named |= {"migrating slots": [slot], "their old primary": old, "their new primary": new}
     with old.client() as source, new.client() as target:
         source_id, target_id = (str(node.execute_command("CLUSTER MYID")) for node in (source, target))
         target.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", source_id)
@@ -230,8 +191,8 @@ MOST = 1_000_000
 def scan(context: Context, datatable: Table | None = None) -> None:
     """Walk over all keys of all primaries (SCAN).
 
-    Options: ``method`` is ``each primary once``, or ``again where slots arrive`` (`every_key`); ``meanwhile`` ``a slot
-    migrates`` moves a slot from the last primary to the first when the walk has begun.
+    The scan walks over each primary once, or with the ``method`` ``again where slots arrive`` as `every_key` does.
+    ``meanwhile`` ``a slot migrates`` moves a slot from the last primary to the first during the scan.
 
     Example: ``When the keys are scanned``
     """

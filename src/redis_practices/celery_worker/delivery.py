@@ -7,10 +7,10 @@ a connection drops. A task that charges a card must therefore know whether it ha
         if first:
             charge(order)
 
-The first caller holds the key with a random token for `lease` seconds. When its block succeeds, the key says "done" for
-`keep` seconds; when the block fails, the key is deleted. A second caller gets `Busy` meanwhile and tries again later.
-One gap stays: a process can be killed just after an effect outside Redis, which is then repeated after the lease. Give
-that service the same key (an idempotency key), or use `effect_once`.
+The first caller holds the key with a random token, renewed while its block runs. When its block succeeds, the key says
+"done" for `keep` seconds; when the block fails, the key is deleted. A second caller gets `Busy` meanwhile and tries
+again later. One gap stays: a process can be killed just after an effect outside Redis, which is then repeated after the
+lease. Give that service the same key (an idempotency key), or use `effect_once`.
 
 The broker can lose a task: a worker dies between taking and recording it, the server restarts without a file, keys are
 evicted or flushed. So the sender writes each effect that must happen into an `Outbox`, and a sweep sends overdue ones
@@ -20,19 +20,25 @@ database, written in the transaction that makes the order. This one is a Redis h
 
 from __future__ import annotations
 
+import _thread
 import json
 import secrets
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from redis import Redis
 from redis.client import Pipeline
+from redis.exceptions import RedisError
+
+from redis_practices.clients import ReplyLostError
 
 DONE = "done"
 
 _FINISH = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('SET', KEYS[1], 'done', 'PX', ARGV[2]) end"
+_RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end"
 _GIVE_BACK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end"
 
 
@@ -41,36 +47,94 @@ class Busy(Exception):  # noqa: N818 - the other process may well succeed
 
 
 class LeaseLost(Exception):  # noqa: N818 - it reads as what happened
-    """The block took longer than its lease, so another process may have run it meanwhile."""
+    """The lease ended before the block did, so another process may have run it meanwhile."""
 
 
 @contextmanager
 def once(client: Redis, key: str, *, lease: float, keep: float) -> Iterator[bool]:
     """Yield True to the first caller, and False once the work is done.
 
-    `client` decodes its answers. `lease` (seconds) must exceed the longest run of the block. `keep` (seconds) must
-    exceed the longest time after which the same work may be requested again.
+    `client` decodes its answers. A thread renews the lease three times in `lease` seconds, so the
+    block may take longer. After a kill the key stays taken for up to `lease`. `keep` (seconds) must
+    exceed the longest time after which the same work may be requested again. The key has a ttl, so the server must not
+    evict: ``noeviction``, or a server for such keys alone.
+
+    An interrupt (soft time limit, alarm) gives the lease back. If the connection is lost while the key is taken or
+    while the end is recorded, the state is asked for, not assumed.
 
     Raises:
         Busy: another caller holds the key.
-        LeaseLost: the block took longer than `lease`.
+        LeaseLost: the lease could not be renewed, so another process may have run the block meanwhile.
         redis.exceptions.RedisError: Redis does not answer.
     """
     token = secrets.token_hex(8)
-    if not client.set(key, token, nx=True, px=_milliseconds(lease)):
-        # NX and GET in one command would need Redis 7.0. The key may be deleted between the two: the caller gets Busy,
-        # and finds the key free when it tries again.
-        if client.get(key) != DONE:
-            raise Busy(f"{key} is being done by another")
+    try:
+        taken = _taken(client, key, token, lease)
+    except BaseException:
+        _give_back(client, key, token)
+        raise
+    if not taken:
         yield False
         return
+    block = _Block()
     try:
+        # Not threading.Thread: a signal handler that raises in its start or its Event leaves them broken.
+        _thread.start_new_thread(_renew, (weakref.ref(block), block.running, client, key, token, lease))
         yield True
     except BaseException:
-        client.eval(_GIVE_BACK, 1, key, token)
+        _give_back(client, key, token)
         raise
-    if not client.eval(_FINISH, 1, key, token, _milliseconds(keep)):
-        raise LeaseLost(f"{key} took longer than its lease of {lease:g} s")
+    finally:
+        block.running.release()
+    if not _finished(client, key, token, keep):
+        raise LeaseLost(f"{key} was taken by another process: its lease of {lease:g} s was not renewed in time")
+
+
+def _taken(client: Redis, key: str, token: str, lease: float) -> bool:
+    """Take the key; return False if the work is done (Busy if another caller holds it)."""
+    for _ in range(2):
+        with suppress(ReplyLostError):
+            if client.set(key, token, nx=True, px=_milliseconds(lease)):
+                return True
+        # NX and GET in one command would need Redis 7.0. If the key is deleted between the two, try again.
+        held = client.get(key)
+        if held is not None:
+            break
+    if held not in {DONE, token}:
+        raise Busy(f"{key} is being done by another")
+    return held == token
+
+
+def _finished(client: Redis, key: str, token: str, keep: float) -> bool:
+    """Record that the work is done; return False if another caller has the key."""
+    try:
+        return bool(client.eval(_FINISH, 1, key, token, _milliseconds(keep)))
+    except ReplyLostError:
+        return client.get(key) == DONE or bool(client.eval(_FINISH, 1, key, token, _milliseconds(keep)))
+
+
+def _give_back(client: Redis, key: str, token: str) -> None:
+    """Delete the key if this caller holds it; a server that does not answer lets the lease end."""
+    with suppress(RedisError):
+        client.eval(_GIVE_BACK, 1, key, token)
+
+
+class _Block:
+    """A running block: any interrupt of the block drops this object with its frame."""
+
+    def __init__(self) -> None:
+        self.running = _thread.allocate_lock()
+        self.running.acquire()
+
+
+def _renew(  # noqa: PLR0913, PLR0917 - the arguments of a thread
+    block: weakref.ref[_Block], running: _thread.LockType, client: Redis, key: str, token: str, lease: float
+) -> None:
+    """Renew the lease until the block has ended; retry while the server does not answer."""
+    while not running.acquire(timeout=lease / 3) and block() is not None:
+        with suppress(RedisError, OSError):
+            if not client.eval(_RENEW, 1, key, token, _milliseconds(lease)):
+                return
 
 
 def effect_once(client: Redis, key: str, effect: Callable[[Pipeline], object], *, keep: float) -> bool:

@@ -242,13 +242,19 @@ class CacheProtocol:
             raw = yield ("GET", key)
             entry = decoded(raw, key) if raw else None
             if mark is not None and raw == mark:
-                # Its own: the reply to the command that put it there was lost, and the client sent the command again.
+                # This caller's lease: its first reply was lost, and the client sent the command again.
                 return entry, mark
             if entry and not self._is_due(entry):
                 return entry, None
             if raw is None or not raw.startswith(LEASE):
                 mark = self._mark(key, entry)
-                won = yield from self._claim(key, raw, mark, keep_ttl=bool(entry))
+                try:
+                    won = yield from self._claim(key, raw, mark, keep_ttl=bool(entry))
+                except Refused:
+                    raise
+                except Unavailable:
+                    # The reply was lost. The mark may be in the key, and then the value can be stored in its place.
+                    return entry, mark
                 if won:
                     return entry, mark
                 if entry:
@@ -312,7 +318,7 @@ class CacheProtocol:
                 yield from self._compare(lambda dialect: delete_if_equal(dialect, key, held))
 
     def _compare(self, command: Callable[[str], Command]) -> Steps:
-        """Run a compare-and-set; a native one that is refused is tried once more as the server says now.
+        """Run a compare-and-set; after a refusal of the native command ask the server again for its way.
 
         The server may have been replaced by an older one, or by another engine.
         """
@@ -344,7 +350,7 @@ ERRORS = (RedisError, OSError, RedisClusterException)
 
 
 MOST_AT_ONCE = 100
-"""Commands at once on a client whose pool does not say how many connections it may have."""
+"""Concurrent commands on a client whose pool has no limit of connections."""
 
 
 class Common:
@@ -357,8 +363,6 @@ class Common:
         self.protocol = CacheProtocol(self.rules)
         self.breaker = breaker or Breaker()
         self.is_cluster = isinstance(client, RedisCluster | AsyncRedisCluster)
-        pool = getattr(client, "connection_pool", None)
-        self._most = getattr(pool, "max_connections", MOST_AT_ONCE)
         self._begin()
         after_fork(self._begin)
 
@@ -380,7 +384,7 @@ class Common:
         return Refused(str(error))
 
     def options_of(self, command: Command) -> dict[str, Any]:
-        """Return how to send a command: a cluster's client needs a node for one without a key."""
+        """Return the function that sends a command: a cluster client needs a node for a command without a key."""
         if self.is_cluster and command[0] == "COMMAND INFO":
             return {**RAW, "target_nodes": self._client.get_random_node()}
         return RAW
@@ -393,8 +397,8 @@ class Common:
 class CacheAside(Common):
     """A cache in front of an origin, for threads; one object serves a whole process.
 
-    The client may be one of a server or of a cluster. Callers that miss the same key in one process wait for the one
-    that computes. Callers beyond the connections of the client's pool wait for a connection.
+    The client may be one of a server or of a cluster. Callers that miss the same key in one process wait for its
+    computation. Callers beyond the connections of the client's pool wait for a connection.
     """
 
     def __init__(
@@ -405,7 +409,6 @@ class CacheAside(Common):
 
     def _begin(self) -> None:
         """Begin with no caller at work."""
-        self._connections = threading.Semaphore(self._most)
         self._computing: dict[bytes, threading.Event] = {}
 
     def get_or_compute(self, key: str, compute: Callable[[], Any]) -> Any:
@@ -460,30 +463,31 @@ class CacheAside(Common):
             event.set()
 
     def _wait(self, pause: Pause) -> None:
-        """Wait for the caller with a lease: until it is done if it is one of this process, else for the pause."""
+        """Wait for the owner of a lease: until it is done if it runs in this process, else for the pause."""
         if event := self._computing.get(pause.lease):
             event.wait(LONGEST_WAIT)
         time.sleep(pause / 10 if event else pause)
 
     def _command(self, command: Command) -> Any:
         """Run a command unless the circuit breaker is open; wait while all connections are in use."""
-        give_up = time.monotonic() + self.rules.patience
+        give_up, pause = time.monotonic() + self.rules.patience, 0.005
         while True:
-            with self._connections:
-                self.check()
-                try:
-                    answer = self._client.execute_command(*command, **self.options_of(command))
-                except ERRORS as error:
-                    if not isinstance(error, MaxConnectionsError) or time.monotonic() > give_up:
-                        raise self.failed(error) from error
-                else:
-                    self.breaker.succeeded()
-                    return answer
-            time.sleep(jittered(0.01, 0.5, self.rules.draw))
+            self.check()
+            try:
+                answer = self._client.execute_command(*command, **self.options_of(command))
+            except ERRORS as error:
+                if not isinstance(error, MaxConnectionsError) or time.monotonic() > give_up:
+                    raise self.failed(error) from error
+            else:
+                self.breaker.succeeded()
+                return answer
+            # Not a semaphore: an interrupt in it would cost a permit for ever.
+            time.sleep(jittered(pause, 0.5, self.rules.draw))
+            pause = min(pause * 2, 0.1)
 
 
 LONGEST_WAIT = 1.0
-"""Seconds after which a caller that waits for another one of its process looks into the cache again."""
+"""Seconds after which a caller that waits for a caller of the same process reads the cache again."""
 
 
 def _mark_in(command: Command) -> bytes:
@@ -502,7 +506,8 @@ class AsyncCacheAside(Common):
 
     def _begin(self) -> None:
         """Begin with no caller at work."""
-        self._connections = asyncio.Semaphore(self._most)
+        pool = getattr(self._client, "connection_pool", None)
+        self._connections = asyncio.Semaphore(getattr(pool, "max_connections", MOST_AT_ONCE))
         self._computing: dict[bytes, asyncio.Event] = {}
 
     async def get_or_compute(self, key: str, compute: Callable[[], Awaitable[Any]]) -> Any:

@@ -14,7 +14,7 @@ from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from redis_practices.polling import poll
-from redis_practices.redis_cluster.topology import ClusterError, Member, address, beside_their_primary, members
+from redis_practices.redis_cluster.topology import ClusterError, Member, address, members, same_host_as_primary
 
 LINK_TIMEOUT = 2.0
 """Seconds in which a node links to a node that it has just met: it tries every 0.1 s."""
@@ -98,7 +98,7 @@ def why_not_failover_ready(
         reasons += _of_map(members(node))
         reasons += [
             f"{primary} and its replica {replica} are on one host, {host}"
-            for primary, replica, host in (beside_their_primary(node) if hosts else [])
+            for primary, replica, host in (same_host_as_primary(node) if hosts else [])
         ]
     return list(dict.fromkeys(reasons))
 

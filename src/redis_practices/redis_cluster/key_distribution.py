@@ -1,8 +1,8 @@
 """Read, write and scan many keys of a cluster, and show where keys and load lie.
 
 `write`, `read` and `remove` send pipelines to the owners of the slots; `every_key` scans also while slots move.
-`spread` counts the keys of each server, and `p_value` (Pearson's chi-squared test) tells chance from a hot hash tag.
-`hottest_slots` and `biggest_keys` find the hot slots and big keys that no resharding can divide.
+`distribution` counts the keys of each server, and `p_value` (Pearson's chi-squared test) tells chance from a hot hash
+tag. `hottest_slots` and `biggest_keys` find the hot slots and big keys that no resharding can divide.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class NodeKeys:
     keys: int
 
 
-def spread(cluster: RedisCluster, keys: Sequence[str]) -> list[NodeKeys]:
+def distribution(cluster: RedisCluster, keys: Sequence[str]) -> list[NodeKeys]:
     """Return each primary, by address, followed by its replicas, with the number of `keys` that each holds.
 
     Each server is asked for the keys of its slots; replicas answer after ``READONLY``.

@@ -324,7 +324,7 @@ def as_ranges(slots: Iterable[int]) -> list[tuple[int, int]]:
     return found
 
 
-def beside_their_primary(node: Redis) -> list[tuple[str, str, str]]:
+def same_host_as_primary(node: Redis) -> list[tuple[str, str, str]]:
     """Return the addresses of each primary and replica that share a host, and the host (``CLUSTER NODES``).
 
     Containers and virtual machines on one host look like separate hosts unless they announce its name.
