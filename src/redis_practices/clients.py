@@ -490,7 +490,8 @@ def cluster_client(url: str, timeout: float = TIMEOUT, **options: Any) -> Cluste
     Raises:
         RedisError: the node does not answer, or is not a cluster node.
     """
-    ours = {**client_options(timeout), "connection_pool_class": POOLS["sync"]}
+    # The name in the URL is asked again when no known address answers: all of them may have changed.
+    ours = {**client_options(timeout), "connection_pool_class": POOLS["sync"], "dynamic_startup_nodes": False}
     return ClusterClient(url=_without_decoding(url), **{**ours, **options})
 
 

@@ -21,6 +21,9 @@ HEARTBEAT, SOON = 2.0, 0.4
 On a busy machine the judge would take its own silence for the server's.
 """
 
+ENOUGH = 20
+"""Reads that ask the server, after which no more are made."""
+
 PUSHES = 3
 """The version of the protocol in which a server pushes messages (RESP3)."""
 
@@ -88,6 +91,8 @@ class Near:
                 got.add(self.cache.get(self.prefix + key))
             except MaxConnectionsError:
                 asked += 1
+                if asked == ENOUGH:  # each refusal takes 0.1 s
+                    break
         for connection in taken:
             pool.release(connection)
         assert len(got) <= 1, f"the reads gave {got}"
@@ -132,4 +137,4 @@ def count_copies(_: Context, thing: Near) -> int:
 def check_free(context: Context, count: int) -> None:
     """Read a copy again and again."""
     asked = context.named["the near cache"].asked("user:1", count)
-    assert not asked, f"{asked} of {count} reads asked the server"
+    assert not asked, f"{asked} of {count} reads asked the server, or more"

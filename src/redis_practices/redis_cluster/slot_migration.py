@@ -7,7 +7,8 @@ server since 3.0 can. `close_open_slots` repairs open slots: some of their keys 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from redis import Redis
@@ -81,29 +82,73 @@ def set_slots(node: Redis, slots: Sequence[int], *state: str) -> None:
         pipe.execute()
 
 
+def databases(node: Redis) -> list[int]:
+    """Return the numbers of the databases that have keys, and 0 (``INFO keyspace``).
+
+    A cluster of Valkey 9 has as many as ``cluster-databases`` says.
+    """
+    return sorted({0, *(int(name.removeprefix("db")) for name in node.info("keyspace"))})
+
+
+@contextmanager
+def in_database(node: Redis, number: int) -> Iterator[Redis]:
+    """Give a client of one database of the same server."""
+    pool = node.connection_pool
+    options = {**pool.connection_kwargs, "db": number}
+    if options == pool.connection_kwargs:
+        yield node
+        return
+    with Redis.from_pool(type(pool)(connection_class=pool.connection_class, **options)) as client:
+        yield client
+
+
 def _migrate_keys(source: Redis, target: Redis, there: Member, slots: Sequence[int], *, replace: bool) -> None:
-    """Migrate all keys of the slots, a batch of each slot at a time (``CLUSTER GETKEYSINSLOT``, ``MIGRATE``).
+    """Migrate all keys of the slots in every database, until none is left.
 
     If both nodes hold a key, the source's copy stays with `replace`, else the target's.
     """
     options = target.connection_pool.connection_kwargs
     password, user = options.get("password"), options.get("username") or "default"
     rules = [*(["REPLACE"] if replace else []), *(["AUTH2", user, password] if password else [])]
-    while slots:
-        with source.pipeline(transaction=False) as pipe:
-            for slot in slots:
-                pipe.execute_command("CLUSTER", "GETKEYSINSLOT", slot, KEYS_AT_ONCE, **RAW)
-            found = dict(zip(slots, pipe.execute(), strict=True))
-            slots = [slot for slot in slots if found[slot]]
-            for slot in slots:
-                pipe.execute_command(
-                    "MIGRATE", *there.endpoint, "", 0, round(TIMEOUT * 1000), *rules, "KEYS", *found[slot]
-                )
-            errors = [said for said in pipe.execute(raise_on_error=False) if isinstance(said, RedisError)]
-        if errors and all("BUSYKEY" in str(error) for error in errors):
-            _drop_copies(source, target, [key for slot in slots for key in found[slot]])
-        elif errors:
-            raise errors[0]
+    moved = True
+    while moved:
+        moved = False
+        for number in databases(source):
+            command = ["MIGRATE", *there.endpoint, "", number, round(TIMEOUT * 1000), *rules, "KEYS"]
+            with in_database(source, number) as here, in_database(target, number) as other:
+                while _migrate_some(here, other, command, slots):
+                    moved = True
+
+
+def _migrate_some(source: Redis, target: Redis, command: Sequence[Any], slots: Sequence[int]) -> bool:
+    """Migrate some keys of each slot in one database (``MIGRATE``); return False if none is left."""
+    found = {slot: keys for slot, keys in keys_in(source, slots, KEYS_AT_ONCE).items() if keys}
+    with source.pipeline(transaction=False) as pipe:
+        for keys in found.values():
+            pipe.execute_command(*command, *keys)
+        errors = [said for said in pipe.execute(raise_on_error=False) if isinstance(said, RedisError)]
+    if errors and all("BUSYKEY" in str(error) for error in errors):
+        _drop_copies(source, target, [key for keys in found.values() for key in keys])
+    elif errors:
+        raise errors[0]
+    return bool(found)
+
+
+def keys_in(node: Redis, slots: Sequence[int], most: int) -> dict[int, list[bytes]]:
+    """Return at most so many keys of each slot in one database of a node (``CLUSTER GETKEYSINSLOT``)."""
+    with node.pipeline(transaction=False) as pipe:
+        for slot in slots:
+            pipe.execute_command("CLUSTER", "GETKEYSINSLOT", slot, most, **RAW)
+        return dict(zip(slots, pipe.execute(), strict=True))
+
+
+def _has_keys(node: Redis, slot: int) -> bool:
+    """Tell whether any database of a node has a key of a slot."""
+    for number in databases(node):
+        with in_database(node, number) as client:
+            if keys_in(client, [slot], 1)[slot]:
+                return True
+    return False
 
 
 def _drop_copies(source: Redis, target: Redis, keys: Sequence[bytes]) -> None:
@@ -295,32 +340,50 @@ def _await(
 def close_open_slots(nodes: Sequence[Redis]) -> list[int]:
     """Close every slot that a broken migration left open, and return these slots in order.
 
-    A migrating slot goes to its target if that node is there. Otherwise its keys are gathered at its owner, whose copy
-    wins if both nodes hold a key. Commands: those of `move_key_by_key`.
+    A migrating slot goes to its target if that node is there, else it stays with its owner. Before it is closed, every
+    primary is asked for keys of it, in every database: after a failover of the target they are at a node that does not
+    know that the slot is open. The owner's copy wins if several nodes hold a key. All keys are readable afterwards.
+    Commands: those of `move_key_by_key`.
 
     Raises:
-        ClusterError: a slot has no owner, so its place is unknown.
+        ClusterError: a slot has no owner, so its place is unknown; or keys of it are left at another node.
         redis.exceptions.RedisError: a node does not answer or refuses.
     """
     known = by_identity(nodes)
     # Valkey's replicas repeat the open slots of their primaries.
     seen = {identity: member for identity, node in known.items() if not (member := itself(node)).primary}
     owners = {slot: identity for identity, member in seen.items() for slot in member.slots}
-    closed: set[int] = set()
-    for identity, member in seen.items():
-        for slot, other in sorted(member.leaving.items()):
-            closed.add(slot)
-            if other in seen:
-                move_key_by_key([slot], known[identity], known[other])
-            else:
-                set_slots(known[identity], [slot], "STABLE")
-    for identity, member in seen.items():
-        for slot in sorted(set(member.arriving) - closed):
-            if slot not in owners:
-                raise ClusterError(f"slot {slot} is open at {member.address} and has no owner: give it one first")
-            return_slots(known[owners[slot]], known[identity], seen[owners[slot]], [slot])
-            closed.add(slot)
-    return sorted(closed)
+    opened = sorted({slot for member in seen.values() for slot in (*member.leaving, *member.arriving)})
+    for slot in opened:
+        if slot not in owners:
+            place = next(member.address for member in seen.values() if slot in {*member.leaving, *member.arriving})
+            raise ClusterError(f"slot {slot} is open at {place} and has no owner: give it one first")
+        home = owners[slot]
+        goal = seen[home].leaving.get(slot, home)
+        goal = goal if goal in seen else home
+        _close(slot, {identity: known[identity] for identity in seen}, seen[home], seen[goal])
+    return opened
+
+
+def _close(slot: int, primaries: Mapping[str, Redis], home: Member, goal: Member) -> None:
+    """Gather the keys of a slot at one primary, and make it the owner; `primaries` by their ids."""
+    owner, final = primaries[home.identity], primaries[goal.identity]
+    if final is owner:
+        set_slots(owner, [slot], "STABLE")
+    else:
+        set_slots(final, [slot], "IMPORTING", home.identity)
+    for identity, other in primaries.items():
+        if identity not in {home.identity, goal.identity}:
+            if _has_keys(other, slot):
+                # A node serves MIGRATE for a slot of another one only while it imports it.
+                set_slots(other, [slot], "IMPORTING", home.identity)
+                _migrate_keys(other, final, goal, [slot], replace=False)
+            set_slots(other, [slot], "STABLE")
+    if final is not owner:
+        move_key_by_key([slot], owner, final)
+    left = [address(node) for node in primaries.values() if node is not final and _has_keys(node, slot)]
+    if left:
+        raise ClusterError(f"keys of slot {slot} are left at {', '.join(left)}: call it again")
 
 
 def open_slots(nodes: Sequence[Redis]) -> list[str]:
