@@ -54,8 +54,8 @@ class LeaseLost(Exception):  # noqa: N818 - it reads as what happened
 def once(client: Redis, key: str, *, lease: float, keep: float) -> Iterator[bool]:
     """Yield True to the first caller, and False once the work is done.
 
-    `client` decodes its answers. The block may take longer than `lease` (seconds): a thread renews the lease three
-    times in it, so `lease` is how long the work waits after its process was killed or paused. `keep` (seconds) must
+    `client` decodes its answers. A thread renews the lease three times in `lease` seconds, so the
+    block may take longer. After a kill the key stays taken for up to `lease`. `keep` (seconds) must
     exceed the longest time after which the same work may be requested again. The key has a ttl, so the server must not
     evict: ``noeviction``, or a server for such keys alone.
 
@@ -78,7 +78,7 @@ def once(client: Redis, key: str, *, lease: float, keep: float) -> Iterator[bool
         return
     block = _Block()
     try:
-        # Not threading.Thread: its start and its Event are left broken where a signal handler raises in them.
+        # Not threading.Thread: a signal handler that raises in its start or its Event leaves them broken.
         _thread.start_new_thread(_renew, (weakref.ref(block), block.running, client, key, token, lease))
         yield True
     except BaseException:
@@ -96,7 +96,7 @@ def _taken(client: Redis, key: str, token: str, lease: float) -> bool:
         with suppress(ReplyLostError):
             if client.set(key, token, nx=True, px=_milliseconds(lease)):
                 return True
-        # NX and GET in one command would need Redis 7.0. The key may be deleted between the two: then once more.
+        # NX and GET in one command would need Redis 7.0. If the key is deleted between the two, try again.
         held = client.get(key)
         if held is not None:
             break
@@ -120,7 +120,7 @@ def _give_back(client: Redis, key: str, token: str) -> None:
 
 
 class _Block:
-    """A block that runs: whatever interrupts it, this object is gone with its frame."""
+    """A running block: any interrupt of the block drops this object with its frame."""
 
     def __init__(self) -> None:
         self.running = _thread.allocate_lock()
@@ -130,7 +130,7 @@ class _Block:
 def _renew(  # noqa: PLR0913, PLR0917 - the arguments of a thread
     block: weakref.ref[_Block], running: _thread.LockType, client: Redis, key: str, token: str, lease: float
 ) -> None:
-    """Renew the lease until the block has ended; a server that does not answer is asked again."""
+    """Renew the lease until the block has ended; retry while the server does not answer."""
     while not running.acquire(timeout=lease / 3) and block() is not None:
         with suppress(RedisError, OSError):
             if not client.eval(_RENEW, 1, key, token, _milliseconds(lease)):

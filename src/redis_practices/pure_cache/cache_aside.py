@@ -242,7 +242,7 @@ class CacheProtocol:
             raw = yield ("GET", key)
             entry = decoded(raw, key) if raw else None
             if mark is not None and raw == mark:
-                # Its own: the reply to the command that put it there was lost, and the client sent the command again.
+                # This caller's lease: its first reply was lost, and the client sent the command again.
                 return entry, mark
             if entry and not self._is_due(entry):
                 return entry, None
@@ -318,7 +318,7 @@ class CacheProtocol:
                 yield from self._compare(lambda dialect: delete_if_equal(dialect, key, held))
 
     def _compare(self, command: Callable[[str], Command]) -> Steps:
-        """Run a compare-and-set; a native one that is refused is tried once more as the server says now.
+        """Run a compare-and-set; after a refusal of the native command ask the server again for its way.
 
         The server may have been replaced by an older one, or by another engine.
         """
@@ -350,7 +350,7 @@ ERRORS = (RedisError, OSError, RedisClusterException)
 
 
 MOST_AT_ONCE = 100
-"""Commands at once on a client whose pool does not say how many connections it may have."""
+"""Concurrent commands on a client whose pool has no limit of connections."""
 
 
 class Common:
@@ -384,7 +384,7 @@ class Common:
         return Refused(str(error))
 
     def options_of(self, command: Command) -> dict[str, Any]:
-        """Return how to send a command: a cluster's client needs a node for one without a key."""
+        """Return the function that sends a command: a cluster client needs a node for a command without a key."""
         if self.is_cluster and command[0] == "COMMAND INFO":
             return {**RAW, "target_nodes": self._client.get_random_node()}
         return RAW
@@ -397,8 +397,8 @@ class Common:
 class CacheAside(Common):
     """A cache in front of an origin, for threads; one object serves a whole process.
 
-    The client may be one of a server or of a cluster. Callers that miss the same key in one process wait for the one
-    that computes. Callers beyond the connections of the client's pool wait for a connection.
+    The client may be one of a server or of a cluster. Callers that miss the same key in one process wait for its
+    computation. Callers beyond the connections of the client's pool wait for a connection.
     """
 
     def __init__(
@@ -463,7 +463,7 @@ class CacheAside(Common):
             event.set()
 
     def _wait(self, pause: Pause) -> None:
-        """Wait for the caller with a lease: until it is done if it is one of this process, else for the pause."""
+        """Wait for the owner of a lease: until it is done if it runs in this process, else for the pause."""
         if event := self._computing.get(pause.lease):
             event.wait(LONGEST_WAIT)
         time.sleep(pause / 10 if event else pause)
@@ -487,7 +487,7 @@ class CacheAside(Common):
 
 
 LONGEST_WAIT = 1.0
-"""Seconds after which a caller that waits for another one of its process looks into the cache again."""
+"""Seconds after which a caller that waits for a caller of the same process reads the cache again."""
 
 
 def _mark_in(command: Command) -> bytes:

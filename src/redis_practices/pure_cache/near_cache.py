@@ -51,7 +51,7 @@ class NearCache:
                 self._thread.start()
 
     def _forked(self) -> None:
-        """Keep nothing in a child process, which has no thread that hears of changes until it reads."""
+        """Drop all values in a child process, which has no listening thread until its first read."""
         self._values, self.listening, self._lock, self._thread = {}, False, threading.Lock(), None
 
     def get(self, key: bytes | str) -> Any:
@@ -111,14 +111,14 @@ class NearCache:
         self.close()
 
     def _run(self) -> None:
-        """Listen, and begin again after a lost connection; whatever ends listening, nothing is kept meanwhile."""
+        """Listen, and start again after each lost connection; meanwhile no value is kept."""
         connection = None
         while not self._ended.is_set():
             try:
-                # Not one of the pool's: its next user would receive the notices. One is made, and connected anew.
+                # Not from the pool: the pool's next user of the connection would receive the notices.
                 connection = connection or self._client.connection_pool.make_connection()
                 self._listen(connection)
-            except Exception:  # noqa: BLE001 - a listener that ended by any error would leave old values for ever
+            except Exception:  # noqa: BLE001 - a dead listener would leave old values for ever
                 _log.debug("the near cache does not listen", exc_info=True)
             finally:
                 self._forget()

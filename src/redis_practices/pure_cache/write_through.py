@@ -24,7 +24,7 @@ from redis.lock import Lock
 from redis_practices.polling import join
 from redis_practices.pure_cache.cache_aside import require_json
 
-# Versions are compared as text: a number of Lua holds whole numbers up to 2**53 alone.
+# Versions are compared as text: Lua's numbers are exact only up to 2**53.
 _PUT = """
 local function below(a, b)
     local a_negative, b_negative = a:sub(1, 1) == '-', b:sub(1, 1) == '-'
@@ -83,7 +83,7 @@ class WriteThrough:
 
 
 LOCK = 30.0
-"""Seconds after which the lock of a drainer that died ends."""
+"""Seconds after which the lock of a dead drainer ends."""
 
 _DELETE_ENTRY = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -98,7 +98,7 @@ def _renewed(lock: Lock) -> Iterator[None]:
     ended = threading.Event()
 
     def renew() -> None:
-        # Where it cannot be renewed, the next look of the drainer itself says so.
+        # If the renewal fails, the drainer notices at its next check.
         with suppress(RedisError):
             while not ended.wait(LOCK / 3):
                 lock.reacquire()
@@ -152,7 +152,7 @@ class WriteBehind:
         with lock, _renewed(lock):
             while entries := self._oldest(batch):
                 for entry, write in entries:
-                    # Fenced: a drainer that was paused for longer than its lock saves nothing after another one began.
+                    # Fenced: a drainer that was paused beyond its lock saves nothing after the next drainer began.
                     lock.reacquire()
                     save(write["key"], json.loads(write["value"]))
                     if not self._client.eval(_DELETE_ENTRY, 2, lock.name, self._queue, lock.local.token, entry):
