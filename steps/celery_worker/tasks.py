@@ -295,13 +295,15 @@ class Tasks:
 
     def _signed(self, name: str, given: Sequence[Any]) -> str:
         """Send a task with Celery's own command, as signing changes a whole process, and return its id."""
-        # The command takes "json" as its own default, whatever the settings say.
+        # The command ignores the serializer of the settings.
         call = ["-A", "worker", "call", f"worker.{name}", "--args", json.dumps(given), "--serializer", "auth"]
         folder = str(self.context.request.getfixturevalue("signing_folder"))
-        told = {**os.environ, "BROKER_URL": self.context.broker.url, "SIGNING_FOLDER": folder}
+        told = {"BROKER_URL": self.context.broker.url, "TASK_QUEUE": self.queue, "SIGNING_FOLDER": folder}
         with ForkingGroup() as group:
             log = group.folder / "said"
-            code = group.start_python("celery", call, log, cwd=PROJECT / "src", env=told).wait(PATIENCE)
+            code = group.start_python("celery", call, log, cwd=PROJECT / "src", env={**os.environ, **told}).wait(
+                PATIENCE
+            )
             said = log.read_text()
         assert code == 0, f"it ends with exit code {code}: {said}"
         return said.split()[-1]
@@ -471,11 +473,14 @@ def waiting_tasks(context: Context, thing: Any) -> Seen:
     return context.part(Tasks).certain(queue_length(context), "tasks that wait", more_than=SHORTEST)
 
 
-@register("measurement", "stored results", "keys of the broker that hold the result of a task", unit="keys")
-def stored_results(context: Context, task: SentTask) -> float:
-    """Count them now."""
+@register(
+    "measurement", "stored results", "keys of the broker that hold results of the tasks that were sent", unit="keys"
+)
+def stored_results(context: Context, thing: Any) -> float:
+    """Count them now, of one task or of all that were sent."""
+    tasks = [thing] if isinstance(thing, SentTask) else context.part(Tasks).sent
     with context.broker.client() as client:
-        return float(client.exists(task.key))
+        return float(client.exists(*(one.key for one in tasks)))
 
 
 @register("measurement", "bytes", "memory that the key of a result takes, its name included", unit="bytes")

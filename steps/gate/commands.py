@@ -41,7 +41,7 @@ UP_WITHIN = 120.0
 """Seconds until a command is up; it may build the image of a compose stack in them."""
 
 
-@dataclass
+@dataclass(repr=False)
 class CommandLine:
     """The command line of a scenario: what it may connect to, what runs of it, and how it ended."""
 
@@ -91,6 +91,10 @@ class CommandLine:
         outcome: Outcome = self.ended or self.runs.said()
         streams = {"the standard output": outcome.stdout, "the error output": outcome.stderr}
         return streams.get(stream, f"{outcome.stdout}{outcome.stderr}")
+
+    def log_tail(self, lines: int = 40) -> str:
+        """Return the last lines that the command has printed."""
+        return "\n".join(self.seen("the output").splitlines()[-lines:])
 
     def wait_end(self, seconds: float) -> int:
         """Return the exit code of the command."""
