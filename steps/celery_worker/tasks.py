@@ -282,7 +282,7 @@ class Tasks:
 
     @contextmanager
     def counting(self, number: int) -> Iterator[None]:
-        """Record how many requests the broker reads for each of so many tasks, until all are done."""
+        """Record the requests that the broker reads for each of the tasks, until all are done."""
         with self.context.broker.client() as client:
             before, looks = client.info("stats")["total_reads_processed"], 0
             yield
@@ -595,7 +595,7 @@ def await_begin(context: Context, target: str) -> None:
 
 @when(parsers.parse("{target:Target} has taken {number:Tasks}", extra_types=TASK_TYPES))
 def await_taken(context: Context, target: str, number: int) -> None:
-    """Wait until the queue has handed so many of the tasks that were sent to the worker.
+    """Wait until the worker has taken this number of the sent tasks.
 
     Example: ``When worker 1 has taken 4 tasks``
     """
