@@ -17,7 +17,7 @@ from fixtures.reporting.measurements import MOST_POINTS, Bound
 from fixtures.run.keys import Unsupported
 from fixtures.run.practices_file import change, changeable
 from redis_practices.polling import eventually
-from redis_practices.pure_cache.key_audit import Hygiene, Key, judge, look_at, sample, shown
+from redis_practices.pure_cache.key_audit import Key, KeyRules, bad_keys, look_at, sample, shown
 from redis_practices.servers.server import CACHE
 from steps.common.keys import WORKLOADS
 from steps.common.vocabulary import TYPES, at_most, name_pattern, options, rows
@@ -332,17 +332,17 @@ def check_limits(context: Context, datatable: Table) -> None:
     default = {row["LIMIT"]: row["BOUND"] for row in rows(datatable, ("LIMIT", "BOUND"))}
     bounds = {limit: context.bounds.text(limit, bound) for limit, bound in default.items()}
     wanted = context.bounds.text("key-pattern", "")
-    rules = Hygiene(
+    rules = KeyRules(
         longest_ttl=at_most(bounds["key-ttl"]), largest=at_most(bounds["key-size"]), pattern=bounds["key-pattern"]
     )
     keys = take_sample(context, 1000)
-    others = [key for key in keys if "name" in rules.wrong(key)]
+    others = [key for key in keys if "name" in rules.violations(key)]
     context.measure("keys looked at", unit="keys", seen=len(keys))
     context.measure("largest key", unit="B", seen=max(key.size for key in keys))
     context.measure("names of another style", unit="keys", seen=len(others))
     for key in others[:3]:
         context.measure("a name of another style", unit="", seen=shown(key.name))
-    found = judge(keys, rules)
+    found = bad_keys(keys, rules)
     for limit, kinds in {"key-ttl": ("no ttl", "ttl"), "key-size": ("size",), "key-pattern": ("name",)}.items():
         told = "; ".join(f"{kind}: {', '.join(found[kind])}" for kind in kinds if kind in found)
         if limit != "key-pattern" or wanted:
@@ -369,4 +369,4 @@ def key_findings(context: Context) -> list[dict[str, str]]:
     with context.cache.client() as client:
         keys = [replace(key, name=key.name.removeprefix(prefix)) for key in sample(client, 10_000)]
     return [{"KEY": name, "PROBLEM": kind} for name, kind in sorted(
-        (name, kind) for kind, names in judge(keys, Hygiene()).items() for name in names)]  # fmt: skip
+        (name, kind) for kind, names in bad_keys(keys, KeyRules()).items() for name in names)]  # fmt: skip

@@ -43,7 +43,7 @@ from fixtures.stacks.external.command_guard import RateLimit
 from fixtures.stacks.external.stack import ExternalStack
 from redis_practices.clients import redis_client
 from redis_practices.polling import eventually
-from redis_practices.pure_cache.key_audit import Hygiene, judge, sample, shown
+from redis_practices.pure_cache.key_audit import KeyRules, bad_keys, sample, shown
 from redis_practices.pure_cache.near_cache import NearCache
 from redis_practices.servers.celery import LateError
 from redis_practices.servers.server import BROKER, CACHE, Server, start_server
@@ -322,7 +322,7 @@ def test_names_are_bytes(cache_server: Server) -> None:
             client.set(name, "x")
         keys = list(sample(cast("Redis", client)))
     assert {key.name for key in keys} == set(NAMES)
-    [told] = judge(keys, Hygiene(pattern=".*")).values()
+    [told] = bad_keys(keys, KeyRules(pattern=".*")).values()
     assert told[3:] == ["and 1 more"]
     assert {shown(name) for name in NAMES} == {
         r"\x80\x04\x95user",
