@@ -81,7 +81,7 @@ class SentTask:
     """What it returned, once that was read."""
 
     def value(self, within: float = PATIENCE, clock: WorkersClock | None = None) -> Any:
-        """Return what it returned, or raise its error (AssertionError if no result comes within so many seconds)."""
+        """Return what it returned, or raise its error (AssertionError if no result comes in time)."""
         if not self.values:
             try:
                 self.values.append(returned(self.result, within, clock))
@@ -344,7 +344,7 @@ class Tasks:
         return seen
 
     def wait(self, within: float = PATIENCE) -> list[Any]:
-        """Return what every task returned; wait so many seconds for all together."""
+        """Return the results of all tasks; wait `within` seconds for all together."""
         clock = WorkersClock()
         return [one.value(within, clock) for one in self.sent]
 

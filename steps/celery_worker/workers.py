@@ -191,7 +191,7 @@ class Workers:
         return cls(context)
 
     def have(self, number: int, environment: Mapping[str, str]) -> None:
-        """Have so many more workers.
+        """Add workers.
 
         One without settings is the worker that the scenarios of this process share. Workers of an isolated broker start
         with it. All others share a key prefix that no other scenario has.
@@ -353,7 +353,7 @@ def ping(context: Context, target: str, number: int) -> None:
 def keeps_in_memory(folder: Path) -> bool:
     """Tell whether Python's dbm, in which a beat notes what it has sent, keeps all in memory until it is closed.
 
-    Berkeley DB does, as Debian's Python has it: a beat that is killed has noted nothing, and counts anew.
+    Berkeley DB does, as Debian's Python has it: a killed beat has recorded nothing, and counts from the start.
     """
     name = str(folder / "look")
     with dbm.open(name, "c") as store:
@@ -392,7 +392,7 @@ def await_sent(context: Context, number: int) -> None:
         between, after = moments[1] - moments[0], moments[1] - beats.running[0].begun
 
         def interval(bound: Bound | None) -> float:
-            # A beat's first task is late by what a busy judge takes to connect; the next is not.
+            # A busy judge delays a beat's first task by the time to connect, and no later task.
             return beats.clock.certain(beats.clock.apart(between, bound), bound, "s", 1.0) if bound else between
 
         context.record("interval of the tasks", interval)
