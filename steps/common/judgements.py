@@ -264,8 +264,9 @@ def check_exit(context: Context, target: str, code: int) -> None:
 
     Example: ``Then worker 1 exits with 1``
     """
-    seen = context.target(target).wait_end(PATIENCE * 3)
-    assert seen == code, f"{target} exits with {seen}, not {code}"
+    process = context.target(target)
+    seen = process.wait_end(PATIENCE * 3)
+    assert seen == code, f"{target} exits with {seen}, not {code}; it ends with\n{process.log_tail(15)}"
 
 
 @then(parsers.parse('the log of {target:Target} matches "{pattern}"', extra_types=TYPES))

@@ -13,10 +13,10 @@ from redis.exceptions import RedisError, ResponseError
 
 from fixtures.bdd.vocabulary import records, register
 from fixtures.context import Context, target
-from fixtures.redis_cluster.nodes import by_holder, holder, is_copied, owner_of
+from fixtures.redis_cluster.nodes import by_holder, holder, is_copied, node_at, owner_of
 from fixtures.reporting.measurements import Chart, Measure
 from fixtures.run.own_time import Stopwatch
-from redis_practices.redis_cluster.key_distribution import read, write
+from redis_practices.redis_cluster.key_distribution import batches, read, write
 from redis_practices.redis_cluster.topology import slot_of
 from steps.common.judgements import check_measurements
 from steps.common.vocabulary import TYPES, duration, options, rows
@@ -95,11 +95,19 @@ def write_random_keys(context: Context, count: int) -> None:
     # A counter would not do: CRC16 spreads one better than chance.
     numbers = random.Random(f"{context.request.config.option.hypothesis_seed} {context.request.node.nodeid}")
     data.written = {f"{context.key_prefix}{numbers.randbytes(8).hex()}": str(number) for number in range(count)}
-    with usual_client(context) as client:
-        write(client, data.written, TTL)
-    if context.role == "cluster":
-        for held, (key, *_) in by_holder(context.cluster, data.written).items():
-            await_copies(context, key, len(held.replicas))
+    if context.role != "cluster":
+        with usual_client(context) as client:
+            return write(client, data.written, TTL)
+    for held, keys in by_holder(context.cluster, data.written).items():
+        with node_at(context.cluster, held.primary).client() as client:
+            for some in batches(keys, BATCH):
+                pipe = client.pipeline(transaction=False)
+                for key in some:
+                    pipe.set(key, data.written[key], ex=TTL)
+                pipe.execute()
+            copies = len(held.replicas)
+            assert is_copied(client, copies), f"not all of {copies} replicas follow {held.primary}"
+    return None
 
 
 def await_copies(context: Context, key: str, copies: int) -> None:

@@ -156,7 +156,7 @@ def fault(text: str) -> str:
 
 @with_pattern(r"setting|field")
 def fact(text: str) -> str:
-    """Read the kind of what a server says of itself: a setting (CONFIG GET) or a field (INFO)."""
+    """Read the kind of a server's fact: a setting (CONFIG GET) or a field (INFO)."""
     return text
 
 

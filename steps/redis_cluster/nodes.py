@@ -45,7 +45,7 @@ OLD_ENOUGH = 2.1
 
 
 class NamedNodes:
-    """The cluster of a scenario, the nodes that it has named, and what has happened to them."""
+    """The cluster of a scenario, its named nodes, and the faults that were applied to them."""
 
     def __init__(self, context: Context) -> None:
         """Begin with a healthy cluster."""

@@ -47,7 +47,8 @@ from redis_practices.pure_cache.key_audit import KeyRules, bad_keys, sample, sho
 from redis_practices.pure_cache.near_cache import NearCache
 from redis_practices.servers.celery import LateError
 from redis_practices.servers.server import BROKER, CACHE, Server, start_server
-from steps.celery_worker.tasks import Tasks, check_runs, processed_tasks, read_result, waiting_tasks
+from steps.celery_worker.results import check_runs, read_result
+from steps.celery_worker.tasks import Tasks, processed_tasks, waiting_tasks
 from steps.celery_worker.workers import await_sent
 from steps.common.audit import Audited, check_number, check_supported, count_missed_pings, unlinked_replicas
 from steps.pure_cache.near_cache import ENOUGH, Near
