@@ -568,8 +568,8 @@ def send_rows(context: Context, datatable: Table) -> None:
 def send_workflow(context: Context, kind: str, number: int, datatable: Table | None = None) -> None:
     """Send a chain, group or chord of tasks "add".
 
-    Member i of a group or chord adds i and i; the chord ends with the sum of all. Each member of a chain adds 1 to what
-    the one before returned, beginning with 1. The OPTION ``failing member`` puts a task that fails among a chord's.
+    Member i of a group or chord adds i and i; the chord ends with the sum of all. Each member of a chain adds 1 to the
+    previous result, beginning with 1. The OPTION ``failing member`` puts a task that fails among a chord's.
 
     Example: ``When a chord of 50 tasks is sent``
     """
