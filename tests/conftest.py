@@ -1,4 +1,4 @@
-"""What the tests share; they test this project, so that a run on somebody's deployment leaves them out."""
+"""Provide fixtures of all tests; a run on a deployment of the user ignores the tests."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from tests.project import Project
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Load pytest's own fixtures for tests of plugins."""
+    """Load pytest's fixtures for tests of plugins."""
     config.pluginmanager.import_plugin("pytester")
 
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:
-    """Leave all tests out when a deployment is accepted."""
+    """Ignore all tests in a run on a deployment of the user."""
     return True if config.stash[OPTIONS].stack == "external" else None
 
 
 @pytest.fixture(scope="session")
 def project_group() -> Iterator[ForkingGroup]:
-    """Give the group of the processes that run in small projects."""
+    """Give the process group of runs in small projects."""
     with ForkingGroup("redis-practices-projects") as group:
         yield group
 

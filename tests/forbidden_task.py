@@ -1,4 +1,4 @@
-"""What a worker or a beat sends to its broker, for the test of the guard."""
+"""Send a command from a Celery worker or a beat, for tests of the command guard."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ CLIENTS: dict[str, Callable[[Celery], Redis]] = {
     "the broker's event loop": lambda app: Redis.from_pool(channel_of(app).async_pool),
     "a task's own client": lambda app: redis_client(app.conf.broker_url),
 }
-"""Clients of a process of Celery."""
+"""The clients of a Celery process."""
 
 
 def send(app: Celery, client: str, words: list[str], times: int = 1) -> tuple[str, float]:
-    """Send a command so many times, and return its last answer as text, and the seconds that they took."""
+    """Send a command several times; return the last answer as text, and the seconds."""
     through = CLIENTS[client](app)
     through.ping()
     begun = time.monotonic()
@@ -47,7 +47,7 @@ def send_command(self: Task, client: str, words: list[str], times: int) -> tuple
 
 @beat_init.connect
 def send_from_beat(sender: Any, **_: object) -> None:
-    """Send what SENT_BY_BEAT says from a beat, and write down what came of it."""
+    """Send the command in SENT_BY_BEAT from a beat, and write its result to a file."""
     words, file = os.environ["SENT_BY_BEAT"].split(), Path(os.environ["SEEN_BY_BEAT"])
     try:
         seen = str(send(sender.app, "the broker", words, 40))

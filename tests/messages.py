@@ -1,4 +1,4 @@
-"""Check a line of messages.ndjson by the types that Cucumber generates from its schema."""
+"""Check a line of messages.ndjson with the types that Cucumber generates from its schema."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from cucumber_messages import Envelope, message_converter
 
 
 def problems(text: str) -> list[str]:
-    """Return what is wrong with one line of messages.ndjson, by the types that Cucumber generates from its schema."""
+    """Return the problems of a line of messages.ndjson."""
     written = json.loads(text)
     try:
         message = message_converter.from_dict(written, Envelope)
     except TypeError as error:  # a field is missing, or has an unknown value
         return [str(error)]
-    # A field that the types do not have is lost on the way.
+    # The converter ignores a field that the types lack.
     lost = len(written) != 1 or message_converter.to_dict(message) != written
     return [*_ill_typed(message), *([f"there is more in {text} than in {message}"] if lost else [])]
 
 
 def _ill_typed(message: Any) -> Iterator[str]:
-    """Yield each field of a message whose value is not of its type."""
+    """Yield each field of a message with a value of a wrong type."""
     for name, hint in get_type_hints(type(message)).items():
         value, kinds = getattr(message, name), _kinds(hint)
         for one in value if isinstance(value, list) else [value]:

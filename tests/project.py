@@ -1,4 +1,4 @@
-"""A small project of features and sentences, on which tests run a real pytest."""
+"""Run a real pytest on a small project of features and sentences."""
 
 from __future__ import annotations
 
@@ -29,18 +29,17 @@ from fixtures.run.keys import StackError
 
 pytest_plugins = ["fixtures.reporting.measurements", "fixtures.reporting.plugin"]
 """
-"""What a project needs whose runs end with a verdict and a report."""
+"""The sentences of a project whose runs write a report and show a verdict."""
 
 
 class Project:
-    """A folder with features, sentences and settings of its own."""
+    """A folder with features, sentences and settings; pytest runs in a process of `group`."""
 
     def __init__(self, root: Path, group: ForkingGroup) -> None:
-        """Take an empty folder; pytest runs in a process of `group`."""
         self.root, self._group = root, group
         self.plugins = ["pytest_bdd.plugin", "fixtures.bdd.collector"]
         self.environment: dict[str, str] = {}
-        """Variables that pytest sees besides."""
+        """Additional environment variables of pytest."""
         self.write("pytest.toml", SETTINGS)
 
     def read(self, name: str) -> str:
@@ -58,7 +57,7 @@ class Project:
         self.write("conftest.py", "\n".join([IMPORTS, *parts]))
 
     def write_changed(self, name: str, copy: str, line: str, changed_to: str) -> None:
-        """Write a copy of a file in which other lines, indented alike, stand for the one line that reads `line`."""
+        """Write a copy of a file with the one line that reads `line` replaced by others of the same indent."""
         lines = self.read(name).splitlines()
         [found] = [number for number, text in enumerate(lines) if text.strip() == line]
         indent = lines[found][: -len(line)]
@@ -66,21 +65,21 @@ class Project:
         self.write(copy, "\n".join(lines))
 
     def report(self, name: str = "results/report.json") -> dict[str, Any]:
-        """Return a report with the scenarios' names in place of their ids."""
+        """Return a report with scenario names in place of ids."""
         report: dict[str, Any] = json.loads(self.read(name))
         for record in report["scenarios"]:
             record["id"] = record["id"].partition("::")[2]
         return report
 
     def junit(self, name: str = "results/junit.xml") -> list[ET.Element]:
-        """Return the tests of a JUnit file."""
+        """Return the tests in a JUnit file."""
         return list(ET.fromstring(self.read(name)).iter("testcase"))  # noqa: S314 - pytest has just written it
 
     def run(self, *arguments: str) -> pytest.RunResult:
-        """Run pytest with `self.plugins`, and xdist for ``-n``; raises TimeoutExpired after 60 seconds."""
+        """Run pytest with `self.plugins`, and with xdist for ``-n`` (TimeoutExpired after 60 seconds)."""
         xdist = ["xdist.plugin"] if "-n" in arguments else []
         loaded = [part for plugin in [*self.plugins, *xdist] for part in ("-p", plugin)]
-        # What pytest and xdist tell their own child processes must not reach this one, nor what this run was asked for.
+        # This run's options and the variables of pytest and xdist must not reach the child process.
         others = ("PYTEST_", "GITHUB_", "REPORT")
         environment = {name: value for name, value in os.environ.items() if not name.startswith(others)}
         environment |= self.environment
@@ -94,20 +93,20 @@ class Project:
 
 
 def assert_said(run: pytest.RunResult, text: str) -> None:
-    """Find each line of a text in a line that pytest said, in this order."""
+    """Require that pytest printed each line of a text, in this order."""
     said = iter(run.outlines)
     for wanted in filter(None, map(str.strip, text.splitlines())):
         assert any(wanted in line for line in said), f"not said, or not in this order: {wanted}\n{run.stdout}"
 
 
 def names_run(run: pytest.RunResult) -> list[str]:
-    """Return the names of the scenarios that ran, sorted."""
+    """Return the names of the executed scenarios, sorted."""
     ended = [line for line in run.outlines if line.startswith(("PASSED ", "FAILED "))]
     return sorted(line.partition("::")[2].partition(" - ")[0] for line in ended)
 
 
 def outcomes(tests: list[ET.Element]) -> set[tuple[str, ...]]:
-    """Return class and name of each test of a JUnit file, and the first line of its failure."""
+    """Return class and name of each test in a JUnit file, with the first line of its failure."""
     names = {test: (test.get("classname", ""), test.get("name", "")) for test in tests}
     failures = {test: [one.get("message", "").splitlines()[0] for one in test.iter("failure")] for test in tests}
     return {(*names[test], *failures[test]) for test in tests}

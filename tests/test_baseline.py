@@ -1,4 +1,4 @@
-"""Test that a run is compared with an earlier one, and that noise is not told as a change."""
+"""Test the comparison with an earlier run: it reports changes, and ignores noise."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def fit(size, count):
 
 FILE = "features/pure_cache/size.feature"
 ROOMS = {"breaks": (5, 10), "recovers": (50, 10), "shrinks": (1, 1), "stays": (30, 1)}
-"""Scenarios: the room they measure, and the keys that must fit."""
+"""Scenarios: their room for keys, and the keys that must fit."""
 
 EARLIER = {"breaks": ("passed", 5), "recovers": ("failed", 50), "shrinks": ("passed", 9), "stays": ("passed", 900)}
-"""How they ended in the earlier run, and the room there was."""
+"""The status and the room of each scenario in the earlier run."""
 
 
 @pytest.fixture
 def measured(project: Project) -> Project:
-    """Give a project with the report of a run."""
+    """Give a project with the report of an earlier run."""
     project.write_sentences(REPORTING, SENTENCES)
     lines = [
         f"  Scenario: {name}\n    Given room for {room} keys\n    Then {keys} keys fit\n"
@@ -45,7 +45,7 @@ def measured(project: Project) -> Project:
 
 
 def test_changes_are_told(measured: Project) -> None:
-    """A run tells what broke, what holds again, and which number is nearer to its bound."""
+    """A run reports broken, fixed and worse scenarios."""
     report = json.loads(measured.read("results/report.json"))
     for record in report["scenarios"]:
         status, seen = EARLIER[record["id"].partition("::")[2]]
@@ -79,7 +79,7 @@ def test_changes_are_told(measured: Project) -> None:
 
 
 def test_same_run_has_no_changes(measured: Project) -> None:
-    """The same run again differs in nothing."""
+    """An identical run reports no change."""
     assert_said(measured.run("--baseline", "results/report.json"), ": nothing\nverdict: refused")
 
 
@@ -96,7 +96,7 @@ def test_same_run_has_no_changes(measured: Project) -> None:
     ],
 )
 def test_slower_scenario(pace: float, noise: float, own: float, *, is_slower: bool) -> None:
-    """One of 12 scenarios is told as slower when its own pace stands out from that of all and their noise in %."""
+    """One of 12 scenarios is reported as slower only if it exceeds the pace and the noise."""
     spread = [pace * math.exp(noise / 100 * (number - 5) / 3.3) for number in range(11)]
     before = [record(number, 2.0) for number in range(12)]
     after = [record(number, 2.0 * factor) for number, factor in enumerate([*spread, own])]
@@ -106,7 +106,7 @@ def test_slower_scenario(pace: float, noise: float, own: float, *, is_slower: bo
 
 
 def record(number: int, seconds: float) -> Any:
-    """Return as much of a scenario that passed as is compared."""
+    """Return a passed scenario with the compared fields."""
     return {"id": str(number), "status": "passed", "seconds": seconds, "measurements": [], "reason": None}
 
 
@@ -116,16 +116,16 @@ cache-009,features/old.feature::room,,1,cache-001,
 cache-002,{FILE}::stays,,1,,
 cache-003,,,1,,
 """
-"""The list of promises: `room` of version 1.0.0 was joined with a scenario of another file."""
+"""The list of promises: `room` of version 1.0.0 was merged into a scenario of another file."""
 
 
 def test_baseline_of_another_version_is_understood(measured: Project) -> None:
-    """A scenario is known by its id, under whatever name: that of version 1.0.0 is listed with the id."""
+    """A scenario is matched by its id even if it was renamed since version 1.0.0."""
     report = json.loads(measured.read("results/report.json"))
     first, same, later, last = (
         {**record, "status": "failed" if record["status"] == "passed" else "passed"} for record in report["scenarios"]
     )
-    # Then, `shrinks` was the name of what is `stays` now; `recovers` has no id in either run.
+    # In the earlier run, today's `stays` was named `shrinks`. `recovers` has no id in both runs.
     earlier = [
         {**first, "id": "features/old.feature::room"},
         {**same, "id": f"{FILE}::recovers"},
@@ -151,7 +151,7 @@ def test_baseline_of_another_version_is_understood(measured: Project) -> None:
 
 
 def test_name_that_another_scenario_has_now() -> None:
-    """A scenario is not compared with another one that had its name."""
+    """A scenario is not compared with another one that once had its name."""
     before = {**record(1, 1.0), "scenario_id": "cache-001", "status": "failed"}
     older: Any = {"started": "before", "scenarios": [before]}
     newer: Any = {**record(1, 1.0), "scenario_id": "cache-002"}

@@ -1,4 +1,4 @@
-"""Test what is refused before a run starts anything, and what the collector needs of pytest-bdd."""
+"""Test the checks before a run, and the needs of the collector from pytest-bdd."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TRAP = "Feature: B\n  Scenario: two\n    Given a cache\n    Then nothing is know
 
 @pytest.fixture
 def tree(project: Project) -> Project:
-    """Give a project with a sound feature and one with a trap."""
+    """Give a project with a valid feature and one with a trap."""
     project.write("conftest.py", SENTENCES)
     project.write("features/sound.feature", SOUND)
     project.write("features/more/trap.feature", TRAP)
@@ -37,7 +37,7 @@ def tree(project: Project) -> Project:
 
 @pytest.mark.parametrize("arguments", [[], ["-n", "2"], ["features/more"], ["features/more/trap.feature::two"]])
 def test_trap_is_refused_once_before_anything_starts(tree: Project, arguments: list[str]) -> None:
-    """Require exit code 4, one line, and that not even the first hook of a session ran."""
+    """A trap ends the run with exit code 4 and one line, before the first hook of a session."""
     outcome = tree.run(*arguments)
     said = [line for line in outcome.outlines if "trap.feature" in line]
     assert outcome.ret == pytest.ExitCode.USAGE_ERROR, outcome.outlines
@@ -51,21 +51,21 @@ def test_trap_is_refused_once_before_anything_starts(tree: Project, arguments: l
     "arguments", [["features/sound.feature"], ["--ignore", "features/more"], ["--ignore-glob", "*trap*"]]
 )
 def test_trap_elsewhere_is_left_alone(tree: Project, arguments: list[str]) -> None:
-    """Require that features which a run does not collect do not stop it."""
+    """A trap in a feature that the run does not collect is ignored."""
     outcome = tree.run(*arguments)
     assert outcome.ret == pytest.ExitCode.OK, outcome.outlines
     assert (tree.root / "started").exists()
 
 
 def test_file_with_byte_order_mark(tree: Project) -> None:
-    """Require that a file which editors on Windows have written is read."""
+    """A file with a byte order mark, as from editors on Windows, is read."""
     (tree.root / "features" / "sound.feature").write_text(SOUND, encoding="utf-8-sig")
     outcome = tree.run("features/sound.feature")
     assert outcome.ret == pytest.ExitCode.OK, outcome.outlines
 
 
 def test_failure_of_a_helper_shows_few_lines(tree: Project) -> None:
-    """Require the sentences, the words of the assertion and at most 25 lines for a failure."""
+    """A failure shows the sentences, the assertion's message and at most 25 lines."""
     failing = 'def check(value):\n    assert value == 2, "room for 2"\n\n@given("a cache")\ndef cache(): check(3)\n'
     tree.write("conftest.py", f"from pytest_bdd import given\n\n{failing}")
     outcome = tree.run("features/sound.feature")
@@ -83,7 +83,7 @@ FOREIGN = re.compile(
 
 
 def test_no_internals_of_pytest_and_its_plugins_are_touched() -> None:
-    """Require that fixtures and steps neither import nor replace private parts of pytest, xdist and execnet."""
+    """Fixtures and steps neither import nor replace private parts of pytest, xdist and execnet."""
     found = [
         f"{path.relative_to(PROJECT)}: {match.group()}"
         for folder in ("fixtures/bdd", "fixtures/run", "fixtures/reporting", "steps")

@@ -1,7 +1,8 @@
-"""Test that a program of benchmarks/ that is told to end ends, with what it started."""
+"""Test that a benchmark ends on a signal with its child processes, and cites scenarios that exist."""
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from redis_practices.polling import poll
 
 
 def _below(pid: int) -> set[int]:
-    """Return the processes that run below one."""
+    """Return the running descendants of a process."""
     parents = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -30,7 +31,7 @@ def _below(pid: int) -> set[int]:
 
 
 def _runs(pid: int) -> bool:
-    """Tell whether a process runs, and is not one that has ended and was not waited for."""
+    """Tell whether a process runs and is no zombie."""
     try:
         return (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]) != "Z"
     except OSError:
@@ -52,7 +53,7 @@ def _runs(pid: int) -> bool:
     ],
 )
 def test_sigterm_ends_it(command: list[str], processes: int, tmp_path: Path) -> None:
-    """Require its end within 10 s of SIGTERM, with 143 or by its own alarm, and no process left that it started."""
+    """A benchmark ends within 10 s of SIGTERM, with code 143 or by its alarm, and leaves no process."""
     said = (tmp_path / "said").open("w+")
     program = subprocess.Popen(
         [sys.executable, f"benchmarks/{command[0]}", *command[1:]],
@@ -95,7 +96,7 @@ run(main)
 
 @pytest.mark.slow
 def test_alarm_ends_what_lingers() -> None:
-    """Require the end, with 143, of a program whose blocks do not come to one."""
+    """A program whose blocks do not end is ended with code 143."""
     program = subprocess.Popen([sys.executable, "-c", LINGERS], cwd=PROJECT, stdout=subprocess.PIPE)
     try:
         assert program.stdout
@@ -105,3 +106,12 @@ def test_alarm_ends_what_lingers() -> None:
     finally:
         program.kill()
         program.communicate(timeout=10.0)
+
+
+def test_figures_are_of_scenarios() -> None:
+    """docs/compatibility.md shows figures of scenarios that exist."""
+    module = (PROJECT / "benchmarks/lib/engine_results.py").read_text(encoding="utf-8")
+    cited = set(re.findall(r'"((?:cache|cluster|broker|tuning)-\d+)"', module))
+    tags = {tag for path in PROJECT.glob("features/*/*.feature") for tag in re.findall(r"@(\S+-\d+)", path.read_text())}
+    assert cited
+    assert cited <= tags

@@ -1,6 +1,6 @@
-"""Every bound that practices.toml may change stands in docs/bounds.md, and changing it changes the verdict.
+"""Test that docs/bounds.md lists each bound that practices.toml may change, and that a change has an effect.
 
-``PYTHONPATH=src python -m tests.test_bounds`` prints the document anew.
+``PYTHONPATH=src python -m tests.test_bounds`` prints the document.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ features; a bound that is not in it cannot be changed.
 
 
 def document(bounds: Iterable[Changeable]) -> Iterator[str]:
-    """Yield the lines of the document: a table for each feature."""
+    """Yield the lines of the document, with a table for each feature."""
     yield from HEAD.splitlines()
     for (role, file), of_feature in groupby(bounds, key=lambda one: (one.role, feature_of(one.scenario))):
         yield from ("", f"## {role.capitalize()}: [{Path(file).stem}](../{file})", "")
@@ -45,19 +45,19 @@ def document(bounds: Iterable[Changeable]) -> Iterator[str]:
 
 
 def feature_of(scenario: ScenarioTemplate) -> str:
-    """Return the file of a scenario, seen from the project's root."""
+    """Return the file of a scenario, relative to the project's root."""
     return Path(scenario.feature.filename).relative_to(PROJECT).as_posix()
 
 
 def reason(scenario: ScenarioTemplate) -> str:
-    """Return why a scenario asks for what it asks: its description, that of its rule, or the rule itself."""
+    """Return the reason for a bound: the description of the scenario or its rule, or the rule itself."""
     rule = scenario.rule
     told = scenario.description or (rule and (rule.description or f"{rule.name}.")) or scenario.feature.description
     return " ".join(told.split())
 
 
 def test_document_is_current(pytestconfig: pytest.Config) -> None:
-    """docs/bounds.md lists each bound that a sentence of the features reads, and no other."""
+    """docs/bounds.md lists every bound in the features, and no other."""
     lines = document(changeables(PROJECT, definitions_of(pytestconfig)))
     assert DOCUMENT.read_text(encoding="utf-8").splitlines() == list(lines)
 
@@ -69,13 +69,13 @@ IMPOSSIBLE: dict[Callable[[str], object], str] = {
     name_pattern: "unlike:any",
     release: "99",
 }
-"""By what a sentence reads its bound, a value that no server keeps to."""
+"""By the kind of bound, a value that no server satisfies."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", range(3))
 def test_each_bound_is_in_force(pytestconfig: pytest.Config, tmp_path: Path, place: int) -> None:
-    """A scenario whose first, second or third bound is impossible fails, and its message shows that bound."""
+    """A scenario with an impossible bound fails, and its message shows that bound."""
     wanted = {}
     for _, found in groupby(changeables(PROJECT, definitions_of(pytestconfig)), key=lambda one: one.scenario):
         for one in list(found)[place : place + 1]:
@@ -92,14 +92,14 @@ def test_each_bound_is_in_force(pytestconfig: pytest.Config, tmp_path: Path, pla
     ended = {record["id"]: record for record in report["scenarios"]}
     for one, text in wanted.items():
         record = ended[f"{feature_of(one.scenario)}::{one.scenario.name}"]
-        if one.reads is not release:  # the version of an engine that the run brings along is not judged
+        if one.reads is not release:  # a run does not judge the version of the engine that it starts
             assert record["status"] == "failed", f"{one.role} {one.name}: {record['status']} {record['reason']}"
             shown = text.replace("exactly", "==").partition(" %")[0]
             assert shown in record["reason"], record["reason"]
 
 
 def roles(lines: list[str]) -> list[str]:
-    """Return the headers of sections, each once."""
+    """Return the roles in the headers of sections, without repeats."""
     return list(dict.fromkeys(line.partition("\n")[0] for line in lines))
 
 

@@ -1,4 +1,4 @@
-"""A child of a process that uses a cache, a near cache or a circuit breaker works, and so does its parent."""
+"""Test that caches, near caches and circuit breakers work in a forked child and in its parent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def server() -> Iterator[Server]:
 
 
 def in_child(claim: Callable[[], object]) -> None:
-    """Require that a claim holds in a forked child, within 10 seconds."""
+    """Require a claim in a forked child within 10 seconds."""
     child = os.fork()
     if not child:
         holds = False
@@ -52,7 +52,7 @@ def opens(breaker: Breaker) -> bool:
 
 
 def test_near_cache(server: Server) -> None:
-    """A near cache in a child hears of changes: the child keeps no value of its parent, and listens by itself."""
+    """A near cache in a child starts empty and hears of changes by a separate connection."""
     with redis_client(server.url) as client, NearCache(client, "user:", heartbeat=0.2) as near:
         eventually(lambda: near.listening, 5)
         client.set("user:1", "old")
@@ -71,7 +71,7 @@ def test_near_cache(server: Server) -> None:
 
 
 def test_locks_that_another_thread_holds(server: Server) -> None:
-    """A child that was forked while another thread was in a cache or a breaker is not blocked by its locks."""
+    """A child is not blocked by locks that another thread of its parent held during the fork."""
     breaker = Breaker(failures=1, pause=0.0)
     with redis_client(server.url, max_connections=1) as client:
         cache = CacheAside(client, ttl=60, patience=1.0)

@@ -1,4 +1,4 @@
-"""Test that feature files are tests like any other: they are selected, run, reported and run again by pytest."""
+"""Test that pytest selects, runs and reports the scenarios of feature files like other tests."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ def caches(project: Project) -> Project:
     ids=" ".join,
 )
 def test_selection_runs_what_it_names(caches: Project, arguments: list[str], scenarios: list[str]) -> None:
-    """A selection runs exactly what it names."""
+    """A selection runs exactly the named scenarios."""
     run = caches.run(*arguments)
     assert run.ret == pytest.ExitCode.OK
     assert names_run(run) == sorted(scenarios), run.stdout
 
 
 def test_collecting_names_scenarios(caches: Project) -> None:
-    """Collecting without running prints an id a scenario and row, which a command line can name."""
+    """``--collect-only`` prints an id for each scenario and row, which a command line can name."""
     run = caches.run("--collect-only", "-q")
     assert run.ret == pytest.ExitCode.OK
     ids = [line for line in run.outlines if "::" in line]
@@ -93,7 +93,7 @@ def test_collecting_names_scenarios(caches: Project) -> None:
 
 
 def test_failure_shows_its_sentence(caches: Project) -> None:
-    """A failure shows the scenario, the sentence that failed, its line, and the assertion's own words."""
+    """A failure shows the scenario, the failed sentence with its line, and the assertion's message."""
     caches.write("features/limits.feature", BROKEN)
     run = caches.run("-n", "2", "--junitxml", "junit.xml")
     assert run.ret == pytest.ExitCode.TESTS_FAILED
@@ -113,7 +113,7 @@ def test_failure_shows_its_sentence(caches: Project) -> None:
 
 
 def test_only_failed_scenario_runs_again(caches: Project) -> None:
-    """``--last-failed`` runs what failed, and nothing else."""
+    """``--last-failed`` runs only the failed scenarios."""
     caches.write("features/limits.feature", BROKEN)
     assert names_run(caches.run()) == sorted(["too many", USERS, TEN, MANY])
     run = caches.run("--last-failed")

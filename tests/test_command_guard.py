@@ -1,4 +1,4 @@
-"""Test that nothing of a run on an external deployment sends the commands that are never sent to one."""
+"""Test that no process of a run sends forbidden commands to an external deployment."""
 
 from __future__ import annotations
 
@@ -57,15 +57,15 @@ FORBIDDEN = {
     "CONFIG RESETSTAT": ["CONFIG RESETSTAT"],
     "CLIENT PAUSE": ["CLIENT", "PAUSE", "1"],
 }
-"""Commands that a server obeys at once, by their names, in the ways in which redis-py is told them."""
+"""Forbidden commands that a server executes at once, in the forms that redis-py accepts."""
 
 KEY = "a key of others"
 
 RATE, TIMES = 200, 40
-"""Commands a second that a budget allows, and how many a test sends."""
+"""The rate limit in commands a second, and the number of commands of a test."""
 
 AT_LEAST = (TIMES - 1) / RATE - command_guard.BURST
-"""Seconds that they take if each of them counts."""
+"""The seconds that these commands take under the rate limit."""
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def group(monkeypatch: pytest.MonkeyPatch) -> Iterator[ForkingGroup]:
 
 @pytest.fixture
 def server(group: ForkingGroup) -> Server:
-    """Give a server that holds one key and a setting of others."""
+    """Give a server with a key and a setting of another user."""
     server = start_server(group, BROKER)
     with server.client() as client:
         client.set(KEY, "its value")
@@ -88,7 +88,7 @@ def server(group: ForkingGroup) -> Server:
 
 @pytest.fixture
 def guarded(group: ForkingGroup, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Guard this process, with a budget, as a run with --max-ops does, until the test ends."""
+    """Guard this process with a rate limit, as ``--max-ops`` does, until the test ends."""
     monkeypatch.setenv(VARIABLE, f"{RATE}:{group.folder / 'turns'}")
     before = command_guard._never, command_guard._limit, command_guard._counter  # noqa: SLF001 - what `guard` sets
     pools = dict(POOLS)
@@ -99,23 +99,23 @@ def guarded(group: ForkingGroup, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 
 
 def kept(client: Redis) -> tuple[object, object]:
-    """Return what the forbidden commands would change."""
+    """Return the state that the forbidden commands would change."""
     return client.get(KEY), client.config_get("maxmemory-policy")["maxmemory-policy"]
 
 
 Send = Callable[[Server, list[str], int], object]
-"""Sends a command so many times to a server by one kind of client."""
+"""Sends a command several times to a server by one kind of client."""
 
 
 def by_client(server: Server, words: list[str], times: int) -> None:
-    """Send it by a client of a server."""
+    """Send the command by a client of a server."""
     with ExternalServer(server.url).client() as client:
         for _ in range(times):
             client.execute_command(*words)
 
 
 def by_tls(server: Server, words: list[str], times: int) -> None:
-    """Send it by a client that speaks TLS."""
+    """Send the command by a client with TLS."""
     with closing(TlsProxy(server.folder)) as proxy:
         url = f"rediss://{proxy.before(server.port)}?ssl_ca_certs={proxy.ca_file}"
         with ExternalServer(url).client() as client:
@@ -124,7 +124,7 @@ def by_tls(server: Server, words: list[str], times: int) -> None:
 
 
 def by_pipeline(server: Server, words: list[str], times: int) -> None:
-    """Send it in a pipeline."""
+    """Send the command in a pipeline."""
     with ExternalServer(server.url).client() as client, client.pipeline(transaction=False) as pipe:
         for _ in range(times):
             pipe.execute_command(*words)
@@ -132,27 +132,27 @@ def by_pipeline(server: Server, words: list[str], times: int) -> None:
 
 
 def by_packed_pipeline(server: Server, words: list[str], times: int) -> None:
-    """Send it as `redis_practices.tuning.bulk` packs commands."""
+    """Send the command as `redis_practices.tuning.bulk` packs commands."""
     with ExternalServer(server.url).client() as client:
         pipelined(client, [tuple(" ".join(words).split())] * times)
 
 
 def by_subscriber(server: Server, words: list[str], times: int) -> None:
-    """Send it by the connection of a subscriber."""
+    """Send the command by the connection of a subscriber."""
     with ExternalServer(server.url).client() as client, client.pubsub() as subscriber:
         for _ in range(times):
             subscriber.execute_command(*words)
 
 
 def by_further_client(server: Server, words: list[str], times: int) -> None:
-    """Send it by a client that a tuning practice makes of another one."""
+    """Send the command by a client that a tuning practice creates from another client."""
     with ExternalServer(server.url).client() as client, another(client) as further:
         for _ in range(times):
             further.execute_command(*words)
 
 
 def by_asyncio(url: str, words: list[str], times: int, *, together: bool = False) -> None:
-    """Send it by a client for asyncio, in a pipeline if all go `together`."""
+    """Send the command by a client for asyncio, in one pipeline if `together`."""
 
     async def run() -> None:
         async with async_client(url) as client, client.pipeline(transaction=False) as pipe:
@@ -164,7 +164,7 @@ def by_asyncio(url: str, words: list[str], times: int, *, together: bool = False
 
 
 def by_tasks(server: Server, words: list[str], times: int) -> None:
-    """Send it by the connections of the tasks that a tuning practice makes of a client, which do nothing but GET."""
+    """Send the command by the connections of parallel tasks, which otherwise send only GET."""
     with ExternalServer(server.url).client() as client, tasks_of(client, 2) as read:
         if times > 1:
             read([KEY] * times)
@@ -172,7 +172,7 @@ def by_tasks(server: Server, words: list[str], times: int) -> None:
 
 
 def by_asyncio_and_tls(server: Server, words: list[str], times: int) -> None:
-    """Send it by a client for asyncio that speaks TLS."""
+    """Send the command by a client for asyncio with TLS."""
     with closing(TlsProxy(server.folder)) as proxy:
         by_asyncio(f"rediss://{proxy.before(server.port)}?ssl_ca_certs={proxy.ca_file}", words, times)
 
@@ -194,7 +194,7 @@ WAYS: dict[str, Send] = {
 @pytest.mark.usefixtures("guarded")
 @pytest.mark.parametrize("way", WAYS)
 def test_client_refuses(server: Server, way: str) -> None:
-    """Each kind of client refuses them and does what is allowed, at the pace of the budget."""
+    """Each kind of client refuses forbidden commands, and rate-limits all others."""
     for name, words in FORBIDDEN.items():
         with pytest.raises(Unsupported, match=f"external: {name} is not sent to the user's deployment"):
             WAYS[way](server, words, 1)
@@ -208,7 +208,7 @@ def test_client_refuses(server: Server, way: str) -> None:
 
 @pytest.mark.parametrize("way", [name for name in WAYS if name != "a subscriber"])
 def test_client_obeys_without_guard(server: Server, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same goes through without guard, so that the test above can fail."""
+    """Without the guard a server receives the forbidden commands: the test above can fail."""
     monkeypatch.setattr(command_guard, "require_guard", lambda _: None)
     WAYS[way](server, ["FLUSHALL"], 1)
     with server.client() as client:
@@ -217,7 +217,7 @@ def test_client_obeys_without_guard(server: Server, way: str, monkeypatch: pytes
 
 @pytest.mark.usefixtures("guarded")
 def test_client_of_cluster_refuses(group: ForkingGroup) -> None:
-    """A client of a cluster refuses them on every node, alone and in pipelines, and counts what is allowed."""
+    """A cluster client refuses forbidden commands on every node, and counts all others."""
     cluster = start_cluster(group, replicas=0)
     with ExternalCluster(cluster.url).client() as client, client.pipeline() as pipe:
         for name, words in FORBIDDEN.items():
@@ -240,14 +240,14 @@ CELERY = tuple(forbidden_task.CLIENTS)
 
 
 def asked(app: Celery, queue: str, client: str, words: list[str], times: int = 1) -> Any:
-    """Let a worker send a command, and return its answer and the seconds, or the exception of the task."""
+    """Send a command from a worker; return its answer and the seconds, or the task's exception."""
     result = app.send_task("test.send_command", (client, words, times), queue=queue)
     try:
         return value_of(result, 20.0)
     except Exception as error:  # noqa: BLE001 - what the task raised is the answer
         return error
     finally:
-        result.backend = None  # or it would look for its broker when it is collected
+        result.backend = None  # not at import: the module looks for its broker
 
 
 @pytest.mark.parametrize(
@@ -257,10 +257,10 @@ def asked(app: Celery, queue: str, client: str, words: list[str], times: int = 1
 def test_worker_refuses(
     group: ForkingGroup, server: Server, bound: str, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker refuses them by each of its clients, with and without --max-ops, and still does what is allowed."""
+    """Each client of a worker refuses forbidden commands, and executes all others."""
     if bound:
         monkeypatch.setenv(VARIABLE, f"{bound}:{group.folder / 'turns'}")
-    broker = ExternalBroker(server.url, group)  # as a run with --broker-url has it
+    broker = ExternalBroker(server.url, group)  # as a run with --broker-url sets it
     broker.start_worker(BROKER_TRANSPORT=transport, WORKER_POOL="solo")
     with closing(sender(settings(broker.url))) as app:
         for client in CELERY:
@@ -277,7 +277,7 @@ def test_worker_refuses(
 
 @pytest.mark.parametrize("client", CELERY)
 def test_worker_obeys_without_guard(group: ForkingGroup, server: Server, client: str) -> None:
-    """The same commands go through where there is no guard, so that the test above can fail."""
+    """Without the guard a worker sends the forbidden commands: the test above can fail."""
     broker = EmbeddedBroker(server, group)
     broker.start_worker(WORKER_POOL="solo")
     with closing(sender(settings(broker.url))) as app:
@@ -305,11 +305,11 @@ if child:
 send()
 os.kill(os.getpid(), signal.SIGKILL)
 """
-"""A process that sends before and after its fork does; each sends 20 commands and more at once, and is killed."""
+"""A program that sends 20 commands before its fork, and 20 more in each process, and is killed."""
 
 
 def test_commands_of_killed_processes_are_counted(server: Server, tmp_path: Path, monkeypatch: Any) -> None:
-    """The run knows how many commands its processes have sent: as many as the server has counted."""
+    """The number of commands of killed processes equals the number on the server."""
     monkeypatch.setenv(COUNTS, str(tmp_path))
     with server.client() as observer:
         before = answered(observer)
@@ -320,7 +320,7 @@ def test_commands_of_killed_processes_are_counted(server: Server, tmp_path: Path
 
 
 def answered(client: Redis) -> int:
-    """Return how many commands a server has answered so far, those that it does not know included."""
+    """Return the number of commands that a server has answered, unknown ones included."""
     stats = client.info("stats")
     return int(stats["total_commands_processed"] + stats["total_error_replies"])
 
@@ -328,7 +328,7 @@ def answered(client: Redis) -> int:
 def test_commands_of_a_killed_worker_are_counted(
     group: ForkingGroup, server: Server, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    """What a worker has sent is counted while it runs, and when it was killed."""
+    """The commands of a worker are counted while it runs and after it was killed."""
     monkeypatch.setenv(COUNTS, str(tmp_path))
     broker = ExternalBroker(server.url, group)
     worker = broker.start_worker()
@@ -340,13 +340,13 @@ def test_commands_of_a_killed_worker_are_counted(
 
 
 def project_path() -> dict[str, str]:
-    """Return an environment in which Python finds the project."""
+    """Return an environment with the project in PYTHONPATH."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (PROJECT, PROJECT / "src")))}
 
 
 @pytest.mark.parametrize(("guards", "command"), [(True, "FLUSHDB"), (True, "ECHO allowed"), (False, "FLUSHDB")])
 def test_beat(group: ForkingGroup, server: Server, command: str, *, guards: bool, monkeypatch: Any) -> None:
-    """A beat that inherits the environment of a run refuses them too, and waits for its turns."""
+    """A beat in the environment of a run refuses forbidden commands, and is rate-limited."""
     seen = group.folder / "seen"
     monkeypatch.setenv(VARIABLE, f"{RATE}:{group.folder / 'turns'}")
     guarding = celery_environment() if guards else {}
@@ -365,7 +365,7 @@ def test_beat(group: ForkingGroup, server: Server, command: str, *, guards: bool
 
 
 def test_what_is_not_guarded_does_not_begin(server: Server, group: ForkingGroup) -> None:
-    """Clients without guard are no clients of an external deployment, and a connection without it is no proof."""
+    """A client without the guard is refused, and a connection without it fails the proof."""
     with (
         redis_client(server.url) as client,
         pytest.raises(StackError, match="Connection would send unchecked"),
@@ -383,9 +383,9 @@ def test_what_is_not_guarded_does_not_begin(server: Server, group: ForkingGroup)
 
 @pytest.mark.parametrize("renamed", ["send_packed_command", "connection_class"])
 def test_guard_notices_a_renamed_method(renamed: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A release of redis-py that calls another method, or takes another option, begins no run."""
+    """A run does not begin if a release of redis-py sends by another method."""
     if renamed == "send_packed_command":
-        monkeypatch.delattr(Guarded, renamed)  # what calls nothing of ours
+        monkeypatch.delattr(Guarded, renamed)  # redis-py would then call no method of the guard
     else:
         monkeypatch.setattr(command_guard, "guarded", lambda kind: kind)
     monkeypatch.setattr(command_guard, "POOLS", {})
@@ -394,7 +394,7 @@ def test_guard_notices_a_renamed_method(renamed: str, monkeypatch: pytest.Monkey
 
 
 def test_guard_notices_a_renamed_attribute_of_kombu(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A release of kombu that takes another attribute than ``connection_class`` opens no channel."""
+    """No channel opens if a release of kombu ignores ``connection_class``."""
     monkeypatch.delattr(Channel, "connection_class")
     with closing(Celery(set_as_current=False)) as app:
         app.conf.update(settings(server.url), broker_transport=celery_environment()["BROKER_TRANSPORT"])
@@ -403,23 +403,23 @@ def test_guard_notices_a_renamed_attribute_of_kombu(server: Server, monkeypatch:
 
 
 MAKERS = {"Redis", "StrictRedis", "AsyncRedis", "RedisCluster", "Celery", "ConnectionPool", "BlockingConnectionPool"}
-"""What makes clients."""
+"""Functions that create clients."""
 
 MAY_MAKE = {
-    "src/redis_practices/clients.py": "makes them with POOLS",
+    "src/redis_practices/clients.py": "creates clients with POOLS",
     "src/redis_practices/tuning/connections.py": "gives a further client the connections of the first",
-    "src/redis_practices/tuning/failures.py": "servers of its own",
-    "src/redis_practices/tuning/server_settings.py": "unix sockets of servers of its own",
+    "src/redis_practices/tuning/failures.py": "isolated servers",
+    "src/redis_practices/tuning/server_settings.py": "unix sockets of isolated servers",
     "src/redis_practices/celery_worker/sending.py": "has the settings of the worker",
     "src/worker.py": "reads its transport and its backend from the environment",
     "steps/redis_cluster/nodes.py": "an isolated cluster",
     "steps/pure_cache/cache_aside.py": "has a pool that makes readers wait",
 }
-"""Modules that may call them, and why."""
+"""The modules that may create clients, with the reason."""
 
 
 def test_clients_are_made_where_they_are_guarded() -> None:
-    """No other module of a run makes clients than those that are known."""
+    """Only known modules of a run create clients."""
     found = set()
     for folder in ("src", "fixtures", "steps"):
         for path in Path(PROJECT, folder).rglob("*.py"):

@@ -1,4 +1,4 @@
-"""Test the verdict of a comparison: two ways, by the milliseconds that their slices took."""
+"""Test the verdict of a comparison of two ways, from the milliseconds of their slices."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ from redis_practices.tuning.measuring import Comparison
     ],
 )
 def test_verdict(naive: str, tuned: str, verdict: str) -> None:
-    """The slices of both ways must agree about which is faster, and by how much (once @tuning-041)."""
+    """A verdict needs slices that agree on the faster way and on the factor (once @tuning-041)."""
     slices = (tuple(float(part) / 1000 for part in way.split()) for way in (naive, tuned))
     assert Comparison(*slices).verdict == verdict

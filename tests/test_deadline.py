@@ -1,4 +1,4 @@
-"""Test that a scenario which hangs fails, ends what it started, and lets the run go on."""
+"""Test that a scenario beyond its time limit fails and stops its processes, and the run continues."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ Feature: Waits
 
 
 def _run(folder: Path, processes: str) -> dict[str, dict[str, Any]]:
-    """Run the feature in a folder, and return what the report says of each scenario."""
+    """Run the feature in a folder, and return the record of each scenario."""
     (folder / "pytest.toml").write_text("[pytest]\nstrict = true\n", encoding="utf-8")
     (folder / "conftest.py").write_text(SENTENCES, encoding="utf-8")
     (folder / "waits.feature").write_text(FEATURE, encoding="utf-8")
@@ -142,14 +142,14 @@ def _run(folder: Path, processes: str) -> dict[str, dict[str, Any]]:
 
 
 STEPS = {"recv": "wait_in_recv", "lock": "wait_for_lock", "file": "wait_for_file", "swallowed": "swallow"}
-"""The function in which each scenario waits."""
+"""By scenario, the function in which it waits."""
 
 
 @pytest.mark.parametrize(
     "processes", [pytest.param("0", marks=pytest.mark.slow), "1"], ids=["in one process", "in a process of xdist"]
 )
 def test_scenario_that_hangs_fails(tmp_path: Path, processes: str) -> None:
-    """Require failures with step, stacks and logs, an end of what was started, and a run that goes on."""
+    """Blocked scenarios fail with step, stacks and logs, their processes end, and the run continues."""
     records = _run(tmp_path, processes)
     for name, step in STEPS.items():
         record = records[name]
@@ -157,7 +157,7 @@ def test_scenario_that_hangs_fails(tmp_path: Path, processes: str) -> None:
         assert record["seconds"] < 10
         stacks = {one["title"]: one["text"] for one in record["evidence"]}["stacks of all threads"]
         assert f" in {step}\n" in stacks, stacks
-        if name != "swallowed":  # its error comes after its steps
+        if name != "swallowed":  # the error of this scenario comes after its steps
             assert len(record["steps"]) == (1 if name == "file" else 2), "it fails in the step that waits"
     logs = [one["text"] for one in records["recv"]["evidence"] if one["title"].startswith("log of ")]
     assert any("Ready to accept connections" in log for log in logs)
@@ -171,19 +171,19 @@ def test_scenario_that_hangs_fails(tmp_path: Path, processes: str) -> None:
 
 
 def test_outer_deadline_stands_still() -> None:
-    """Require that the bound of a nested wait does not count against the scenario's."""
+    """The time in a nested deadline does not count against the outer one."""
     with pytest.raises(DeadlineError, match="outer"), deadline(0.2, "outer"):
         _wait_twice()
 
 
 def _wait_twice() -> None:
-    """Wait without end, within a bound that is longer than the outer one; then wait again."""
+    """Wait within a deadline that is longer than the outer one, then wait again."""
     with pytest.raises(DeadlineError, match="inner"), deadline(0.4, "inner"):
         _wait()
     _wait()
 
 
 def _wait() -> None:
-    """Wait without end."""
+    """Wait forever."""
     read, _ = os.pipe()
     os.read(read, 1)

@@ -1,4 +1,4 @@
-"""How likely a read refreshes a value early: XFetch, as the paper has it."""
+"""Test the probability of an early refresh against the paper on XFetch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_probability_of_a_refresh(cost: float, left: float, beta: float, draw: f
 
 @given(cost=TIMES, left=TIMES, sooner=st.floats(0, 1), draw=DRAWS)
 def test_refresh_is_likelier_near_the_end(cost: float, left: float, sooner: float, draw: float) -> None:
-    """A read that refreshes would also refresh later, and at the end every read does."""
+    """A read that refreshes would also refresh later, and every read refreshes at the end."""
     if is_due(cost, left, draw=lambda: draw):
         assert is_due(cost, left * sooner, draw=lambda: draw)
     assert is_due(cost, 0, draw=lambda: draw)
@@ -35,7 +35,7 @@ def test_refresh_is_likelier_near_the_end(cost: float, left: float, sooner: floa
     ("costs_left", "low", "high"), [(0, 100, 100), (1, 35, 39), (2, 12, 15), (5, 0.3, 1.1), (20, 0, 0)]
 )
 def test_share_of_refreshing_reads(costs_left: float, low: float, high: float) -> None:
-    """Every third read refreshes one computation before the end, and hardly any read five computations before."""
+    """A third of the reads refreshes one computation before the end, and few reads refresh five before."""
     draw = random.Random(7).random
     share = sum(is_due(1.0, costs_left, draw=draw) for _ in range(20_000)) / 200
     assert low <= share <= high

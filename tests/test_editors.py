@@ -1,6 +1,6 @@
-"""Test that editors find every sentence: the settings of VS Code's Cucumber extension come from the sentences.
+"""Test that editors find every sentence by the settings of VS Code's Cucumber extension.
 
-The extension reads the literals of ``@given("…")`` and of ``parsers.parse("…")``, and takes each placeholder for a
+The extension reads the literals of ``@given("…")`` and of ``parsers.parse("…")``, and treats each placeholder as a
 parameter type.
 """
 
@@ -24,14 +24,14 @@ DECORATORS = ("given", "when", "then", "step")
 
 
 PLAIN = {"": r".*", "d": r"[-+]?\d+", "g": r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?", "w": r"\w+"}
-"""What the types of the parse library match that need no definition; "" is a placeholder without a type."""
+"""The patterns of types that the parse library defines; "" is a placeholder without a type."""
 
 COLUMN = r"<[^<>]+>"
-"""What stands in an outline in place of a value."""
+"""The placeholder of an outline in place of a value."""
 
 
 def editor_settings(definitions: Iterable[Definition]) -> str:
-    """Return ``.vscode/settings.json`` for these step definitions (AssertionError for one that editors cannot find)."""
+    """Return ``.vscode/settings.json`` for step definitions (AssertionError for a hidden sentence)."""
     types: dict[str, str] = {}
     for definition in definitions:
         for placeholder in re.findall(r"\{([^{}]*)\}", definition.sentence):
@@ -45,7 +45,7 @@ def editor_settings(definitions: Iterable[Definition]) -> str:
 
 
 def _pattern(definition: Definition, kind: str) -> str:
-    """Return what a type of the parse library matches, with groups that capture nothing."""
+    """Return the pattern of a type of the parse library, without capturing groups."""
     if kind in PLAIN:
         return PLAIN[kind]
     converters = getattr(getattr(definition.context.parser, "parser", None), "_extra_types", {})
@@ -55,7 +55,7 @@ def _pattern(definition: Definition, kind: str) -> str:
 
 
 def test_settings_are_current(pytestconfig: pytest.Config) -> None:
-    """The settings name every type of placeholder; UPDATE=1 writes them."""
+    """The settings list every type of placeholder; UPDATE=1 writes them."""
     definitions = [one for one in definitions_of(pytestconfig) if not one.is_of_pytest_bdd]
     wanted = editor_settings(definitions)
     if os.environ.get("UPDATE"):
@@ -66,7 +66,7 @@ def test_settings_are_current(pytestconfig: pytest.Config) -> None:
 
 
 def hidden(source: str) -> list[int]:
-    """Return the lines of decorators whose sentence is not one literal."""
+    """Return the lines of decorators whose sentence is no literal."""
     lines = source.encode().splitlines()
     decorators = [
         one
@@ -87,7 +87,7 @@ def _is_literal(sentence: ast.expr, lines: list[bytes]) -> bool:
     if not isinstance(sentence, ast.Constant) or sentence.lineno != sentence.end_lineno:
         return False
     text = lines[sentence.lineno - 1][sentence.col_offset : sentence.end_col_offset].decode()
-    # Two literals side by side are one constant to Python, and none to an editor.
+    # Python joins adjacent literals to one constant, and editors do not.
     return text[0] == text[-1] and text[0] in "\"'" and text[0] not in text[1:-1].replace(f"\\{text[0]}", "")
 
 
@@ -115,5 +115,5 @@ def test_no_sentence_is_hidden(path: Path) -> None:
     ],
 )
 def test_hidden_sentence_is_found(sentence: str, *, is_hidden: bool) -> None:
-    """A sentence that is put together, computed or a regular expression is found at its line."""
+    """A joined, computed or regular expression sentence is found at its line."""
     assert hidden(f"\n@given({sentence})\ndef step(): ...\n") == [2] * is_hidden

@@ -1,4 +1,4 @@
-"""Test that an engine that fails is a row of the table, and that a part of the engines overwrites nothing."""
+"""Test that a failing engine becomes a row of the table, and that a selection of engines overwrites nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COMPATIBILITY = [PROJECT / "docs" / f"compatibility.{kind}" for kind in ("json",
 
 
 def run(folder: Path, server: str) -> str:
-    """Run the command for one engine, whose program is the script `server`, if any; return what it prints."""
+    """Run the command for one engine, with the script `server` as its program, and return the output."""
     tools, engine = folder / "tools", folder / "cache" / "redis-practices" / "engines" / "redis-7.0"
     tools.mkdir()
     (tools / "redis-benchmark").symlink_to("/bin/false")
@@ -55,7 +55,7 @@ def run(folder: Path, server: str) -> str:
     ],
 )
 def test_engine_that_fails_is_a_row(server: str, row: str, reasons: list[str], tmp_path: Path) -> None:
-    """Require its row with the reason, and that the table of all engines stays as it is."""
+    """A failing engine has a row with the reason, and the table of all engines stays unchanged."""
     before = [path.read_bytes() for path in COMPATIBILITY]
     said = run(tmp_path, server)
     if row == "not run":

@@ -1,4 +1,4 @@
-"""Test that the commands which docs and examples show for a deployment are understood, and accept one role alone."""
+"""Test that pytest accepts the commands in docs and examples, and that each accepts a single role."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from fixtures.gate.deployment_under_test import DeploymentUnderTest, gate_enviro
 from fixtures.run.options import ROLES
 
 IMAGE, FEATURES = "redis-practices-gate", "features/"
-"""What stands before the arguments of a command: the image that runs pytest, or the folder."""
+"""The words before the arguments of a command: the image that runs pytest, or the folder."""
 
 DOCUMENTS = ("README.md", "docs/acceptance.md", "docs/ci.md")
 
 
 def shown_in(document: str) -> list[list[str]]:
-    """Return the arguments of pytest in the commands of a document that judge a deployment."""
+    """Return the arguments of pytest in a document's commands that judge a deployment."""
     blocks = re.findall(
         r"^```sh\n(.*?)^```", (PROJECT / document).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
     )
@@ -35,24 +35,24 @@ def shown_in(document: str) -> list[list[str]]:
 
 
 def _has_url(words: list[str]) -> bool:
-    """Tell whether pytest is given a deployment."""
+    """Tell whether the arguments name a deployment."""
     return FEATURES in words and any(word.endswith("-url") for word in words)
 
 
 def without_place(arguments: list[str]) -> tuple[str, ...]:
-    """Return arguments without addresses and the folder of the results."""
+    """Return arguments without addresses and without the results folder."""
     places = [*(f"--{role}-url" for role in ROLES), "--report", "-p"]
     kept = [word for word, before in zip(arguments, ["", *arguments], strict=False) if not {word, before} & {*places}]
     return tuple(kept)
 
 
 def _data(name: str) -> Any:
-    """Return what a YAML file holds."""
+    """Read a YAML file."""
     return yaml.safe_load((PROJECT / name).read_text(encoding="utf-8"))
 
 
 def all_commands() -> dict[str, list[tuple[str, ...]]]:
-    """Return, by the file that shows them, the arguments of pytest that judge a deployment."""
+    """Return, by file, the arguments of pytest in commands that judge a deployment."""
     found = {name: [without_place(one) for one in shown_in(name)] for name in DOCUMENTS}
     given = _data("examples/github.yml")["jobs"]["accept"]["steps"][-1]["with"]
     arguments = given.get("arguments", _data("action.yml")["inputs"]["arguments"]["default"])
@@ -69,7 +69,7 @@ UNIQUE = sorted({one for shown in COMMANDS.values() for one in shown})
 
 
 def test_each_file_shows_a_quick_command() -> None:
-    """Each document and example shows how to get a verdict in seconds."""
+    """Each document and example has a command for a verdict in seconds."""
     assert [name for name, shown in COMMANDS.items() if not any("--quick" in one for one in shown)] == []
 
 
@@ -77,8 +77,8 @@ def test_each_file_shows_a_quick_command() -> None:
     "arguments", [*(pytest.param(one, marks=pytest.mark.slow) for one in UNIQUE[:-1]), UNIQUE[-1]], ids=" ".join
 )
 def test_arguments_exist(arguments: tuple[str, ...]) -> None:
-    """Pytest understands the arguments, and they choose something, also where it looks for no conftest.py."""
-    action = ("--noconftest", "-p", "conftest")  # as action.yml: its plugins are loaded in another order
+    """Pytest accepts the arguments and selects scenarios, even if it loads no conftest.py."""
+    action = ("--noconftest", "-p", "conftest")  # as in action.yml: plugins are loaded in another order
     command = [sys.executable, "-m", "pytest", *action, "features/pure_cache/audit.feature", *arguments]
     command += ["--collect-only", "-q"]
     ended = subprocess.run(command, cwd=PROJECT, env=gate_environment(), capture_output=True, text=True, check=False)
@@ -89,7 +89,7 @@ def test_arguments_exist(arguments: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("arguments", [one for one in UNIQUE if "--quick" in one], ids=" ".join)
 def test_quick_command_accepts_one_role(tmp_path: Path, arguments: tuple[str, ...], role: str) -> None:
-    """A healthy deployment of one role is accepted by each command."""
+    """Each command accepts a healthy deployment of one role."""
     with ExitStack() as ending:
         gate = DeploymentUnderTest.within(ending, None)
         gate.role, gate.url = role, gate.builder.url(role, None)

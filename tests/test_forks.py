@@ -1,4 +1,4 @@
-"""Test that forked programs behave as started ones, and that nothing of a fork server stays."""
+"""Test that forked programs behave like started ones, and that a fork server leaves nothing."""
 
 from __future__ import annotations
 
@@ -72,10 +72,9 @@ if __name__ == "__main__":
 
 
 class Commands:
-    """Python programs that run, and what is left of them."""
+    """Python programs that run, and their leftovers."""
 
     def __init__(self, folder: Path) -> None:
-        """Keep their sources in a folder."""
         self._folder = folder
         self.running: list[Running] = []
 
@@ -91,7 +90,7 @@ class Commands:
 
 @pytest.fixture
 def commands(tmp_path: Path) -> Iterator[Commands]:
-    """Give programs, and end them."""
+    """Give programs, and stop them afterwards."""
     commands = Commands(tmp_path)
     yield commands
     for running in commands.running:
@@ -100,7 +99,7 @@ def commands(tmp_path: Path) -> Iterator[Commands]:
 
 
 def said(running: Running) -> list[str]:
-    """Return the words that a program has said, once there are some."""
+    """Wait for the output of a program, and return its words."""
 
     def look() -> list[str]:
         words = running.said().stdout.split()
@@ -111,7 +110,7 @@ def said(running: Running) -> list[str]:
 
 
 def test_group_closes_while_a_fork_lives(commands: Commands) -> None:
-    """Require that a group does not wait for the end of a process that was forked beside it."""
+    """Closing a group does not wait for a fork of another group."""
     running = commands.start(GROUP_AND_FORK, "closes")
 
     def look() -> None:
@@ -121,7 +120,7 @@ def test_group_closes_while_a_fork_lives(commands: Commands) -> None:
 
 
 def test_folder_goes_with_a_killed_parent_while_a_fork_lives(commands: Commands) -> None:
-    """Require that the guard sees the end of the parent, though a process forked by it lives."""
+    """The guard removes the folder of a killed parent, even if a fork of it lives."""
     running = commands.start(GROUP_AND_FORK, "stays")
     folder = Path(said(running)[0])
     assert folder.exists()
@@ -135,7 +134,7 @@ def test_folder_goes_with_a_killed_parent_while_a_fork_lives(commands: Commands)
 
 @pytest.mark.parametrize("end", ["its end", "SIGKILL"])
 def test_nothing_is_left_of_a_fork_server(commands: Commands, end: str) -> None:
-    """Require that no fork, no server, no folder of a socket is left, however the requester ends."""
+    """No fork, server or socket folder is left, however the requester ends."""
     running = commands.start(FORKS, 1 if end == "its end" else 60)
     traces = Traces(running)
     said(running)
@@ -156,11 +155,11 @@ def test_nothing_is_left_of_a_fork_server(commands: Commands, end: str) -> None:
 
 
 def test_fork_of_a_dead_requester_ends(commands: Commands, tmp_path: Path) -> None:
-    """Require that a program ends itself if its requester died before it was there."""
+    """A program exits if its requester died before the program started."""
     with ProcessGroup() as group:
         running = commands.start(ASKS, group.number, tmp_path)
         server = int(said(running)[0])
-        time.sleep(0.5)  # the request is on its way to the server, which is stopped
+        time.sleep(0.5)  # the stopped server receives the request later
         os.kill(running.process.pid, signal.SIGKILL)
         running.ended()
         os.kill(server, signal.SIGCONT)
@@ -176,7 +175,7 @@ def test_fork_of_a_dead_requester_ends(commands: Commands, tmp_path: Path) -> No
 
 
 def _group(stat: Path) -> int:
-    """Return the process group of a process, 0 if it has ended."""
+    """Return the process group of a process; 0 if it has ended."""
     try:
         state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
     except OSError:
@@ -186,7 +185,7 @@ def _group(stat: Path) -> int:
 
 @pytest.mark.parametrize(("source", "code"), [("raise SystemExit(3)", 3), ("import os; os.kill(os.getpid(), 15)", -15)])
 def test_exit_codes(source: str, code: int, tmp_path: Path) -> None:
-    """Require the exit codes that `subprocess` gives."""
+    """Exit codes are those of `subprocess`."""
     (tmp_path / "program.py").write_text(source)
     with ForkingGroup() as group:
         assert group.start_python("program", [], tmp_path / "log", cwd=tmp_path).wait(30) == code
@@ -195,7 +194,7 @@ def test_exit_codes(source: str, code: int, tmp_path: Path) -> None:
 
 
 def test_fork_is_a_main_process(tmp_path: Path) -> None:
-    """Require what Celery's worker relies on: `atexit` to save its state, and the process's name in its log."""
+    """A fork runs `atexit` functions and has the process name that Celery's worker needs."""
     source = """
 import atexit, multiprocessing, os
 from pathlib import Path

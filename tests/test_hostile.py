@@ -1,4 +1,4 @@
-"""Test that a server that is broken, hostile or no Redis ends a run in one line, in bounded time and memory."""
+"""Test that a broken or hostile server ends a run in one line, within limits of time and memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import redis
 
 from fixtures import PROJECT
 from fixtures.gate.deployment_under_test import gate_environment
-from fixtures.proxies.resp import Command, RespProxy, Tamper, frame, parts_of
+from fixtures.proxies.resp import Command, Mutation, RespProxy, frame, parts_of
 from fixtures.proxies.streams import LoopThread, Serve, TlsProxy
 from fixtures.run.deadline import DeadlineError
 from fixtures.run.keys import StackError
@@ -33,7 +33,7 @@ MOST_MEMORY = 300 * 2**20
 
 
 def says(answer: Callable[[Command], bytes], *, closes: bool = False) -> Serve:
-    """Return what answers each command, and perhaps closes the connection after it."""
+    """Return a server with an answer for each command, which may close the connection afterwards."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -48,7 +48,7 @@ def says(answer: Callable[[Command], bytes], *, closes: bool = False) -> Serve:
 
 
 def sends(first: bytes, again: bytes, every: float = 0.0) -> Serve:
-    """Return what waits for a command, sends `first`, and then `again` until the client has enough."""
+    """Return a server that sends `first`, then repeats `again` until the client gives up."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -68,7 +68,7 @@ def http(_command: Command) -> bytes:
 
 
 def half(command: Command) -> bytes:
-    """Be a server as far as PING, and say OK to the rest."""
+    """Answer PING as a server does, and OK to all other commands."""
     return b"+PONG\r\n" if command[0].upper() == b"PING" else b"+OK\r\n"
 
 
@@ -99,7 +99,7 @@ HOSTILE: dict[str, tuple[Serve, str]] = {
     ),
     "no HELLO": (says(lambda _: b"-ERR unknown command `HELLO`, with args beginning with: `3`, \r\n"), "?protocol=2"),
 }
-"""By what a server sends: how, and what a run says of it. A line is read again with each part: time ends it, too."""
+"""By the behaviour of a server: the server, and the error of a run. The time limit covers a whole line."""
 
 RUN = """
 import resource, sys, pytest
@@ -110,7 +110,7 @@ sys.exit(code)
 
 
 def run(role: str, url: str, folder: Path) -> tuple[int, list[str], float, int]:
-    """Run the gate on a URL; return its exit code, its lines, the seconds that it took and the bytes that it held."""
+    """Run the gate on a URL; return its exit code, lines, seconds and most bytes."""
     begun = time.monotonic()
     command = [sys.executable, "-c", RUN, "features", "-n0", f"--{role}-url={url}", "--report", str(folder)]
     ended = subprocess.run(
@@ -122,13 +122,13 @@ def run(role: str, url: str, folder: Path) -> tuple[int, list[str], float, int]:
 
 @pytest.fixture
 def listening() -> Iterator[Callable[[Serve], str]]:
-    """Give a function that lets a server listen, and returns its address."""
+    """Give a function that starts a listener and returns its address."""
     with closing(LoopThread()) as loop:
         yield lambda serve: f"127.0.0.1:{loop.listen(serve)}"
 
 
 def check_refused(role: str, url: str, folder: Path, reason: str) -> None:
-    """Require that a run ends in one printable line with the reason, in time and without much memory."""
+    """Require that a run ends in one printable line with the reason, within the limits."""
     code, said, seconds, memory = run(role, url, folder)
     assert len(said) == 1, said
     assert reason in said[0]
@@ -143,7 +143,7 @@ def check_refused(role: str, url: str, folder: Path, reason: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", HOSTILE)
 def test_hostile_server_is_one_line(listening: Callable[[Serve], str], sent: str, tmp_path: Path) -> None:
-    """A run names the server, what it did and what to do."""
+    """A run names the server, its fault and a remedy."""
     serve, reason = HOSTILE[sent]
     check_refused("cache", f"redis://:s3cret@{listening(serve)}/0", tmp_path, reason)
 
@@ -157,28 +157,28 @@ def server() -> Iterator[Server]:
 
 @pytest.mark.slow
 def test_plain_speech_to_a_port_of_tls_is_one_line(server: Server, tmp_path: Path) -> None:
-    """A run says what to write where TLS is wanted."""
+    """A plain URL for a port with TLS leads to one line with the remedy."""
     with closing(TlsProxy(server.folder)) as proxy:
         check_refused("cache", f"redis://{proxy.before(server.port)}", tmp_path, "write rediss:// if it wants TLS")
 
 
 @pytest.mark.slow
 def test_tls_to_a_plain_port_is_one_line(server: Server, tmp_path: Path) -> None:
-    """A run says what to write where there is no TLS."""
+    """A TLS URL for a plain port leads to one line with the remedy."""
     check_refused("cache", f"rediss://{server.address}", tmp_path, "write redis://")
 
 
-class Turns(Tamper):
-    """A server that is well until it is asked for one thing, and then answers that without end."""
+class EndlessAnswer(Mutation):
+    """A server that answers one command endlessly, and all others well."""
 
     def command(self, command: Command) -> Command | bytes:
-        """Answer ECHO with more than anybody holds."""
+        """Answer ECHO with more bytes than a client accepts."""
         return b"$999999999999\r\n" + FULL * 600 if command[0] == b"ECHO" else command
 
 
 def test_answer_is_bounded_in_the_middle_of_a_run(server: Server) -> None:
-    """A server that turns hostile later ends one command, and the next one works."""
-    with closing(RespProxy(server.port, Turns())) as proxy, GuardedPool.from_url(proxy.url) as pool:
+    """An endless answer in the middle of a run ends one command, and the next command works."""
+    with closing(RespProxy(server.port, EndlessAnswer())) as proxy, GuardedPool.from_url(proxy.url) as pool:
         client = redis.Redis(connection_pool=pool)
         with pytest.raises(redis.InvalidResponse, match="longer than 32 MiB"):
             client.echo("x")
@@ -192,14 +192,14 @@ CLUSTER = {
     b"CLUSTER": b"*1\r\n*3\r\n:0\r\n:16383\r\n" + NODE,
     b"INFO": b"$%d\r\nredis_version:%s\r\n" % (len(STEERS) + 14, STEERS),
 }
-"""A node whose host and version would steer a terminal."""
+"""A node whose host and version contain control characters of a terminal."""
 
 
 @pytest.mark.parametrize("info", [CLUSTER[b"INFO"], b"$-1\r\n", b"$0\r\n\r\n", b":5\r\n"])
 def test_what_nodes_say_is_printable(
     listening: Callable[[Serve], str], monkeypatch: pytest.MonkeyPatch, info: bytes
 ) -> None:
-    """Hosts and versions of a cluster's nodes are told in printable signs; a node without a version is unknown."""
+    """Hosts and versions of nodes are printed without control characters; a missing version is unknown."""
     said = {**CLUSTER, b"INFO": info}
     monkeypatch.setitem(POOLS, "sync", GuardedPool)
     address = listening(says(lambda command: said.get(command[0].upper(), b"+OK\r\n")))
@@ -211,7 +211,7 @@ def test_what_nodes_say_is_printable(
 def test_slow_answer_says_nothing_of_a_deployment(
     listening: Callable[[Serve], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An answer that is not whole in time is an error of the run: a judge that is slow would see the same."""
+    """A slow answer is an error of the run, not a failure: the judge may be slow."""
     monkeypatch.setattr(command_guard, "ANSWER_SECONDS", 0.2)
     address = listening(sends(b"$99\r\n", b"1", 0.05))
     with GuardedPool.from_url(f"redis://{address}") as pool:
@@ -221,7 +221,7 @@ def test_slow_answer_says_nothing_of_a_deployment(
 
 
 def test_idle_time_is_no_part_of_an_answer(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wait for an answer is not counted, and nor are the answers before it: only time and bytes of one."""
+    """The limits count only time and bytes of one answer, without the wait before it."""
     monkeypatch.setattr(command_guard, "ANSWER_SECONDS", 0.2)
     with GuardedPool.from_url(server.url) as pool:
         client = redis.Redis(connection_pool=pool)
@@ -231,7 +231,7 @@ def test_idle_time_is_no_part_of_an_answer(server: Server, monkeypatch: pytest.M
 
 
 def test_silence_between_messages_is_no_part_of_an_answer(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A subscriber that looks for a message hears one that comes long after the last."""
+    """A subscriber that polls receives a message long after the last one."""
     monkeypatch.setattr(command_guard, "ANSWER_SECONDS", 0.2)
     with GuardedPool.from_url(server.url) as pool:
         client = redis.Redis(connection_pool=pool)
@@ -244,16 +244,16 @@ def test_silence_between_messages_is_no_part_of_an_answer(server: Server, monkey
                 assert listener.get_message(timeout=1)
 
 
-class SearchesForEver(Tamper):
-    """A server whose SCAN has no end."""
+class SearchesForEver(Mutation):
+    """A server whose SCAN never ends."""
 
     def command(self, command: Command) -> Command | bytes:
-        """Answer that there is more."""
+        """Answer that there are more keys."""
         return b"*2\r\n$1\r\n7\r\n*0\r\n" if command[0].upper() == b"SCAN" else command
 
 
 def test_search_for_keys_of_a_killed_run_ends(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server without an end of keys holds up neither the beginning nor the end of a run."""
+    """An endless SCAN blocks neither the beginning nor the end of a run."""
     monkeypatch.setattr(key_cleanup, "PATIENCE", 0.2)
     with closing(RespProxy(server.port, SearchesForEver())) as proxy, server.client() as client:
         running = key_cleanup.RunMarker(proxy.url, "practices:here:")
@@ -265,7 +265,7 @@ def test_search_for_keys_of_a_killed_run_ends(server: Server, monkeypatch: pytes
 
 
 def test_redis_that_connects_another_way_is_noticed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A release of redis-py without the name ``_connect`` begins no run."""
-    monkeypatch.delattr(Bounded, "_connect")  # what calls nothing of ours
+    """A run does not begin with a redis-py that lacks ``_connect``."""
+    monkeypatch.delattr(Bounded, "_connect")  # redis-py would then call no method of the guard
     with GuardedPool.from_url(server.url) as pool, pytest.raises(StackError, match="would have no bound"):
         redis.Redis(connection_pool=pool).ping()

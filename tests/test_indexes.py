@@ -1,4 +1,4 @@
-"""Test what a reader of src/ relies on: public names, indexes that are current, commands that do no harm."""
+"""Test the promises to readers of src/: public names, current indexes, harmless commands."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PUBLIC = {
     "redis_practices.celery_worker": ["once", "Outbox"],
     "redis_practices.servers": ["ProcessGroup", "start_server", "start_cluster", "CACHE", "BROKER"],
 }
-"""Names that readers import, by package."""
+"""The names that readers import, by package."""
 
 
 @pytest.mark.parametrize("package", PUBLIC)
 def test_public_names(package: str) -> None:
-    """A Python that knows src/ alone imports each name, and imports neither pytest nor Celery for it."""
+    """A Python with src/ alone imports each name, without pytest and Celery."""
     program = f"""
 import sys
 from {package} import {", ".join(PUBLIC[package])}
@@ -38,7 +38,7 @@ assert not {{"pytest", "celery", "kombu"}} & {{*sys.modules}}
 
 @pytest.mark.parametrize("practice", ["celery_worker", "redis_cluster", "pure_cache", "tuning"])
 def test_index(practice: str) -> None:
-    """The index of a practice names each of its modules and each of its features, and nothing that is not there."""
+    """The index of a practice lists exactly its modules and features."""
     package = PROJECT / "src" / "redis_practices" / practice
     lines = (ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or "").splitlines()
     head, *rows = lines[2:]
@@ -55,9 +55,9 @@ PACKAGES = sorted(path.parent for name in ("fixtures", "steps") for path in PROJ
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: str(path.relative_to(PROJECT)))
 def test_contents(package: Path) -> None:
-    """A package of fixtures or steps names each of its modules and packages, in lines of their own."""
+    """A package of fixtures or steps lists each of its modules and packages, one a line."""
     lines = (ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or "").splitlines()
-    named = {line.split()[0] for line in lines[2:] if line[0] != " "} - {"module"}  # the head of a table
+    named = {line.split()[0] for line in lines[2:] if line[0] != " "} - {"module"}  # the header of a table
     modules = {path.stem for path in package.glob("[!_]*.py")}
     assert {name.rstrip("/") for name in named} == modules | {
         path.parent.name for path in package.glob("*/__init__.py")
@@ -65,7 +65,7 @@ def test_contents(package: Path) -> None:
 
 
 def test_healthy_kinds() -> None:
-    """docs/healthy.md has a row for each kind of healthy deployment that the feature judges in a role."""
+    """docs/healthy.md has a row for each kind of healthy deployment in the feature."""
     page = (PROJECT / "docs" / "healthy.md").read_text()
     listed = {
         (role, kind)
@@ -87,11 +87,11 @@ def test_healthy_kinds() -> None:
 
 
 def test_loopback_is_kept() -> None:
-    """The measurement of vanished clients turns no loopback off but that of a namespace that was made for it."""
+    """The measurement of vanished clients never turns off the loopback of the machine."""
     unshare = shutil.which("unshare")
     if not unshare or subprocess.run([unshare, "-Urn", "true"], check=False, capture_output=True).returncode:
         pytest.skip("a network namespace without root needs Linux, unshare, and user namespaces")
-    # In a namespace whose loopback is up already, as it is on every machine.
+    # A namespace whose loopback is up already, as on every machine.
     program = """
 import subprocess, sys
 from redis_practices.tuning.failures import is_new_namespace, set_loopback

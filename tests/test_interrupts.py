@@ -1,6 +1,6 @@
-"""No reply is ever given to another question, whenever an exception interrupts a call.
+"""Test that a reply never answers another command, whenever an exception interrupts a call.
 
-Real signals, at random moments, raise in the middle of calls, as Celery's soft time limit does.
+Signals at random moments raise an exception in the middle of calls, like Celery's soft time limit.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from redis_practices.tuning.bulk import pipelined, read_bulk
 
 KEYS = [f"k{number}" for number in range(50)]
 LONGEST = 0.0006
-"""Seconds until the next signal, at most: about what five calls take."""
+"""The most seconds until the next signal: about five calls."""
 
 
 class SoftTimeLimitExceeded(Exception):  # noqa: N818 - it has the name of Celery's
-    """What a signal raises between any two instructions."""
+    """The exception that a signal raises between two instructions."""
 
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[tuple[str, str]]:
-    """Give the URLs of a server and of a cluster that hold each key with its own name as value."""
+    """Give the URLs of a server and a cluster in which each key has its name as value."""
     with ForkingGroup() as group:
         server, cluster = start_server(group, CACHE), start_cluster(group, replicas=0)
         with server.client() as client:
@@ -52,12 +52,12 @@ def in_transaction(client: Redis, key: str) -> Any:
 
 
 def by_near_cache(near: NearCache, key: str) -> Any:
-    """Read a key that is never kept, so that the server is asked."""
+    """Read a key that the near cache never stores, so that the server is asked."""
     return near.get(key)
 
 
 def askers(url: str, cluster_url: str) -> dict[str, Callable[[str], Any]]:
-    """Return ways to read a key, by name."""
+    """Return the ways to read a key, by name."""
     client, cluster = redis_client(url), cluster_client(cluster_url)
     cache, beside = CacheAside(redis_client(url), ttl=60), redis_client(url)
     return {
@@ -73,7 +73,7 @@ def askers(url: str, cluster_url: str) -> dict[str, Callable[[str], Any]]:
 
 
 def _popped(client: Redis, key: str) -> Any:
-    """Push a key to its own list, and take it."""
+    """Push a key to a list of its name, and pop it."""
     client.delete(f"list:{key}")
     client.rpush(f"list:{key}", key)
     popped: Any = client.blpop([f"list:{key}"], timeout=1)
@@ -81,7 +81,7 @@ def _popped(client: Redis, key: str) -> Any:
 
 
 def _near(client: Redis) -> NearCache:
-    """Return a near cache that keeps nothing: no key has its prefix."""
+    """Return a near cache that stores nothing, as no key has its prefix."""
     return NearCache(client, "another:")
 
 
@@ -97,11 +97,11 @@ WAYS = (
 )
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # raised in a __del__, it goes nowhere
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Python ignores it in __del__
 @pytest.mark.parametrize("calls", [300, pytest.param(25_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("way", WAYS)
 def test_no_wrong_value_under_signals(servers: tuple[str, str], way: str, calls: int) -> None:
-    """Each call that returns gives the value of its own key; many were interrupted."""
+    """Each call that returns has the value of its key, and many calls were interrupted."""
     ask, draw = askers(*servers)[way], random.Random(f"{way} {calls}")
     armed, interrupted = False, 0
 

@@ -1,7 +1,7 @@
-"""Test that a specification cannot be green by accident: each trap is refused at its line, before anything runs.
+"""Test that a specification cannot pass by accident: each trap is refused at its line.
 
-Gherkin and pytest-bdd forgive much: of two scenarios with one name the first is dropped, a mistyped keyword turns a
-step into prose, an async step passes without having run. Every trap is one changed line in the same small feature.
+Gherkin and pytest-bdd are lenient. They drop the first of two scenarios with one name. They read a step with a
+mistyped keyword as prose, and pass an async step without running it. Each trap is one changed line of a small feature.
 """
 
 from __future__ import annotations
@@ -64,17 +64,17 @@ def keys(project: Project) -> Project:
 
 
 def test_sound_feature_passes(keys: Project) -> None:
-    """The feature passes as it stands."""
+    """The feature without a trap passes."""
     run = keys.run("features/")
     assert run.ret == pytest.ExitCode.OK
     assert_said(run, f"{SOUND} ...")
 
 
 Trap = tuple[str, str, int, str]
-"""A line of the feature, what stands in its place, the line that is refused, and the reason."""
+"""A line of the feature, its replacement, the refused line, and the reason."""
 
 TRAPS: list[Trap] = [
-    # What would vanish or pass empty.
+    # Scenarios that would vanish or pass empty.
     ("Scenario Outline: many keys", "Scenario Outline: one key", 10, '"one key" is the name of the scenario in line 3'),
     ("Scenario: one key", "Scenario: no keys\n\nScenario: one key", 3, '"no keys" has no steps and would pass'),
     ("Scenario: one key", "Scenario:", 3, "a scenario without a name"),
@@ -95,11 +95,11 @@ TRAPS: list[Trap] = [
     ("| 50    | 2 MB |", "| 50 |", 18, "inconsistent cell count within the table"),
     ("Examples:", "Examples:\n| count | size |\n\nExamples:", 15, "examples without rows run nothing"),
     ("@core", "Scenario Outline: none\n  Given a cache\n\n@core", 9, '"none" is an outline without examples'),
-    # Mistyped tags, and pytest's own markers that would silence a scenario.
+    # Mistyped tags, and markers of pytest that would silence a scenario.
     ("@core", "@croe", 9, "unknown tag @croe"),
     ("@core", "@skip", 9, "unknown tag @skip"),
     ("@core", "@xfail", 9, "unknown tag @xfail"),
-    # Ids of scenarios; the copy of the feature is in no folder of a practice.
+    # Ids of scenarios; the copy of the feature is in no practice's folder.
     ("@core", "@cache-001", 9, "@cache-001 is no id of the folder features; delete it, run python -m"),
     ("@core", "@cache-1", 9, "unknown tag @cache-1"),
     ("Feature: Keys", "@gate-001\nFeature: Keys", 1, "@gate-001 is the id of one scenario; put it above that"),
@@ -109,18 +109,18 @@ TRAPS: list[Trap] = [
 
 
 def _ids(traps: list[Trap]) -> list[str]:
-    """Return the ids of traps: the broken input."""
+    """Return the ids of traps: the broken lines."""
     return [" / ".join(filter(None, changed_to.splitlines())) for _, changed_to, _, _ in traps]
 
 
 @pytest.mark.parametrize("trap", TRAPS, ids=_ids(TRAPS))
 def test_trap_is_refused(keys: Project, trap: Trap) -> None:
-    """A trap in the text is refused at its line for its reason, and the sound feature beside it is not."""
+    """A trap in the text is refused at its line, and a valid feature beside it is not."""
     _assert_refused(keys, trap)
 
 
 def _assert_refused(project: Project, trap: Trap) -> None:
-    """Write the trap into a copy of the sound feature, and find its refusal."""
+    """Write the trap into a copy of the feature, and find its refusal."""
     line, changed_to, at, reason = trap
     project.write_changed(SOUND, CHANGED, line, changed_to)
     run = project.run("--collect-only")
@@ -180,7 +180,7 @@ def test_step_without_effect_is_refused(keys: Project, trap: Trap) -> None:
 
 
 def test_file_without_a_scenario_is_refused(keys: Project) -> None:
-    """A file that holds nothing, or nothing that the checks can read, is refused at its first line."""
+    """A file without a scenario is refused at its first line."""
     keys.write("features/empty.feature", "# To be written.\n")
     keys.write("features/later.feature", "Feature: Later\n")
     keys.write(
@@ -200,7 +200,7 @@ def test_file_without_a_scenario_is_refused(keys: Project) -> None:
 
 
 def test_id_that_is_not_free_is_refused(keys: Project) -> None:
-    """An id that an earlier scenario has, of the file or of another, and one that is retired, are refused."""
+    """A repeated or retired id is refused, also across files."""
     twice = FEATURE.replace("@core", "@core @cache-001").replace(
         "    Scenario: one", "    @cache-001\n    Scenario: one"
     )
@@ -211,10 +211,10 @@ def test_id_that_is_not_free_is_refused(keys: Project) -> None:
     told = f"@cache-001 is the id at {SOUND}:3 too; delete the later one, run python -m tests.test_promises --assign"
     assert_said(run, f"{SOUND}:10: {told}")
     keys.write(SOUND, FEATURE)
-    keys.write("docs/promises.csv", "id,first,tags,rows,kept_by,dropped\ncache-001,,,1,,nobody needs it\n")
+    keys.write("docs/promises.csv", "id,first,tags,rows,kept_by,dropped\ncache-001,,,1,,no user needs it\n")
     run = keys.run("features/")
     assert run.ret == REFUSED
-    assert_said(run, "later.feature:9: docs/promises.csv retired @cache-001 (nobody needs it); delete it, run python")
+    assert_said(run, "later.feature:9: docs/promises.csv retired @cache-001 (no user needs it); delete it, run python")
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_id_that_is_not_free_is_refused(keys: Project) -> None:
     ],
 )
 def test_unused_sentence_is_refused_once(keys: Project, arguments: tuple[str, ...], code: int, times: int) -> None:
-    """A sentence that no feature uses is refused when all features are asked for."""
+    """A sentence that no feature uses is refused in a run of all features."""
     keys.write_sentences(SENTENCES, '@then("the cache is warm")\ndef warm(): ...\n')
     run = keys.run(*arguments)
     assert run.ret == code
@@ -235,7 +235,7 @@ def test_unused_sentence_is_refused_once(keys: Project, arguments: tuple[str, ..
 
 
 def test_folder_of_tests_is_no_specification(keys: Project) -> None:
-    """A folder without features, beside that of all features, refuses no sentence as unused."""
+    """A run of a folder without features refuses no sentence as unused."""
     keys.write("pytest.toml", SETTINGS.replace('["features"]', '["features", "tests"]'))
     keys.write("tests/test_code.py", "def test_code():\n    pass\n")
     run = keys.run()
@@ -255,7 +255,7 @@ def test_folder_of_tests_is_no_specification(keys: Project) -> None:
     ],
 )
 def test_other_pytest_bdd_is_refused(keys: Project, module: str, name: str, gone: str) -> None:
-    """A pytest-bdd without a part that the checks need is an error that names the part."""
+    """A pytest-bdd that lacks a private part is an error with the name of that part."""
     keys.write("later_pytest_bdd.py", f"import pytest_bdd.{module}\n\ndel pytest_bdd.{module}.{name}\n")
     keys.plugins.insert(1, "later_pytest_bdd")
     run = keys.run("features/")

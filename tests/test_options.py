@@ -1,4 +1,4 @@
-"""Test that any text as a URL or an option is used, or refused in one line without the password in it."""
+"""Test that any text as a URL or option is accepted, or refused in one line without its password."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ NEARLY_URLS = st.tuples(SCHEMES, USERS, HOSTS, PORTS, TAILS).map("".join)
 
 
 def refusal(url: str, *, connects: bool) -> str:
-    """Return why a URL is refused; "" when it is taken."""
+    """Return the refusal of a URL; "" if it is accepted."""
     try:
         checked_url(url, "--cache-url")
         if connects:
@@ -64,7 +64,7 @@ def check_line(line: str) -> None:
 @given(NEARLY_URLS)
 @settings(quiet, max_examples=300)
 def test_any_text_as_a_url(url: str) -> None:
-    """A text that is nearly a URL is taken, or gets one line."""
+    """A nearly valid URL is accepted, or refused in one line."""
     check_line(refusal(url, connects=False))
 
 
@@ -76,7 +76,7 @@ def test_any_text_as_a_url(url: str) -> None:
 )
 @settings(quiet, max_examples=6)
 def test_url_where_nothing_answers(scheme: str, user: str, host: str, tail: str) -> None:
-    """A URL where nothing answers gets one line within 5 seconds."""
+    """A URL without a server leads to one line within 5 seconds."""
     url = f"{scheme}{user}{host}{tail}"
     begun = time.monotonic()
     line = refusal(url, connects=True)
@@ -94,7 +94,7 @@ def test_url_where_nothing_answers(scheme: str, user: str, host: str, tail: str)
     ],
 )
 def test_option_of_redis_py_is_taken(option: str) -> None:
-    """A URL may have each option that a text can hold."""
+    """A URL may have every option that text can express."""
     assert refusal(f"redis://127.0.0.1:1/0?{option}", connects=False) == ""
 
 
@@ -118,7 +118,7 @@ def test_option_of_redis_py_is_taken(option: str) -> None:
     ],
 )
 def test_option_that_is_of_no_use_is_named(option: str, reason: str) -> None:
-    """An option with a wrong name or value is one line, which says what to write."""
+    """An option with a wrong name or value leads to one line with the remedy."""
     line = refusal(f"redis://127.0.0.1:1/0?{option}", connects=False)
     assert reason in line
     check_line(line)
@@ -126,7 +126,7 @@ def test_option_that_is_of_no_use_is_named(option: str, reason: str) -> None:
 
 @pytest.mark.parametrize("query", ["decode_responses=true", "db=0&decode_responses=1&protocol=2"])
 def test_program_decides_what_answers_look_like(query: str) -> None:
-    """A client that wants bytes gets bytes, whatever the URL says of text, and its other options hold."""
+    """The options of a program override the text options of a URL, and all others are kept."""
     for wanted in (True, False):
         made = redis_client(f"redis://h/3?{query}", decode_responses=wanted).connection_pool.connection_kwargs
         assert made["decode_responses"] is wanted
@@ -136,7 +136,7 @@ def test_program_decides_what_answers_look_like(query: str) -> None:
 
 @pytest.mark.parametrize("host", ["h\xa0x", "h\x1b[31m", "h x"])
 def test_host_that_steers_the_terminal_is_refused(host: str) -> None:
-    """A host with blanks or signs that steer a terminal is none."""
+    """A host with blanks or control characters is refused."""
     with pytest.raises(UsageError, match="is not a Redis URL"):
         checked_url(f"redis://{host}:1", "--cache-url")
 
@@ -158,7 +158,7 @@ def test_host_that_steers_the_terminal_is_refused(host: str) -> None:
     ],
 )
 def test_address_of_a_broker(url: str, address: str, results: str) -> None:
-    """Celery gets user, password, database and TLS in the address, and results the other options as well."""
+    """Celery's URL has user, password, database and TLS; the result backend has all options."""
     assert (address_of(url), address_of(url, options=True)) == (address, results)
 
 
@@ -169,7 +169,7 @@ OPTIONS: dict[str, Any] = {
     "stack": st.sampled_from((None, *STACKS)),
     "max_ops": st.one_of(st.none(), NUMBERS),
     "require": WORDS,
-    "server_binary": st.one_of(st.none(), WORDS.filter(lambda text: "\0" not in text)),  # no shell can give that
+    "server_binary": st.one_of(st.none(), WORDS.filter(lambda text: "\0" not in text)),  # no shell can pass it
     "keyword": WORDS,
     "markexpr": WORDS,
     **dict.fromkeys(SWITCHES, st.booleans()),
@@ -177,13 +177,13 @@ OPTIONS: dict[str, Any] = {
 NOTHING = {name: False if name in SWITCHES else "" for name in OPTIONS} | {"stack": None}
 
 
-# More than a newline ends a line.
+# A newline is not the only end of a line.
 @given(st.fixed_dictionaries(OPTIONS))
 @example({**NOTHING, "require": "core\x1e0"})
 @example({**NOTHING, "server_binary": "redis\n0"})
 @settings(quiet, max_examples=200)
 def test_any_text_as_an_option(pytestconfig: pytest.Config, options: dict[str, Any]) -> None:
-    """A set of options is taken, or gets one line."""
+    """Any set of options is accepted, or refused in one line."""
     config: Any = SimpleNamespace(option=SimpleNamespace(**options), getini=pytestconfig.getini)
     try:
         checked(config)
@@ -204,7 +204,7 @@ def test_any_text_as_an_option(pytestconfig: pytest.Config, options: dict[str, A
     ],
 )
 def test_what_is_quick(tags: str, kept: bool) -> None:  # noqa: FBT001 - a value of the table
-    """A quick run keeps what is core or audit, unless it needs leave or time."""
+    """A quick run selects core and audit scenarios, except for disruptive and long ones."""
     assert is_quick(tags.split()) is kept
 
 
@@ -215,7 +215,7 @@ TYPOS = {
     ("-k", "user name"): f"{WRONG} '-k': user name: at column 6: expected end of input; got identifier{WAY_OUT}",
     ("-m", "core and"): WAY_OUT,
 }
-"""By option and value: how the one line ends."""
+"""By option and value, the end of the line."""
 
 
 FIRST, *REST = TYPOS
@@ -223,7 +223,7 @@ FIRST, *REST = TYPOS
 
 @pytest.mark.parametrize("options", [FIRST, *(pytest.param(one, marks=pytest.mark.slow) for one in REST)])
 def test_selection_with_a_typo_is_one_line(options: tuple[str, str]) -> None:
-    """A typo in -m or -k ends the run in one line that names a way out, with exit code 4, in several processes too."""
+    """A typo in -m or -k ends the run with exit code 4 and one line of advice, also with xdist."""
     command = [sys.executable, "-m", "pytest", "features/pure_cache", "-n2", *options]
     ended = subprocess.run(
         command, cwd=PROJECT, env=gate_environment(), capture_output=True, text=True, timeout=60, check=False
@@ -238,7 +238,7 @@ def test_selection_with_a_typo_is_one_line(options: tuple[str, str]) -> None:
 @given(url=NEARLY_URLS)
 @settings(quiet, max_examples=3)
 def test_refused_url_ends_a_whole_run(tmp_path: Path, url: str) -> None:
-    """A whole run with a URL that is refused ends in one line, with exit code 4 and the verdict error."""
+    """A run with a refused URL ends with one line, exit code 4 and the verdict error."""
     assume(url and "\0" not in url and refusal(url, connects=False))
     command = [sys.executable, "-m", "pytest", "features", f"--cache-url={url}", "--report", str(tmp_path)]
     ended = subprocess.run(

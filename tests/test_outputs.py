@@ -1,4 +1,4 @@
-"""Test what other tools read of a run: Cucumber's messages, JUnit, GitHub's annotations and summary, the badge."""
+"""Test the output for other tools: Cucumber messages, JUnit, GitHub's annotations and summary, the badge."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ Feature: Last
 
 @pytest.fixture
 def caches(project: Project) -> Project:
-    """Give a project of which one scenario passes, one fails and one is skipped."""
+    """Give a project with a passing, a failing and a skipped scenario."""
     project.write_sentences(REPORTING, SENTENCES)
     project.write("features/pure_cache/size.feature", SIZE)
     project.write("features/pure_cache/last.feature", LAST)
@@ -69,7 +69,7 @@ def caches(project: Project) -> Project:
 
 
 def test_messages_are_those_of_cucumber(caches: Project) -> None:
-    """Every line of messages.ndjson is a valid Cucumber message, and each message is there."""
+    """Every line of messages.ndjson is a valid Cucumber message, and no message is missing."""
     caches.run("--report", "results")
     lines = caches.read("results/messages.ndjson").splitlines()
     messages = [json.loads(line) for line in lines]
@@ -93,7 +93,7 @@ def test_messages_are_those_of_cucumber(caches: Project) -> None:
 
 
 def test_messages_tell_how_each_step_ended(caches: Project) -> None:
-    """The references lead from each case to its pickle and to the results of its steps; each id stands once."""
+    """References lead from each case to its pickle and its results, and each id is unique."""
     caches.run("--report", "results", "-n", "2")
     messages = [next(iter(json.loads(line).items())) for line in caches.read("results/messages.ndjson").splitlines()]
     known = [message["id"] for _, message in messages if "id" in message]
@@ -113,7 +113,7 @@ def test_messages_tell_how_each_step_ended(caches: Project) -> None:
 
 
 def test_junit_names_feature_and_rule(caches: Project) -> None:
-    """junit.xml has a test a scenario, with its feature, rule, measurements and the sentence that failed."""
+    """junit.xml has a test for each scenario, with feature, rule, measurements and the failed sentence."""
     caches.run("--report", "results", "-k", "a and 5 and not 50 or small")
     tests = caches.junit()
     small, five = "a small cache", "a cache of <size>: filled[5]"
@@ -132,7 +132,7 @@ def test_junit_names_feature_and_rule(caches: Project) -> None:
 
 
 def test_scenario_id_is_shown(job: Project) -> None:
-    """The id of a scenario stands in every result and selects it; it is no marker."""
+    """The id of a scenario is in every output and selects it, but is no marker."""
     name, size = "a cache of <size>: filled[5]", "features/pure_cache/size.feature"
     job.write(size, SIZE.replace("    Scenario Outline", "    @cache-017\n    Scenario Outline"))
     run = job.run("--report", "results", "-k", "cache-017", "-v")
@@ -158,14 +158,14 @@ def test_scenario_id_is_shown(job: Project) -> None:
 
 @pytest.fixture
 def job(caches: Project) -> Project:
-    """Give the project what GitHub gives to each step of a job."""
+    """Set the variables that GitHub gives to each step of a job."""
     files = {"GITHUB_WORKSPACE": str(caches.root), "GITHUB_STEP_SUMMARY": str(caches.root / "job.md")}
     caches.environment = {"GITHUB_ACTIONS": "true", **files}
     return caches
 
 
 def test_github_is_told_the_line(job: Project) -> None:
-    """GitHub is told the line of the feature file, and nothing that a message says is a command."""
+    """An annotation names the line of the feature file, and text of a message is never a command."""
     run = job.run("-n", "2")
     place = "file=features/pure_cache/size.feature,line=11,title=a cache of <size>%3A filled[5]"
     message = "room for 5 keys: 100%25 full%0A  ::set-output name=a::b%0Aassert 10 <= 5"
@@ -198,7 +198,7 @@ SUMMARY = r"""
 
 
 def test_summary_and_badge(job: Project) -> None:
-    """The summary of the job is that of the results folder, and the badge says the verdict."""
+    """The summary of the job is that of the results folder, and the badge shows the verdict."""
     job.run("--report", "results")
     summary = job.read("results/summary.md")
     assert re.sub(r"(?<= in )[\d.]+(?= s )", "…", summary).strip() == SUMMARY.strip()
@@ -207,13 +207,13 @@ def test_summary_and_badge(job: Project) -> None:
 
 
 def test_badge_of_a_part(job: Project) -> None:
-    """The badge of a part says of how much."""
+    """The badge of a partial run shows its share."""
     job.run("--report", "results", "-k", "small")
     assert badge_of(job) == "redis-practices: accepted: 1 scenario of 3 asked"
 
 
 def badge_of(project: Project) -> str | None:
-    """Return what the badge says."""
+    """Return the text of the badge."""
     title = ET.fromstring(project.read("results/badge.svg")).find("{http://www.w3.org/2000/svg}title")  # noqa: S314 - our own
     assert title is not None
     return title.text

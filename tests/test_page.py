@@ -1,4 +1,4 @@
-"""Test the page of a run: it shows all that was seen, and no text becomes markup or shows a password."""
+"""Test that the page of a run shows all results, escapes all text and hides passwords."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def check_answer(name):
 
 READS = """\
 Feature: Reads are fast
-  Who waits for a cache
-  could have asked the database.
+  A client of a slow cache
+  could ask the database instead.
 
   Rule: A read is answered in time
     Even when many read.
@@ -98,7 +98,7 @@ PAGE = "results/index.html"
 
 
 def write_features(project: Project) -> Project:
-    """Write features whose scenarios end in each way, with each kind of chart."""
+    """Write features with scenarios of every status and charts of every kind."""
     project.write_sentences(REPORTING, SENTENCES)
     project.write("features/pure_cache/reads.feature", READS)
     project.write("features/pure_cache/names.feature", NAMES)
@@ -112,16 +112,15 @@ def cache(project: Project) -> Project:
 
 
 class PageReader(HTMLParser):
-    """Reads a page as text, its pictures as what is said of them."""
+    """Reads a page as text, with the descriptions of its pictures."""
 
     def __init__(self, page: str) -> None:
-        """Read the whole page."""
         super().__init__()
         self.texts: list[str] = []
         self.pictures: Counter[str] = Counter()
         self.elements: Counter[str] = Counter()
         self.handlers: list[str] = []
-        """Attributes that would run script, of any element."""
+        """Attributes that could run a script."""
         self._hidden = 0
         self.feed(page)
 
@@ -134,17 +133,17 @@ class PageReader(HTMLParser):
             self.pictures[" ".join((dict(attrs)["aria-label"] or "").split())] += 1
 
     def handle_endtag(self, tag: str) -> None:
-        """Leave what is not shown."""
+        """Leave a hidden element."""
         self._hidden -= tag in ("style", "script")
 
     def handle_data(self, data: str) -> None:
-        """Keep what is shown, with plain blanks."""
+        """Keep visible text, with plain blanks."""
         if not self._hidden and data.strip():
             self.texts.append(" ".join(data.split()))
 
 
 def assert_shown(page: str, text: str) -> None:
-    """Find each line of a text in the texts of a page, in this order."""
+    """Require each line of a text on a page, in this order."""
     shown = " ".join(PageReader(page).texts)
     at = 0
     for wanted in filter(None, map(str.strip, text.splitlines())):
@@ -154,7 +153,7 @@ def assert_shown(page: str, text: str) -> None:
 
 
 def test_page_of_a_run_that_failed(cache: Project) -> None:
-    """The page shows the verdict, what failed and why, then the specification as written with what was seen."""
+    """The page shows the verdict and failures, then the specification with its results."""
     cache.run("--report", "results", "-m", "not slow", "-k", "reads or failing or nodes")
     page = cache.read(PAGE)
     assert_shown(
@@ -177,7 +176,7 @@ def test_page_of_a_run_that_failed(cache: Project) -> None:
         several nodes
         Pure cache
         Reads are fast
-        Who waits for a cache could have asked the database.
+        A client of a slow cache could ask the database instead.
         A read is answered in time
         Even when many read.
         reads by <reader>
@@ -231,11 +230,11 @@ ENGINES = {
         },
     ],
 }
-"""What benchmarks/engines.py leaves in a project."""
+"""The output of benchmarks/engines.py in a project."""
 
 
 def test_page_shows_other_engines(cache: Project) -> None:
-    """The page shows what was measured of other engines."""
+    """The page shows the measurements of other engines."""
     cache.write("docs/compatibility.json", json.dumps(ENGINES))
     cache.run("--report", "results", "-k", "failing")
     assert_shown(
@@ -266,11 +265,11 @@ CODE = [
     PROJECT / "src/redis_practices/svg.py",
 ]
 OWN = set(re.findall(r"<([a-z][a-z0-9]*)", "".join(path.read_text(encoding="utf-8") for path in CODE)))
-"""The elements that the page's own code writes."""
+"""The elements that the page may have."""
 
 
 def test_markup_in_names_and_messages_stays_text(cache: Project) -> None:
-    """What looks like markup is shown as text; the password in a message is in no file of the results."""
+    """Markup in names and messages is shown as text, and no file has the password of a message."""
     cache.run("--report", "results", "-k", "answers")
     assert_shown(
         cache.read(PAGE),
@@ -300,14 +299,14 @@ TEN = "Feature: Many\n" + "".join(
 
 
 def test_page_of_300_scenarios_costs_little(tmp_path: Path) -> None:
-    """Making the page computes for at most 10 times as long as its records take to be JSON and back."""
+    """Rendering the page takes at most 10 times as long as a round trip of its records through JSON."""
     seen = [seconds_to_make(tmp_path, f"many_{attempt}", 30) for attempt in range(5)]
     times = min(page for page, _ in seen) / min(document for _, document in seen)
     assert times <= 10, f"{times:.1f} times"
 
 
 def seconds_to_make(folder: Path, name: str, files: int) -> tuple[float, float]:
-    """Return the seconds of computing for the page of feature files that are read already, and for their JSON."""
+    """Return the processor seconds for the page of parsed features, and for their JSON."""
     paths = [folder / f"features/pure_cache/{name}_{file}.feature" for file in range(files)]
     paths[0].parent.mkdir(parents=True, exist_ok=True)
     for path in paths:
@@ -337,7 +336,7 @@ def seconds_to_make(folder: Path, name: str, files: int) -> tuple[float, float]:
 
 
 def record(file: str, number: int) -> Any:
-    """Return what a scenario of such a feature has shown."""
+    """Return the record of a scenario of such a feature."""
     line = 2 + number * 5
     measured = {"name": "a read", "unit": "s", "bound": "<= 2.5", "low": None, "high": 2.5, "seen": 0.1 + number / 100}
     ended: dict[str, Any] = {"status": "passed", "reason": None, "seconds": 0.1, "row": {}, "rule": None}

@@ -1,4 +1,4 @@
-"""Test the page of a run in a real browser: on any screen, without a network, a mouse, script or paper."""
+"""Test the page of a run in a browser: screens, keyboard, print, without network and script."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CONTRAST = Path(__file__).with_name("contrast.js")
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Give a browser without a window; it ends with the session (`Unsupported` where there is none)."""
+    """Give a headless browser for the session (`Unsupported` without one)."""
     try:
         from playwright.sync_api import sync_playwright  # noqa: PLC0415 - not installed for users
     except ImportError:
@@ -35,7 +35,7 @@ def browser() -> Iterator[Browser]:
     program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, PROGRAMS)), None)
     if not program:
         raise Unsupported("needs a browser: apt-get install chromium, or name one in CHROMIUM")
-    # Without its sandbox, which root and many containers cannot have: it opens nothing but files of ours.
+    # Root and many containers cannot use the sandbox. The browser opens only files of this test.
     with (
         sync_playwright() as playwright,
         playwright.chromium.launch(executable_path=program, args=["--no-sandbox"]) as browser,
@@ -45,14 +45,14 @@ def browser() -> Iterator[Browser]:
 
 @dataclass
 class OpenPage:
-    """A page that is open, and what the browser asked for and complained about."""
+    """An open page, with the requests and complaints of the browser."""
 
     page: Page
     requests: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
     def run(self, script: str) -> Any:
-        """Return what a JavaScript expression gives on the page."""
+        """Return the value of a JavaScript expression on the page."""
         return self.page.evaluate(script)
 
 
@@ -61,7 +61,7 @@ OpenIn = Callable[..., OpenPage]
 
 @pytest.fixture
 def open_page(request: pytest.FixtureRequest, project: Project) -> OpenIn:
-    """Give a function that opens the page of a run; a machine without a browser skips the test that calls it."""
+    """Give a function that opens the page of a run; without a browser the test is skipped."""
     write_features(project).run("--report", "results")
     return partial(_open, request, project.root / PAGE)
 
@@ -74,8 +74,8 @@ def _open(
     *,
     script: bool = True,
 ) -> OpenPage:
-    """Open a file until the test ends, `width` pixels wide, in the light or the dark scheme."""
-    # Only now: what is unsupported in the midst of a test is skipped, or fails under --require.
+    """Open a file until the test ends, `width` pixels wide, in the light or dark scheme."""
+    # Checked here: an error in the call, not in a fixture, is a skip or fails under --require.
     browser: Browser = request.getfixturevalue("browser")
     size: Any = {"width": width, "height": 800}
     context = browser.new_context(viewport=size, color_scheme=scheme, java_script_enabled=script)
@@ -96,12 +96,12 @@ FILTERS = [
     ("", "", "ONE node only", ["several nodes"]),
     ("passed", "", "robots", []),
 ]
-"""Status, practice and text to filter by, and the beginnings of the names that are left."""
+"""Status, practice and text to filter by, and the beginnings of the remaining names."""
 
 
 @pytest.mark.slow
 def test_page_opened_from_the_file_system(open_page: OpenIn, project: Project) -> None:
-    """The page asks for no other file; its filters work, what failed is open, and a link leads there."""
+    """The page loads no other file, its filters work, and a link opens its scenario."""
     opened = open_page()
     assert opened.requests == [(project.root / PAGE).as_uri()], f"it asked for {opened.requests}"
     assert not opened.complaints, f"the browser says {opened.complaints}"
@@ -127,7 +127,7 @@ def test_page_opened_from_the_file_system(open_page: OpenIn, project: Project) -
 @pytest.mark.parametrize("width", [320, 1400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_page_is_legible(open_page: OpenIn, width: int, scheme: str) -> None:
-    """Nothing is wider than the screen but what scrolls alone, and every text has a contrast of at least 4.5."""
+    """Nothing is wider than the screen but scrolling parts, and every contrast is at least 4.5."""
     opened = open_page(width, scheme)
     opened.run("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     page, screen = opened.run("[document.documentElement.scrollWidth, innerWidth]")
@@ -143,7 +143,7 @@ def test_page_is_legible(open_page: OpenIn, width: int, scheme: str) -> None:
 
 @pytest.mark.slow
 def test_page_with_keyboard_on_paper_and_without_script(open_page: OpenIn) -> None:
-    """The keyboard alone opens a scenario, paper shows every step, and without script every step can be read."""
+    """The keyboard opens a scenario; print and a browser without script show every step."""
     opened = open_page()
     press = opened.page.keyboard.press
     press("Tab")

@@ -1,4 +1,4 @@
-"""Test the waiting for a check: when it ends, what it returns, and what its failure says."""
+"""Test the polling of a check: its end, its value and the message of its failure."""
 
 from __future__ import annotations
 
@@ -13,24 +13,23 @@ from redis_practices.polling import eventually, poll, seconds_until
 
 
 class Clock:
-    """A clock in place of the module `time`, which moves when a test sleeps or looks."""
+    """A clock that replaces the module `time`; it moves when a test sleeps or polls."""
 
     def __init__(self) -> None:
-        """Begin at 0."""
         self.now = 0.0
         self.looks: list[float] = []
-        """When each look began."""
+        """The begin of each poll."""
 
     def monotonic(self) -> float:
-        """Return the seconds on it."""
+        """Return the seconds of the clock."""
         return self.now
 
     def sleep(self, seconds: float) -> None:
-        """Let seconds pass."""
+        """Advance the clock."""
         self.now += seconds
 
     def check(self, true_from: float, takes: float = 0.0, otherwise: Exception | None = None) -> Callable[[], bool]:
-        """Return a check that is false, or raises `otherwise`, before `true_from`; a look takes `takes` seconds."""
+        """Return a check that fails until `true_from`, by False or by `otherwise`; a poll takes `takes` seconds."""
 
         def look() -> bool:
             self.looks.append(self.now)
@@ -44,7 +43,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Have the waiting use a clock of the test."""
+    """Make the polling use the clock of the test."""
     clock = Clock()
     monkeypatch.setattr(polling, "time", clock)
     return clock
@@ -60,20 +59,20 @@ NEVER = float("inf")
 def test_waiting_ends_with_first_look_that_holds(
     clock: Clock, wait: Callable[..., bool], true_from: float, looks: list[float]
 ) -> None:
-    """Require no look after it, also when the time is just up."""
+    """Polling ends with the first success, also at the end of its time."""
     assert wait(clock.check(true_from), within=1, every=0.25) is True
     assert clock.looks == looks
 
 
 def test_poll_returns_what_it_saw_last(clock: Clock) -> None:
-    """Require the first value that is accepted, or else the last one."""
+    """`poll` returns the first accepted value, or else the last value."""
     assert poll(lambda: "found" * (clock.now > 0), within=1, every=0.25) == "found"
     assert poll(lambda: "a reason" * (clock.now < 1), within=1, every=0.25, until=not_) == ""
     assert poll(lambda: f"reason {clock.now:g}", within=1, every=0.25, until=not_) == "reason 2.25"
 
 
 def test_poll_keeps_its_bound(clock: Clock) -> None:
-    """Require one look after the time is up; a time of less than nothing leaves one look."""
+    """`poll` makes one call after the time is up, also for a negative time."""
     assert poll(clock.check(NEVER), within=1.1, every=0.25) is False
     assert clock.looks == [0, 0.25, 0.5, 0.75, 1, 1.25]
     clock.looks.clear()
@@ -83,7 +82,7 @@ def test_poll_keeps_its_bound(clock: Clock) -> None:
 
 
 def test_eventually_keeps_its_bound(clock: Clock) -> None:
-    """Require that no look begins too late, and that the failure tells time and looks."""
+    """`eventually` starts no late call, and its failure has the time and the number of calls."""
     with pytest.raises(
         AssertionError, match=r"^not within 1\.1 s \(waited 1\.00 s, looked 5 times\): it was False every"
     ):
@@ -94,21 +93,21 @@ def test_eventually_keeps_its_bound(clock: Clock) -> None:
 
 
 def test_eventually_refuses_what_holds_too_late(clock: Clock) -> None:
-    """Require that a look must end in time; `poll` leaves that to its caller."""
+    """`eventually` refuses a success that comes too late; `poll` leaves that to its caller."""
     with pytest.raises(AssertionError, match=r"^it held only after 1\.25 s, not within 1 s \(looked 2 times\)$"):
         eventually(clock.check(0.5, takes=0.5), within=1, every=0.25)
     assert poll(clock.check(0, takes=2), within=1, every=0.25) is True
 
 
 def test_eventually_takes_all_but_false(clock: Clock) -> None:
-    """Require that a function which asserts and returns nothing serves as a check."""
+    """A function that asserts and returns None is a check."""
     assert eventually(lambda: None, within=1) is None
     assert eventually(list[int], within=1) == []
     assert clock.now == 0
 
 
 def test_eventually_tells_last_reason(clock: Clock) -> None:
-    """Require the reason of the last look, as text and as cause."""
+    """The failure has the reason of the last call, as text and as cause."""
 
     def fail() -> None:
         raise AssertionError(f"it is {clock.now:g}")
@@ -119,7 +118,7 @@ def test_eventually_tells_last_reason(clock: Clock) -> None:
 
 
 def test_eventually_forgets_reason_that_is_gone(clock: Clock) -> None:
-    """Require that a check which is merely False by now tells no reason."""
+    """A check whose last call returned False has no reason in the failure."""
 
     def fail_once() -> bool:
         assert clock.now, "the first reason"
@@ -131,7 +130,7 @@ def test_eventually_forgets_reason_that_is_gone(clock: Clock) -> None:
 
 @pytest.mark.parametrize(("wait", "options"), [(poll, {}), (eventually, {"also": (OSError,)}), (seconds_until, {})])
 def test_other_exceptions_pass_through(clock: Clock, wait: Callable[..., object], options: dict[str, Any]) -> None:
-    """Require that they end the waiting at the first look."""
+    """Other exceptions end the polling at the first call."""
     with pytest.raises(KeyError, match=r"^'it'$"):
         wait(clock.check(NEVER, otherwise=KeyError("it")), 1.0, **options)
     assert clock.looks == [0]
@@ -139,14 +138,14 @@ def test_other_exceptions_pass_through(clock: Clock, wait: Callable[..., object]
 
 @pytest.mark.parametrize("wait", [eventually, seconds_until])
 def test_exceptions_in_also_are_waited_out(clock: Clock, wait: Callable[..., object]) -> None:
-    """Require that they are reasons to look again, and that the failure tells them."""
+    """Exceptions in `also` count as not yet, and the failure shows the last one."""
     with pytest.raises(AssertionError, match=r"KeyError: 'it'$"):
         wait(clock.check(0.5, otherwise=KeyError("it")), 0.25, also=(KeyError,))
     wait(clock.check(0.5, otherwise=KeyError("it")), 1.0, also=(KeyError,))
 
 
 def test_seconds_until_counts_from_a_moment(clock: Clock) -> None:
-    """Require a count from now or from that moment, to 10 milliseconds."""
+    """`seconds_until` counts from now or from a given moment, within 10 milliseconds."""
     assert seconds_until(clock.check(0.5), give_up=1) == pytest.approx(0.5, abs=0.01)
     assert clock.looks[1] == pytest.approx(0.01)
     assert seconds_until(clock.check(1), give_up=1, since=0.25) == pytest.approx(0.75, abs=0.01)

@@ -1,4 +1,4 @@
-"""Test what practices.toml may say: bounds that a sentence reads, and failures that are accepted until a date."""
+"""Test practices.toml: changed bounds, and failures accepted until a date."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("written", "said"), MISTAKES, ids=[str(written)[:100] for written, _ in MISTAKES])
 def test_mistake_is_one_line(tmp_path: Path, pytestconfig: pytest.Config, written: str | bytes, said: str) -> None:
-    """A mistake in the file gets one line with its name, its place and what is near."""
+    """A mistake in the file leads to one line with name, place and the nearest known name."""
     path = tmp_path / "practices.toml"
     path.write_bytes(written.encode() if isinstance(written, str) else written)
     with pytest.raises(pytest.UsageError) as error:
@@ -138,7 +138,7 @@ def test_mistake_is_one_line(tmp_path: Path, pytestconfig: pytest.Config, writte
 
 
 def test_name_of_two_scenarios_is_refused(tmp_path: Path) -> None:
-    """A name that several scenarios have gets one line, with what names one of them."""
+    """A name of several scenarios leads to one line with a unique name."""
     for name in ("one", "two"):
         path = tmp_path / f"features/pure_cache/{name}.feature"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +149,7 @@ def test_name_of_two_scenarios_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("nothing")], ids=["a folder", "to nowhere"])
 def test_what_is_no_file_ends_the_run(audits: Project, make: Callable[[Path], None]) -> None:
-    """A folder, as container engines make it for a mount of nothing, and a link to nowhere are not passed over."""
+    """A folder in place of the file and a dangling link are errors."""
     make(audits.root / "practices.toml")
     run = audits.run("-n", "0")
     [line] = [line for line in run.outlines if line]
@@ -158,7 +158,7 @@ def test_what_is_no_file_ends_the_run(audits: Project, make: Callable[[Path], No
 
 
 def test_editor_of_windows_and_steering_signs(tmp_path: Path, pytestconfig: pytest.Config) -> None:
-    """A file that begins with a byte order mark is read, and a reason is printable and short."""
+    """A file with a byte order mark is read, and reasons are printed short and without control characters."""
     path = tmp_path / "practices.toml"
     reason = '"\\u001b[31mred' + "x" * 10**5 + '"'
     written = f"[accept]\n'cache-007' = {{ until = 2027-01-31, reason = {reason} }}"
@@ -169,7 +169,7 @@ def test_editor_of_windows_and_steering_signs(tmp_path: Path, pytestconfig: pyte
 
 
 def test_mistake_ends_the_run(audits: Project) -> None:
-    """A run with a mistake in the file ends before it begins: exit code 4, and the verdict error with the cause."""
+    """A mistake in the file ends the run before it begins, with exit code 4 and the verdict error."""
     audits.write("practices.toml", '[bounds]\ncolor = "red"')
     run = audits.run("--report", "results", "-n", "2")
     [line] = [line for line in run.outlines if line]
@@ -181,7 +181,7 @@ def test_mistake_ends_the_run(audits: Project) -> None:
 
 @pytest.mark.parametrize("processes", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_changed_bounds_hold(audits: Project, processes: str) -> None:
-    """A bound of all roles, one of a single role and one of a row hold, and a message shows the bound in force."""
+    """Changed bounds of all roles, of one role and of one row hold, and messages show them."""
     changed = '[bounds]\nclients = "at most 7"\nsize-small = "at most 5"\nsize-big = "at most 1"\n'
     audits.write("practices.toml", f'{changed}[bounds.cache]\ncolour = "green"\n[bounds.broker]\ncolour = "grey"')
     audits.run("--report", "results", "-n", processes, "-k", "not broken")
@@ -201,7 +201,7 @@ def waiver(*keys: str, until: object = LATER) -> str:
 
 @pytest.mark.parametrize("processes", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_waived_failure_is_not_refused(audits: Project, processes: str) -> None:
-    """Waived failures, named by id and by tag, are counted and shown everywhere, and the run is accepted."""
+    """Failures waived by id or tag are counted and shown, and the run is accepted."""
     audits.write("practices.toml", waiver(f"{CACHE}::colour", "@cache-007"))
     run = audits.run("--report", "results", "-n", processes, CACHE)
     assert run.ret == 0, run.stdout
@@ -262,7 +262,7 @@ def test_waived_failure_is_not_refused(audits: Project, processes: str) -> None:
     ids=["not needed", "a row", "another row", "over", "the last day", "a row by its id", "an error"],
 )
 def test_limits_of_a_waiver(audits: Project, written: str, chosen: str, code: int, said: str) -> None:
-    """A waiver holds for its scenario, for failures and until its date; one that is not needed is named."""
+    """A waiver holds for failures of its scenario until its date; an unneeded one is reported."""
     audits.write("practices.toml", written)
     run = audits.run("-n", "0", chosen)
     assert run.ret == code, run.stdout

@@ -1,7 +1,8 @@
-"""Every promise stands in docs/promises.csv, so that one that vanishes is seen; fixtures/bdd/gherkin.py says how.
+"""Test that docs/promises.csv lists every promise, so that none vanishes unnoticed.
 
-``python -m tests.test_promises`` prints the list as the features are now. With ``--assign`` it gives the next free id
-to each scenario without one instead. A line of a scenario without an id has its ``file::name`` in that place.
+``python -m tests.test_promises`` prints the list for the current features. With ``--assign`` it gives the next free id
+to each scenario without one. A scenario without an id has its ``file::name`` in that column. fixtures/bdd/gherkin.py
+explains the columns.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from fixtures import PROJECT
 from fixtures.bdd.gherkin import ASSIGN, PREFIXES, Node, id_of, is_id, line, promises, read
 
 FIRST = 457
-"""How many promises version 1.0.0 made."""
+"""The number of promises of version 1.0.0."""
 
 
 def written() -> Iterator[dict[str, str]]:
-    """Yield id, ``file::name``, tags and number of rows of each scenario; one that is no outline has one row."""
+    """Yield id, ``file::name``, tags and number of rows of each scenario; a plain one has one row."""
     for path in sorted(PROJECT.glob("features/**/*.feature")):
         feature = read(path).feature
         for rule in (feature, *read(path).rules()):
@@ -34,7 +35,7 @@ def written() -> Iterator[dict[str, str]]:
 
 
 def _promise(path: Path, parts: list[Node]) -> dict[str, str]:
-    """Return what the list says of the scenario that is the last of `parts`; the others hold it."""
+    """Return the line of the scenario that took over the promise."""
     examples, name = parts[-1]["examples"], f"{path.relative_to(PROJECT).as_posix()}::{parts[-1]['name']}"
     tags = {tag["name"].removeprefix("@") for part in (*parts, *examples) for tag in part["tags"]}
     return {
@@ -46,7 +47,7 @@ def _promise(path: Path, parts: list[Node]) -> dict[str, str]:
 
 
 def current(lines: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Return the lines with what the features say now, and one for each new scenario; a line never vanishes."""
+    """Return the current lines, with one for each new scenario; no line vanishes."""
     now = list(written())
     known = {one[key]: one for key in ("name", "id") for one in now}
     found = [known.get("" if one["kept_by"] or one["dropped"] else one["id"], {}) for one in lines]
@@ -86,12 +87,12 @@ def assign(root: Path) -> None:
 
 
 def test_list_is_current() -> None:
-    """The list has each scenario with its tags and its rows."""
+    """The list has each scenario with its tags and its number of rows."""
     assert promises(PROJECT) == current(promises(PROJECT))
 
 
 def test_no_promise_is_lost() -> None:
-    """A promise has its scenario, or names what has it now, or why it was dropped; those of 1.0.0 are all there."""
+    """Each promise, including all of 1.0.0, has a scenario, a successor or a reason why it was dropped."""
     ids = {one["id"] for one in written()}
     for one in promises(PROJECT):
         found = [name for name in ("kept_by", "dropped") if one[name]] + ["scenario"] * (one["id"] in ids)
@@ -107,7 +108,7 @@ def test_no_promise_is_listed_twice() -> None:
 
 
 def test_each_scenario_has_an_id() -> None:
-    """Each scenario has an id, which is its alone."""
+    """Each scenario has a unique id."""
     ids = [one["id"] for one in written()]
     lacking = [name for name in ids if not is_id(name)]
     assert not lacking, f"{len(lacking)} have no id: run {ASSIGN}; the first is {lacking[0]}"
@@ -115,7 +116,7 @@ def test_each_scenario_has_an_id() -> None:
 
 
 def test_assigned_ids(tmp_path: Path) -> None:
-    """A scenario without an id gets the next one that was never used, before its other tags; the others keep theirs."""
+    """A scenario without an id gets the next unused one before its other tags."""
     keys = tmp_path / "features" / "pure_cache" / "keys.feature"
     keys.parent.mkdir(parents=True)
     keys.write_text(
@@ -136,7 +137,7 @@ def test_assigned_ids(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("keeper", sorted({name for line in promises(PROJECT) for name in line["kept_by"].split()}))
 def test_keeper_exists(keeper: str) -> None:
-    """A scenario or a test that has the promise of another one is there, and pytest finds it by its name."""
+    """Each successor of a promise exists, and pytest finds it by its name."""
     if is_id(keeper):
         assert keeper in {one["id"] for one in written()}
         return

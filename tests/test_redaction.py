@@ -1,4 +1,4 @@
-"""Test that no form of a password survives, and that other text stays as it is."""
+"""Test that every form of a password is hidden, and other text stays unchanged."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from fixtures.reporting.redaction import HIDDEN, SHORTEST, Secrets
 
 STEERING = "".join(map(chr, (*range(9), *range(11, 32), *range(127, 160), 0x61C, 0x200E, 0x200F)))
 STEERING += "".join(map(chr, (*range(0x2028, 0x202F), *range(0x2066, 0x206A))))
-"""What moves a cursor, ends a line or turns the order of letters; a tab and the end of a line are not among it."""
+"""Characters that move a cursor, end a line or reverse text, except for tab and newline."""
 
-# Without what XML cannot hold, what is written out, and the asterisks that stand in place of a password.
+# Without characters that XML lacks or that are escaped, and without asterisks.
 SIGNS = st.characters(exclude_categories=["Cs", "Cc", "Cn"], exclude_characters=f"*{STEERING}")
-# Letters alone seldom meet what URLs, HTML and Python escape.
+# Letters alone seldom need escapes of URLs, HTML and Python.
 PASSWORDS = st.text(SIGNS | st.sampled_from("%+&<>'\"\\:/@?#= é"), min_size=SHORTEST).filter(
-    lambda word: "password=" not in word  # what follows that is hidden too
+    lambda word: "password=" not in word  # the text after it is hidden, too
 )
 SHORT_PASSWORDS = st.text(SIGNS, min_size=1, max_size=SHORTEST - 1)
 TEXTS = st.text(SIGNS)
@@ -53,7 +53,7 @@ def secrets(password: str, url: str = URLS[0]) -> Secrets:
 @example("as Python shows it beside both quotes", URLS[0], "it's", "", "")
 @settings(without_deadline, max_examples=500)
 def test_password_of_the_run_is_hidden_anywhere(form: str, url: str, password: str, before: str, after: str) -> None:
-    """No form of it survives, whatever stands around it."""
+    """Every form of the password is hidden, in any context."""
     word = FORMS[form](password)
     shown = secrets(password, url).hide(before + word + after)
     assert HIDDEN in shown
@@ -64,7 +64,7 @@ def test_password_of_the_run_is_hidden_anywhere(form: str, url: str, password: s
 @example("one+two@three")
 @without_deadline
 def test_plus_is_a_blank_in_queries_alone(password: str) -> None:
-    """A password with a plus is hidden as written and as meant, in both parts of a URL."""
+    """A password with a plus is hidden encoded and decoded, in user info and query of a URL."""
     for url, written in ((URLS[0], quote(password, safe="+")), (URLS[2], quote_plus(password))):
         hide = Secrets([url.format(written)]).hide
         assert (hide(written), hide(password)) == (HIDDEN, HIDDEN)
@@ -73,7 +73,7 @@ def test_plus_is_a_blank_in_queries_alone(password: str) -> None:
 @given(password=SHORT_PASSWORDS)
 @without_deadline
 def test_short_password_is_hidden_between_delimiters(password: str) -> None:
-    """A URL and a string of Python show it; as a part of a word it stays."""
+    """A short password is hidden in a URL and in a Python string, but not inside a word."""
     hide = secrets(password).hide
     assert hide(f"at redis://me:{password}@h:1") == f"at redis://{HIDDEN}@h:1"
     assert (hide(f"='{password}'"), hide(f'="{password}"')) == (f"='{HIDDEN}'", f'="{HIDDEN}"')
@@ -83,7 +83,7 @@ def test_short_password_is_hidden_between_delimiters(password: str) -> None:
 @given(user=st.text(SIGNS).map(lambda word: quote(word, safe="")), password=PASSWORDS)
 @without_deadline
 def test_password_of_any_other_url_is_hidden(user: str, password: str) -> None:
-    """A URL that no option named shows no password either, not even one with signs that it should escape."""
+    """The password of any other URL is hidden, even if it contains unescaped characters."""
     hide = Secrets([]).hide
     for word in (quote(password, safe=""), "".join(password.replace("/", "@").split()) or "word"):
         assert hide(f"see redis://{user}:{word}@h:1/0 there") == f"see redis://{HIDDEN}@h:1/0 there"
@@ -93,7 +93,7 @@ def test_password_of_any_other_url_is_hidden(user: str, password: str) -> None:
 @given(text=TEXTS.filter(lambda text: not any(word in text for word in ("://", "password=", "s3cret"))))
 @without_deadline
 def test_text_without_a_password_is_unchanged(text: str) -> None:
-    """Nothing but passwords is hidden, and a URL without one stays."""
+    """Text without a password is unchanged."""
     said = f"{text} redis://h:1/0?db=1 redis://me@h {text}"
     assert secrets("s3cret").hide(said) == said
 
@@ -101,7 +101,7 @@ def test_text_without_a_password_is_unchanged(text: str) -> None:
 @given(st.text(st.sampled_from(STEERING) | st.characters(exclude_categories=["Cs"])))
 @without_deadline
 def test_what_steers_a_terminal_is_written_out(text: str) -> None:
-    """No control character and no sign that turns text round survives, in a text, as a name or in XML."""
+    """Control characters and marks that reverse text are escaped, in texts, names and XML."""
     secrets = Secrets([])
     shown = secrets.hidden({text: [text]})
     for words in (*shown, *shown[next(iter(shown))]):
@@ -113,7 +113,7 @@ def test_what_steers_a_terminal_is_written_out(text: str) -> None:
 @given(st.recursive(st.none() | st.integers() | st.just("a b"), lambda one: st.lists(one) | st.tuples(one)))
 @without_deadline
 def test_structure_is_kept(value: Any) -> None:
-    """Lists stay lists, and the tuple of a skipped test stays one; each text in them is hidden."""
+    """Lists and tuples keep their type, and each text in them is hidden."""
     hide = secrets("s3cret").hidden
     assert hide([value]) == [value]
     assert hide({"name": ("file", 1, "s3cret"), "value": value}) == {"name": ("file", 1, HIDDEN), "value": value}
@@ -122,7 +122,7 @@ def test_structure_is_kept(value: Any) -> None:
 @given(password=PASSWORDS)
 @without_deadline
 def test_xml_is_hidden_as_it_reads(password: str) -> None:
-    """No escape of XML keeps a password from being found."""
+    """A password in escaped XML is hidden."""
     root = ET.Element("testcase", name=f"a {password}")
     root.text = f"{password} b"
     shown = ET.fromstring(secrets(password).hide_in_xml(ET.tostring(root, encoding="unicode")))  # noqa: S314 - our own
@@ -131,13 +131,13 @@ def test_xml_is_hidden_as_it_reads(password: str) -> None:
 
 @pytest.mark.parametrize("password", ["testcase", "name", "1", "version"])
 def test_syntax_of_xml_is_no_password(password: str) -> None:
-    """A password that is also the name of an element or an attribute leaves the file readable."""
+    """A password that is also the name of an element leaves the file readable."""
     text = '<testsuite errors="1"><testcase name="a" /></testsuite>'
     assert secrets(password).hide_in_xml(text).endswith(f"?>{text}")
 
 
 def test_xml_that_is_not_whole_is_hidden() -> None:
-    """A file that a full disk cut short shows no password either."""
+    """A password in an incomplete XML file is hidden."""
     assert secrets("s3cret").hide_in_xml('<testsuite name="s3cret"><test') == f'<testsuite name="{HIDDEN}"><test'
 
 
@@ -153,5 +153,5 @@ def test_xml_that_is_not_whole_is_hidden() -> None:
     ],
 )
 def test_passwords_of_two_urls(text: str, shown: str) -> None:
-    """The passwords of all URLs that a run was given are hidden wherever they stand."""
+    """The passwords of all URLs of a run are hidden."""
     assert Secrets(["rediss://me:p%40ss%3Cword@h:1", "redis://h?password=second"]).hide(text) == shown

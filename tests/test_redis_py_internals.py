@@ -1,8 +1,8 @@
-"""Test that redis-py still has the two private names that are used, and that no module uses another one.
+"""Test that redis-py still has the two private names in use, and that no module uses another one.
 
 `NearCache` hears of changes by ``connection._get_parser().set_invalidation_push_handler``. If a test here fails after
-an upgrade of redis-py, look at https://github.com/redis/redis-py/issues/3087 for the way that it has now, and change
-``near_cache.py``. The external stack counts what comes in by ``_connect``: `test_hostile.py` tests it.
+an upgrade of redis-py, see https://github.com/redis/redis-py/issues/3087 for a new way. The external stack limits
+answers by ``_connect``; `test_hostile.py` tests that.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ print(type(connection._get_parser()).__name__, heard)
 
 @pytest.mark.parametrize(("parser", "name"), [("python", "_RESP3Parser"), ("compiled", "_HiredisParser")])
 def test_handler_hears_of_changes(server: Server, parser: str, name: str) -> None:
-    """Both parsers of redis-py hand over which key changed, and None after a flush."""
+    """Both parsers of redis-py pass the changed key to the handler, and None after a flush."""
     command = [sys.executable, "-c", HEARD, str(server.port), parser]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert not done.stderr, done.stderr
@@ -61,7 +61,7 @@ def test_handler_hears_of_changes(server: Server, parser: str, name: str) -> Non
 
 
 def private_names(path: Path) -> Iterator[str]:
-    """Yield what a module takes from private parts of redis-py, and what it sets on other packages."""
+    """Yield the private names of redis-py that a module reads, and the attributes that it sets on packages."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "redis":
             yield from (
@@ -76,16 +76,16 @@ def private_names(path: Path) -> Iterator[str]:
 
 
 PRIVATE = {"_get_parser", "_parser", "_sock", "_command_packer", "_reader", "_writer", "_conn", "_stream", "_connect"}
-"""Attributes of redis-py's connections and parsers."""
+"""The attributes of redis-py's connections and parsers."""
 
 
 def is_own(value: Any) -> bool:
-    """Tell whether an attribute is one of the object itself."""
+    """Tell whether an attribute belongs to the object itself."""
     return isinstance(value, ast.Name) and value.id in {"self", "cls"}
 
 
 def test_no_module_uses_another_private_name() -> None:
-    """The near cache and the command guard alone touch one each, and nothing is set on another package."""
+    """Only the near cache and the command guard use a private name, and nothing is set on a package."""
     found = {}
     for folder in ("src", "fixtures", "steps", "benchmarks"):
         for path in Path(PROJECT, folder).rglob("*.py"):

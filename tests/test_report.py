@@ -1,4 +1,4 @@
-"""Test that a run ends with numbers: claims with bounds, report.json, and the evidence of a failure."""
+"""Test that a run reports numbers: measurements with bounds, report.json, evidence of failures."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ FILE = "features/pure_cache/sample.feature"
 
 @pytest.fixture
 def reads(project: Project) -> Project:
-    """Give a project of which one scenario ends in each way."""
+    """Give a project with one scenario of each status."""
     project.write_sentences(REPORTING, SENTENCES)
     project.write(FILE, FEATURE)
     return project
 
 
 def test_failure_names_bound_and_value(reads: Project) -> None:
-    """A value beyond its bound is a failure that names both, to people and in junit.xml."""
+    """A broken bound fails, and shows bound and value in the terminal and in junit.xml."""
     run = reads.run("--report", "results", "-k", "keeps or breaks")
     assert run.ret == pytest.ExitCode.TESTS_FAILED
     assert_said(
@@ -79,7 +79,7 @@ def test_failure_names_bound_and_value(reads: Project) -> None:
 
 
 def test_verbose_run_lists_measurements(reads: Project) -> None:
-    """A run that passes lists what it measured when it is asked with -v."""
+    """``-v`` lists the measurements of a passed run."""
     run = reads.run("-v", "--report", "results", "-k", "keeps")
     assert run.ret == pytest.ExitCode.OK
     assert_said(
@@ -103,14 +103,14 @@ def test_verbose_run_lists_measurements(reads: Project) -> None:
     ],
 )
 def test_words_of_a_bound(words: str, shown: str, allowed: list[float], refused: list[float]) -> None:
-    """The words of a bound mean the bound that is shown, and it allows and refuses what they say."""
+    """The words of a bound match its text in reports, and it allows and refuses accordingly."""
     meant = bound(words)
     assert str(meant) == shown
     assert [value for value in (*allowed, *refused) if meant.allows(value)] == allowed
 
 
 def masked(record: dict[str, Any], begun: datetime, ended: datetime) -> dict[str, Any]:
-    """Return a record in which ``...`` stands for a moment of the run and a duration within it (AssertionError)."""
+    """Return a record with ``...`` for a moment and a duration within the run (AssertionError)."""
     if "started" in record:
         assert record["started"].endswith("+00:00")
         assert begun.replace(microsecond=0) <= datetime.fromisoformat(record["started"]) <= ended
@@ -125,11 +125,11 @@ ENDS: dict[str, tuple[int, list[str], str, str | None, float | None]] = {
     "keeps": (4, ["core"], "passed", None, 0.81),
     "stack": (11, [], "error", "the server did not start", None),
 }
-"""Line, tags, status, reason and seen value of each scenario."""
+"""Line, tags, status, reason and value of each scenario."""
 
 
 def wanted(name: str) -> dict[str, Any]:
-    """Return what the report must say of a scenario."""
+    """Return the expected record of a scenario."""
     line, tags, status, reason, seen = ENDS[name]
     measured = {"name": "a read", "unit": "s", "bound": "<= 2.5", "low": None, "high": 2.5, "seen": seen}
     charted = {
@@ -160,7 +160,7 @@ def wanted(name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("processes", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_whole_report(reads: Project, processes: str) -> None:
-    """report.json tells of every scenario what it was, how it ended and what was measured, from any process."""
+    """report.json describes every scenario with its result and measurements, from any process."""
     begun = datetime.now(UTC)
     reads.run("--report", "results", "-n", processes)
     report, ended = reads.report(), datetime.now(UTC)
@@ -256,7 +256,7 @@ Feature: A sample
     ],
 )
 def test_evidence(project: Project, scenario: str, kept: dict[str, str]) -> None:
-    """A failure keeps what its servers showed, without a password; a paused server does not take it along."""
+    """A failure keeps the evidence of its servers without passwords, also of a paused server."""
     project.write_sentences(REPORTING, SERVERS)
     project.write(FILE, FAILING)
     project.run("--report", "results", "-n", "1", "-k", scenario)

@@ -1,4 +1,4 @@
-"""Test what reports are made of: bounds as numbers, a baseline without them, safe parts of the page, messages."""
+"""Test the parts of reports: bounds as numbers, older baselines, escaping on the page, messages."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ BOUNDS = {
     "<= 1e-07": (Bound.at_most(1e-7), 5e-8, 0.5),
     ">= -2": (Bound.at_least(-2), -1, 2.0),
 }
-"""By its text: a bound, a value that keeps it, and the share of it that the value uses up."""
+"""By its text: a bound, an allowed value, and its share of the bound."""
 
 
 @pytest.mark.parametrize("text", BOUNDS)
 def test_a_bound_has_its_numbers_beside_its_text(text: str) -> None:
-    """A bound is written with its ends, and read again without its text."""
+    """The record of a bound has its ends as numbers beside its text."""
     bound, seen, share = BOUNDS[text]
     record: Any = json.loads(json.dumps({"name": "n", "unit": "s", **limits(bound), "seen": seen}))
     assert (record.pop("bound"), record["low"], record["high"]) == (text, bound.low, bound.high)
@@ -35,13 +35,13 @@ def test_a_bound_has_its_numbers_beside_its_text(text: str) -> None:
 
 
 def _record(seen: float, **bound: Any) -> Any:
-    """Return a scenario that passed and measured one number."""
+    """Return a passed scenario with one measurement."""
     measured = {"name": "gap", "unit": "", "seen": seen, **bound}
     return {"id": "a", "status": "passed", "seconds": 1.0, "reason": None, "measurements": [measured]}
 
 
 def test_a_baseline_of_before_bounds_had_numbers(tmp_path: Path) -> None:
-    """A baseline whose bounds are text alone is compared as one with numbers."""
+    """A baseline with bounds as text only is compared like one with numbers."""
     older = tmp_path / "report.json"
     older.write_text(json.dumps({"started": "before", "scenarios": [_record(1, bound="<= 10")]}), encoding="utf-8")
     now = _record(9, **limits(Bound.at_most(10)))
@@ -50,7 +50,7 @@ def test_a_baseline_of_before_bounds_had_numbers(tmp_path: Path) -> None:
 
 
 def test_the_page_takes_as_safe_what_the_page_has_made() -> None:
-    """A template calls safe the style, the script and the pictures, and no text of a feature or a message."""
+    """Templates mark only style, script and charts as safe, and no text of a feature or message."""
     templates = (PROJECT / "fixtures/reporting/page").glob("*.html")
     safe = {
         found for path in templates for found in re.findall(r"([^ {]+)\s*\|\s*safe", path.read_text(encoding="utf-8"))
@@ -76,6 +76,6 @@ FINISHED = {"success": True, "timestamp": MOMENT}
     ],
 )
 def test_the_check_of_messages_refuses_what_cucumber_does_not_know(message: Any, wrong: str | None) -> None:
-    """A message that lacks a field, has one more, or has one of another type is refused."""
+    """A message with a missing, an additional or a mistyped field is refused."""
     found = problems(json.dumps(message))
     assert [wrong in one for one in found] == [True] if wrong else not found, found

@@ -1,4 +1,4 @@
-"""Test that the guard of a compose stack starts; it needs no Docker until it has something to remove."""
+"""Test that the guard of a compose stack starts; it needs no Docker for that."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fixtures.stacks.docker import compose
 
 
 def test_guard_ends_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Require that the guard imports what it needs and ends well, when the block that it guards does."""
+    """The guard imports its modules, and exits after a successful block."""
     guards: list[Popen[bytes]] = []
 
     def start(*arguments: Any, **options: Any) -> Popen[bytes]:

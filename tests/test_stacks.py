@@ -1,4 +1,4 @@
-"""Test what each stack says of itself, and that no other code asks for a stack by its name."""
+"""Test the abilities and errors of each stack, and that no other code compares its name."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PLAIN = Options(
 
 
 def made(name: str, *, disrupt: bool = False) -> Stack:
-    """Make a stack that may, or may not, be disrupted."""
+    """Create a stack with or without permission to disrupt."""
     urls = URLS if name == "external" else {}
     return STACKS[name](replace(PLAIN, stack=name, urls=urls, allow_disruption=disrupt))
 
@@ -54,13 +54,13 @@ def made(name: str, *, disrupt: bool = False) -> Stack:
     ],
 )
 def test_what_it_cannot(name: str, ability: Ability, reason: str) -> None:
-    """Require the reason of what a stack cannot do."""
+    """A stack gives the reason for a missing ability."""
     with pytest.raises(Unsupported, match=f"^{re.escape(reason)}$"):
         need(made(name), ability)
 
 
 def test_what_it_can() -> None:
-    """Require no reason for what a stack can do."""
+    """A stack gives no reason for an ability that it has."""
     need(made("embedded"), "disrupt")
     need(made("embedded"), "cut networks")
     need(made("docker"), "disrupt")
@@ -84,13 +84,13 @@ def test_what_it_can() -> None:
     ],
 )
 def test_refused_options(options: Options, said: str) -> None:
-    """Require that a stack refuses options that are not for it."""
+    """A stack refuses options of other stacks."""
     with pytest.raises(UsageError, match=f"^{re.escape(said)}$"):
         STACKS[options.stack](options)
 
 
 def test_explanations() -> None:
-    """Require a skip for a command that a deployment refuses, and an error of its own for a server that fails."""
+    """A refused command is a reason to skip, and a failed server is an error."""
     refusal = NoPermissionError("User u has no permissions to run the 'config|get' command")
     explained = made("external").explain(refusal)
     assert explained == f"needs CONFIG GET, which the server refuses: {refusal}"
@@ -104,13 +104,13 @@ def test_explanations() -> None:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """Give a server that is to be judged."""
+    """Give a server to judge."""
     with ProcessGroup() as group:
         yield start_server(group, CACHE)
 
 
 def test_external_run(server: Server) -> None:
-    """Require that a run on a deployment skips what disrupts it, with the reason, and leaves features/gate out."""
+    """A run on a deployment skips disruptive scenarios with the reason, and excludes features/gate."""
     chosen = ["features/pure_cache/degradation.feature", "features/gate/tls.feature", "-m", "disruptive or gate"]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "REPORT", "GITHUB"))}
     ended = subprocess.run(
@@ -127,7 +127,7 @@ def test_external_run(server: Server) -> None:
 
 
 def test_no_other_code_asks_for_a_name() -> None:
-    """Require that what differs between stacks stands in the stacks."""
+    """No code outside the stacks compares the name of a stack."""
     asks = re.compile(rf"[=!]= \"({'|'.join(NAMES)})\"")
     found = [
         f"{path.relative_to(PROJECT)}:{number}"
@@ -147,19 +147,19 @@ LOGS = {
         "redis.exceptions.ResponseError: Command # 1 (SADD _kombu.binding.q q) of pipeline caused error: {}"
     ),
 }
-"""By what a broker says, how the log of a worker that does not start ends."""
+"""By the answer of a broker, the end of the log of a failed worker."""
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Be in a run on somebody's deployment."""
+    """Simulate a run on a deployment of the user."""
     monkeypatch.setenv(COUNTS, str(tmp_path))
 
 
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("answer", LOGS)
 def test_broker_that_takes_no_worker_is_found_out_once(answer: str) -> None:
-    """The broker's answer is the first line, and no second worker is waited for."""
+    """The broker's answer is the first line of the error, and no second worker is started."""
     said = f"no Celery worker starts on h:1, which answers it: {answer.strip()}"
     with pytest.raises(EmbeddedError, match=f"^{re.escape(said)}\n"), refused_once("h:1", {"KEY_PREFIX"}):
         raise EmbeddedError(f"the Celery worker is not ready:\n{LOGS[answer].format(answer)}")
@@ -177,10 +177,10 @@ def test_broker_that_takes_no_worker_is_found_out_once(answer: str) -> None:
         (set[str](), "redis.exceptions.ConnectionError: Connection closed by server."),
         (set[str](), "consumer: Cannot connect to redis://h:1/0: Error 111 connecting to h:1. Connection refused."),
     ],
-    ids=["settings of its own", "closed", "refused"],
+    ids=["further settings", "closed", "refused"],
 )
 def test_what_ends_one_worker_ends_no_other(settings: set[str], log: str) -> None:
-    """What may be another thing for the next worker is not held against it."""
+    """A failure that another worker may not have is not remembered."""
     with pytest.raises(EmbeddedError), refused_once("h:1", settings):
         raise EmbeddedError(f"the Celery worker ended at its start:\n{log}")
     with refused_once("h:1", set()):
@@ -189,7 +189,7 @@ def test_what_ends_one_worker_ends_no_other(settings: set[str], log: str) -> Non
 
 @pytest.mark.usefixtures("folder")
 def test_busy_judge_says_nothing_of_a_broker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that does not start on a machine without a free processor is an error of the run."""
+    """A worker that does not start on a busy machine is an error of the run."""
     monkeypatch.setattr(deployments, "busy_seconds", iter([3.0, 32.0]).__next__)
     with pytest.raises(StackError, match="processor was busy for 29 s of its start"), refused_once("h:1", set()):
         raise EmbeddedError("the Celery worker is not ready after 30 s:\n")

@@ -1,4 +1,4 @@
-"""Test that the answers of clusters are read alike, whatever command, server and protocol they come from."""
+"""Test that answers about the topology are parsed alike, from any command, server and protocol."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from redis_practices.redis_cluster.topology import (
 )
 
 A, B, C, D = (letter * 40 for letter in "abcd")
-"""The ids in all recorded answers: two primaries, the replica of the first, and a primary that is dead."""
+"""The ids in all recorded answers: two primaries, the replica of the first, and a dead primary."""
 
 NODES = {
     "Redis 6.2.14": f"""\
@@ -58,7 +58,7 @@ NODES = {
 {A} 127.0.0.1:24500@34500,left.example myself,master - 0 0 1 connected 0-2 7 [7->-{B}] [100-<-{B}]
 """,
 }
-"""Recorded answers to ``CLUSTER NODES``, with other ids and epochs; the servers ran on one machine."""
+"""Recorded answers to ``CLUSTER NODES``, with changed ids and epochs; all servers ran on one machine."""
 
 FIRST = Member(
     A,
@@ -83,13 +83,13 @@ SLOT_RANGES = [
     SlotRange(7, 7, FIRST.address, (REPLICA.address,)),
     SlotRange(100, 16383, SECOND.address, ()),
 ]
-"""What all recorded answers tell of slots."""
+"""The slots in all recorded answers."""
 
 
 @pytest.mark.parametrize("server", NODES)
 @pytest.mark.parametrize("as_bytes", [False, True])
 def test_nodes(server: str, *, as_bytes: bool) -> None:
-    """Every field of every line is read; only Redis 6.2 knows no names of hosts."""
+    """Every field of every line is parsed; Redis 6.2 has no hostnames."""
     answer = NODES[server].encode() if as_bytes else NODES[server]
     known = {member.identity: member for member in read_nodes(answer)}
     first = replace(FIRST, hostname="") if server == "Redis 6.2.14" else FIRST
@@ -111,7 +111,7 @@ SLOTS_SINCE_70 = [
     [7, 7, ["127.0.0.1", 24500, A, ["hostname", "left.example"]], ["127.0.0.1", 24502, C, []]],
     [100, 16383, ["127.0.0.1", 24501, B, []]],
 ]
-"""That of Redis 7.0.15 and 8.0.2, Valkey 8.1.1 and 9.1.2."""
+"""The answer of Redis 7.0.15 and 8.0.2, Valkey 8.1.1 and 9.1.2."""
 
 SLOTS_IN_RESP3 = [
     [0, 2, [b"127.0.0.1", 24500, A.encode(), {b"hostname": b"left.example"}], [b"127.0.0.1", 24502, C.encode(), {}]],
@@ -124,12 +124,12 @@ SLOTS_UNKNOWN = [
     [7, 7, [None, 24500, A, ["ip", "127.0.0.1", "hostname", "left.example"]], [None, 24502, C, ["ip", "127.0.0.1"]]],
     [100, 16383, [None, 24501, B, ["ip", "127.0.0.1"]]],
 ]
-"""With ``cluster-preferred-endpoint-type unknown-endpoint``."""
+"""The answer with ``cluster-preferred-endpoint-type unknown-endpoint``."""
 
 
 @pytest.mark.parametrize("answer", [SLOTS_OF_62, SLOTS_SINCE_70, SLOTS_IN_RESP3, SLOTS_UNKNOWN])
 def test_slots(answer: list[Any]) -> None:
-    """The owners and replicas of the slots are read, by whatever they are called."""
+    """Owners and replicas of the slots are parsed, with any kind of endpoint."""
     known = {member.identity: member for member in read_slots(answer)}
     assert ranges_of(known) == SLOT_RANGES
     assert known[A].host == ("127.0.0.1" if answer is SLOTS_OF_62 else "left.example")
@@ -138,7 +138,7 @@ def test_slots(answer: list[Any]) -> None:
 
 
 def test_slots_with_names() -> None:
-    """A node that is to be called by a name has its IP address while it has none."""
+    """A node with a missing hostname has its IP address."""
     answer = [[0, 2, ["left.example", 24500, A, ["ip", "127.0.0.1"]], ["?", 24502, C, ["ip", "127.0.0.1"]]]]
     known = {member.identity: member for member in read_slots(answer)}
     assert ranges_of(known) == [SlotRange(0, 2, "left.example:24500", ("127.0.0.1:24502",))]
@@ -146,7 +146,7 @@ def test_slots_with_names() -> None:
 
 
 def _shard(slots: list[int], *nodes: Mapping[str, object]) -> dict[str, object]:
-    """Return a shard as ``CLUSTER SHARDS`` tells of it in RESP3."""
+    """Return a shard in the form of ``CLUSTER SHARDS`` in RESP3."""
     usual = {"ip": "127.0.0.1", "endpoint": "127.0.0.1", "replication-offset": 14, "health": "online"}
     return {"slots": slots, "nodes": [{**usual, **node} for node in nodes]}
 
@@ -163,14 +163,14 @@ SHARDS = [
 """The answer of Redis 7.0.15 and 8.0.2 and of Valkey 8.1.1 to ``CLUSTER SHARDS``."""
 
 SHARDS_WITH_IDS = [{**shard, "id": str(number) * 40} for number, shard in enumerate(SHARDS)]
-"""That of Valkey 9.1.2."""
+"""The answer of Valkey 9.1.2."""
 
 
 @pytest.mark.parametrize("answer", [SHARDS, SHARDS_WITH_IDS])
 @pytest.mark.parametrize("as_bytes", [False, True])
 @pytest.mark.parametrize("resp3", [False, True])
 def test_shards(answer: list[Any], *, resp3: bool, as_bytes: bool) -> None:
-    """The nodes of each shard are read, a dead one included."""
+    """The nodes of each shard are parsed, including a dead one."""
     known = {member.identity: member for member in read_shards(_sent(answer, resp3=resp3, as_bytes=as_bytes))}
     assert ranges_of(known) == SLOT_RANGES
     assert [identity for identity, member in known.items() if member.failed] == [D]
@@ -179,13 +179,13 @@ def test_shards(answer: list[Any], *, resp3: bool, as_bytes: bool) -> None:
 
 
 def test_shards_without_primary() -> None:
-    """A replica whose shard has lost its primary is still one, and a port for TLS is a port."""
+    """A replica in a shard without primary is a replica, and a port for TLS is a port."""
     answer = [_shard([], {"id": C, "tls-port": 24502, "role": "replica", "endpoint": "?"})]
     assert [*read_shards(answer)] == [Member(C, "127.0.0.1:24502", frozenset({"slave"}), primary="")]
 
 
 def _sent(told: Any, *, resp3: bool, as_bytes: bool) -> Any:
-    """Return an answer as a client gets it: by RESP2 without maps, and as bytes unless it decodes."""
+    """Return an answer in the form of a client: without maps in RESP2, as bytes unless it decodes."""
     if isinstance(told, dict):
         pairs = {_sent(name, resp3=resp3, as_bytes=as_bytes): told[name] for name in told}
         sent = {name: _sent(value, resp3=resp3, as_bytes=as_bytes) for name, value in pairs.items()}
@@ -204,7 +204,7 @@ PLACES = st.builds("{}:{}".format, st.ip_addresses().map(str), PORTS)
 
 
 def _ranges(edges: Iterable[int]) -> tuple[tuple[int, int], ...]:
-    """Return ranges that do not overlap, each from one edge to before the next, and every other one left out."""
+    """Return disjoint ranges between neighbouring edges, without every second one."""
     return tuple((first, after - 1) for first, after in [*pairwise(sorted(edges))][::2])
 
 
@@ -226,7 +226,7 @@ MEMBERS = st.builds(
 
 
 def _line(member: Member, fields: str = "") -> str:
-    """Return the line of ``CLUSTER NODES`` for a member, with further `fields` at its address."""
+    """Return the line of ``CLUSTER NODES`` for a member, with further `fields` in its address."""
     bus = "" if member.bus_port is None else f"@{member.bus_port}"
     name = f",{member.hostname}" if member.hostname or fields else ""
     held = [f"{first}-{last}" if first < last else f"{first}" for first, last in member.ranges]
@@ -240,14 +240,14 @@ def _line(member: Member, fields: str = "") -> str:
 @settings(deadline=None, max_examples=30)
 @given(known=st.lists(MEMBERS), fields=st.sampled_from(["", f",shard-id={A}", f",nodename=left,shard-id={A}"]))
 def test_lines_of_nodes_come_back(known: Sequence[Member], fields: str) -> None:
-    """Whatever a line says, the member says too."""
+    """A parsed member has all fields of its line."""
     answer = "".join(f"{_line(member, fields)}\n" for member in known)
     assert [*read_nodes(answer)] == [*read_nodes(answer.encode())] == known
 
 
 @st.composite
 def clusters(draw: st.DrawFn) -> list[list[Member]]:
-    """Draw shards, each with its primary first, and slots shared out among them."""
+    """Draw shards, each with its primary first, and their slots."""
     ids = iter(draw(st.lists(IDS, min_size=9, max_size=9, unique=True)))
     held = draw(RANGES)
     shards = []
@@ -260,7 +260,7 @@ def clusters(draw: st.DrawFn) -> list[list[Member]]:
 
 
 def _answers(shards: Sequence[Sequence[Member]]) -> Iterator[tuple[Command, Any]]:
-    """Yield what a cluster answers to each command, in RESP3."""
+    """Yield the answers of a cluster to each command, in RESP3."""
     yield "NODES", "\n".join(_line(replace(member, epoch=1)) for shard in shards for member in shard)
     places = [[[*member.endpoint, member.identity, {}] for member in shard] for shard in shards]
     yield "SLOTS", [[*slots, *where] for shard, where in zip(shards, places, strict=True) for slots in shard[0].ranges]
@@ -268,7 +268,7 @@ def _answers(shards: Sequence[Sequence[Member]]) -> Iterator[tuple[Command, Any]
 
 
 def _shard_of(shard: Sequence[Member]) -> dict[str, object]:
-    """Return a shard as ``CLUSTER SHARDS`` tells of it."""
+    """Return a shard in the form of ``CLUSTER SHARDS``."""
     nodes = [
         {
             "id": member.identity,
@@ -285,7 +285,7 @@ def _shard_of(shard: Sequence[Member]) -> dict[str, object]:
 @settings(deadline=None)
 @given(shards=clusters(), resp3=st.booleans(), as_bytes=st.booleans())
 def test_all_commands_tell_the_same(shards: Sequence[Sequence[Member]], *, resp3: bool, as_bytes: bool) -> None:
-    """One cluster has one map and the same members, whatever command tells of it."""
+    """All commands lead to the same slot map and the same members."""
     whole = {member.identity: member for shard in shards for member in shard}
     serving = {member.identity: member for shard in shards if shard[0].ranges for member in shard}
     for command, answer in _answers(shards):
@@ -296,7 +296,7 @@ def test_all_commands_tell_the_same(shards: Sequence[Sequence[Member]], *, resp3
 
 
 def test_slots_without_ids() -> None:
-    """Nodes that an answer to CLUSTER SLOTS gives no id are told apart by their addresses."""
+    """Nodes without ids in CLUSTER SLOTS are distinguished by their addresses."""
     answer = [[0, 100, ["h", 1, ""]], [101, 16383, ["g", 2], ["g", 3, "", None]]]
     told = {member.address: (member.ranges, member.primary) for member in read_slots(answer)}
     assert told == {"h:1": (((0, 100),), None), "g:2": (((101, 16383),), None), "g:3": ((), "g:2")}

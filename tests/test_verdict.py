@@ -1,4 +1,4 @@
-"""Test that the verdict, the exit code and report.json are right however a run ends."""
+"""Test that verdict, exit code and report.json are right for every end of a run."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ Feature: A sample
 
 @pytest.fixture
 def sample(project: Project) -> Project:
-    """Give a project of which one scenario ends in each way, with the report of an older run that was accepted."""
+    """Give a project with a scenario for each end of a run, and the report of an older accepted run."""
     project.write_sentences(REPORTING, SENTENCES)
     project.write("features/pure_cache/sample.feature", FEATURE)
     project.write("results/report.json", json.dumps({"verdict": "accepted", "scenarios": []}))
@@ -75,7 +75,7 @@ BROKE = "::stack: the server did not start"
 
 
 class End(NamedTuple):
-    """How a run of some scenarios must end."""
+    """The expected end of a run of some scenarios."""
 
     chosen: str
     code: int
@@ -86,22 +86,22 @@ class End(NamedTuple):
 
 
 ENDS = [
-    # What each verdict means.
+    # Each verdict.
     End("keeps or lacks", 0, "accepted", ["keeps", "lacks"]),
     End("keeps or cannot", 0, "partial", ["cannot", "keeps"]),
     End("breaks or cannot", 1, "refused", ["breaks", "cannot"]),
     End("keeps or stack", 1, "error", ["keeps", "stack"], BROKE),
     End("breaks or stack", 1, "refused", ["breaks", "stack"], BROKE),
     End("lacks", 0, "error", ["lacks"], NOTHING_RAN),
-    # A run that did not come to its end keeps what it has.
+    # An interrupted run keeps its results so far.
     End("keeps or stopped", 2, "error", ["keeps"], "interrupted"),
     End("breaks or stopped", 2, "refused", ["breaks"], "interrupted"),
     End("keeps or ended", 2, "error", ["keeps"], "stopped by SIGTERM"),
     End("keeps or dies", -signal.SIGKILL, "error", [], "the run did not come to its end"),
-    # A process of xdist that is lost is replaced, and the next one does the rest.
+    # A lost xdist worker is replaced, and the next one runs the rest.
     End("keeps or dies", 1, "error", ["dies", "keeps"], "crashed while running", ONE_PROCESS),
     End("parent", 2, "error", [], "stopped by SIGTERM", ONE_PROCESS),
-    # A run that did not begin, or selected nothing.
+    # Runs that did not begin, or selected nothing.
     End("keeps", 4, "error", [], "pytest did not begin: unrecognized arguments: --bogus", ("--bogus",)),
     End("keeps", 4, "error", [], "pytest ended with exit code 4", ("features/missing",)),
     End("nothing", 5, "error", [], NOTHING_RAN),
@@ -117,7 +117,7 @@ SLOW = {"parent"}
     ],
 )
 def test_end_of_a_run(sample: Project, end: End) -> None:
-    """Nothing but a whole run without a failure is accepted, and no older report is left."""
+    """Only a complete run without a failure is accepted, and no older report is left."""
     run = sample.run("--report", "results", "-k", end.chosen, *end.options)
     assert run.ret == end.code, run.stdout
     report = sample.report()
@@ -138,7 +138,7 @@ def pytest_sessionfinish(session):
 
 @pytest.mark.slow
 def test_process_lost_after_its_last_scenario(sample: Project) -> None:
-    """A process that is lost after its last scenario is no success."""
+    """A process that is lost after its last scenario is an error."""
     sample.write_sentences(REPORTING, SENTENCES, LOST)
     sample.run("--report", "results", "-k", "keeps", *ONE_PROCESS)
     report = sample.report()
@@ -146,7 +146,7 @@ def test_process_lost_after_its_last_scenario(sample: Project) -> None:
 
 
 def test_feature_that_is_refused(sample: Project) -> None:
-    """A feature that is refused is no success, and nothing runs."""
+    """A refused feature is an error, and nothing runs."""
     sample.write("features/pure_cache/empty.feature", "Feature: Nothing in it\n")
     run = sample.run("--report", "results", "-k", "keeps", "--continue-on-collection-errors")
     assert run.ret == pytest.ExitCode.USAGE_ERROR
@@ -155,7 +155,7 @@ def test_feature_that_is_refused(sample: Project) -> None:
 
 
 def test_module_that_cannot_be_collected(sample: Project) -> None:
-    """A module that cannot be collected is no success, not even for a run that goes on."""
+    """A module that cannot be collected is an error, even if the run continues."""
     sample.write("features/test_broken.py", "1 / 0\n")
     run = sample.run("--report", "results", "-k", "keeps", "--continue-on-collection-errors")
     assert run.ret == pytest.ExitCode.TESTS_FAILED
@@ -164,7 +164,7 @@ def test_module_that_cannot_be_collected(sample: Project) -> None:
 
 
 def test_file_stands_where_results_should_go(project: Project) -> None:
-    """A folder that cannot be written stops the run before it begins."""
+    """An unwritable folder stops the run before it begins."""
     project.write_sentences(REPORTING, SENTENCES)
     project.write("features/pure_cache/sample.feature", FEATURE)
     project.write("results", "in the way\n")
@@ -191,7 +191,7 @@ def finalize(name):
 
 @pytest.mark.parametrize(("name", "why"), [("SIGTERM", "stopped by SIGTERM"), ("SIGINT", "interrupted")])
 def test_signal_in_a_finalizer_ends_the_run(project: Project, name: str, why: str) -> None:
-    """A signal ends the run also when it comes while Python ignores exceptions."""
+    """A signal ends the run, even in a finalizer, where Python ignores exceptions."""
     project.write_sentences(REPORTING, FINALIZER)
     project.write(
         "features/pure_cache/end.feature", f"Feature: End\n  Scenario: one\n    Given a finalizer that gets {name}\n"
@@ -218,7 +218,7 @@ def pytest_configure(config):
     config.stash[LEFT_OUT] = {}
     config.stash[DEPLOYMENT] = Deployment({"cache": "10.0.0.1:6379"}, frozenset({"pure_cache"}), nodes, lambda: 7)
 """
-"""What makes the runs of a project judge somebody's cache."""
+"""The plugin that makes the runs of a project judge a cache of the user."""
 
 KEPT = """\
 Feature: What is kept
@@ -251,7 +251,7 @@ Feature: What needs leave
 
 
 class Answer(NamedTuple):
-    """What a run on somebody's cache must come to."""
+    """The expected result of a run on a cache of the user."""
 
     arguments: tuple[str, ...]
     verdict: str
@@ -279,7 +279,7 @@ ANSWERS = {
 
 @pytest.fixture
 def judging(project: Project) -> Project:
-    """Give a project whose runs judge somebody's cache, of which a scenario needs leave and one another role."""
+    """Give a project that judges a user's cache, with scenarios that need permission or another role."""
     project.plugins += ["_hypothesis_pytestplugin", "fixtures.run.options"]
     project.write_sentences("from fixtures.run.keys import ASKED, LEFT_OUT", REPORTING, ENDINGS, JUDGING)
     project.write(KEPT_FILE, KEPT)
@@ -289,7 +289,7 @@ def judging(project: Project) -> Project:
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_answer_of_a_part(judging: Project, name: str) -> None:
-    """Somebody's deployment is accepted by the whole question alone; what is open is named and counted."""
+    """Only answers to all scenarios accept a deployment; missing answers are named and counted."""
     answer = ANSWERS[name]
     run = judging.run("--report", "results", *answer.arguments)
     report = judging.report()
@@ -301,7 +301,7 @@ def test_answer_of_a_part(judging: Project, name: str) -> None:
 
 
 def test_what_was_judged(judging: Project) -> None:
-    """A report says what was judged, and how, on every page that people read."""
+    """Each report and page shows the subject and the scope of the verdict."""
     judging.run("--report", "results", "-k", "rows", "--quick", "--require", "core")
     judged = judging.report()["judged"]
     assert judged == {
@@ -330,13 +330,13 @@ def test_what_was_judged(judging: Project) -> None:
     [("2999-01-31", 0, "partial (2 scenarios, 1 skipped; core: 1 core scenario skipped"), ("2020-01-31", 1, "refused")],
 )
 def test_waiver_of_what_could_not_be_told(project: Project, until: str, code: int, verdict: str) -> None:
-    """A waiver takes ``--require`` from a scenario that is skipped, and does not make it one that was told."""
+    """A waiver of a skipped scenario overrides ``--require``, and the verdict stays partial."""
     project.plugins += ["_hypothesis_pytestplugin", *(f"fixtures.run.{name}" for name in ("options", "practices_file"))]
     project.plugins.append("fixtures.stacks.stack")
-    cannot = '@given("what nobody can")\ndef cannot():\n    raise Unsupported("nobody can")\n'
-    can = '@given("what all can")\ndef can(): ...\n'
+    cannot = '@given("a missing ability")\ndef cannot():\n    raise Unsupported("no stack can")\n'
+    can = '@given("a common ability")\ndef can(): ...\n'
     project.write_sentences("from fixtures.run.keys import Unsupported", REPORTING, cannot, can)
-    scenarios = "  Scenario: one\n    Given what nobody can\n  Scenario: two\n    Given what all can\n"
+    scenarios = "  Scenario: one\n    Given a missing ability\n  Scenario: two\n    Given a common ability\n"
     project.write("features/pure_cache/core.feature", f"@core\nFeature: A\n{scenarios}")
     project.write("practices.toml", f'[accept]\none = {{ reason = "no leave", until = {until} }}\n')
     run = project.run("-n", "0", "--require", "core")

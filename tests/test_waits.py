@@ -1,4 +1,4 @@
-"""Test that what waits for a server, a thread or a turn gives up, and says what it waited for."""
+"""Test that waits for servers, threads and locks give up with an error that names them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEYS = [f"key:{number}" for number in range(20)]
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """Give a server with some keys, and little patience with it."""
+    """Give a server with some keys, and clients with short timeouts."""
     monkeypatch.setattr(load, "PATIENCE", 1)
     with ProcessGroup() as group:
         started = start_server(group, CACHE)
@@ -34,7 +34,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def test_raw_reads_give_up(server: Server) -> None:
-    """Require an error with the address, and how much has come, of a server that hangs."""
+    """A read from a paused server fails with the address and the number of received bytes."""
     with server.client() as client:
         reads = load.RawReads([(client, KEYS)], 8)
         assert reads() == 2 * len(KEYS)
@@ -47,13 +47,13 @@ def test_raw_reads_give_up(server: Server) -> None:
 
 
 def _repeat(reads: load.RawReads) -> None:
-    """Read three times: answers may be on their way when the server hangs or ends."""
+    """Read three times: answers may be under way when the server is paused or killed."""
     for _ in range(3):
         reads()
 
 
 def test_raw_reads_notice_an_end(server: Server) -> None:
-    """Require an error with the address of a server that ends."""
+    """A read from a killed server fails with its address."""
     with server.client() as client:
         reads = load.RawReads([(client, KEYS)], 8)
         server.kill()
@@ -63,7 +63,7 @@ def test_raw_reads_notice_an_end(server: Server) -> None:
 
 
 def test_open_loop_gives_up(server: Server) -> None:
-    """Require an error with the number of reads that have no answer."""
+    """An open loop fails with the number of reads without an answer."""
     with server.client() as client:
         client.ping()
         server.pause()
@@ -73,11 +73,11 @@ def test_open_loop_gives_up(server: Server) -> None:
 
 
 def test_join_gives_up() -> None:
-    """Require an error with the name of the thread."""
+    """A join fails with the name of the thread."""
     over = threading.Event()
-    thread = threading.Thread(target=over.wait, args=(30,), name="the one that waits")
+    thread = threading.Thread(target=over.wait, args=(30,), name="a waiting thread")
     thread.start()
-    with pytest.raises(TimeoutError, match=r"^the thread 'the one that waits' still runs after 0.1 s$"):
+    with pytest.raises(TimeoutError, match=r"^the thread 'a waiting thread' still runs after 0.1 s$"):
         join(thread, 0.1)
     over.set()
     join(thread)
@@ -94,7 +94,7 @@ with open(sys.argv[1], "w") as file:
 
 
 def test_rate_limit_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Require an error when another process holds the file, of a second thread too, and a turn when it has ended."""
+    """A rate limit whose file stays locked fails in every thread, and works once it is free."""
     limit = command_guard.RateLimit(f"1000:{tmp_path / 'turns'}")
     command = [sys.executable, "-c", HOLDS, str(tmp_path / "turns")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as holder, ThreadPoolExecutor() as threads:
@@ -103,10 +103,10 @@ def test_rate_limit_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             holder.stdout.readline()
             monkeypatch.setattr(command_guard, "PATIENCE", 3)
             first = threads.submit(limit.wait)
-            time.sleep(0.5)  # it waits for the file, and holds the lock of this process's threads
+            time.sleep(0.5)  # it waits for the file, and holds the lock for threads
             monkeypatch.setattr(command_guard, "PATIENCE", 0.2)
             errors = threads.submit(limit.wait).exception(1.5), first.exception(10)
         finally:
             holder.kill()
     assert list(map(str, errors)) == [command_guard.LATE] * 2
-    limit.wait()  # neither lock is left behind
+    limit.wait()  # both locks are free

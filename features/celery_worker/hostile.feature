@@ -18,8 +18,8 @@ Feature: A hostile or broken message does no harm
 
     @celery-057 @known_limit
     Scenario: an argument with the keys __type__ and __value__ never reaches its task
-      kombu writes a date as an object with both keys, since JSON has no dates, and reads every such object as a date or
-      the like. Send user input as a text: a JSON document inside JSON.
+      JSON has no dates, so kombu writes a date as an object with both keys, and decodes every object that has them. Send
+      user input as a text: a JSON document inside JSON.
 
       Given a worker
       When the task "echo" is sent with [{"__type__": "x", "__value__": 1}]

@@ -1,6 +1,6 @@
 Feature: A script connects to the server of its URL, or says in one line why it cannot
   A script that silently uses another server than its reader means is worse than one that fails. A traceback hides the
-  cause, a script without a timeout blocks the terminal, and an error that quotes the URL leaks the password to a build log.
+  cause, and a script without a timeout blocks the terminal. An error that quotes the URL leaks a password to a build log.
 
   Background:
     Given these addresses

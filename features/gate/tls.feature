@@ -1,6 +1,6 @@
 Feature: The gate judges a deployment behind TLS like any other
   Managed services accept only TLS, often with client certificates (mutual TLS). A gate that needs TLS turned off, or that
-  trusts every certificate, would judge another deployment than the one that applications use.
+  trusts every certificate, would judge another deployment than applications use.
 
   Background:
     Given these addresses

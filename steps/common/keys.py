@@ -13,10 +13,10 @@ from redis.exceptions import RedisError, ResponseError
 
 from fixtures.bdd.vocabulary import records, register
 from fixtures.context import Context, target
-from fixtures.redis_cluster.nodes import by_holder, holder, is_copied, owner_of
+from fixtures.redis_cluster.nodes import by_holder, holder, is_copied, node_at, owner_of
 from fixtures.reporting.measurements import Chart, Measure
 from fixtures.run.own_time import Stopwatch
-from redis_practices.redis_cluster.key_distribution import read, write
+from redis_practices.redis_cluster.key_distribution import batches, read, write
 from redis_practices.redis_cluster.topology import slot_of
 from steps.common.judgements import check_measurements
 from steps.common.vocabulary import TYPES, duration, options, rows
@@ -95,15 +95,23 @@ def write_random_keys(context: Context, count: int) -> None:
     # A counter would not do: CRC16 spreads one better than chance.
     numbers = random.Random(f"{context.request.config.option.hypothesis_seed} {context.request.node.nodeid}")
     data.written = {f"{context.key_prefix}{numbers.randbytes(8).hex()}": str(number) for number in range(count)}
-    with usual_client(context) as client:
-        write(client, data.written, TTL)
-    if context.role == "cluster":
-        for held, (key, *_) in by_holder(context.cluster, data.written).items():
-            await_copies(context, key, len(held.replicas))
+    if context.role != "cluster":
+        with usual_client(context) as client:
+            return write(client, data.written, TTL)
+    for held, keys in by_holder(context.cluster, data.written).items():
+        with node_at(context.cluster, held.primary).client() as client:
+            for some in batches(keys, BATCH):
+                pipe = client.pipeline(transaction=False)
+                for key in some:
+                    pipe.set(key, data.written[key], ex=TTL)
+                pipe.execute()
+            copies = len(held.replicas)
+            assert is_copied(client, copies), f"not all of {copies} replicas follow {held.primary}"
+    return None
 
 
 def await_copies(context: Context, key: str, copies: int) -> None:
-    """Wait until so many replicas have all that the owner of a key has."""
+    """Wait until this number of replicas has all writes of a key's owner."""
     with owner_of(context.cluster, key).client() as client:
         client.expire(key, TTL)  # a write of this connection: WAIT counts from the last one of its client
         assert is_copied(client, copies), f"not all of {copies} replicas have {key} after 5 s"
@@ -124,7 +132,7 @@ KEY_TYPES: Mapping[str, Callable[[Any, str, str], Any]] = {
 def write_these_keys(context: Context, datatable: Table) -> None:
     """Write keys of any TYPE; a VALUE is words, which are the members, fields or items.
 
-    COUNT writes so many numbered items in place of a VALUE, and BYTES a text of that size. TTL is seconds, of the key,
+    COUNT writes numbered items in place of a VALUE, and BYTES a text of that size. TTL is seconds, of the key,
     or with FIELD of this field of a hash; ``none`` is no ttl. PLACE ``beside "k"`` gives the key another slot of the
     node that owns "k".
 
@@ -161,7 +169,7 @@ def _neighbour(context: Context, name: str, other: str) -> str:
 def write_keys(context: Context, count: int, key: str, datatable: Table | None = None) -> None:
     """Write numbered keys with this prefix, of 1,000 bytes each; one with a hash tag puts them into one slot.
 
-    With ``replicas to wait for`` a write is acknowledged when so many replicas have it (WAIT). The ``ttl`` is 10
+    With ``replicas to wait for`` a write is acknowledged when this number of replicas has it (WAIT). The ``ttl`` is 10
     minutes unless an option says otherwise; ``none`` is no ttl.
 
     Example: ``When 500 keys "{user:1}" are written``
@@ -270,7 +278,7 @@ class Workload(Protocol):
 
 
 WORKLOADS: dict[str, Callable[[Context, int, int, Mapping[str, str]], Workload]] = {}
-"""By kind of deployment, what starts so many writers and readers with the options of the table."""
+"""By kind of deployment, the function that starts writers and readers with the options of the table."""
 
 
 @given(parsers.parse("a workload of {clients:Clients}", extra_types=TYPES))

@@ -1,6 +1,6 @@
 """Bind the sentences about the gate.
 
 module      features/gate/, those it serves most first
-commands    verdict, tuning_example, tls, surroundings, stacks, scripts, leftovers, compose, bad_input
+commands    scripts, connecting, bad_input, leftovers, environments, stacks, selection, tls, verdict
 verdicts    shared_data, refusals, disruption
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -79,20 +80,12 @@ def _own_keys(context: Context, address: str) -> list[str]:
 
 def _missed(subscribers: Sequence[Subscriber], wanted: Callable[[str], Sequence[str]]) -> int:
     """Listen until every subscriber has heard what is meant for its node, and count what it has not."""
-    expected = {one.address: wanted(one.address) for one in subscribers}
+    expected = {one.address: Counter(wanted(one.address)) for one in subscribers}
 
     def missing() -> int:
-        return sum(
-            len(expected[one.address]) - len(_common(one.listen(), expected[one.address])) for one in subscribers
-        )
+        return sum((expected[one.address] - Counter(one.listen())).total() for one in subscribers)
 
     return poll(missing, PATIENCE, until=lambda number: not number)
-
-
-def _common(heard: Sequence[str], wanted: Sequence[str]) -> list[str]:
-    """Return the messages that were heard and are wanted; a message that is wanted twice counts twice."""
-    left = list(heard)
-    return [one for one in wanted if one in left and not left.remove(one)]  # type: ignore[func-returns-value]
 
 
 def _misdirected(context: Context, subscribers: Sequence[Subscriber]) -> int:

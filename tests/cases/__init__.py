@@ -1,1 +1,1 @@
-"""Cases in which the code or the gate did something wrong, each with the right value asserted."""
+"""Test cases from public reports, in which the code or the gate once was wrong."""

@@ -1,4 +1,4 @@
-"""A broker with workers and senders, as the cases about Celery use them."""
+"""Provide a broker with workers and senders for the cases about Celery."""
 
 from __future__ import annotations
 
@@ -20,21 +20,20 @@ from tests.cases.preparing import prepared
 from worker import settings
 
 ENDED = ("SUCCESS", "FAILURE", "REVOKED")
-"""States in which a task stays."""
+"""The final states of a task."""
 
 
 def detached(result: AsyncResult) -> str:
-    """Return the id of a result after ending its subscription, which would outlive the broker."""
+    """Return the id of a result, and end its subscription, which would outlive the broker."""
     backend, result.backend = result.backend, None
     backend.remove_pending_result(result)
     return str(result.id)
 
 
 class Bench:
-    """One embedded broker and the workers that serve it."""
+    """An embedded broker with its workers; `config` adds directives."""
 
     def __init__(self, group: ProcessGroup, config: Config | None = None) -> None:
-        """Start the broker, with `config` added to the usual directives."""
         self._group = group
         self.server: Server = start_server(group, {**BROKER, **(config or {})})
         self.url = self.server.url
@@ -42,7 +41,7 @@ class Bench:
         self._workers = 0
 
     def worker(self, url: str | None = None, **environment: str) -> WorkerProcess:
-        """Start a worker and return when it consumes; `environment` changes its settings."""
+        """Start a worker with the settings in `environment`, and wait until it consumes."""
         self._workers += 1
         changed = worker_environment({"WORKER_CONCURRENCY": "1", **environment})
         return start_worker(self._group, url or self.url, f"worker{self._workers}", changed)
@@ -52,7 +51,7 @@ class Bench:
         return sender(settings(url or self.url, timeout))
 
     def send(self, task: str, arguments: Sequence[object] = (), **options: Any) -> str:
-        """Send a task and return its id, without a subscription that outlives the call."""
+        """Send a task and return its id, without a subscription."""
         return detached(self.sender().send_task(f"worker.{task}", arguments, **options))
 
     def signature(self, task: str, arguments: Sequence[object] = (), **options: Any) -> Signature:
@@ -60,16 +59,16 @@ class Bench:
         return self.sender().signature(f"worker.{task}", args=arguments, **options)
 
     def has_ended(self, task_id: str) -> bool:
-        """Tell whether a task ended well."""
+        """Tell whether a task succeeded."""
         return self.state(task_id) == "SUCCESS"
 
     def state(self, task_id: str) -> str:
-        """Return the state of a task as its stored result says."""
+        """Return the state of a task's stored result."""
         stored = self.client.get(f"celery-task-meta-{task_id}")
         return str(json.loads(stored)["status"]) if stored else "PENDING"
 
     def ended(self, task_id: str, within: float) -> str:
-        """Return the state in which a task has ended, or the one that it has after `within` seconds."""
+        """Return the final state of a task, or its state after `within` seconds."""
         with suppress(AssertionError):
             eventually(lambda: self.state(task_id) in ENDED, within)
         return self.state(task_id)
@@ -79,5 +78,5 @@ class Bench:
         return self.client.llen(f"runs:{task_id}")
 
     def await_run(self, task_id: str) -> None:
-        """Return when a task that counts its runs has begun."""
+        """Wait until a task that counts its runs has begun."""
         prepared(lambda: self.runs(task_id) > 0)

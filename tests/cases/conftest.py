@@ -1,4 +1,4 @@
-"""Servers, brokers and proxies for the cases; whatever a test starts ends with it."""
+"""Provide servers, brokers and proxies for the cases, which end with the test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from fixtures.proxies.resp import RespProxy, Tamper
+from fixtures.proxies.resp import Mutation, RespProxy
 from fixtures.run.processes import ForkingGroup
 from redis_practices.servers.binary import engine_of, server_binary
 from redis_practices.servers.server import CACHE, Config, Server, start_server
@@ -16,32 +16,32 @@ from tests.cases.bench import Bench
 from tests.cases.proxies import TcpProxy
 
 OLD_ENGINE = "redis 7."
-"""How the engine of the older server program begins: the oldest line in use."""
+"""The version prefix of the older server program: the oldest supported line."""
 
 
 @pytest.fixture
 def group() -> Iterator[ForkingGroup]:
-    """Give a group for the processes of this test."""
+    """Give a process group for this test."""
     with ForkingGroup("redis-practices-cases") as processes:
         yield processes
 
 
 @pytest.fixture
 def ending() -> Iterator[ExitStack]:
-    """Give a stack of what is closed when this test ends."""
+    """Give an ExitStack that closes with this test."""
     with ExitStack() as stack:
         yield stack
 
 
 @pytest.fixture
 def cache_server(group: ForkingGroup) -> Server:
-    """Give a cache of this test alone."""
+    """Give an isolated cache."""
     return start_server(group, CACHE)
 
 
 @pytest.fixture
 def bench(group: ForkingGroup) -> Bench:
-    """Give a broker of this test alone."""
+    """Give an isolated broker."""
     return Bench(group)
 
 
@@ -52,14 +52,14 @@ def new_bench(group: ForkingGroup) -> Callable[[Config], Bench]:
 
 
 @pytest.fixture
-def tampered(ending: ExitStack) -> Callable[[int, Tamper], RespProxy]:
-    """Give a function that puts a proxy for the Redis protocol in front of a port."""
-    return lambda port, tamper: ending.enter_context(closing(RespProxy(port, tamper)))
+def mutated(ending: ExitStack) -> Callable[[int, Mutation], RespProxy]:
+    """Give a function that starts a proxy for the Redis protocol before a port."""
+    return lambda port, mutation: ending.enter_context(closing(RespProxy(port, mutation)))
 
 
 @pytest.fixture
 def carried(ending: ExitStack) -> Callable[..., TcpProxy]:
-    """Give a function that puts a proxy for bytes in front of a port."""
+    """Give a function that starts a proxy for bytes before a port."""
     return lambda port, **options: ending.enter_context(closing(TcpProxy(port, **options)))
 
 
@@ -74,5 +74,5 @@ def redis7() -> str:
 
 @pytest.fixture(params=["default", "redis7"])
 def binary(request: pytest.FixtureRequest) -> str:
-    """Give the path of each server program that this machine has: the default one and that of Redis 7."""
+    """Give the path of each available server program: the default one and Redis 7."""
     return str(request.getfixturevalue("redis7")) if request.param == "redis7" else server_binary()

@@ -1,4 +1,4 @@
-"""The gate as an operator runs it: in a process of its own, on a deployment given by a URL."""
+"""Run the gate as a user does: in a separate process, on the URL of a deployment."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from fixtures.gate.deployment_under_test import TIMEOUT, gate_command, gate_envi
 from redis_practices.servers.process_group import ProcessGroup
 
 QUICK = "--quick"
-"""The selection that gives a verdict within seconds."""
+"""The selection for a verdict within seconds."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the gate said of a deployment."""
+    """The result of the gate for a deployment."""
 
     exit_code: int
     said: str
@@ -31,7 +31,7 @@ class Judgement:
 
     @property
     def failed(self) -> dict[str, str]:
-        """The reason of each scenario that failed or broke, by its name."""
+        """The reason of each failed or broken scenario, by name."""
         return {
             scenario["id"].rpartition("::")[2]: scenario["reason"]
             for scenario in self.report["scenarios"]
@@ -40,12 +40,12 @@ class Judgement:
 
     @property
     def passed(self) -> int:
-        """How many scenarios passed."""
+        """The number of passed scenarios."""
         return sum(scenario["status"] == "passed" for scenario in self.report["scenarios"])
 
 
 def judge(group: ProcessGroup, role: str, url: str, options: str = QUICK) -> Judgement:
-    """Let the gate judge the deployment at `url` in its role, as far as `options` of pytest say."""
+    """Run the gate on the deployment at `url` in its role, with further `options` of pytest."""
     folder = group.folder / "judgement"
     log = group.folder / "said"
     module, *arguments = gate_command(role, url, folder, options)[2:]
@@ -54,6 +54,6 @@ def judge(group: ProcessGroup, role: str, url: str, options: str = QUICK) -> Jud
 
 
 def _report(folder: Path) -> Mapping[str, Any]:
-    """Return report.json of a folder."""
+    """Read report.json of a folder."""
     report: Mapping[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     return report

@@ -1,4 +1,4 @@
-"""Waiting for what a case needs before its claim, told apart from the claim itself."""
+"""Wait for the preconditions of a case, with an error that is no failure of its claim."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ from redis_practices.polling import eventually
 
 
 class NotPreparedError(Exception):
-    """What a case needs did not come about, so nothing is said of its claim."""
+    """A precondition of a case is missing, so its claim was not tested."""
 
 
 def prepared(check: Callable[[], object], within: float = 20.0, also: tuple[type[Exception], ...] = ()) -> None:
-    """Return when `check` holds, as `eventually` does.
-
-    Raises:
-        NotPreparedError: it does not hold within so many seconds; a failure that is expected has another type.
-    """
+    """Wait for a check as `eventually` does (NotPreparedError, which differs from an expected failure)."""
     try:
         eventually(check, within, also=also)
     except AssertionError as failure:

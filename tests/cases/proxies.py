@@ -1,29 +1,28 @@
-"""What lies between a client and its server, and loses, freezes, cuts or redirects their connections."""
+"""Proxies that lose, freeze, cut or redirect connections between a client and its server."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
 
-from fixtures.proxies.resp import Command, Tamper
+from fixtures.proxies.resp import Command, Mutation
 from fixtures.proxies.streams import LoopThread
 
 
-class LostAnswer(Tamper):
-    """Loses one answer with its connection, after the server has done the command."""
+class LostAnswer(Mutation):
+    """Loses one answer with its connection, after the server has executed the command."""
 
     def __init__(self) -> None:
-        """Lose nothing until `lose` is called."""
         self._word: bytes | None = None
         self.lost = 0
-        """How many answers were lost."""
+        """The number of lost answers."""
 
     def lose(self, word: bytes) -> None:
-        """Lose the answer to the next command that has `word` as its name or as an argument."""
+        """Lose the answer to the next command with `word` as its name or argument."""
         self._word = word
 
     def reply(self, command: Command, reply: bytes) -> bytes:
-        """Pass the reply on, or end the connection in its place."""
+        """Pass the reply on, or close the connection instead."""
         if self._word is None or self._word not in command:
             return reply
         self._word = None
@@ -31,37 +30,36 @@ class LostAnswer(Tamper):
         raise ConnectionResetError
 
 
-class OldProtocol(Tamper):
-    """Answers HELLO as servers before Redis 6 and many proxies do."""
+class OldProtocol(Mutation):
+    """Answers HELLO with an error, like servers before Redis 6 and many proxies."""
 
     def command(self, command: Command) -> Command | bytes:
-        """Refuse HELLO and pass everything else on."""
+        """Refuse HELLO, and pass all other commands on."""
         return b"-ERR unknown command 'HELLO'\r\n" if command[0].upper() == b"HELLO" else command
 
 
 class TcpProxy:
-    """Carries bytes to a server of this machine, and can change the server or treat idle connections badly."""
+    """A proxy for bytes before the port `target`, which may change.
+
+    It closes connections without traffic for `idle` seconds; 0 is never. With `silently` they stay open, and their
+    bytes are dropped.
+    """
 
     def __init__(self, target: int, *, idle: float = 0.0, silently: bool = False) -> None:
-        """Carry connections to the port `target`.
-
-        A connection without traffic for `idle` seconds is closed, or with `silently` forgotten: it stays open and
-        nothing passes any more. 0 is never.
-        """
         self.target = target
         self.cut = 0
-        """How many idle connections were closed or forgotten."""
+        """The number of idle connections that were closed or forgotten."""
         self._idle, self._silently = idle, silently
         self._loop = LoopThread()
         self.port = self._loop.listen(self._serve)
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def close(self) -> None:
-        """Cut every connection and stop listening."""
+        """Close all connections and stop listening."""
         self._loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one connection until one side closes it."""
+        """Carry one connection until either side closes it."""
         try:
             there_reader, there = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
@@ -88,7 +86,7 @@ class TcpProxy:
     async def _forget(
         self, reader: asyncio.StreamReader, ways: list[asyncio.Task[None]], there: asyncio.StreamWriter
     ) -> None:
-        """Swallow what the client still sends and answer nothing, where idle connections are forgotten."""
+        """Swallow further bytes of the client without an answer, if `silently`."""
         if not self._silently:
             return
         for way in ways:
@@ -100,7 +98,7 @@ class TcpProxy:
                 pass
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, heard: asyncio.Event) -> None:
-        """Write to one side what the other sends."""
+        """Copy a stream to its end."""
         with suppress(OSError):
             while data := await reader.read(65536):
                 heard.set()
@@ -108,7 +106,7 @@ class TcpProxy:
                 await writer.drain()
 
     async def _wait_idle(self, heard: asyncio.Event) -> None:
-        """Return when nothing was heard for as long as idle connections are borne."""
+        """Wait until the connection is idle for too long."""
         with suppress(TimeoutError):
             while True:
                 heard.clear()

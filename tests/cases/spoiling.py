@@ -1,4 +1,4 @@
-"""Faults that are made in the files of a server."""
+"""Create faults in the files of a server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.cases.preparing import prepared
 
 
 def spoil_log(server: Server) -> None:
-    """Put a file where a server keeps its append-only files, so that none can be written anew."""
+    """Block the folder of append-only files, so that a rewrite fails."""
     shutil.rmtree(server.folder / "appendonlydir")
     (server.folder / "appendonlydir").write_text("")
     with server.client() as client:
@@ -21,7 +21,7 @@ def spoil_log(server: Server) -> None:
 
 
 def _rewrite_failed(client: Redis) -> bool:
-    """Ask for a rewrite of the append-only file, and tell whether the last one failed."""
-    with suppress(ResponseError):  # one is at work, or cannot begin
+    """Request a rewrite of the append-only file, and tell whether the last one failed."""
+    with suppress(ResponseError):  # a rewrite is running, or cannot begin
         client.bgrewriteaof()
     return bool(client.info("persistence")["aof_last_bgrewrite_status"] == "err")

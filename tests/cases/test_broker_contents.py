@@ -1,4 +1,4 @@
-"""What stays on a broker for ever, and what a full one gives up."""
+"""Test leftovers on a broker, and the behaviour of a full one."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from tests.cases.bench import Bench, detached
 from tests.cases.preparing import prepared
 
 KILLED = 4
-"""Workers that are killed, each under a name that no other had."""
+"""The number of killed workers, each with a new name."""
 
 MAILBOX = "_kombu.binding.celery.pidbox"
 """The set of the workers' mailboxes."""
 
 REPLIES = "_kombu.binding.reply.celery.pidbox"
-"""The set of the queues in which processes wait for the workers' answers."""
+"""The set of the queues of processes that wait for answers of workers."""
 
 
 @pytest.mark.slow
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="the mailbox of each killed worker stays bound for ever")
 def test_mailboxes_of_killed_workers(bench: Bench) -> None:
-    """Of workers that were killed no mailbox stays bound, as long as another worker lives."""
+    """Mailboxes of killed workers do not stay bound while another worker lives."""
     bench.worker(WORKER_POOL="solo")
     for _ in range(KILLED):
         bench.worker(WORKER_POOL="solo").kill()
@@ -57,14 +57,14 @@ def leave():
 threading.Thread(target=leave).start()
 sender(settings(url)).control.ping(timeout=30, limit=99)
 """
-"""A program that asks all workers and is gone as soon as its queue is bound."""
+"""A program that sends a command to all workers and exits once its reply queue is bound."""
 
 
 @pytest.mark.xfail(
     strict=True, raises=AssertionError, reason="the queue of each killed asker stays bound as long as others ask"
 )
 def test_queues_of_killed_askers(bench: Bench, group: ForkingGroup) -> None:
-    """Of processes that were killed while they asked the workers no queue stays bound once another has asked."""
+    """Reply queues of killed processes do not stay bound after the next request."""
     source = PROJECT / "src"
     program = group.folder / "ask.py"
     program.write_text(ASK)
@@ -107,7 +107,7 @@ def test_payments_and_chords_on_a_full_broker(new_bench: Callable[[Config], Benc
 
 
 def fill(bench: Bench) -> None:
-    """Send tasks that nobody takes until the broker refuses one, then make room again."""
+    """Send tasks without a worker until the broker refuses one, then make room again."""
     app = bench.sender()
 
     def send_many() -> None:

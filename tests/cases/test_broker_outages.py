@@ -1,4 +1,4 @@
-"""A broker that changes its role, hangs, is away for seconds, or lies behind something that meddles."""
+"""Test brokers that fail over, pause, stop for seconds, or are behind a faulty proxy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from fixtures import PROJECT
-from fixtures.proxies.resp import RespProxy, Tamper
+from fixtures.proxies.resp import Mutation, RespProxy
 from fixtures.run.processes import ForkingGroup
 from redis_practices.celery_worker.sending import publish, publisher, sender
 from redis_practices.cli import Failure
@@ -27,14 +27,13 @@ from tests.cases.proxies import OldProtocol, TcpProxy
 from worker import settings
 
 FAILURES = (OperationalError, RedisError, RuntimeError, NoAnswer, Failure)
-"""What a sender may raise while its broker changes."""
+"""The errors that a sender may raise during a failover."""
 
 
 class Managed:
-    """A broker with a replica behind one address, as a managed service has it."""
+    """A broker with a replica behind one address, like a managed service."""
 
     def __init__(self, bench: Bench, group: ForkingGroup, carried: Callable[..., TcpProxy]) -> None:
-        """Start both; the address leads to the first."""
         self.primary = bench.server
         with self.primary.client() as client:
             client.config_set("repl-diskless-sync-delay", 0)
@@ -46,7 +45,7 @@ class Managed:
         self.url = self._proxy.url
 
     def fail_over(self) -> None:
-        """Swap the roles as planned: the address leads to the new primary, old connections stay open."""
+        """Swap the roles by a planned failover: the address leads to the new primary, old connections stay open."""
         with self.replica.client() as client:
             client.replicaof("NO", "ONE")
         self._proxy.target = self.replica.port
@@ -56,17 +55,17 @@ class Managed:
 
 @pytest.fixture
 def managed(bench: Bench, group: ForkingGroup, carried: Callable[..., TcpProxy]) -> Managed:
-    """Give a broker whose roles can be swapped."""
+    """Give a broker with a planned failover."""
     return Managed(bench, group, carried)
 
 
 def works(url: str) -> bool:
-    """Tell whether a fresh sender gets a result."""
+    """Tell whether a new sender gets a result."""
     return call(sender(settings(url)), "worker.add", 4, 8, timeout=4) == 12
 
 
 def goes_on(worker: WorkerProcess, url: str) -> None:
-    """Assert that the same worker process does what a fresh sender asks for, within 15 s."""
+    """Require that the same worker process serves a new sender within 15 s."""
     eventually(lambda: not worker.runs or works(url), within=15, also=FAILURES)
     assert worker.runs, worker.log_tail(3)
 
@@ -81,7 +80,7 @@ def goes_on(worker: WorkerProcess, url: str) -> None:
     ids=["usual transport", "batch transport"],
 )
 def test_idle_worker_after_a_planned_failover(bench: Bench, managed: Managed, settings: dict[str, str]) -> None:
-    """The same worker process takes tasks within 15 s of a planned failover."""
+    """An idle worker process takes tasks within 15 s of a planned failover."""
     worker = bench.worker(managed.url, **settings)
     prepared(lambda: works(managed.url))
     managed.fail_over()
@@ -93,7 +92,7 @@ def test_idle_worker_after_a_planned_failover(bench: Bench, managed: Managed, se
     strict=True, raises=AssertionError, reason="the worker exits with 1: its old connection is to a replica now"
 )
 def test_busy_worker_after_a_planned_failover(bench: Bench, managed: Managed) -> None:
-    """The same worker process ends its task and takes others within 15 s of a planned failover."""
+    """A busy worker process ends its task and takes new ones within 15 s of a planned failover."""
     worker = bench.worker(managed.url)
     task = bench.send("linger", [4])
     bench.await_run(task)
@@ -106,7 +105,7 @@ def test_busy_worker_after_a_planned_failover(bench: Bench, managed: Managed) ->
 
 
 def outcomes(send: Callable[[], object], times: int) -> list[str]:
-    """Return how often and how it went to send a task."""
+    """Return the outcomes of sending a task several times."""
     found = []
     for _ in range(times):
         try:
@@ -126,7 +125,7 @@ def test_publisher_after_a_planned_failover(managed: Managed) -> None:
 
 
 def test_sender_after_a_planned_failover(managed: Managed) -> None:
-    """A long-lived sender that waits for no result sends again after at most one error."""
+    """A long-lived sender without results sends again after at most one error."""
     app = sender(settings(managed.url))
     app.send_task("worker.add", (1, 2))
     managed.fail_over()
@@ -156,12 +155,12 @@ def test_caller_after_a_planned_failover(bench: Bench, managed: Managed) -> None
 )
 @pytest.mark.parametrize("pool", ["prefork", "solo"])
 def test_task_that_ends_while_the_broker_hangs(bench: Bench, pool: str) -> None:
-    """A task that ends while the broker hangs for a few seconds is SUCCESS."""
+    """A task that ends while the broker is paused for seconds is SUCCESS."""
     bench.worker(WORKER_POOL=pool, SOCKET_TIMEOUT="1")
     task = bench.send("stamp", [1])
     bench.await_run(task)
     bench.server.pause()
-    time.sleep(5)  # the task ends after 1 s, and each answer is waited for 1 s
+    time.sleep(5)  # the task ends after 1 s, and each wait for an answer lasts 1 s
     bench.server.resume()
     assert bench.ended(task, within=10) == "SUCCESS"
 
@@ -171,7 +170,7 @@ def test_task_that_ends_while_the_broker_hangs(bench: Bench, pool: str) -> None:
     strict=True, raises=AssertionError, reason="the result cannot be written: the task is FAILURE, its message gone"
 )
 def test_task_that_ends_while_the_broker_is_away(new_bench: Callable[..., Bench]) -> None:
-    """A task that ends while the broker is away for a few seconds is SUCCESS."""
+    """A task that ends while the broker is stopped for seconds is SUCCESS."""
     bench = new_bench({"appendfsync": "always"})
     bench.worker(SOCKET_TIMEOUT="1")
     task = bench.send("stamp", [1])
@@ -183,9 +182,9 @@ def test_task_that_ends_while_the_broker_is_away(new_bench: Callable[..., Bench]
     assert bench.ended(task, within=20) == "SUCCESS"
 
 
-def test_worker_of_a_broker_without_hello(bench: Bench, tampered: Callable[[int, Tamper], RespProxy]) -> None:
-    """A worker and a sender use a broker that does not know HELLO, when the URL says protocol=2."""
-    url = f"{tampered(bench.server.port, OldProtocol()).url}?protocol=2"
+def test_worker_of_a_broker_without_hello(bench: Bench, mutated: Callable[[int, Mutation], RespProxy]) -> None:
+    """A worker and a sender use a broker without HELLO, if the URL has protocol=2."""
+    url = f"{mutated(bench.server.port, OldProtocol()).url}?protocol=2"
     try:
         bench.worker(url)
     except EmbeddedError as error:
@@ -194,10 +193,10 @@ def test_worker_of_a_broker_without_hello(bench: Bench, tampered: Callable[[int,
 
 
 def test_worker_says_that_the_broker_lacks_hello(
-    bench: Bench, group: ForkingGroup, tampered: Callable[[int, Tamper], RespProxy]
+    bench: Bench, group: ForkingGroup, mutated: Callable[[int, Mutation], RespProxy]
 ) -> None:
-    """A worker whose broker does not know HELLO says so in its log."""
-    worker = WorkerProcess(group, tampered(bench.server.port, OldProtocol()).url, "worker", {})
+    """A worker logs that its broker does not know HELLO."""
+    worker = WorkerProcess(group, mutated(bench.server.port, OldProtocol()).url, "worker", {})
     eventually(lambda: "unknown command 'HELLO'" in worker.log_tail(), within=10)
 
 
@@ -209,7 +208,7 @@ def test_worker_says_that_the_broker_lacks_hello(
 def test_worker_behind_a_balancer_that_cuts_idle_connections(
     bench: Bench, carried: Callable[..., TcpProxy], *, silently: bool
 ) -> None:
-    """A task that takes longer than idle connections are borne runs once, and its worker answers afterwards."""
+    """A task longer than the idle timeout of a load balancer runs once, and its worker answers afterwards."""
     proxy = carried(bench.server.port, idle=3, silently=silently)
     worker = bench.worker(proxy.url)
     task = bench.send("stamp", [12])

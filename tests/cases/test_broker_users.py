@@ -1,4 +1,4 @@
-"""Users and passwords that a worker needs: a database of its own, sentinels that want a password."""
+"""Test users and passwords of workers: a separate database, sentinels with a password."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from tests.cases.preparing import prepared
 PASSWORD = "s3cret"  # noqa: S105 - of servers that live as long as a test
 
 CANNOT = "Cannot connect"
-"""What a worker logs that does not reach its broker, or may not use it."""
+"""The log lines of a worker without access to its broker."""
 
 
 def is_ready(worker: WorkerProcess) -> None:
-    """Assert that a worker consumes, once it says that it does or that it cannot."""
+    """Require that a worker consumes, once its log shows success or an error."""
     prepared(lambda: any(word in worker.log_tail(200) for word in (READY, CANNOT)))
     assert CANNOT not in worker.log_tail(200), worker.log_tail(3)
 
 
 def granted(prefix: str, database: int) -> Sequence[str]:
-    """Return the rules of the broker's user, for a database where they can be asked for one."""
-    asked: Callable[..., Sequence[str]] = rules  # it takes no database yet
+    """Return the ACL rules of the broker's user, for a database if the server supports that."""
+    asked: Callable[..., Sequence[str]] = rules  # this server has no rules for databases
     return asked(prefix, database) if len(inspect.signature(rules).parameters) > 1 else asked(prefix)
 
 
@@ -61,7 +61,7 @@ def test_worker_with_the_rights_of_the_broker_user(bench: Bench, group: ForkingG
     ids=["open", "password"],
 )
 def test_worker_with_sentinels_that_want_a_password(group: ForkingGroup, password: str) -> None:
-    """A worker finds the primary through sentinels that want a password of their own."""
+    """A worker finds the primary through sentinels with a password."""
     primary = start_server(group, {**BROKER, "requirepass": PASSWORD, "masterauth": PASSWORD})
     sentinel = Sentinel(
         group,

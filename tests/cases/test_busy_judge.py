@@ -1,4 +1,4 @@
-"""What is the judge's own, or that of other clients, is not taken for the deployment's."""
+"""Test that delays of the judge and traffic of other clients never count against the deployment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fixtures.bdd.definitions import feature_of, steps_of
 from fixtures.celery_worker.workers import Beats
 from fixtures.context import Context
 from fixtures.proxies.streams import TlsProxy
-from fixtures.proxies.tampering import TAMPERS
+from fixtures.proxies.tampering import MUTATIONS
 from fixtures.pure_cache.origin import Origin, tasks_at_once
 from fixtures.redis_cluster.nodes import is_copied
 from fixtures.reporting.measurements import Bound
@@ -43,11 +43,12 @@ from fixtures.stacks.external.command_guard import RateLimit
 from fixtures.stacks.external.stack import ExternalStack
 from redis_practices.clients import redis_client
 from redis_practices.polling import eventually
-from redis_practices.pure_cache.key_audit import Hygiene, judge, sample, shown
+from redis_practices.pure_cache.key_audit import KeyRules, bad_keys, sample, shown
 from redis_practices.pure_cache.near_cache import NearCache
 from redis_practices.servers.celery import LateError
 from redis_practices.servers.server import BROKER, CACHE, Server, start_server
-from steps.celery_worker.tasks import Tasks, check_runs, processed_tasks, read_result, waiting_tasks
+from steps.celery_worker.results import check_runs, read_result
+from steps.celery_worker.tasks import Tasks, processed_tasks, waiting_tasks
 from steps.celery_worker.workers import await_sent
 from steps.common.audit import Audited, check_number, check_supported, count_missed_pings, unlinked_replicas
 from steps.pure_cache.near_cache import ENOUGH, Near
@@ -58,7 +59,7 @@ needs_schedule = pytest.mark.skipif(not SCHEDULE.exists(), reason="the kernel do
 
 @contextmanager
 def busy_processors() -> Iterator[None]:
-    """Keep every processor busy with two other programs for the length of a block."""
+    """Keep every processor busy with two programs during a block."""
     with ExitStack() as ending:
         for _ in range(4):
             hog = ending.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
@@ -67,15 +68,14 @@ def busy_processors() -> Iterator[None]:
 
 
 class Seen:
-    """Measurements as a scenario records them."""
+    """Records measurements as a scenario does."""
 
     def __init__(self) -> None:
-        """Begin without any."""
         self.bounds: dict[str, Bound | None] = {}
         self.values: dict[str, Any] = {}
 
     def __call__(self, name: str, *, unit: str, seen: Any, bound: Bound | None = None, change: str = "") -> None:
-        """Record one, and fail as `Measure` does."""
+        """Record a measurement, and fail as `Measure` does."""
         del unit
         self.bounds[name], self.values[name] = bound, seen
         assert not bound or bound.allows(seen), f"{name}: {seen}{change}"
@@ -83,7 +83,7 @@ class Seen:
 
 @needs_schedule
 def test_stopwatch_leaves_out_a_busy_processor() -> None:
-    """A thread that computes beside busy programs measures next to nothing, and its clock shows seconds."""
+    """A stopwatch in a computing thread on a busy machine shows nearly nothing, while the clock shows seconds."""
     with busy_processors():
         begun, watch, enough = time.monotonic(), Stopwatch(), time.thread_time() + 0.5
         while time.thread_time() < enough:
@@ -94,7 +94,7 @@ def test_stopwatch_leaves_out_a_busy_processor() -> None:
 
 
 def test_stopwatch_counts_what_the_server_takes(cache_server: Server) -> None:
-    """A wait for the server is the deployment's."""
+    """A wait for the server counts as the deployment's."""
     with cache_server.client() as client:
         watch = Stopwatch()
         client.brpop(["nothing"], timeout=0.3)
@@ -102,7 +102,7 @@ def test_stopwatch_counts_what_the_server_takes(cache_server: Server) -> None:
 
 
 def test_stopwatch_leaves_out_turns(tmp_path: Path) -> None:
-    """The waits that --max-ops makes are paid by the judge."""
+    """Waits for --max-ops count as the judge's."""
     limit, begun, watch = RateLimit(f"100:{tmp_path / 'turns'}"), time.monotonic(), Stopwatch()
     for _ in range(40):
         limit.wait()
@@ -120,19 +120,19 @@ UNTIL = Bound.at_most(1, "s")
     [(BETWEEN, (1.0, 1.02), 1.02), (BETWEEN, (1.9, 2.0), 1.9), (BETWEEN, (0.5, 0.6), 0.6), (UNTIL, (0.0, 0.2), 0.2)],
 )
 def test_moment_that_is_certain(bound: Bound, moment: tuple[float, float], seen: float) -> None:
-    """What lies on one side of a bound is held against it."""
+    """A moment on one side of a bound is judged."""
     assert Moment(*moment).within(bound) == seen
 
 
 @pytest.mark.parametrize(("bound", "moment"), [(BETWEEN, (1.2, 2.0)), (BETWEEN, (0.4, 1.2)), (UNTIL, (0.9, 1.1))])
 def test_moment_that_is_not(bound: Bound, moment: tuple[float, float]) -> None:
-    """Looks on both sides of a bound say nothing of the deployment, neither well nor ill."""
+    """A moment with ends on both sides of a bound gives no verdict."""
     with pytest.raises(StackError, match="own processor is too busy"):
         Moment(*moment).within(bound)
 
 
 def test_measurement_that_proves_nothing_is_made_anew() -> None:
-    """The first measurement that can be told is final, and three that cannot are no verdict."""
+    """A measurement without verdict is repeated, the first verdict is final, and three without end in an error."""
     moments = iter([Moment(1.2, 2.0), Moment(1.9, 2.0), Moment(1.0, 1.01)])
     assert first_certain(lambda: next(moments), BETWEEN) == 1.9
     with pytest.raises(StackError, match="too busy"):
@@ -140,7 +140,7 @@ def test_measurement_that_proves_nothing_is_made_anew() -> None:
 
 
 def test_judge_that_is_held_up(cache_server: Server) -> None:
-    """A judge that sleeps while a key expires does not say that it expired late."""
+    """A judge that sleeps while a key expires does not report a late expiry."""
     with cache_server.client() as client:
         client.set("key", "x", px=300)
         looks = iter((0.0, 1.2))
@@ -160,7 +160,7 @@ SECOND = Bound.at_most(1, "s")
 
 @needs_pressure
 def test_wait_of_a_busy_judge() -> None:
-    """What comes late while the judge is busy is waited for, and then nothing is said of the bound."""
+    """A busy judge waits longer for a late event, and then gives no verdict on the bound."""
     with busy_processors():
         clock, begun = WorkersClock(), time.monotonic()
         clock.eventually(lambda: time.monotonic() > begun + 1.3, within=1.0)
@@ -169,17 +169,16 @@ def test_wait_of_a_busy_judge() -> None:
 
 
 def test_what_never_comes_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy judge makes a wait longer, not endless, and its end is a failure."""
+    """A busy judge waits longer, but not forever, and then fails."""
     monkeypatch.setattr("fixtures.run.own_time.MOST_BUSY", 0.3)
     with busy_processors(), pytest.raises(AssertionError, match="it was False"):
         WorkersClock().eventually(lambda: False, within=0.3)
 
 
 class Work:
-    """A scenario with what workers of a busy judge leave behind: late, twice, unevenly."""
+    """A scenario on a busy judge: a task ran three times, 2.1 s apart, and two tasks are in the queue."""
 
     def __init__(self, server: Server, ending: ExitStack) -> None:
-        """Note that a task ran three times, the last time 2.1 s after the second, and leave two tasks in the queue."""
         broker = SimpleNamespace(client=server.client, url=server.url, node=server, queue="celery")
         stack = cast("Any", SimpleNamespace(broker=lambda: broker))
         self.context = Context(cast("Any", None), stack, "", ending, cast("Any", Seen()), cast("Any", None))
@@ -220,7 +219,7 @@ class Work:
 
 @needs_pressure
 def test_work_of_a_busy_judge(group: ForkingGroup, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What workers of a busy judge do late, twice or unevenly says nothing of the broker; else it is a failure."""
+    """Late, repeated or uneven work of a busy judge gives no verdict on the broker; else it fails."""
     monkeypatch.setattr("fixtures.run.own_time.MOST_BUSY", 0.3)
     monkeypatch.delenv("KEY_PREFIX", raising=False)
     with ExitStack() as ending:
@@ -238,7 +237,7 @@ def test_work_of_a_busy_judge(group: ForkingGroup, monkeypatch: pytest.MonkeyPat
 @needs_pressure
 @pytest.mark.parametrize("error", [LateError("not ready after 30 s"), RedisTimeoutError("Timeout connecting")])
 def test_what_is_late_for_a_busy_judge(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """A connection or a worker that is late while the judge is busy says nothing of the deployment."""
+    """A late connection or worker on a busy judge gives no verdict on the deployment."""
     stack = ExternalStack({})
     monkeypatch.setattr("fixtures.stacks.external.stack.BUSY", 100.0)
     with pytest.raises(pytest.fail.Exception if isinstance(error, LateError) else RedisTimeoutError):
@@ -252,14 +251,14 @@ def test_what_is_late_for_a_busy_judge(monkeypatch: pytest.MonkeyPatch, error: E
 
 @pytest.fixture
 def behind_tls(group: ForkingGroup) -> Iterator[Callable[[Server], str]]:
-    """Give a function that puts a proxy for TLS before a server and returns its URL."""
+    """Give a function that starts a TLS proxy before a server and returns its URL."""
     with closing(TlsProxy(group.folder)) as proxy:
         yield lambda server: f"rediss://{proxy.before(server.port)}/0?ssl_ca_certs={group.folder / 'ca.pem'}"
 
 
 @pytest.mark.slow
 def test_readers_behind_tls(cache_server: Server, behind_tls: Callable[[Server], str]) -> None:
-    """100 readers behind TLS cost the origin one call, on a busy machine too: their handshakes come before."""
+    """100 readers over TLS lead to one call of the origin, even on a busy machine."""
     origin = Origin(0.1)
     origin.values["user:1"] = "qiross"
     with busy_processors():
@@ -270,7 +269,7 @@ def test_readers_behind_tls(cache_server: Server, behind_tls: Callable[[Server],
 
 @needs_schedule
 def test_sending_behind_tls(group: ForkingGroup, behind_tls: Callable[[Server], str]) -> None:
-    """Handshakes are no part of what sending takes."""
+    """TLS handshakes do not count as sending time."""
     server = start_server(group, BROKER)
     url = behind_tls(server) + "&ssl_cert_reqs=required"
     broker = SimpleNamespace(client=server.client, url=url, node=server, queue="celery")
@@ -301,7 +300,7 @@ def hammered(server: Server) -> Iterator[None]:
 
 
 def test_near_cache_of_a_server_that_others_use(cache_server: Server) -> None:
-    """Reads of other clients are not counted, and a read that asks the server is."""
+    """A near cache test ignores reads of other clients, and counts reads that reach the server."""
     client, other = cache_server.client(protocol=3), cache_server.client()
     with NearCache(client, "practices:", heartbeat=2) as cache:
         near = Near(cache, client, other, "practices:")
@@ -314,17 +313,17 @@ def test_near_cache_of_a_server_that_others_use(cache_server: Server) -> None:
 
 
 NAMES = (b"\x80\x04\x95user", b":1:user_42", b"flask_cache_view//\x1b[31m", "user:\u202egnp".encode())
-"""Those of pickle, of Django, one with an escape sequence, one whose text runs from right to left."""
+"""Names from pickle, from Django, with an escape sequence, and with right-to-left text."""
 
 
 def test_names_are_bytes(cache_server: Server) -> None:
-    """Keys of any program are looked at, by a client that decodes, and their names are harmless to a terminal."""
+    """The key audit reads names of all programs, and prints them without control characters."""
     with cache_server.client() as client:
         for name in NAMES:
             client.set(name, "x")
         keys = list(sample(cast("Redis", client)))
     assert {key.name for key in keys} == set(NAMES)
-    [told] = judge(keys, Hygiene(pattern=".*")).values()
+    [told] = bad_keys(keys, KeyRules(pattern=".*")).values()
     assert told[3:] == ["and 1 more"]
     assert {shown(name) for name in NAMES} == {
         r"\x80\x04\x95user",
@@ -341,7 +340,7 @@ def audited(*servers: Server) -> Context:
 
 
 def test_silence_follows_the_pings(group: ForkingGroup) -> None:
-    """A replica hears nothing for as long as its primary sends nothing, by the setting that says how long that is."""
+    """A replica may be silent for as long as ``repl-ping-replica-period`` allows."""
     server = start_server(group, {**CACHE, "repl-ping-replica-period": 30, "repl-diskless-sync-delay": 0})
     replica = start_server(group, {**CACHE, "replicaof": ["127.0.0.1", str(server.port)]})
     with replica.client() as client:
@@ -353,7 +352,7 @@ def test_silence_follows_the_pings(group: ForkingGroup) -> None:
 
 
 def test_copy_that_comes_later_than_a_client_waits(group: ForkingGroup) -> None:
-    """A replica may take longer than the time-out that a URL gives its clients, and one that hangs is noticed."""
+    """A copy may take longer than the timeout in the URL, and a paused replica is noticed."""
     server = start_server(group, {**CACHE, "repl-diskless-sync-delay": 0})
     replica = start_server(group, {**CACHE, "replicaof": server.address.split(":")})
     with replica.client() as client:
@@ -369,14 +368,14 @@ def test_copy_that_comes_later_than_a_client_waits(group: ForkingGroup) -> None:
 
 
 def test_refusal_names_its_bound(group: ForkingGroup) -> None:
-    """A refusal says which line of practices.toml changes the bound."""
+    """A refusal names the line of practices.toml that changes the bound."""
     server = start_server(group, {**CACHE, "maxclients": 50})
     with pytest.raises(AssertionError, match=r"practices.toml changes this bound: \[bounds\] maxclients"):
         check_number(audited(server), "setting", "maxclients", Bound.at_least(1000))
 
 
 def oldest(practice: str) -> list[list[str]]:
-    """Return the table of versions of a practice's audit."""
+    """Return the table of versions in a practice's audit."""
     feature = feature_of(PROJECT / "features" / practice / "audit.feature")
     steps = [step for scenario in feature.scenarios.values() for step in steps_of(scenario)]
     [table] = [step.datatable for step in steps if step.name == "the version of every server gets security fixes"]
@@ -385,15 +384,15 @@ def oldest(practice: str) -> list[list[str]]:
 
 
 def test_versions_have_one_rule() -> None:
-    """Every role asks for the same versions, and Redis 7.0 is among them."""
+    """All roles require the same versions, including Redis 7.0."""
     tables = [oldest(practice) for practice in ("pure_cache", "celery_worker", "redis_cluster")]
     assert tables[0] == tables[1] == tables[2]
     assert ["redis", "7.0"] in tables[0]
 
 
-def test_old_version_is_refused(group: ForkingGroup, tampered: Callable[..., Any]) -> None:
-    """A broker's version past its end of life is refused, as that of a cache."""
-    proxy = tampered(start_server(group, BROKER).port, TAMPERS["a version past its end of life"]())
+def test_old_version_is_refused(group: ForkingGroup, mutated: Callable[..., Any]) -> None:
+    """A broker with a version past its end of life is refused, like a cache."""
+    proxy = mutated(start_server(group, BROKER).port, MUTATIONS["a version past its end of life"]())
     node = SimpleNamespace(address=proxy.url, client=partial(redis_client, proxy.url))
     context = audited(cast("Server", node))
     with pytest.raises(AssertionError, match=r"6\.2\.0; .* is the oldest that still gets fixes"):
@@ -405,7 +404,7 @@ def test_old_version_is_refused(group: ForkingGroup, tampered: Callable[..., Any
 def test_busy_judge_accepts(
     group: ForkingGroup, cache_server: Server, behind_tls: Callable[[Server], str], options: str
 ) -> None:
-    """A healthy cache behind TLS, full of keys of others, is accepted by a busy judge."""
+    """A busy judge accepts a healthy cache behind TLS that is full of foreign keys."""
     with cache_server.client() as client:
         for name in NAMES:
             client.set(name, "x", ex=1000)

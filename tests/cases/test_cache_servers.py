@@ -1,4 +1,4 @@
-"""Servers that a cache is not used to: one that was rolled back, and a cluster."""
+"""Test a cache on unusual servers: after a rollback, and on a cluster."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from redis_practices.servers.server import CACHE, start_server
 
 
 def test_cache_after_a_rollback_to_redis7(group: ForkingGroup, redis7: str) -> None:
-    """A value is cached again after the server was replaced by one of Redis 7."""
+    """A value is cached again after the server was replaced by Redis 7."""
     [port] = free_ports(1, group.held)
     with ForkingGroup() as newer:
         cache = CacheAside(redis_client(start_server(newer, CACHE, port=port).url, timeout=0.2), ttl=60, patience=1.0)
@@ -33,9 +33,9 @@ def test_cache_after_a_rollback_to_redis7(group: ForkingGroup, redis7: str) -> N
 
 @pytest.mark.slow
 def test_cache_on_a_cluster_that_is_down(group: ForkingGroup) -> None:
-    """The origin is asked while a key's node or the whole cluster is down, or a cluster's client is refused."""
+    """The origin is asked while a key's node or the whole cluster is down; a cluster client may be refused."""
     cluster = start_cluster(group, replicas=0, node_timeout_ms=1000)
-    client: Any = cluster_client(cluster.url, timeout=0.3)  # not promised: it works, or is refused at once
+    client: Any = cluster_client(cluster.url, timeout=0.3)  # either is allowed: it works, or is refused at once
     try:
         cache = CacheAside(client, ttl=60)
     except TypeError:
@@ -51,6 +51,6 @@ def test_cache_on_a_cluster_that_is_down(group: ForkingGroup) -> None:
     for node in cluster.nodes:
         if node is not home:
             node.kill()
-    time.sleep(1.1)  # until the breaker lets a call through again
+    time.sleep(1.1)  # until the breaker lets a call through
     for _ in range(5):
         assert cache.get_or_compute("user:1", lambda: "origin") == "origin"

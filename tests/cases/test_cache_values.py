@@ -1,4 +1,4 @@
-"""What a cache gives back is what was put in, and the newest version of a record wins."""
+"""Test that a cache returns the stored value, and that the newest version of a record wins."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CHANGED: list[Any] = [
 
 @pytest.mark.parametrize("value", KEPT, ids=ascii)
 def test_cache_hit_equals_the_miss(cache_server: Server, value: object) -> None:
-    """A hit gives what the miss gave."""
+    """A hit returns the same value as the miss."""
     with redis_client(cache_server.url) as client:
         cache = CacheAside(client, ttl=60)
         miss = cache.get_or_compute("key", lambda: value)
@@ -39,7 +39,7 @@ def test_cache_hit_equals_the_miss(cache_server: Server, value: object) -> None:
 
 @pytest.mark.parametrize("value", CHANGED, ids=repr)
 def test_cache_refuses_what_json_changes(cache_server: Server, value: object) -> None:
-    """A value that JSON cannot hold, or would change, is a TypeError at once, and the next reader computes at once."""
+    """A value that JSON would change is a TypeError at once, and the next reader computes at once."""
     with redis_client(cache_server.url) as client:
         for ask in (
             lambda: CacheAside(client, ttl=60).get_or_compute("key", lambda: value),
@@ -53,7 +53,7 @@ def test_cache_refuses_what_json_changes(cache_server: Server, value: object) ->
 
 
 def test_cache_entry_of_another_key(cache_server: Server) -> None:
-    """The entry of another key, and one of the form before entries knew their key, is a miss."""
+    """An entry of another key, or in the old format without a key, is a miss."""
     with redis_client(cache_server.url) as client:
         cache = CacheAside(client, ttl=60)
         cache.get_or_compute("invoice:Ann", lambda: "invoice of Ann")
@@ -64,7 +64,7 @@ def test_cache_entry_of_another_key(cache_server: Server) -> None:
 
 
 def test_cache_key_of_another_type(cache_server: Server) -> None:
-    """A key that holds a hash costs the reader no time: the origin is asked at once."""
+    """A key that holds a hash causes no delay: the origin is asked at once."""
     with redis_client(cache_server.url) as client:
         client.hset("key", "field", "1")
         begun = time.monotonic()
@@ -76,7 +76,7 @@ def test_cache_key_of_another_type(cache_server: Server) -> None:
     "version", [-(2**63), -101, -1, 9, 99, 2**53 - 2, 2**53, 1_764_414_000_000_000_000, 2**63 - 10]
 )
 def test_write_through_newer_version_wins(cache_server: Server, version: int) -> None:
-    """The next version of a record replaces the one before it, and an older one does not."""
+    """A newer version replaces an older one, and an older one does not replace it."""
     with redis_client(cache_server.url) as client:
         records = WriteThrough(client, ttl=60)
         assert records.put("user:1", "old", version)
@@ -86,7 +86,7 @@ def test_write_through_newer_version_wins(cache_server: Server, version: int) ->
 
 
 def test_write_through_takes_nanoseconds(cache_server: Server) -> None:
-    """Versions that are times in nanoseconds, 100 ns apart, each replace the one before."""
+    """Versions in nanoseconds, 100 ns apart, each replace the version before."""
     first = 1_764_414_000_000_000_000
     with redis_client(cache_server.url) as client:
         records = WriteThrough(client, ttl=60)
@@ -95,7 +95,7 @@ def test_write_through_takes_nanoseconds(cache_server: Server) -> None:
 
 @pytest.mark.slow
 def test_write_behind_saves_slow_entries_once(cache_server: Server) -> None:
-    """Entries are saved once each and in order, even if a batch takes longer than the drainer's lock."""
+    """Entries are saved once and in order, even if a batch takes longer than the drainer's lock."""
     saved: list[int] = []
 
     def save(_: str, value: int) -> None:

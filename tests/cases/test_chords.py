@@ -1,4 +1,4 @@
-"""A chord ends, whatever becomes of one of its members."""
+"""Test that a chord ends, whether its members succeed, fail or are revoked."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ UNENDING = pytest.mark.xfail(strict=True, raises=AssertionError, reason="the cho
 
 @dataclass(frozen=True)
 class Chord:
-    """A chord that was sent: the ids of its members and of its body."""
+    """A sent chord: the ids of its members and of its body."""
 
     members: Sequence[str]
     body: str
 
 
 def sent(bench: Bench, members: Sequence[Signature]) -> Chord:
-    """Send a chord whose body returns the list of what its members returned."""
+    """Send a chord whose body returns the results of its members."""
     result = chord(members, bench.signature("echo")).apply_async()
     return Chord([detached(member) for member in result.parent.results], detached(result))
 
 
 def nothing(bench: Bench, made: Chord) -> None:
-    """Let things go their way."""
+    """Do nothing to the members."""
 
 
 def revoke_second(bench: Bench, made: Chord) -> None:
@@ -66,7 +66,7 @@ CASES: dict[str, tuple[list[Made], Act, str]] = {
     ),
     "the process of one dies": ([(*ADDED, {}), ("crash", [], {})], nothing, "FAILURE"),
 }
-"""Members by what becomes of them, what is done to them, and how the chord must end."""
+"""Members, an action on them, and the expected end of the chord."""
 
 
 MARKS: dict[str, list[pytest.MarkDecorator]] = {
@@ -80,7 +80,7 @@ MARKS: dict[str, list[pytest.MarkDecorator]] = {
 
 @pytest.mark.parametrize("case", [pytest.param(case, marks=MARKS.get(case, [])) for case in CASES])
 def test_chord_ends(bench: Bench, case: str) -> None:
-    """A chord ends when all its members have ended: well, or as a failure when one of them did not end well."""
+    """A chord ends after all its members: with success, or as a failure if one member failed."""
     members, act, state = CASES[case]
     bench.worker()
     made = sent(bench, [bench.signature(name, arguments, **options) for name, arguments, options in members])
@@ -90,7 +90,7 @@ def test_chord_ends(bench: Bench, case: str) -> None:
 
 @pytest.mark.parametrize("apart", [0.2, pytest.param(3, marks=[pytest.mark.slow, UNENDING])])
 def test_chord_with_members_far_apart(bench: Bench, apart: float) -> None:
-    """A chord ends when its members end further apart than results are kept."""
+    """A chord ends, even if its members end further apart than results are kept."""
     bench.worker(RESULT_EXPIRES="1", WORKER_POOL="threads", WORKER_CONCURRENCY="4")
     made = sent(bench, [bench.signature(*ADDED), bench.signature("sleep", [apart])])
     assert bench.ended(made.body, within=apart + 5) == "SUCCESS"

@@ -1,4 +1,4 @@
-"""Clients of a cluster whose nodes come back elsewhere, name no address, or lost what they held."""
+"""Test clients of clusters whose nodes change addresses, announce none, or lost data."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from redis_practices.servers.server import Config, Server
 from tests.cases.preparing import prepared
 
 NAME = "redis-headless"
-"""A name of the cluster, which leads to the address that its nodes have today."""
+"""A hostname of the cluster that resolves to the current address of its nodes."""
 
 FIRST, SECOND = "127.0.0.11", "127.0.0.12"
 
 
 @pytest.fixture
 def today(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Give a list that holds the address to which `NAME` leads, as a name service says."""
+    """Give a list with the address to which `NAME` resolves."""
     address = [FIRST]
     real = socket.getaddrinfo
 
@@ -36,12 +36,12 @@ def today(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def listening_at(address: str) -> Config:
-    """Return directives of nodes that clients reach at an address; they also listen where they are started from."""
+    """Return directives of nodes that announce an address and also listen on their old one."""
     return {"bind": [address, "127.0.0.1"], "cluster-announce-ip": address, "protected-mode": "no"}
 
 
 def move(cluster: EmbeddedCluster, address: str) -> None:
-    """Start the nodes of a cluster again under another address, and introduce them to each other."""
+    """Restart the nodes of a cluster with another address, and introduce them to each other."""
     for node in cluster.nodes:
         node.kill()
     for node in cluster.nodes:
@@ -55,19 +55,19 @@ def move(cluster: EmbeddedCluster, address: str) -> None:
 
 
 def state_is_ok(node: Server) -> bool:
-    """Tell whether a node takes its cluster for able to serve."""
+    """Tell whether a node reports the cluster state ok."""
     with node.client() as client:
         return "cluster_state:ok" in str(client.execute_command("CLUSTER", "INFO"))
 
 
 def names(node: Server, address: str) -> bool:
-    """Tell whether a node knows another, or itself, by an address."""
+    """Tell whether a node knows another node, or itself, by an address."""
     with node.client() as client:
         return f"{address}:" in str(client.execute_command("CLUSTER", "NODES"))
 
 
 def moved(node: Server, address: str) -> None:
-    """Start a node with the directives that it had, but for its address."""
+    """Restart a node with the same directives and another address."""
     path = node.folder / "server.conf"
     path.write_text(path.read_text().replace(FIRST, address))
     node.restart()
@@ -81,7 +81,7 @@ def bus_port(node: Server) -> int:
 
 @pytest.mark.slow
 def test_client_after_all_addresses_changed(group: ForkingGroup, today: list[str]) -> None:
-    """A client that was made by a name reaches the cluster after all its nodes came back under other addresses."""
+    """A client with a hostname reaches the cluster after all its nodes changed their address."""
     cluster = start_cluster(group, replicas=0, node_timeout_ms=2000, config=listening_at(FIRST), quick=False)
     url = f"redis://{NAME}:{cluster.nodes[0].port}"
     client = cluster_client(url, timeout=0.5)
@@ -93,7 +93,7 @@ def test_client_after_all_addresses_changed(group: ForkingGroup, today: list[str
 
 
 def nameless(group: ForkingGroup) -> EmbeddedCluster:
-    """Start a cluster whose nodes say that clients know the endpoint already."""
+    """Start a cluster whose nodes announce an unknown endpoint."""
     cluster = start_cluster(group, replicas=0)
     for node in cluster.nodes:
         with node.client() as admin:
@@ -102,13 +102,13 @@ def nameless(group: ForkingGroup) -> EmbeddedCluster:
 
 
 def test_client_of_nodes_that_name_no_endpoint(group: ForkingGroup) -> None:
-    """A client reaches a cluster whose nodes name no endpoint: it takes the address that it asked."""
+    """A client reaches nodes with an unknown endpoint by the address that it asked."""
     with cluster_client(nameless(group).url) as client:
         assert all(client.set(f"key:{number}", number) for number in range(20))
 
 
 def test_map_of_nodes_that_name_no_endpoint(group: ForkingGroup) -> None:
-    """The map of slots names nodes without an endpoint by the address at which they were asked."""
+    """The slot map has nodes with an unknown endpoint by the address that was asked."""
     cluster = nameless(group)
     with cluster_client(cluster.url) as client:
         assert {held.primary for held in slot_map(client)} == {node.address for node in cluster.nodes}
@@ -122,7 +122,7 @@ LOST = "a primary without files comes back empty before it is replaced, and its 
     "appendonly", ["yes", pytest.param("no", marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason=LOST))]
 )
 def test_keys_after_a_primary_restarted_at_once(group: ForkingGroup, appendonly: str) -> None:
-    """No key is lost when a primary is started again before its replica can take over."""
+    """No key is lost when a primary restarts before its replica takes over."""
     cluster = start_cluster(group, node_timeout_ms=5000, config={"appendonly": appendonly})
     keys = [f"key:{number}" for number in range(3000)]
     with cluster_client(cluster.url) as client:
@@ -144,13 +144,13 @@ def follows(node: Server) -> bool:
 
 
 def held(node: Server) -> int:
-    """Return how many keys a node holds."""
+    """Return the number of keys on a node."""
     with node.client() as client:
         return int(client.dbsize())
 
 
 def linked(node: Server) -> bool:
-    """Tell whether a node is a primary or follows one that it reaches, after it has heard of its restart."""
+    """Tell whether a node is a primary or a connected replica after its restart."""
     with node.client() as client:
         told = client.info("replication")
     return bool(

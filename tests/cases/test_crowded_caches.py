@@ -1,4 +1,4 @@
-"""More callers than the pool has connections miss at once: the origin is still asked once."""
+"""Test single flight with more callers than connections in the pool: the origin is asked once."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from redis_practices.pure_cache.cache_aside import AsyncCacheAside, CacheAside
 from redis_practices.servers.server import CACHE, Server, start_server
 
 ORIGIN_SECONDS = 0.2
-"""How long the origin takes: longer than all callers need to begin."""
+"""Seconds of the origin: longer than all callers need to start."""
 
 
 def connections(number: int | None) -> dict[str, Any]:
-    """Return the option that limits a pool to `number` connections; None leaves redis-py's default."""
+    """Return the option that limits a pool to `number` connections; None for redis-py's default."""
     return {"max_connections": number} if number else {}
 
 
 @pytest.mark.parametrize(("limit", "threads"), [(150, 100), (16, 100), (None, 300), (16, 300)])
 def test_threads_that_miss_at_once(cache_server: Server, limit: int | None, threads: int) -> None:
-    """Threads that miss at once ask the origin once, however few connections the pool has."""
+    """Threads with a simultaneous miss ask the origin once, with any number of connections."""
     client = redis_client(cache_server.url, **connections(limit))
     cache = CacheAside(client, ttl=60)
     calls: list[int] = []
@@ -54,7 +54,7 @@ def test_threads_that_miss_at_once(cache_server: Server, limit: int | None, thre
 
 @pytest.mark.parametrize(("limit", "tasks"), [(None, 50), (None, 1000), (16, 1000)])
 def test_coroutines_that_miss_at_once(group: ForkingGroup, limit: int | None, tasks: int) -> None:
-    """Coroutines that miss at once ask the origin once, however few connections the pool has."""
+    """Coroutines with a simultaneous miss ask the origin once, with any number of connections."""
     server = start_server(group, {**CACHE, "maxclients": 5000})
     calls: list[int] = []
 

@@ -1,4 +1,4 @@
-"""What the gate says of brokers: healthy ones, faulty ones, and URLs with options."""
+"""Test the gate on brokers: healthy ones, faulty ones, URLs with options."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures.proxies.resp import RespProxy, Tamper
+from fixtures.proxies.resp import Mutation, RespProxy
 from fixtures.run.processes import ForkingGroup
 from redis_practices.clients import checked_url
 from redis_practices.servers.server import BROKER, Config, start_server
@@ -19,13 +19,13 @@ URL_OPTIONS = (
     *("retry_on_timeout=true", "max_connections=50", "protocol=2", "protocol=3", "decode_responses=true", "db=0"),
 )
 ONE = "-k celery-082"
-"""One scenario that sends a task."""
+"""A scenario that sends a task."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("option", ["", *URL_OPTIONS])
 def test_gate_takes_an_option_in_the_url(group: ForkingGroup, option: str) -> None:
-    """A broker is judged by its URL with any option that redis-py knows."""
+    """The gate accepts every option of redis-py in the URL of a broker."""
     url = checked_url(f"{start_server(group, BROKER).url}?{option}", "the URL")
     judgement = judge(group, "broker", url, ONE)
     assert (judgement.failed, judgement.passed) == ({}, 1)
@@ -33,7 +33,7 @@ def test_gate_takes_an_option_in_the_url(group: ForkingGroup, option: str) -> No
 
 @pytest.mark.slow
 def test_gate_accepts_a_healthy_broker(group: ForkingGroup) -> None:
-    """A healthy broker is accepted."""
+    """The gate accepts a healthy broker."""
     judgement = judge(group, "broker", start_server(group, BROKER).url)
     assert (judgement.failed, judgement.verdict) == ({}, "accepted")
 
@@ -48,7 +48,7 @@ FAULTS: dict[str, Config] = {
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="accepted")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_gate_refuses_a_faulty_broker(group: ForkingGroup, fault: str) -> None:
-    """A broker that loses locks or results is refused."""
+    """The gate refuses a broker that loses locks or results."""
     judgement = judge(group, "broker", start_server(group, {**BROKER, **FAULTS[fault]}).url)
     assert judgement.verdict == "refused"
 
@@ -59,7 +59,7 @@ def test_gate_refuses_a_faulty_broker(group: ForkingGroup, fault: str) -> None:
 def test_gate_refuses_a_balancer_that_cuts_idle_connections(
     group: ForkingGroup, carried: Callable[..., TcpProxy], *, silently: bool
 ) -> None:
-    """A broker behind a balancer that cuts connections after 10 idle seconds is refused."""
+    """The gate refuses a broker behind a load balancer with an idle timeout of 10 s."""
     proxy = carried(start_server(group, BROKER).port, idle=10, silently=silently)
     assert judge(group, "broker", proxy.url).verdict == "refused"
 
@@ -67,23 +67,23 @@ def test_gate_refuses_a_balancer_that_cuts_idle_connections(
 @pytest.mark.slow
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="accepted")
 def test_gate_refuses_a_log_that_cannot_be_rewritten(group: ForkingGroup) -> None:
-    """A broker whose last rewrite of its append-only file failed is refused."""
+    """The gate refuses a broker whose last rewrite of the append-only file failed."""
     server = start_server(group, BROKER)
     spoil_log(server)
     assert judge(group, "broker", server.url, "-m audit").verdict == "refused"
 
 
 @pytest.mark.slow
-def test_gate_judges_a_broker_without_hello(group: ForkingGroup, tampered: Callable[[int, Tamper], RespProxy]) -> None:
-    """A broker that does not know HELLO is judged when the URL says protocol=2."""
-    proxy = tampered(start_server(group, BROKER).port, OldProtocol())
+def test_gate_judges_a_broker_without_hello(group: ForkingGroup, mutated: Callable[[int, Mutation], RespProxy]) -> None:
+    """The gate judges a broker without HELLO, if the URL has protocol=2."""
+    proxy = mutated(start_server(group, BROKER).port, OldProtocol())
     judgement = judge(group, "broker", f"{proxy.url}?protocol=2")
     assert judgement.verdict in ("accepted", "partial"), judgement.failed
 
 
 @pytest.mark.slow
 def test_gate_says_that_it_takes_no_sentinels(group: ForkingGroup) -> None:
-    """A URL of sentinels is a usage error that says what to write instead."""
+    """A URL of sentinels is a usage error that explains the remedy."""
     judgement = judge(group, "broker", "sentinel://127.0.0.1:1/0")
     assert judgement.exit_code == pytest.ExitCode.USAGE_ERROR
     assert "--broker-url is not a Redis URL: write redis://" in judgement.said

@@ -1,4 +1,4 @@
-"""What the gate says of clusters that have one fault, and of caches with names that are no text."""
+"""Test the gate on clusters with one fault, and on caches with binary key names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OLD, NEW = "old-secret", "new-secret"
 
 
 def rotate(cluster: EmbeddedCluster) -> str:
-    """Give every node a new password, forget that of replication, and return the URL."""
+    """Change the password of every node but not the replication password, and return the URL."""
     for node in cluster.nodes:
         with node.client() as client:
             client.config_set("requirepass", NEW)
@@ -28,7 +28,7 @@ def rotate(cluster: EmbeddedCluster) -> str:
 
 
 def rotate_and_restart(cluster: EmbeddedCluster) -> str:
-    """Do so, and start a replica again, which its primary refuses from then on."""
+    """Change the passwords, and restart a replica, which its primary then refuses."""
     url = rotate(cluster)
     replica = cluster.nodes[3]
     replica.restart()
@@ -40,7 +40,7 @@ def rotate_and_restart(cluster: EmbeddedCluster) -> str:
 
 
 def spoil_one_log(cluster: EmbeddedCluster) -> str:
-    """Make that one node cannot rewrite its append-only file."""
+    """Break the rewrite of one node's append-only file."""
     spoil_log(cluster.nodes[1])
     return cluster.url
 
@@ -56,7 +56,7 @@ def fill_one(cluster: EmbeddedCluster) -> str:
 
 
 def add_function(cluster: EmbeddedCluster) -> str:
-    """Load a function at one primary alone."""
+    """Load a function on one primary only."""
     with cluster.nodes[0].client() as client:
         client.function_load("#!lua name=lib\nredis.register_function('greet', function() return 'hi' end)")
     return cluster.url
@@ -75,14 +75,14 @@ FAULTS: dict[str, Fault] = {
 
 
 CERTAIN = '-k "not cluster-064"'
-"""Leaves out a scenario that looks at the replica of one slot, drawn by lot: it sees one replica of three."""
+"""Excludes a scenario that audits the replica of one random slot: it sees one of three replicas."""
 
 
 @pytest.mark.slow
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="accepted")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_gate_refuses_a_faulty_cluster(group: ForkingGroup, fault: str) -> None:
-    """A cluster with a fault that a failover, a restart or a full node makes an outage is refused."""
+    """The gate refuses a cluster with a fault that becomes an outage later."""
     config, spoil = FAULTS[fault]
     cluster = start_cluster(group, config={**KEPT, **config}, node_timeout_ms=1000)
     url = spoil(cluster)
@@ -92,7 +92,7 @@ def test_gate_refuses_a_faulty_cluster(group: ForkingGroup, fault: str) -> None:
 
 @pytest.mark.slow
 def test_gate_accepts_a_healthy_cluster(group: ForkingGroup) -> None:
-    """A healthy cluster is accepted."""
+    """The gate accepts a healthy cluster."""
     judgement = judge(group, "cluster", start_cluster(group, config=KEPT, node_timeout_ms=1000).url)
     assert (judgement.failed, judgement.verdict) == ({}, "accepted")
 
@@ -102,7 +102,7 @@ HYGIENE = "-m core -k hygiene"
 
 @pytest.mark.slow
 def test_gate_accepts_a_binary_name(group: ForkingGroup, cache_server: Server) -> None:
-    """A cache is not refused for a key whose name is not UTF-8 and that has a time to live."""
+    """The gate accepts a cache that has a binary key with a ttl."""
     with cache_server.client() as client:
         for number in range(50):
             client.set(f"user:{number}", "x", ex=100)
@@ -114,7 +114,7 @@ def test_gate_accepts_a_binary_name(group: ForkingGroup, cache_server: Server) -
 
 @pytest.mark.slow
 def test_gate_names_a_binary_key_without_ttl(group: ForkingGroup, cache_server: Server) -> None:
-    """A cache is refused for a key without a time to live, whose name is not UTF-8, by a message about that key."""
+    """The gate refuses a cache that has a binary key without ttl, and names the key."""
     with cache_server.client() as client:
         for number in range(50):
             client.set(f"user:{number}", "x", ex=100)

@@ -1,4 +1,4 @@
-"""What the gate says of servers that lack or refuse commands: a skip or a refusal with its reason, never an error."""
+"""Test the gate on servers that refuse commands: a skip or a refusal with its reason, never an error."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures.proxies.resp import Command, RespProxy, Tamper
-from fixtures.proxies.tampering import Said
+from fixtures.proxies.resp import Command, Mutation, RespProxy
+from fixtures.proxies.tampering import Rewrite
 from fixtures.run.processes import ForkingGroup
 from redis_practices.servers.server import BROKER, CACHE, Server, start_server
 from tests.cases.judging import Judgement, judge
@@ -19,19 +19,18 @@ MASTERDOWN = "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data 
 LOADING = "-LOADING Redis is loading the dataset in memory\r\n"
 MISCONF = "-MISCONF Errors writing to the AOF file: No space left on device\r\n"
 GREETINGS = {"HELLO", "AUTH", "SELECT", "CLIENT"}
-"""What a server answers while it loads, or has lost its primary."""
+"""The errors of a server that loads its data, or has lost its primary."""
 
 
-class Refusing(Tamper):
-    """A server that refuses commands; with none named all but greetings, and for some seconds only, if any."""
+class Refusing(Mutation):
+    """A server that refuses `names`, by default all but greetings, forever or for `seconds`."""
 
     def __init__(self, refusal: str, *names: str, seconds: float = 0.0) -> None:
-        """Begin at the first command."""
         self._refusal, self._names, self._seconds = refusal, names, seconds
         self._until = 0.0
 
     def command(self, command: Command) -> Command | bytes:
-        """Answer for the server what it refuses."""
+        """Return the error for a refused command."""
         self._until = self._until or time.monotonic() + self._seconds
         name = command[0].upper().decode()
         refused = name in self._names if self._names else name not in GREETINGS
@@ -42,13 +41,13 @@ class Refusing(Tamper):
 
 @pytest.fixture
 def judged(
-    group: ForkingGroup, tampered: Callable[[int, Tamper], RespProxy]
-) -> Callable[[str, Tamper, str], Judgement]:
-    """Give a function that judges a server in a role behind a proxy, as far as options say."""
+    group: ForkingGroup, mutated: Callable[[int, Mutation], RespProxy]
+) -> Callable[[str, Mutation, str], Judgement]:
+    """Give a function that judges a server behind a proxy."""
 
-    def judge_it(role: str, tamper: Tamper, options: str) -> Judgement:
+    def judge_it(role: str, mutation: Mutation, options: str) -> Judgement:
         server: Server = start_server(group, CACHE if role == "cache" else BROKER)
-        return judge(group, role, tampered(server.port, tamper).url, options)
+        return judge(group, role, mutated(server.port, mutation).url, options)
 
     return judge_it
 
@@ -66,13 +65,13 @@ LACKS: dict[str, tuple[str, tuple[str, ...], set[str]]] = {
     "no CLIENT": (UNKNOWN, ("CLIENT",), {"needs CLIENT, which the server refuses"}),
     "no right to PING": (NOPERM, ("PING",), set()),
 }
-"""By what a cache lacks: the refusal, the commands, and the reasons of skips."""
+"""By the missing feature of a cache: the error, the commands, and the reasons of skips."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lack", LACKS)
-def test_gate_judges_a_cache_that_lacks(judged: Callable[[str, Tamper, str], Judgement], lack: str) -> None:
-    """A cache that lacks what a service may lack is judged by the rest."""
+def test_gate_judges_a_cache_that_lacks(judged: Callable[[str, Mutation, str], Judgement], lack: str) -> None:
+    """The gate judges a cache without optional commands by the other scenarios."""
     refusal, names, reasons = LACKS[lack]
     judgement = judged("cache", Refusing(refusal, *names), '-k "cache-005 or cache-006 or cache-062"')
     assert judgement.failed == {}
@@ -81,9 +80,9 @@ def test_gate_judges_a_cache_that_lacks(judged: Callable[[str, Tamper, str], Jud
 
 
 @pytest.mark.slow
-def test_gate_judges_a_cache_that_hides_its_version(judged: Callable[[str, Tamper, str], Judgement]) -> None:
-    """A cache whose INFO names no version is judged by the rest, and what needs it is skipped with that reason."""
-    hidden = Said(b"INFO", rb"(redis|valkey)_version:[\d.]+\r\n", b"")
+def test_gate_judges_a_cache_that_hides_its_version(judged: Callable[[str, Mutation, str], Judgement]) -> None:
+    """The gate judges a cache without a version in INFO, and skips scenarios that need it."""
+    hidden = Rewrite(b"INFO", rb"(redis|valkey)_version:[\d.]+\r\n", b"")
     judgement = judged("cache", hidden, '-k "cache-005 or cache-006 or cache-011"')
     assert judgement.failed == {}
     assert judgement.passed > 0
@@ -92,8 +91,8 @@ def test_gate_judges_a_cache_that_hides_its_version(judged: Callable[[str, Tampe
 
 @pytest.mark.slow
 @pytest.mark.parametrize("refusal", [UNKNOWN, NOPERM], ids=["not there", "no right"])
-def test_gate_skips_what_needs_a_script(judged: Callable[[str, Tamper, str], Judgement], refusal: str) -> None:
-    """A cache without EVAL is not refused: what needs it is skipped, with the reason."""
+def test_gate_skips_what_needs_a_script(judged: Callable[[str, Mutation, str], Judgement], refusal: str) -> None:
+    """The gate skips scenarios that need EVAL on a cache without it."""
     judgement = judged("cache", Refusing(refusal, "EVAL", "EVALSHA", "SCRIPT"), "-m core")
     assert judgement.failed == {}
     assert "needs EVAL, which the server refuses" in skipped(judgement)
@@ -101,16 +100,16 @@ def test_gate_skips_what_needs_a_script(judged: Callable[[str, Tamper, str], Jud
 
 @pytest.mark.slow
 @pytest.mark.parametrize("refusal", [MASTERDOWN, MISCONF], ids=["MASTERDOWN", "MISCONF"])
-def test_gate_refuses_a_server_in_trouble(judged: Callable[[str, Tamper, str], Judgement], refusal: str) -> None:
-    """A server whose trouble answers every command is refused by scenarios that show what it says."""
+def test_gate_refuses_a_server_in_trouble(judged: Callable[[str, Mutation, str], Judgement], refusal: str) -> None:
+    """Scenarios refuse a server that answers every command with an error, and show that error."""
     judgement = judged("cache", Refusing(refusal), '-k "cache-077 or cache-086"')
     assert judgement.verdict == "refused"
     assert any(refusal.split()[1] in reason for reason in judgement.failed.values()), judgement.failed
 
 
 @pytest.mark.slow
-def test_gate_waits_for_a_server_that_loads(judged: Callable[[str, Tamper, str], Judgement]) -> None:
-    """A server that loads its data for 3 s is judged after that, and the run says what it waits for."""
+def test_gate_waits_for_a_server_that_loads(judged: Callable[[str, Mutation, str], Judgement]) -> None:
+    """The gate waits for a server that loads its data for 3 s, and prints so."""
     judgement = judged("cache", Refusing(LOADING, seconds=3.0), '-k "cache-005 or cache-006"')
     assert "loads its data: waiting 60 s at most" in judgement.said
     assert judgement.failed == {}
@@ -118,15 +117,15 @@ def test_gate_waits_for_a_server_that_loads(judged: Callable[[str, Tamper, str],
 
 
 @pytest.mark.slow
-def test_gate_says_what_a_server_without_hello_needs(judged: Callable[[str, Tamper, str], Judgement]) -> None:
-    """A server that does not know HELLO is one line with the option that helps."""
+def test_gate_says_what_a_server_without_hello_needs(judged: Callable[[str, Mutation, str], Judgement]) -> None:
+    """A server without HELLO leads to one line with the option that helps."""
     judgement = judged("cache", Refusing(UNKNOWN, "HELLO"), "-m core")
     assert judgement.exit_code == pytest.ExitCode.USAGE_ERROR
     assert "add protocol=2 to the URL (?protocol=2)" in judgement.said
 
 
 @pytest.mark.slow
-def test_gate_names_the_command_that_a_broker_lacks(judged: Callable[[str, Tamper, str], Judgement]) -> None:
+def test_gate_names_the_command_that_a_broker_lacks(judged: Callable[[str, Mutation, str], Judgement]) -> None:
     """A broker without PUBLISH is refused by the scenario about it."""
     judgement = judged("broker", Refusing(UNKNOWN, "PUBLISH"), "-k celery-030")
     assert judgement.verdict == "refused"
@@ -134,8 +133,8 @@ def test_gate_names_the_command_that_a_broker_lacks(judged: Callable[[str, Tampe
 
 
 @pytest.mark.slow
-def test_gate_waits_once_for_a_worker_that_cannot_start(judged: Callable[[str, Tamper, str], Judgement]) -> None:
-    """A broker in trouble is refused by each scenario with a worker, and one of them alone has waited for it."""
+def test_gate_waits_once_for_a_worker_that_cannot_start(judged: Callable[[str, Mutation, str], Judgement]) -> None:
+    """A broker that refuses workers fails each scenario with a worker, after a single wait."""
     judgement = judged("broker", Refusing(MISCONF), "-m core")
     waited = {name: why for name, why in judgement.failed.items() if "no Celery worker starts on" in why}
     assert len(waited) >= 3, judgement.failed
@@ -145,29 +144,30 @@ def test_gate_waits_once_for_a_worker_that_cannot_start(judged: Callable[[str, T
 
 
 @pytest.mark.slow
-def test_gate_names_what_is_no_number(judged: Callable[[str, Tamper, str], Judgement]) -> None:
-    """A server whose INFO has words for numbers is refused with the field."""
-    judgement = judged("cache", Said(b"INFO", rb"(connected_clients|total_system_memory):\d+", rb"\1:lots"), "-m audit")
+def test_gate_names_what_is_no_number(judged: Callable[[str, Mutation, str], Judgement]) -> None:
+    """A server with words in place of numbers in INFO is refused with the field."""
+    judgement = judged(
+        "cache", Rewrite(b"INFO", rb"(connected_clients|total_system_memory):\d+", rb"\1:lots"), "-m audit"
+    )
     assert any("says 'lots' of connected_clients, which is no number" in why for why in judgement.failed.values())
 
 
-class OkToEverything(Tamper):
-    """A server that is well until something is written, and then says OK to everything."""
+class OkToEverything(Mutation):
+    """A server that is healthy until the first write, and then answers OK to everything."""
 
     def __init__(self) -> None:
-        """Be well."""
         self._broken = False
 
     def command(self, command: Command) -> Command | bytes:
-        """Be well, or not."""
+        """Answer as a healthy server, or OK."""
         self._broken = self._broken or command[0].upper() in {b"SET", b"LPUSH"}
         return b"+OK\r\n" if self._broken else command
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("role", ["cache", "broker"])
-def test_gate_outlives_a_server_that_breaks(judged: Callable[[str, Tamper, str], Judgement], role: str) -> None:
-    """A server that answers nonsense from some moment on is refused: neither evidence nor the end breaks the run."""
+def test_gate_outlives_a_server_that_breaks(judged: Callable[[str, Mutation, str], Judgement], role: str) -> None:
+    """A server that starts to answer nonsense is refused, with evidence and a complete run."""
     judgement = judged(role, OkToEverything(), "--quick -k data_path")
     assert (judgement.verdict, judgement.exit_code) == ("refused", pytest.ExitCode.TESTS_FAILED), judgement.said
     assert "Traceback" not in judgement.said

@@ -1,4 +1,4 @@
-"""An exception, like Celery's soft time limit, between a command and its answer leaves no answer to others."""
+"""Test that an exception between a command and its answer leaves no answer for another command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from redis.connection import Connection
 from redis.maint_notifications import MaintNotificationsConfig
 
-from fixtures.proxies.resp import RespProxy, Tamper
+from fixtures.proxies.resp import Mutation, RespProxy
 from fixtures.run.processes import ForkingGroup
 from redis_practices.clients import cluster_client, redis_client
 from redis_practices.pure_cache.cache_aside import CacheAside
@@ -20,16 +20,16 @@ from redis_practices.tuning.bulk import pipelined
 
 
 class SoftTimeLimitExceeded(Exception):  # noqa: N818 - it has the name of Celery's
-    """What Celery raises from a signal, between any two instructions of a task."""
+    """The exception that Celery raises by a signal, between any two instructions of a task."""
 
 
 Interrupt = Callable[[int], None]
-"""Raises at the beginning of the n-th reading of an answer from now on, once; 0 is never."""
+"""Raises at the beginning of the n-th read of an answer, once; 0 is never."""
 
 
 @pytest.fixture
 def interrupt(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
-    """Give a function that says before which answer the exception comes."""
+    """Give a function that chooses the interrupted answer."""
     left = [0]
     real = Connection.read_response
 
@@ -44,13 +44,13 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
 
 
 @pytest.fixture
-def late_url(cache_server: Server, tampered: Callable[[int, Tamper], RespProxy]) -> str:
-    """Give the URL of a cache whose answers arrive late, so that none is there when a connection is taken again."""
-    return tampered(cache_server.port, Tamper(delay=0.2)).url
+def late_url(cache_server: Server, mutated: Callable[[int, Mutation], RespProxy]) -> str:
+    """Give the URL of a cache with late answers: a reused connection has no answer yet."""
+    return mutated(cache_server.port, Mutation(delay=0.2)).url
 
 
 def answers(get: Callable[[str], Any], keys: list[str]) -> list[Any]:
-    """Return what reading each key gives, or the name of the error that it raises."""
+    """Return the value of each key, or the name of the error."""
     found: list[Any] = []
     for key in keys:
         try:
@@ -61,7 +61,7 @@ def answers(get: Callable[[str], Any], keys: list[str]) -> list[Any]:
 
 
 def test_cache_reader_after_an_interrupted_one(cache_server: Server, late_url: str, interrupt: Interrupt) -> None:
-    """A reader gets the value of its own key after another reader was interrupted."""
+    """A reader gets the value of its key after another reader was interrupted."""
     client = redis_client(late_url, timeout=1)
     cache = CacheAside(client, ttl=60)
     with redis_client(cache_server.url) as other:
@@ -87,7 +87,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 def test_client_after_an_interrupted_answer(
     cache_server: Server, late_url: str, interrupt: Interrupt, number: int, options: dict[str, Any]
 ) -> None:
-    """A client reads the value of each key after its first connection was interrupted before an answer."""
+    """A client reads all keys correctly after its first connection was interrupted before an answer."""
     keys = [f"k{index}" for index in range(3)]
     with cache_server.client() as admin:
         admin.mset({key: f"value of {key}" for key in keys})
@@ -100,7 +100,7 @@ def test_client_after_an_interrupted_answer(
 
 
 def test_pipelined_after_an_interrupted_answer(cache_server: Server, late_url: str, interrupt: Interrupt) -> None:
-    """A client reads the value of each key after a pipeline of many commands was interrupted."""
+    """A client reads all keys correctly after a pipeline was interrupted."""
     keys = [f"k{index}" for index in range(3)]
     with cache_server.client() as admin:
         admin.mset({key: f"value of {key}" for key in keys})
@@ -114,7 +114,7 @@ def test_pipelined_after_an_interrupted_answer(cache_server: Server, late_url: s
 
 
 def test_pipelined_after_an_interrupted_client(cache_server: Server, late_url: str, interrupt: Interrupt) -> None:
-    """A pipeline of many commands gets the value of each key after the client's connection was interrupted."""
+    """A pipeline reads all keys correctly after the client's connection was interrupted."""
     keys = [f"k{index}" for index in range(3)]
     with cache_server.client() as admin:
         admin.mset({key: f"value of {key}" for key in keys})
@@ -128,7 +128,7 @@ def test_pipelined_after_an_interrupted_client(cache_server: Server, late_url: s
 
 
 def test_cluster_client_after_an_interrupted_handshake(group: ForkingGroup, interrupt: Interrupt) -> None:
-    """A client of a cluster reads the value of each key after a new connection was interrupted."""
+    """A cluster client reads all keys correctly after a new connection was interrupted."""
     cluster = start_cluster(group, replicas=0)
     client = cluster_client(cluster.url, timeout=1)
     keys = [f"{{tag}}{index}" for index in range(3)]

@@ -1,4 +1,4 @@
-"""The answer to a command is lost with its connection, after the server has done the command."""
+"""Test answers that are lost with their connection, after the server has executed the command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from fixtures.proxies.resp import RespProxy, Tamper
+from fixtures.proxies.resp import Mutation, RespProxy
 from redis_practices.celery_worker.delivery import once
 from redis_practices.clients import redis_client
 from redis_practices.pure_cache.cache_aside import CacheAside
@@ -20,20 +20,20 @@ from tests.cases.proxies import LostAnswer
 
 @pytest.fixture
 def losing() -> LostAnswer:
-    """Give what loses answers when it is told."""
+    """Give the mutation that loses answers on request."""
     return LostAnswer()
 
 
 @pytest.fixture
-def client(cache_server: Server, tampered: Callable[[int, Tamper], RespProxy], losing: LostAnswer) -> Iterator[Redis]:
+def client(cache_server: Server, mutated: Callable[[int, Mutation], RespProxy], losing: LostAnswer) -> Iterator[Redis]:
     """Give a client whose answers may be lost."""
-    with redis_client(tampered(cache_server.port, losing).url, health_check_interval=0) as connected:
+    with redis_client(mutated(cache_server.port, losing).url, health_check_interval=0) as connected:
         connected.ping()
         yield connected
 
 
 def test_cache_lease_whose_answer_is_lost(client: Redis, losing: LostAnswer) -> None:
-    """A reader that has the lease computes at once, even if the answer to its SET NX was lost."""
+    """A reader with the lease computes at once, even if the answer to SET NX was lost."""
     cache = CacheAside(client, ttl=60, patience=1.0)
     cache.get_or_compute("warm", lambda: "value")
     calls: list[int] = []
@@ -51,7 +51,7 @@ def test_cache_lease_whose_answer_is_lost(client: Redis, losing: LostAnswer) -> 
 
 
 def test_once_whose_answer_is_lost(client: Redis, losing: LostAnswer) -> None:
-    """`once` gives True to the caller that holds the key, even if the answer to its SET NX was lost."""
+    """`once` gives True to the caller that holds the key, even if the answer to SET NX was lost."""
     losing.lose(b"NX")
     with once(client, "charge:1", lease=60, keep=100) as first:
         assert (losing.lost, first) == (1, True)
@@ -60,7 +60,7 @@ def test_once_whose_answer_is_lost(client: Redis, losing: LostAnswer) -> None:
 
 
 def test_counter_whose_answer_is_lost(client: Redis, losing: LostAnswer) -> None:
-    """A counter that was asked for one step makes one, or the caller gets the error."""
+    """A counter makes exactly one step for a call, or the caller gets the error."""
     client.set("counter", 0)
     losing.lose(b"INCRBY")
     with suppress(RedisConnectionError):

@@ -1,4 +1,4 @@
-"""A near cache that hears of a name it cannot read, or whose server is away for a while."""
+"""Test near caches with binary key names, and after an outage of the server."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from redis_practices.servers.server import Server
 from tests.cases.preparing import prepared
 
 HEARTBEAT = 0.1
-"""Seconds; a near cache tries to reach a lost server four times in each."""
+"""Seconds between attempts of a near cache to reconnect, times four."""
 
 
 @pytest.mark.parametrize("decode", [True, False])
 def test_near_cache_hears_of_a_binary_name(cache_server: Server, *, decode: bool) -> None:
-    """A value is replaced after another client wrote a key whose name is not UTF-8."""
+    """A near cache drops its values after another client wrote a binary key."""
     client = redis_client(cache_server.url, decode_responses=decode)
     other = cache_server.client(decode_responses=decode)
     value = ("old", "new") if decode else (b"old", b"new")
@@ -40,7 +40,7 @@ def test_near_cache_hears_of_a_binary_name(cache_server: Server, *, decode: bool
 
 
 def test_near_cache_forgets_what_changes(cache_server: Server) -> None:
-    """A value that another client replaces is read anew."""
+    """A near cache reads a value again after another client replaced it."""
     client, other = redis_client(cache_server.url), cache_server.client()
     with NearCache(client, "user:", heartbeat=HEARTBEAT) as near:
         prepared(lambda: near.listening)
@@ -50,10 +50,10 @@ def test_near_cache_forgets_what_changes(cache_server: Server) -> None:
         eventually(lambda: near.get("user:1") == "new", within=2)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # its listener ends by an error
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # its listener ends with an error
 def test_client_of_a_near_cache_after_an_outage(cache_server: Server) -> None:
-    """The application's client and its near cache work again when the server is back."""
-    # Tried again at once, so that an outage of a second is as many attempts as one of 16 s with the usual settings.
+    """The application's client and its near cache work again after an outage."""
+    # A faster retry: an outage of 1 s has as many attempts as one of 16 s with the default.
     at_once = Retry(NoBackoff(), 2, supported_errors=(RedisConnectionError,))
     client = redis_client(cache_server.url, timeout=0.5, max_connections=12, retry=at_once)
     seen: Counter[str] = Counter()
@@ -72,7 +72,7 @@ def test_client_of_a_near_cache_after_an_outage(cache_server: Server) -> None:
     with NearCache(client, "user:", heartbeat=HEARTBEAT) as near:
         prepared(lambda: near.listening)
         cache_server.kill()
-        time.sleep(1.2)  # some 40 attempts to reach it, and the pool may have 12 connections
+        time.sleep(1.2)  # some 40 attempts to reconnect, and the pool may have 12 connections
         cache_server.restart()
         threads = [threading.Thread(target=use) for _ in range(10)]
         for thread in threads:

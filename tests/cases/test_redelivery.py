@@ -1,4 +1,4 @@
-"""When a task that a worker holds is done, and how often, whatever happens to worker, broker and clocks."""
+"""Test when and how often a reserved task runs, despite faults of worker, broker and clocks."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from tests.cases.bench import Bench
 from tests.cases.preparing import prepared
 
 COUNTDOWN = 4.0
-"""Seconds after which the tasks are due."""
+"""Seconds until the tasks are due."""
 
 HELD = 3
-"""How many tasks the worker holds."""
+"""The number of tasks that the worker holds."""
 
 
 def stop(bench: Bench, worker: WorkerProcess) -> None:
-    """End the worker with a warm shutdown and start another."""
+    """Stop the worker by a warm shutdown, and start another."""
     worker.stop()
     bench.worker()
 
 
 def cold_stop(bench: Bench, worker: WorkerProcess) -> None:
-    """End the worker with a cold shutdown and start another."""
+    """Stop the worker by a cold shutdown, and start another."""
     worker.quit()
     worker.wait_end(20)
     bench.worker()
 
 
 def drop(bench: Bench, worker: WorkerProcess) -> None:
-    """Cut all connections to the broker."""
+    """Close all connections to the broker."""
     prepared(lambda: worker.runs)
     bench.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
 
 def restart(bench: Bench, worker: WorkerProcess) -> None:
-    """Start the broker again."""
+    """Restart the broker."""
     prepared(lambda: worker.runs)
     bench.server.kill()
     bench.server.restart()
@@ -60,7 +60,7 @@ LATE = pytest.mark.xfail(
 def test_countdown_that_a_worker_holds(
     new_bench: Callable[..., Bench], event: Callable[[Bench, WorkerProcess], None]
 ) -> None:
-    """Tasks that a worker holds until they are due run once each when they are due."""
+    """Reserved tasks with a countdown run once when they are due."""
     bench = new_bench({"appendfsync": "always"})
     worker = bench.worker()
     tasks = [bench.send("stamp", [0], countdown=COUNTDOWN) for _ in range(HELD)]
@@ -75,7 +75,7 @@ def test_countdown_that_a_worker_holds(
     strict=True, raises=AssertionError, reason="the other worker takes it for lost after its own, shorter timeout"
 )
 def test_task_beside_a_worker_of_another_queue(bench: Bench) -> None:
-    """A task runs once, although a worker of another queue has a shorter visibility timeout than it takes."""
+    """A task runs once, although a worker of another queue has a shorter visibility timeout."""
     for _ in range(2):
         bench.worker(TASK_QUEUE="orders")
     bench.worker(TASK_QUEUE="mails", VISIBILITY_TIMEOUT="1", RESTORE_INTERVAL="1")
@@ -85,7 +85,7 @@ def test_task_beside_a_worker_of_another_queue(bench: Bench) -> None:
 
 @pytest.fixture
 def plain_group() -> Iterator[ProcessGroup]:
-    """Give a group whose programs start anew, so that they read their own start-up file."""
+    """Give a group whose programs start again, and read their start-up file."""
     with ProcessGroup() as processes:
         yield processes
 
@@ -103,9 +103,9 @@ def plain_group() -> Iterator[ProcessGroup]:
 def test_task_beside_a_worker_with_a_wrong_clock(
     bench: Bench, plain_group: ProcessGroup, tmp_path: Path, hours: int
 ) -> None:
-    """A task runs once, although the clock of another worker is ahead by more than the visibility timeout."""
+    """A task runs once, although another worker's clock is ahead by more than the visibility timeout."""
     bench.worker()
-    task = bench.send("stamp", [12])  # longer than another worker needs to start on busy cores
+    task = bench.send("stamp", [12])  # longer than the start of another worker on busy cores
     bench.await_run(task)
     (tmp_path / "sitecustomize.py").write_text(
         f"import time\nreal = time.time\ntime.time = lambda: real() + {3600 * hours}\n"

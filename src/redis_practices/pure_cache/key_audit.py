@@ -1,6 +1,6 @@
 """Sample the keys of a cache (``SCAN``), and check their names, ttl and size.
 
-    for finding in judge(sample(client, 1000), Hygiene(pattern=r"[a-z]+:.+", largest=100_000)):
+    for finding in bad_keys(sample(client, 1000), KeyRules(pattern=r"[a-z]+:.+", largest=100_000)):
         print(finding)
 
 It runs only ``SCAN``, ``TTL`` and ``MEMORY USAGE``, which change no key and do not count as a use for eviction. Names
@@ -42,7 +42,7 @@ def shown(name: bytes) -> str:
 
 
 @dataclass(frozen=True)
-class Hygiene:
+class KeyRules:
     """The rules for every key of a cache."""
 
     pattern: str = r"[\w.-]+:.+"
@@ -52,7 +52,7 @@ class Hygiene:
     longest_ttl: int = 30 * 24 * 3600
     """Seconds; a longer ttl hardly ever expires in practice."""
 
-    def wrong(self, key: Key) -> list[str]:
+    def violations(self, key: Key) -> list[str]:
         """Return the violations of a key: "no ttl", "ttl", "name", "size"."""
         found = ["no ttl"] if key.ttl == NO_TTL else ["ttl"] if key.ttl > self.longest_ttl else []
         name = key.name.decode("utf-8", "backslashreplace")
@@ -92,16 +92,16 @@ def look_at(client: Redis, names: list[bytes]) -> Iterator[Key]:
             yield Key(name, ttl, size)
 
 
-def judge(keys: Iterator[Key] | list[Key], rules: Hygiene, examples: int = 3) -> dict[str, list[str]]:
+def bad_keys(keys: Iterator[Key] | list[Key], rules: KeyRules, examples: int = 3) -> dict[str, list[str]]:
     """Return the names of bad keys by violation, as `shown`: up to `examples` each, and the number of further ones."""
     found: dict[str, list[str]] = {}
     counted: Counter[str] = Counter()
     for key in keys:
-        for wrong in rules.wrong(key):
-            counted[wrong] += 1
-            if counted[wrong] <= examples:
-                found.setdefault(wrong, []).append(shown(key.name))
-    for wrong, number in counted.items():
+        for violation in rules.violations(key):
+            counted[violation] += 1
+            if counted[violation] <= examples:
+                found.setdefault(violation, []).append(shown(key.name))
+    for violation, number in counted.items():
         if number > examples:
-            found[wrong].append(f"and {number - examples} more")
+            found[violation].append(f"and {number - examples} more")
     return found
