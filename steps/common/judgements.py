@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -86,6 +87,7 @@ def await_state(context: Context, target: str, bound: Bound, name: str, duration
     Example: ``Then that primary has exactly 1 linked replica within 5 seconds``
     """
     entry, most, clock = find("measurement", name)[0], duration.seconds(node_timeout(context)), WorkersClock()
+    begun = time.monotonic()
 
     def kept() -> None:
         ask(context, target, name)
@@ -99,6 +101,7 @@ def await_state(context: Context, target: str, bound: Bound, name: str, duration
     with suppress(AssertionError):  # judged below, with what was seen last
         clock.eventually(kept, within=most)
         clock.within(Bound.at_most(most, "s"))
+    context.measure(f"time until {entry.name}", unit="s", seen=round(time.monotonic() - begun, 3))
     context.judge(entry.name, bound)
 
 
