@@ -67,7 +67,7 @@ def main() -> None:
     parser = cli.Parser(__doc__ or "", EXAMPLES)
     parser.usage = "%(prog)s [options] [arguments of pytest]"
     parser.add_argument("--processes", type=numbers, default=[4, 2, 1], metavar="N,N", help="default: 4,2,1")
-    parser.add_argument("--costly", type=cli.count, default=20, metavar="N", help="list so many (default: 20)")
+    parser.add_argument("--costly", type=cli.count, default=20, metavar="N", help="list the N costliest (default: 20)")
     options, arguments = parser.parse_known_args()
     costs: dict[int, Cost] = {}
     for number in options.processes:

@@ -45,7 +45,7 @@ def report(key: str, value: str | None) -> None:
 def main() -> None:
     """Run the demonstration with the options of the command line."""
     parser = Parser(__doc__, EXAMPLES)
-    parser.add_argument("--key", default="username", help="what to cache (default: username)")
+    parser.add_argument("--key", default="username", help="the name of the value (default: username)")
     parser.add_argument("--value", default="qiross", help="its value (default: qiross)")
     parser.add_argument("--ttl", type=seconds, default=10.0, help="seconds until it expires (default: 10)")
     parser.add_argument("--wait", type=seconds, default=12.0, help="seconds until the second read (default: 12)")

@@ -22,7 +22,7 @@ EXAMPLES = """\
 def main() -> None:
     """Start the deployment named on the command line, and wait for the end."""
     parser = Parser(__doc__, EXAMPLES)
-    parser.add_argument("kind", choices=get_args(Kind), help="what to start")
+    parser.add_argument("kind", choices=get_args(Kind), help="the kind of deployment")
     parser.add_argument("--port", type=port_number, help="the port of its first server (default: a free one)")
     options = parser.parse_args()
     # A service manager ends it with SIGTERM, a person with Ctrl-C.

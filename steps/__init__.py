@@ -1,4 +1,4 @@
-"""Bind the sentences of the features: one package a practice, and what practices share.
+"""Bind the sentences of the features: one package a practice, and `common` for all.
 
 celery_worker    features/celery_worker/
 redis_cluster    features/redis_cluster/

@@ -1,7 +1,8 @@
-"""Test that a benchmark ends on a signal, together with its child processes."""
+"""Test that a benchmark ends on a signal with its child processes, and cites scenarios that exist."""
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -105,3 +106,12 @@ def test_alarm_ends_what_lingers() -> None:
     finally:
         program.kill()
         program.communicate(timeout=10.0)
+
+
+def test_figures_are_of_scenarios() -> None:
+    """docs/compatibility.md shows figures of scenarios that exist."""
+    module = (PROJECT / "benchmarks/lib/engine_results.py").read_text(encoding="utf-8")
+    cited = set(re.findall(r'"((?:cache|cluster|broker|tuning)-\d+)"', module))
+    tags = {tag for path in PROJECT.glob("features/*/*.feature") for tag in re.findall(r"@(\S+-\d+)", path.read_text())}
+    assert cited
+    assert cited <= tags

@@ -21,7 +21,6 @@ FIGURES = (
     ("writes again after a primary was paused", "cluster-025", "writes accepted again"),
     ("longest pause of a client during planned failovers", "cluster-026", "longest gap"),
     ("latest end of a ttl that is read", "cache-043", "lateness.*"),
-    ("1,000 expired keys without readers are freed", "cache-045", "expired keys freed unread"),
     ("of 3,000 keys with a near ttl, those with room in 8 MB beside 6,000", "cache-058", "keys soon left.*"),
     ("2,000 slots migrated atomically, under load", "cluster-073", "migrating .*"),
     ("60 slots migrated key by key, under load", "cluster-072", "migrating .*"),

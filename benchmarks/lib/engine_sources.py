@@ -166,7 +166,7 @@ def fetched(name: str) -> Path:
                 SOURCES[name].fetch(Path(made))
                 shutil.rmtree(folder, ignore_errors=True)
                 Path(made).rename(folder)
-                Path(made).mkdir()  # what is to be removed must be there
+                Path(made).mkdir()  # a folder must exist to be removed
         except (OSError, ValueError) as error:
             raise NotHadError(f"{name} cannot be had: {error}") from None
     return folder / "server"

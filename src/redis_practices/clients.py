@@ -126,9 +126,9 @@ class _Counting:
     """Count the commands of a connection that have no reply yet.
 
     An exception can come between a command and its reply: Celery's soft time limit, an alarm, Ctrl-C, a cancelled task.
-    The next command on that connection would then read the reply to the one before. The count goes up before a command
-    is sent, and down after its reply was read whole; the pool closes a connection that is not clean. redis-py closes
-    one only if the exception comes while it sends or reads.
+    The next command on that connection would then read the reply to the earlier command. The count goes up before a
+    command is sent, and down after its reply was read whole. The pool closes a connection that is not clean. redis-py
+    closes one only if the exception comes while it sends or reads.
     """
 
     unanswered = 0
@@ -150,7 +150,7 @@ class _Counting:
         return super().send_command(*as_text(command), **options)  # type: ignore[misc]
 
     def lost(self, error: RedisError) -> RedisError:
-        """Return the error to raise in place of one that left a command without its reply."""
+        """Return the error to raise for a command that has lost its reply."""
         kinds = {RedisConnectionError: ReplyLostError, RedisTimeoutError: ReplyLateError}
         kind = type(error) if self.is_repeatable else kinds.get(type(error), type(error))
         return error if kind is type(error) else kind(*error.args)

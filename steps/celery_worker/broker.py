@@ -26,8 +26,7 @@ from redis_practices.celery_worker.security import RIGHTS, rules
 from redis_practices.celery_worker.sending import publisher
 from redis_practices.servers.binary import EmbeddedError
 from redis_practices.servers.server import BROKER, NAME, sentinel_url
-from steps.celery_worker.tasks import Tasks
-from steps.celery_worker.workers import register_setting
+from steps.celery_worker.tasks import Tasks, setting
 from steps.common.vocabulary import rows
 from worker import settings
 
@@ -42,7 +41,7 @@ for name, variable, meaning in (
     ("max deliveries", "MAX_DELIVERIES", "deliveries after which a task becomes a dead letter"),
     ("flags", "WORKER_FLAGS", "flags of the command that starts a worker"),
 ):
-    register_setting(name, variable, meaning)
+    setting(name, meaning, variable=variable)
 
 for name, variable, meaning in (
     ("acks late", "ACKS_LATE", "whether a task is acknowledged when it is done, not when it is taken"),
@@ -50,13 +49,13 @@ for name, variable, meaning in (
     ("cancel on connection loss", "CANCEL_ON_LOSS", "whether running tasks are cancelled if the broker is lost"),
     ("deduplication", "DEDUPLICATE", "whether a worker looks for the result before it runs a task again"),
 ):
-    register_setting(name, variable, meaning, lambda text: {"on": "1", "off": "0"}[text])
+    setting(name, meaning, {"on": "1", "off": "0"}.__getitem__, variable=variable)
 
 TRANSPORTS = {
     "kombu's transport": "redis",
     "the batch transport": "redis_practices.celery_worker.batch_transport:Transport",
 }
-register_setting("transport", "BROKER_TRANSPORT", "how a worker talks to the broker", TRANSPORTS.__getitem__)
+setting("transport", "how a worker talks to the broker", TRANSPORTS.__getitem__, variable="BROKER_TRANSPORT")
 
 
 def name_keys(context: Context, prefix: str) -> None:

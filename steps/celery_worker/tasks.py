@@ -1,4 +1,4 @@
-"""The sentences that send tasks, and judge what came back and how often they ran."""
+"""The sentences that send tasks, and what they mean: tasks, queues, options."""
 
 from __future__ import annotations
 
@@ -20,20 +20,17 @@ import pytest
 from celery import Celery, chain, chord, group
 from celery.exceptions import TimeoutError as NoAnswerError
 from celery.result import AsyncResult
-from hypothesis import given as for_all
-from hypothesis import settings as examples
 from kombu import pools
 from kombu.exceptions import OperationalError
 from parse import with_pattern
-from pytest_bdd import parsers, then, when
+from pytest_bdd import parsers, when
 from redis.client import Monitor
 from redis.exceptions import RedisError
 
 from fixtures import PROJECT
 from fixtures.bdd.vocabulary import find, records, register
-from fixtures.celery_worker.client import JSON, NOT_JSON, let_go, returned, runs_of_each, spelled
+from fixtures.celery_worker.client import let_go, returned, runs_of_each
 from fixtures.context import Context, Plan, Seen, target
-from fixtures.reporting.measurements import Bound
 from fixtures.run.own_time import Stopwatch, WorkersClock
 from fixtures.run.processes import ForkingGroup
 from fixtures.stacks.external.key_cleanup import on_server, prefix_of_run
@@ -41,7 +38,7 @@ from redis_practices.celery_worker.queue_age import queue_state
 from redis_practices.celery_worker.sending import check_broker, publish, publisher, send_many, sender
 from redis_practices.cli import Failure
 from redis_practices.servers.server import Server
-from steps.common.vocabulary import TYPES, assert_table, duration, options, rows
+from steps.common.vocabulary import TYPES, duration, options, rows
 from worker import settings
 
 Table = Sequence[Sequence[str]]
@@ -84,7 +81,7 @@ class SentTask:
     """What it returned, once that was read."""
 
     def value(self, within: float = PATIENCE, clock: WorkersClock | None = None) -> Any:
-        """Return what it returned, or raise its error (AssertionError if no result comes within so many seconds)."""
+        """Return what it returned, or raise its error (AssertionError if no result comes in time)."""
         if not self.values:
             try:
                 self.values.append(returned(self.result, within, clock))
@@ -99,6 +96,17 @@ class SentTask:
     def runs(self) -> list[float]:
         """Return when it ran, in seconds since 1970."""
         return runs_of_each(self.tasks.context.broker, [self.result])[0]
+
+    def wait_before(self, retry: int) -> float:
+        """Return the seconds between a run and the next."""
+        waits = [after - before for before, after in pairwise(self.runs())]
+        assert len(waits) >= retry, f"{self.name} ran {len(waits) + 1} times"
+        return waits[retry - 1]
+
+    def ttl(self) -> float:
+        """Return the seconds after which its result expires."""
+        with self.tasks.context.broker.client() as client:
+            return float(client.ttl(self.key))
 
     @property
     def key(self) -> str:
@@ -157,7 +165,7 @@ class Tasks:
     @property
     def key(self) -> str:
         """The key of the queue, without a priority."""
-        return f"{self.prefix}{self.queue}" if self.prefix else on_server(self.queue)
+        return on_server(self.queue)
 
     @records("age of the oldest task", "the time since the oldest task of the queue was sent", unit="s")
     def look(self) -> None:
@@ -166,8 +174,8 @@ class Tasks:
             state = queue_state(client, self.key)
         self.context.record("waiting tasks", state.length)
         assert state.oldest is not None, "the tasks do not say when they were sent"
-        age, clock = state.oldest, self.clock
-        self.context.record("age of the oldest task", lambda bound: clock.apart(age, bound) if bound else age)
+        age = state.oldest
+        self.context.record("age of the oldest task", self.exact(lambda: age))
 
     def fill_with_tasks(self) -> None:
         """Store 200 results, then send tasks of 10 kB until the broker refuses one, at most 1,000."""
@@ -238,13 +246,13 @@ class Tasks:
         self.sent.append(SentTask(self, result, name, sending))
 
     def send(self, name: str, given: Sequence[Any], count: int = 1, **sending: Any) -> None:
-        """Send a task of the workers, named without ``worker.``; `sending` as `register_option` reads it.
+        """Send a task of the workers, named without ``worker.``; `sending` as `setting` reads it.
 
         An error is recorded for "the send failed with".
         """
         batch, timeout = sending.pop("batch", False), sending.pop("timeout", None)
         url, results = self.address(sending.pop("url", "")), list[Any]()
-        if sending.pop("count commands", False):
+        if sending.pop("counted", False):
             client = self.context.ending.enter_context(self.context.broker.client())
             self.monitor = self.context.ending.enter_context(client.monitor())
         if sending.get("queue") == "default":
@@ -270,7 +278,8 @@ class Tasks:
             else:
                 results = [app.send_task(f"worker.{name}", given, **sending) for _ in range(count)]  # type: ignore[union-attr]
         self.costs[batch] = (time.process_time() - begun) / count
-        self.context.record("send", self.exact(watch.seconds()))
+        passed = watch.seconds()
+        self.context.record("send", self.exact(lambda: passed))
         if "send" not in self.context.errors and not timeout:
             for result in results:
                 self.note(result, name, sending)
@@ -278,15 +287,15 @@ class Tasks:
     def all_done(self) -> bool:
         """Tell whether no task waits, and no task is noted as taken."""
         with self.context.broker.client() as client:
-            return not client.exists(self.key, f"{self.prefix}unacked")
+            return not client.exists(self.key, on_server("unacked"))
 
     @contextmanager
     def counting(self, number: int) -> Iterator[None]:
-        """Record how many requests the broker reads for each of so many tasks, until all are done."""
+        """Record the requests that the broker reads for each of the tasks, until all are done."""
         with self.context.broker.client() as client:
             before, looks = client.info("stats")["total_reads_processed"], 0
             yield
-            while client.exists(self.key, f"{self.prefix}unacked"):
+            while client.exists(self.key, on_server("unacked")):
                 looks += 1
                 assert looks < MOST_LOOKS, f"{client.llen(self.key)} tasks still wait"
                 time.sleep(0.01)
@@ -308,10 +317,10 @@ class Tasks:
         assert code == 0, f"it ends with exit code {code}: {said}"
         return said.split()[-1]
 
-    def exact(self, seconds: float) -> Seen:
-        """Return a time to be judged, of which the seconds of a busy judge are no part."""
+    def exact(self, measure: Callable[[], float]) -> Seen:
+        """Return what measures a time when it is judged, of which the seconds of a busy judge are no part."""
         clock = self.clock
-        return lambda bound: clock.apart(seconds, bound) if bound else round(seconds, 3)
+        return lambda bound: clock.apart(measure(), bound) if bound else round(measure(), 3)
 
     def certain(self, seen: float, unit: str, more_than: float) -> Seen:
         """Return a number that says nothing of the deployment if the judge was busy for `more_than` seconds."""
@@ -335,7 +344,7 @@ class Tasks:
         return seen
 
     def wait(self, within: float = PATIENCE) -> list[Any]:
-        """Return what every task returned; wait so many seconds for all together."""
+        """Return the results of all tasks; wait `within` seconds for all together."""
         clock = WorkersClock()
         return [one.value(within, clock) for one in self.sent]
 
@@ -350,16 +359,7 @@ MOST_LOOKS = 6_000
 NO_RESULT = {"ignore_result": True}
 
 
-# What an OPTION of a task means
-
-
-def register_option(name: str, option: str, read: Callable[[str], Any], meaning: str) -> None:
-    """Register an option of a task under the name that features use; `option` is that of ``apply_async``."""
-
-    def keep(plan: Plan, value: str) -> None:
-        plan.config[option] = read(value)
-
-    register("setting", name, meaning)(keep)
+# What an OPTION of a task and a SETTING of a worker mean
 
 
 def seconds(text: str) -> float:
@@ -372,25 +372,45 @@ def is_yes(text: str) -> bool:
     return {"yes": True, "no": False}[text]
 
 
-register_option("countdown", "countdown", seconds, "the time after which a task is due")
-register_option("expires", "expires", seconds, "the time after which a task that no worker has begun is dropped")
-register_option("soft time limit", "soft_time_limit", seconds, "the time after which a task gets an exception")
-register_option("time limit", "time_limit", seconds, "the time after which the process of a task is ended")
-register_option("priority", "priority", int, "the urgency of a task: 0 is the most urgent, 9 the least")
-register_option("serializer", "serializer", str, "how the arguments of a task are written")
-register_option("ignore result", "ignore_result", is_yes, "whether what a task returns is dropped")
-register_option("batch", "batch", is_yes, "whether tasks are sent in batches, a round trip each")
-register_option("count commands", "count commands", is_yes, "whether what the broker receives for the task is counted")
-register_option("timeout", "timeout", seconds, "the time after which a sender gives up (`publisher`)")
+def setting(name: str, meaning: str, read: Callable[[str], Any] = str, *, option: str = "", variable: str = "") -> None:
+    """Register a name for an `option` of `Tasks.send`, and for a `variable` of a worker's environment."""
+
+    def keep(plan: Plan, value: str) -> None:
+        if plan.kind == "task":
+            assert option, f"{name} is no option of a task"
+            plan.config[option] = read(value)
+        else:
+            assert variable, f"{name} is no setting of a worker"
+            plan.environment[variable] = str(read(value))
+
+    register("setting", name, meaning)(keep)
 
 
-@register("setting", "url", "the broker of a sender or a worker; BROKER and CLUSTER stand for addresses")
-def url(plan: Plan, value: str) -> None:
-    """Let a sender or a worker use another broker than that of the scenario."""
-    if plan.kind == "task":
-        plan.config["url"] = value
-    else:
-        plan.environment["BROKER_URL"] = value
+setting("countdown", "the time after which a task is due", seconds, option="countdown")
+setting("expires", "the time after which a task that no worker has begun is dropped", seconds, option="expires")
+setting("soft time limit", "the time after which a task gets an exception", seconds, option="soft_time_limit")
+setting("time limit", "the time after which the process of a task is ended", seconds, option="time_limit")
+setting("priority", "the urgency of a task: 0 is the most urgent, 9 the least", int, option="priority")
+setting("serializer", "how the arguments of a task are written", option="serializer")
+setting("ignore result", "whether what a task returns is dropped", is_yes, option="ignore_result")
+setting("batch", "whether tasks are sent in batches, a round trip each", is_yes, option="batch")
+setting("count commands", "whether what the broker receives for the task is counted", is_yes, option="counted")
+setting("timeout", "the time after which a sender gives up (`publisher`)", seconds, option="timeout")
+setting(
+    "url", "the broker of a sender or a worker; BROKER and CLUSTER are addresses", option="url", variable="BROKER_URL"
+)
+setting(
+    "queue",
+    'the queue of a worker or a task; "default" is that of the shared worker',
+    option="queue",
+    variable="TASK_QUEUE",
+)
+setting(
+    "signing",
+    "whether a worker runs signed tasks alone, and whether a task is signed",
+    option="signing",
+    variable="SIGNING_FOLDER",
+)
 
 
 def read_settings(kind: str, table: Mapping[str, str]) -> Plan:
@@ -526,7 +546,7 @@ def send_tasks(context: Context, number: int, name: str, given: list[Any], datat
     Example: ``When 20 tasks "stamp" are sent with [0.03]``
     """
     tasks, chosen = context.part(Tasks), read_settings("task", options(datatable)).config
-    with tasks.counting(number) if chosen.pop("count commands", False) else nullcontext():
+    with tasks.counting(number) if chosen.pop("counted", False) else nullcontext():
         tasks.send(name, given, number, **chosen)
     if len(tasks.costs) > 1:
         # Each half of the ratio counts the processor time of this thread's process, so a busy machine changes neither.
@@ -548,8 +568,8 @@ def send_rows(context: Context, datatable: Table) -> None:
 def send_workflow(context: Context, kind: str, number: int, datatable: Table | None = None) -> None:
     """Send a chain, group or chord of tasks "add".
 
-    Member i of a group or chord adds i and i; the chord ends with the sum of all. Each member of a chain adds 1 to what
-    the one before returned, beginning with 1. The OPTION ``failing member`` puts a task that fails among a chord's.
+    Member i of a group or chord adds i and i; the chord ends with the sum of all. Each member of a chain adds 1 to the
+    previous result, beginning with 1. The OPTION ``failing member`` puts a task that fails among a chord's.
 
     Example: ``When a chord of 50 tasks is sent``
     """
@@ -595,7 +615,7 @@ def await_begin(context: Context, target: str) -> None:
 
 @when(parsers.parse("{target:Target} has taken {number:Tasks}", extra_types=TASK_TYPES))
 def await_taken(context: Context, target: str, number: int) -> None:
-    """Wait until the queue has handed so many of the tasks that were sent to the worker.
+    """Wait until the worker has taken this number of the sent tasks.
 
     Example: ``When worker 1 has taken 4 tasks``
     """
@@ -607,213 +627,3 @@ def await_taken(context: Context, target: str, number: int) -> None:
         assert waiting == sent - number, f"{waiting} of {sent} tasks wait in the queue"
 
     WorkersClock().eventually(taken, within=PATIENCE, every=0.01)
-
-
-# Results
-
-
-@when("the result is read")
-@records("wait for the result", "the time until the result of the last task was there", unit="s")
-@records("reads of the result", "GET of the result's key, if the task was sent with `count commands`", unit="commands")
-@records("subscriptions to the result", "SUBSCRIBE to the result, likewise", unit="commands")
-@records("ttl of the result", "the time after which the result of the last task expires", unit="s")
-@records("delay of the task", "the time from the sending of the last task until it ran", unit="s")
-@records("wait before retry 1", "the time from the first run of the last task to the second", unit="s")
-@records("wait before retry 2", "the time from the second run of the last task to the third", unit="s")
-def read_result(context: Context) -> None:
-    """Wait for the result of the last task, or its error, for "the task failed with".
-
-    Example: ``When the result is read``
-    """
-    tasks, watch = context.part(Tasks), WorkersClock()
-    task, begun = tasks.last, time.monotonic()
-
-    def ttl(bound: Bound | None) -> float:
-        del bound
-        with context.broker.client() as client:
-            return float(client.ttl(task.key))
-
-    def wait(number: int) -> Callable[[Bound | None], float]:
-        def between(bound: Bound | None) -> float:
-            waits = [after - before for before, after in pairwise(task.runs())]
-            assert len(waits) >= number, f"the task ran {len(waits) + 1} times"
-            return tasks.clock.apart(waits[number - 1], bound) if bound else waits[number - 1]
-
-        return between
-
-    def delay(bound: Bound | None) -> float:
-        passed = task.runs()[0] - tasks.called
-        return tasks.clock.apart(passed, bound) if bound else passed
-
-    with context.attempt("task", Exception):
-        try:
-            task.value()
-        except Exception as error:
-            # Celery's own text of it, which carries the lines of code.
-            error.add_note(task.result.traceback or "")
-            raise
-    passed = time.monotonic() - begun
-    context.record("wait for the result", lambda bound: watch.apart(passed, bound) if bound else passed)
-    if tasks.monitor:
-        commands = tasks.commands(task.key)
-        context.record("reads of the result", commands["GET"])
-        context.record("subscriptions to the result", commands["SUBSCRIBE"])
-    context.record("ttl of the result", ttl)
-    context.record("delay of the task", delay)
-    context.record("wait before retry 1", wait(1))
-    context.record("wait before retry 2", wait(2))
-
-
-@when("all results are read")
-@records("read of the results", "the time that reading the results took", unit="s")
-@records("tasks begun a second", "how many tasks began in a second, from the first to the last", unit="1/s")
-@records("retries at once", "the largest share of second runs that began within 1.5 seconds", unit="%")
-def read_results(context: Context, datatable: Table | None = None) -> None:
-    """Wait for the results that were not read yet, one after another.
-
-    The OPTION ``look first``, if it is no, leaves out the look whether a result is there already.
-
-    Example: ``When all results are read``
-    """
-    tasks, watch = context.part(Tasks), Stopwatch()
-    if options(datatable).get("look first") == "no":
-        for task in tasks.sent:
-            task.values = task.values or [task.result.get(timeout=PATIENCE)]
-    values = tasks.wait()
-    context.record("read of the results", round(watch.seconds(), 3))
-
-    def rate(bound: Bound | None) -> float:
-        begun = sorted(value["begun"] for value in values)
-        number, passed = len(begun) - 1, begun[-1] - begun[0]
-        return tasks.clock.rate(number, passed, bound) if bound else round(number / passed, 1)
-
-    def busiest(bound: Bound | None) -> float:
-        # As if all had failed at one moment: on a busy machine their first runs are a while apart.
-        moments = [again - first for first, again in tasks.run_at()]
-        most = max(sum(0 <= other - one <= WINDOW for other in moments) for one in moments)
-        share = round(100 * most / len(moments))
-        return tasks.clock.certain(share, bound, "% at once", more_than=WINDOW) if bound else share
-
-    context.record("tasks begun a second", rate)
-    context.record("retries at once", busiest)
-
-
-WINDOW = 1.5
-"""Seconds in which retries count as at once: a worker of one process does 20 in up to 1 s on a busy machine."""
-
-register("setting", "look first", "whether a reader asks ready() before get()")(read_results)
-
-
-@then(parsers.parse("the result arrives {bound:Bound}", extra_types=TYPES))
-def check_arrival(context: Context, bound: Bound) -> None:
-    """Require that the result of the last task comes in this time, counted from here.
-
-    Example: ``Then the result arrives within 10 seconds``
-    """
-    clock = WorkersClock()
-    context.part(Tasks).last.value((bound.high or 0) + PATIENCE)
-    context.measure("until the result arrives", unit="s", bound=bound, seen=clock.within(bound))
-
-
-@then(parsers.parse("the result is {value:Json}", extra_types=TASK_TYPES))
-def check_result(context: Context, value: Any) -> None:
-    """Compare the result of the last task with a value of JSON.
-
-    Example: ``Then the result is 12``
-    """
-    seen = context.part(Tasks).last.value()
-    assert spelled(seen) == spelled(value), f"the result is {spelled(seen)}, not {spelled(value)}"
-
-
-@then(parsers.parse("all tasks are processed {bound:Bound}", extra_types=TYPES))
-def check_processed(context: Context, bound: Bound) -> None:
-    """Require that every task returns in this time, counted from here.
-
-    Example: ``Then all tasks are processed within 20 seconds``
-    """
-    clock = WorkersClock()
-    context.part(Tasks).wait((bound.high or 0) + PATIENCE)
-    context.measure("until all tasks are processed", unit="s", bound=bound, seen=clock.within(bound))
-
-
-@then(parsers.parse('the state of {target:Target} is "{text}"', extra_types=TYPES))
-def check_state(context: Context, target: str, text: str) -> None:
-    """Require the state of a task, as a process reads it that knows nothing but its id.
-
-    Example: ``Then the state of the first task is "PENDING"``
-    """
-    task = context.target(target)
-
-    def has_state() -> None:
-        seen = task.state()
-        assert seen == text, f"the state of {target} is {seen}, not {text}"
-
-    WorkersClock().eventually(has_state, within=PATIENCE, every=0.01)
-
-
-@then(parsers.parse("{target:Target} ran {bound:Times}", extra_types=TYPES))
-def check_runs(context: Context, target: str, bound: Bound) -> None:
-    """Require how often a task ran, or each of several; a task counts its runs in the broker.
-
-    Example: ``Then the task ran exactly once``
-    """
-    tasks, results = context.part(Tasks), [one.result for one in context.targets(target)]
-    seen: list[int] = []
-
-    def ran() -> None:
-        seen[:] = [len(moments) for moments in runs_of_each(context.broker, results)]
-        assert min(seen) >= (bound.low or 0), f"{target} ran {min(seen)} times"
-
-    with suppress(AssertionError):  # judged below
-        WorkersClock().eventually(ran, within=PATIENCE / 2)
-    # A worker without a processor looks dead after the visibility timeout, and its task is delivered again.
-    more_than = min(tasks.redelivery, 1.0) if bound.high is None else tasks.redelivery
-    for times in sorted({min(seen), max(seen)}):
-        certain = tasks.clock.certain(times, bound, f"runs of {target}", more_than)
-        context.measure(f"runs of {target}", unit="", bound=bound, seen=certain)
-
-
-@then("the tasks began in this order")
-def check_order(context: Context, datatable: Table) -> None:
-    """Compare the order in which the tasks began with the rows.
-
-    Example: a table of PRIORITY
-    """
-    tasks = context.part(Tasks)
-    begun = sorted(zip(tasks.wait(), tasks.sent, strict=True), key=lambda pair: pair[0]["begun"])
-    assert_table(datatable, [{"TASK": one.name, "PRIORITY": one.options.get("priority", "")} for _, one in begun])
-
-
-# Properties
-
-
-@register("property", "a value returns as it was sent", "a value of JSON is the same after a task returned it")
-def returns_as_sent(context: Context, number: int) -> None:
-    """Let Hypothesis look for a value that is another one after it went to a task and came back as its result."""
-    tasks, longest = context.part(Tasks), 0
-
-    @examples(max_examples=number, deadline=None, database=None)
-    @for_all(JSON)
-    def round_trip(value: object) -> None:
-        nonlocal longest
-        longest = max(longest, len(spelled(value)))
-        tasks.probes.append(tasks.app.send_task("worker.echo", [value]))
-        assert spelled(returned(tasks.probes[-1], PATIENCE)) == spelled(value)
-
-    round_trip()
-    context.measure("longest value", unit="characters", seen=longest)
-
-
-@register("property", "the sender refuses the value", "a value with a part that JSON lacks is refused, not sent")
-def sender_refuses(context: Context, number: int) -> None:
-    """Let Hypothesis look for a value unknown to JSON that is sent, or refused with an error that does not say why."""
-    app = publisher(settings, context.broker.url)
-
-    @examples(max_examples=number, deadline=None, database=None)
-    @for_all(NOT_JSON)
-    def refuse(value: object) -> None:
-        with pytest.raises(TypeError, match=r"worker\.echo cannot be sent: .*not JSON serializable"):
-            publish(app, "worker.echo", [value], queue=context.part(Tasks).queue)
-
-    refuse()
-    app.close()

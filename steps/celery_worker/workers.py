@@ -27,7 +27,7 @@ from fixtures.run.own_time import WorkersClock
 from fixtures.stacks.protocols import Worker
 from redis_practices.polling import eventually
 from redis_practices.servers.binary import EmbeddedError
-from steps.celery_worker.tasks import PATIENCE, TASK_TYPES, Tasks, read_settings, seconds
+from steps.celery_worker.tasks import PATIENCE, TASK_TYPES, Tasks, read_settings, seconds, setting
 from steps.common.vocabulary import Duration, options
 
 Table = Sequence[Sequence[str]]
@@ -57,25 +57,18 @@ WORKER_TYPES = {**TASK_TYPES, "Workers": workers_counted, "Beats": beats_counted
 # What a SETTING of a worker means
 
 
-def register_setting(name: str, variable: str, meaning: str, read: Callable[[str], str] = str) -> None:
-    """Register a setting of workers under the name that features use; `variable` is that of their environment."""
-
-    def keep(plan: Plan, value: str) -> None:
-        plan.environment[variable] = read(value)
-
-    register("setting", name, meaning)(keep)
-
-
 def in_seconds(text: str) -> str:
     """Read "0.5 seconds" for an environment variable."""
     return f"{seconds(text):g}"
 
 
-register_setting("concurrency", "WORKER_CONCURRENCY", "tasks that a worker runs at once")
-register_setting("pool", "WORKER_POOL", "how a worker runs tasks: prefork, threads, or solo for one at a time")
-register_setting("prefetch multiplier", "PREFETCH_MULTIPLIER", "tasks that a worker reserves for each it can run")
-register_setting("priority steps", "PRIORITY_STEPS", "the priorities that have separate lists")
-register_setting("result expires", "RESULT_EXPIRES", "the time after which a result is deleted", in_seconds)
+setting("concurrency", "tasks that a worker runs at once", variable="WORKER_CONCURRENCY")
+setting("pool", "how a worker runs tasks: prefork, threads, or solo for one at a time", variable="WORKER_POOL")
+setting("prefetch multiplier", "tasks a worker reserves for each it can run", variable="PREFETCH_MULTIPLIER")
+setting("priority steps", "the priorities that have separate lists", variable="PRIORITY_STEPS")
+setting("result expires", "the time after which a result is deleted", in_seconds, variable="RESULT_EXPIRES")
+setting("Celery version", "the release of Celery that a worker runs", celery_release, variable="PYTHONPATH")
+setting("sync every", "tasks after which a beat writes its file; 0 for every 3 minutes", variable="BEAT_SYNC_EVERY")
 
 
 @register("setting", "visibility timeout", "the time after which a task without acknowledgement is delivered again")
@@ -90,28 +83,6 @@ def state_file(plan: Plan, value: str) -> None:
     """Set its name; it stands in the folder of the scenario."""
     if value != "none":
         plan.environment["STATE_DB"] = value
-
-
-@register("setting", "queue", 'the queue of a worker or a task; "default" is that of the shared worker')
-def queue(plan: Plan, value: str) -> None:
-    """Let a worker serve it, or a task go there."""
-    if plan.kind == "task":
-        plan.config["queue"] = value
-    else:
-        plan.environment["TASK_QUEUE"] = value
-
-
-register_setting("Celery version", "PYTHONPATH", "the release of Celery that a worker runs", celery_release)
-
-
-@register("setting", "signing", "whether a worker runs signed tasks alone, and whether a task is signed")
-def signing(plan: Plan, value: str) -> None:
-    """Let a worker trust one certificate, or sign a task with its key."""
-    assert value == "yes", "without the row there is no signature"
-    if plan.kind == "task":
-        plan.config["signing"] = value
-    else:
-        plan.environment["SIGNING_FOLDER"] = value
 
 
 def as_it_is(context: Context, value: str) -> str:
@@ -220,7 +191,7 @@ class Workers:
         return cls(context)
 
     def have(self, number: int, environment: Mapping[str, str]) -> None:
-        """Have so many more workers.
+        """Add workers.
 
         One without settings is the worker that the scenarios of this process share. Workers of an isolated broker start
         with it. All others share a key prefix that no other scenario has.
@@ -382,15 +353,12 @@ def ping(context: Context, target: str, number: int) -> None:
 def keeps_in_memory(folder: Path) -> bool:
     """Tell whether Python's dbm, in which a beat notes what it has sent, keeps all in memory until it is closed.
 
-    Berkeley DB does, as Debian's Python has it: a beat that is killed has noted nothing, and counts anew.
+    Berkeley DB does, as Debian's Python has it: a killed beat has recorded nothing, and counts from the start.
     """
     name = str(folder / "look")
     with dbm.open(name, "c") as store:
         store["key"] = "value"
         return not any(b"value" in file.read_bytes() for file in folder.glob("look*"))
-
-
-register_setting("sync every", "BEAT_SYNC_EVERY", "tasks after which a beat writes its file; 0 for every 3 minutes")
 
 
 @given(parsers.parse("{number:Beats} a task every {period:Duration}", extra_types=WORKER_TYPES))
@@ -412,7 +380,7 @@ def start_beats(context: Context, number: int, period: Duration, datatable: Tabl
 @records("interval of the tasks", "the time between the first two tasks of the beats", unit="s")
 @records("time to the next task", "the time from the beat's last start to the second task", unit="s")
 def await_sent(context: Context, number: int) -> None:
-    """Wait until so many tasks were sent, and the beat waits for the next.
+    """Wait until the beat has sent this number of tasks, and waits for the next.
 
     Example: ``When the beat has sent 1 task``
     """
@@ -424,7 +392,7 @@ def await_sent(context: Context, number: int) -> None:
         between, after = moments[1] - moments[0], moments[1] - beats.running[0].begun
 
         def interval(bound: Bound | None) -> float:
-            # A beat's first task is late by what a busy judge takes to connect; the next is not.
+            # A busy judge delays a beat's first task by the time to connect, and no later task.
             return beats.clock.certain(beats.clock.apart(between, bound), bound, "s", 1.0) if bound else between
 
         context.record("interval of the tasks", interval)

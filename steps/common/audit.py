@@ -1,4 +1,4 @@
-"""Judge a deployment by what its servers say of themselves, without traffic."""
+"""Judge a deployment by its servers' settings and fields, without traffic."""
 
 from __future__ import annotations
 

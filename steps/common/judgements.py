@@ -96,7 +96,7 @@ def await_state(context: Context, target: str, bound: Bound, name: str, duration
         ]
         assert all(bound.allows(value) for value in seen), f"{target} has {seen} {name}"
 
-    with suppress(AssertionError):  # judged below, with what was seen last
+    with suppress(AssertionError):  # judged below, with the last value
         clock.eventually(kept, within=most)
         clock.within(Bound.at_most(most, "s"))
     context.judge(entry.name, bound)
@@ -146,7 +146,7 @@ def await_replies(context: Context, target: str, duration: Duration, datatable: 
 
 
 def replies(context: Context, node: Any, datatable: Table) -> list[dict[str, str]]:
-    """Return the table with what a node replies now."""
+    """Return the table with a node's current replies."""
     seen = []
     for row in rows(datatable, ("COMMANDS", "REPLY")):
         with node.client() as client:

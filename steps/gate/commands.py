@@ -1,4 +1,4 @@
-"""The sentences about command lines: what they print, how they exit, and what they leave."""
+"""The sentences about command lines: their output, their exit code, and their leftovers."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class CommandLine:
             os.kill(self.runs.process.pid, signal.Signals[name])
 
     def await_servers(self, number: int) -> None:
-        """Wait until so many servers and workers of the command run; what is left of them ends with the scenario."""
+        """Wait until this number of the command's servers and workers run; they end with the scenario at the latest."""
         self.traces = traces = Traces(self.runs)
         self.context.ending.callback(traces.remove)
 
@@ -125,7 +125,7 @@ class CommandLine:
 def name_addresses(context: Context, datatable: Table) -> None:
     """Give names to addresses for command lines; a deployment starts when a command uses its name.
 
-    ``$NAME`` stands for host and port in a command line and in what it prints, ``$PORT_OF_NAME`` for the port.
+    ``$NAME`` stands for host and port in a command line and its output, ``$PORT_OF_NAME`` for the port.
 
     Example: a table of NAME and DEPLOYMENT
     """
@@ -135,7 +135,7 @@ def name_addresses(context: Context, datatable: Table) -> None:
 
 @given(parsers.parse('"{command}" is running'))
 def start_command(context: Context, command: str, datatable: Table | None = None) -> None:
-    """Start a command line, and wait for what an OPTION names.
+    """Start a command line, and wait for the event of an OPTION.
 
     It connects to the isolated deployment of the scenario by CACHE_URL, BROKER_URL or CLUSTER_URL; ``$SERVER`` is its
     address.
@@ -253,7 +253,7 @@ def check_empty(context: Context, stream: str) -> None:
 
 @then(parsers.parse('{stream:Stream} does not contain "{text}"', extra_types=TYPES))
 def check_absent(context: Context, stream: str, text: str) -> None:
-    """Require that a text is nowhere in what the command printed.
+    """Require that the command did not print a text.
 
     Example: ``Then the output does not contain "Traceback"``
     """

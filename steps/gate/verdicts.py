@@ -72,7 +72,7 @@ def judge(context: Context, datatable: Table | None = None) -> None:
 
 
 register("setting", "arguments", "the arguments of pytest for the gate, in place of --quick")(judge)
-register("setting", "killed when", "what the gate waits for before SIGKILL ends it: `a worker waits for tasks`")(judge)
+register("setting", "killed when", "the event after which SIGKILL ends the gate: `a worker waits for tasks`")(judge)
 
 
 @register("setting", "user", "the user of the gate: `of src/gate_user.py`, or `without: ` and commands")
@@ -106,7 +106,7 @@ def check_lack(context: Context, text: str) -> None:
 
     Example: ``Then the core scenarios lack "CONFIG"``
     """
-    untold = context.part(DeploymentUnderTest).untold()
+    untold = context.part(DeploymentUnderTest).skipped_core()
     found = not untold if text == "nothing" else any(text in reason for reason in untold.values())
     assert found, f"skipped core scenarios: {untold}"
 

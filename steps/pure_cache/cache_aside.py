@@ -69,7 +69,7 @@ setting("capacity", "limit", "how many values a near cache keeps", int)
 
 @dataclass
 class LookAside:
-    """A look-aside cache in front of the origin, and what its readers got."""
+    """A look-aside cache under test, and the values of its readers."""
 
     context: Context
     aside: CacheAside
@@ -88,12 +88,12 @@ class LookAside:
         return value
 
     def hold(self, key: str, value: str) -> None:
-        r"""Store the bytes of a text, in which ``\x80`` is one byte, as another program would."""
+        r"""Store the bytes of a text, in which ``\x80`` is one byte."""
         raw = b"" if value == "(empty)" else value.encode().decode("unicode_escape").encode("latin-1")
         self.client.set(self.context.key_prefix + key, raw, ex=60)
 
     def is_ready(self) -> bool:
-        """Tell whether a read is a hit; a first read that gets through fills an empty cache."""
+        """Tell whether a read is a hit."""
         before = self.origin.calls
         self.read("user:1")
         return self.origin.calls == before
@@ -104,7 +104,10 @@ BREAKER = partial(Breaker, failures=3, pause=0.4)
 
 
 def look_aside(context: Context, rules: dict[str, Any]) -> LookAside:
-    """Put a look-aside cache in front of the origin; by default it refreshes nothing early, and has no jitter."""
+    """Put a look-aside cache in front of the origin.
+
+    By default it refreshes nothing early, and has no jitter.
+    """
     usual: dict[str, Any] = {"ttl": 60.0, "beta": 0.0, "spread": 0.0, "draw": random.Random(7).random}
     rules = usual | rules
     dialect, timeout, number = (rules.pop(name, None) for name in ("dialect", "timeout", "connections"))
@@ -126,9 +129,9 @@ def look_aside(context: Context, rules: dict[str, Any]) -> LookAside:
 
 
 def require_compare_and_set(client: Redis) -> None:
-    """Run a script where the engine has no compare-and-set command: a refusal is the reason of a skip.
+    """Run a script where the engine has no compare-and-set command.
 
-    `CacheAside` works without it, and calls the origin each time.
+    A refusal is the reason of a skip. `CacheAside` works without it, and calls the origin each time.
     """
     with suppress(ResponseError):
         told = client.execute_command("COMMAND INFO", *NATIVE)
@@ -152,9 +155,10 @@ def have_origin(context: Context, delay: Duration) -> None:
 
 @given(parsers.parse("a {kind:CacheKind} cache in front of {target:Target}", extra_types=TYPES))
 def have_cache(context: Context, kind: str, target: str, datatable: Table | None = None) -> None:
-    """Put a cache of this kind in front of the origin or, a near cache, in front of the cache itself.
+    """Put a cache of this kind in front of the origin.
 
-    It uses the isolated deployment of the scenario, else the cache under test. Reads of the scenario go through it.
+    A near cache stands in front of the cache itself. A cache uses the isolated deployment of the scenario, else the
+    cache under test. Reads of the scenario go through it.
 
     Example: ``Given a look-aside cache in front of the origin``
     """
@@ -180,14 +184,14 @@ def the_cache_in_front(context: Context, kind: str) -> Any:
 
 @dataclass
 class PausedReader:
-    """A reader of the look-aside cache whose steps are taken one at a time, see `CacheProtocol`."""
+    """A reader that takes one step of `CacheProtocol` at a time."""
 
     cache: LookAside
     key: str
     value: Any = None
 
     def _steps(self, answer: Any = None) -> bool:
-        """Take steps until it asks the origin, or has ended; tell whether it asks."""
+        """Take steps to the end or the origin; tell whether it asks."""
         try:
             step = self.steps.send(answer)
             while step is not COMPUTE:
@@ -204,7 +208,7 @@ class PausedReader:
         return True
 
     def claim(self) -> None:
-        """Read until it holds the lease and is about to ask the origin."""
+        """Read until it holds the lease, and asks the origin next."""
         self.steps = self.cache.aside.protocol.get_or_compute(self.cache.context.key_prefix + self.key)
         assert self._steps(), "the reader found a value in the cache"
 
@@ -219,7 +223,7 @@ class PausedReader:
         self.steps.close()
 
     def resume(self) -> None:
-        """Store the answer of the origin, unless the key has changed, and return it."""
+        """Store the answer of the origin unless the key has changed."""
         assert not self._steps(self.value), "the reader asks the origin again"
 
 
@@ -244,7 +248,7 @@ class CachedValue:
     name: str
 
     def make_due(self) -> None:
-        """Move its end into the past: the next read refreshes it, and its ttl is as it was."""
+        """Let the next read refresh it; its ttl stays."""
         cached = self.cache.client.get(self.name)
         assert isinstance(cached, str), f"{self.name} is not cached"
         entry = decoded(cached.encode(), self.name)
@@ -275,9 +279,10 @@ def change_origin(context: Context, key: str, value: str) -> None:
 @records("slowest read", "longest time of one read", unit="s")
 @records("misses seen", "looks at a key that is read all the time, and holds no value", unit="looks")
 def read_at_once(context: Context, count: int, kind: str, key: str, datatable: Table | None = None) -> None:
-    """Read one key through the look-aside cache in threads, asyncio tasks or two processes, which begin together.
+    """Read one key through the look-aside cache at the same moment.
 
-    With the option ``again for`` each reader reads without end for that time, and the key is watched meanwhile.
+    Readers are threads, asyncio tasks, or threads of two processes. With the option ``again for`` each reader reads
+    without end for that time, and the key is watched meanwhile.
 
     Example: ``When 100 readers in threads read "user:1" at once``
     """
@@ -297,7 +302,10 @@ def read_at_once(context: Context, count: int, kind: str, key: str, datatable: T
 
 
 def read_in_threads(cache: LookAside, count: int, key: str, again: float) -> None:
-    """Read in threads, once or for some seconds, and record the slowest read; its own processor time does not count."""
+    """Read in threads, once or for some seconds; record the slowest read.
+
+    The processor time of a reader does not count.
+    """
     begun, took = list[float](), list[float]()
 
     def read() -> None:
@@ -327,9 +335,9 @@ ALL_THE_TIME = 0.1
 
 @contextmanager
 def watched(cache: LookAside, key: str, reads: list[float]) -> Iterator[None]:
-    """Look at a key every 2 ms during a block, and record how often it held no value; `reads` tell when it was read.
+    """Look at a key every 2 ms during a block, and record misses.
 
-    A miss leaves a lease in the key for as long as the origin takes.
+    `reads` are the moments at which a reader began. A miss leaves a lease in the key for as long as the origin takes.
     """
     ended, misses = threading.Event(), list[bytes | None]()
 
@@ -357,7 +365,9 @@ def watched(cache: LookAside, key: str, reads: list[float]) -> Iterator[None]:
 
 @then(parsers.parse("every reader got {value:Value}", extra_types=TYPES))
 def check_got(context: Context, value: str | None) -> None:
-    """Compare the values of all reads of the look-aside cache since the last such step; there must be some.
+    """Compare all values that readers got since the last such step.
+
+    There must be at least one.
 
     Example: ``Then every reader got "qiross"``
     """
@@ -377,7 +387,7 @@ def check_calls(context: Context, times: Bound) -> None:
 
 @register("property", "no reader gets a stale value", "what a reader gets is not older than the last invalidation")
 def check_orders(context: Context, count: int) -> None:
-    """Let Hypothesis choose which of three readers, a writer and a clock takes each step."""
+    """Let Hypothesis choose the order of steps."""
     cache: LookAside = context.named["the look-aside cache"]
     protocol = cache.aside.protocol
 
@@ -394,7 +404,7 @@ def check_orders(context: Context, count: int) -> None:
 
 @register("property", "a change is seen at once", "a read that begins after an invalidation gets the new value")
 def check_changes(context: Context, count: int) -> None:
-    """Change and invalidate a value while 8 threads read it all the time."""
+    """Change and invalidate a value that 8 threads read."""
     cache: LookAside = context.named["the look-aside cache"]
     settled, ended, late = [0], threading.Event(), set[int]()
     cache.origin.hold("number", 0)

@@ -35,9 +35,10 @@ Table = Sequence[Sequence[str]]
     unit="%",
 )
 def read_keys(context: Context, count: int, key: str, datatable: Table | None = None) -> None:
-    """Read numbered keys with this prefix through the cache of the scenario if it has one, else through a client.
+    """Read numbered keys with this prefix.
 
-    The origin behind a look-aside cache has a value for each. The option ``times`` reads all of them so often.
+    They are read through the cache of the scenario if it has one, else through a client. The origin behind a look-aside
+    cache has a value for each. The option ``times`` reads all of them so often.
 
     Example: ``When 100 keys "hot" are read``
     """
@@ -55,7 +56,10 @@ register("setting", "times", "how often each of the keys is read")(read_keys)
 
 
 def read_batch(reader: LookAside, names: list[str]) -> None:
-    """Cache values, and record their ttls: what each may have got, by the moments of the read and of the look."""
+    """Cache values, and record their ttls.
+
+    A read takes time, so a ttl lies between two values: the bound gets the value in its favour.
+    """
     cached = list[tuple[float, float]]()
     for name in names:
         reader.origin.hold(name, name)
@@ -79,20 +83,20 @@ def read_batch(reader: LookAside, names: list[str]) -> None:
 
 
 TTL = 0.3
-"""Seconds: long enough to be told from none at all, short enough to wait for."""
+"""Seconds: long enough to differ from no ttl, short enough to wait for."""
 
 LATENESS = ("lateness of the expiry", "time from the end of a ttl to the last read that finds the key")
 
 
 @dataclass
 class ExpiringKey:
-    """A key of the cache whose end is read, by an option of SET."""
+    """A key of the cache with a ttl."""
 
     context: Context
     option: str
 
     def expire(self) -> None:
-        """Read it without a pause until it is gone, and record how late; it may not be gone too early."""
+        """Read the key until it is gone, and record how late."""
         key = self.context.key("expiring")
         with self.context.cache.client() as client:
             asked, earliest, latest = set_key(client, key, self.option)
@@ -102,9 +106,10 @@ class ExpiringKey:
 
 
 def read_until_gone(client: Any, key: str) -> tuple[float, float]:
-    """Read a key until it is gone; return when that was known, and when the last read that found it was begun.
+    """Read a key until it is gone; return when it was gone, and found.
 
-    Not when its answer came: this process may have had to wait in between.
+    The second moment is the beginning of the last read that found it. Before its answer came, this process may have
+    waited for a processor.
     """
     found = begun = time.time()
     until = begun + 15
@@ -115,7 +120,7 @@ def read_until_gone(client: Any, key: str) -> tuple[float, float]:
 
 
 def set_key(client: Any, key: str, option: str) -> tuple[str, float, float]:
-    """Set a key with one of the four options; return the command, and between which moments its time is over."""
+    """Set a key; return the command, and between which moments its ttl ends."""
     client.ping()
     before = time.time()
     server, micros = client.time()
@@ -145,7 +150,10 @@ class ReplicatedKey:
     context: Context
 
     def expire(self) -> None:
-        """Read it on the replica until it is gone; the primary, left unread, need not have noticed."""
+        """Read the key on the replica until it is gone.
+
+        The primary is not read, and need not have noticed.
+        """
         with self.context.cache.client() as writer, start_replica(self.context).client() as reader:
             key = self.context.key("expiring")
             writer.set(key, "x")
@@ -157,7 +165,7 @@ class ReplicatedKey:
 
 
 def start_replica(context: Context) -> Any:
-    """Start a replica of the isolated cache, and wait until it acknowledges a write."""
+    """Start a replica of the isolated cache, in step with it."""
     host, port = context.cache.node.address.split(":")
     with context.cache.client() as primary:
         # By default it waits 5 s for further replicas before it makes the copy.
@@ -186,7 +194,7 @@ for of_key in (ExpiringKey.expire, ReplicatedKey.expire):
     "expired events on time", "events that a subscriber got at most 1 second after the end of the ttl", unit="events"
 )
 def send_expired_events(way: Any, count: int) -> None:
-    """Subscribe to the expired events, write all keys, and count the events of the first second."""
+    """Write all keys, and count the expired events of the first second."""
     way.writer.config_set("notify-keyspace-events", "Ex")
     with (
         way.reader.pubsub(ignore_subscribe_messages=True) as events,
@@ -237,7 +245,7 @@ class BigReaders:
     """Readers of a value of 2 MB in the background."""
 
     def __init__(self, context: Context, _writers: int, readers: int, _options: Mapping[str, str]) -> None:
-        """Start them, and return when each has read the value; they end with the scenario."""
+        """Start the readers, and wait until each has read the value."""
         ended, reading, key = threading.Event(), threading.Semaphore(0), context.key("big")
 
         def read() -> None:
@@ -269,7 +277,7 @@ WORKLOADS["cache"] = BigReaders
 
 @then(parsers.parse('{bound:Bound} keys "{key}" are left', extra_types=TYPES))
 def check_left(context: Context, bound: Bound, key: str) -> None:
-    """Count the keys with this prefix without a use of them (SCAN): eviction sees no difference.
+    """Count the keys with this prefix (SCAN), which is no use of them.
 
     Example: ``Then at least 90 keys "hot" are left``
     """
@@ -322,10 +330,10 @@ LIMITS: dict[str, Callable[[str], object]] = {"key-ttl": at_most, "key-size": at
 @then("the keys of the cache keep these limits")
 @changeable("{LIMIT}", "{BOUND}", LIMITS)
 def check_limits(context: Context, datatable: Table) -> None:
-    """Judge a sample of at most 1000 keys by ttl in seconds, size in bytes, and name; `practices.toml` has the bounds.
+    """Judge a sample of at most 1000 keys by ttl, size and name.
 
-    Keys of this suite are left out, but for one that shows that the sample finds keys. The name is reported, unless
-    the user asks for a pattern.
+    Ttls are seconds, sizes bytes; `practices.toml` changes the bounds. Keys of this suite are left out, but for one
+    that shows that the sample finds keys. The name is reported, unless the user asks for a pattern.
 
     Example: a table of LIMIT and BOUND
     """
@@ -350,7 +358,10 @@ def check_limits(context: Context, datatable: Table) -> None:
 
 
 def take_sample(context: Context, limit: int) -> list[Key]:
-    """Look at keys of the cache, those of other scenarios left out, and at one of ours that must be found."""
+    """Look at keys of the cache, without those of other scenarios.
+
+    One key of this scenario is written and must be found.
+    """
     ours = context.key("seen").encode()
     with context.cache.client() as client:
         client.set(ours, "x", ex=60)
@@ -364,7 +375,7 @@ def take_sample(context: Context, limit: int) -> list[Key]:
 
 @register("finding", "key findings", "keys without a ttl, with a long one, of another style of name, or big")
 def key_findings(context: Context) -> list[dict[str, str]]:
-    """Judge all keys of the isolated cache by the default rules, without the prefix of the scenario."""
+    """Judge all keys of the isolated cache by the default rules."""
     prefix = context.key_prefix.encode()
     with context.cache.client() as client:
         keys = [replace(key, name=key.name.removeprefix(prefix)) for key in sample(client, 10_000)]

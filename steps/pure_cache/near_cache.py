@@ -30,7 +30,7 @@ PUSHES = 3
 
 @dataclass
 class Near:
-    """A near cache, another client of its server, and the prefix of the scenario's keys."""
+    """A near cache under test, with another client of its server."""
 
     cache: NearCache
     client: Any
@@ -45,7 +45,7 @@ class Near:
         return None
 
     def hold(self, key: str, value: str) -> None:
-        """Write a value and read it until a copy is kept: the notice of the write may be under way."""
+        """Write a value, and read it until a copy is kept."""
 
         def kept() -> bool:
             if self.cache.get(self.prefix + key) is None:
@@ -57,7 +57,10 @@ class Near:
         eventually(kept, within=5, every=0.01, also=(RedisError,))
 
     def _hear(self) -> None:
-        """Return when the near cache has heard of all writes so far: notices come in the order of the writes."""
+        """Wait until the near cache has heard of all writes so far.
+
+        Notices come in the order of the writes.
+        """
         last = f"{self.prefix}last"
         self.other.set(last, "old")
         self.cache.get(last)
@@ -76,10 +79,10 @@ class Near:
         return self.cache.listening
 
     def asked(self, key: str, times: int) -> int:
-        """Return how many of some reads ask the server; each must give the same value.
+        """Return how many of some reads ask the server.
 
         All connections of its client are taken, so that a read that asks gets none. Reads of further clients do not
-        count.
+        count. Each read must give the same value.
         """
         pool, taken, got, asked = self.client.connection_pool, list[Any](), set[Any](), 0
         pool.max_connections = 2  # one is for notices
@@ -100,7 +103,7 @@ class Near:
 
 
 def near(context: Context, rules: dict[str, Any]) -> Near:
-    """Start a near cache that ends with the scenario, and return when it hears of changes."""
+    """Start a near cache, and wait until it hears of changes."""
     limits = {"socket_timeout": 0.2} if "cache" in context.own else {}
     client, other = context.cache.client(protocol=3, **limits), context.cache.client()
     if int(client.connection_pool.get_protocol() or 3) < PUSHES:
@@ -129,7 +132,7 @@ def set_active_expiry(plan: Plan, value: str) -> None:
     "measurement", "copies", "values that a near cache keeps, which it drops while it hears nothing", unit="values"
 )
 def count_copies(_: Context, thing: Near) -> int:
-    """Count them; what is kept while the server is not heard would be an error."""
+    """Count the values that are kept."""
     return len(thing.cache)
 
 

@@ -24,7 +24,7 @@ register("setting", "writes before", "how many writes the origin saves before it
 
 @dataclass
 class Through:
-    """A cache that is written through, in front of an origin that gives each record a version."""
+    """A write-through cache under test."""
 
     context: Context
     records: WriteThrough
@@ -56,7 +56,7 @@ def write_through(context: Context, rules: dict[str, Any]) -> Through:
 
 @dataclass
 class Behind:
-    """A queue of writes in the deployment of the scenario, which are saved in the origin later."""
+    """A write-behind cache under test, and the writes that it took."""
 
     context: Context
     client: Redis
@@ -64,7 +64,7 @@ class Behind:
     written: list[Any] = field(default_factory=list)
 
     def drain(self) -> None:
-        """Save the writes that wait, in batches of 3; an error of the origin ends it."""
+        """Save the writes that wait, in batches of 3."""
         origin = self.context.part(Origin)
 
         def save(key: str, value: Any) -> None:
@@ -100,8 +100,9 @@ def count_unsaved(_: Context, thing: Behind) -> int:
 @when("these records are written")
 @records("writes not cached", "writes that the origin saved, and the cache does not hold", unit="writes")
 def write_records(context: Context, datatable: Sequence[Sequence[str]]) -> None:
-    """Write records through the write-through cache, in this order; with a VERSION, put it into the cache alone.
+    """Write records through the write-through cache, in this order.
 
+    A record with a VERSION is put into the cache alone, as by a writer that has saved it already.
     Writers that overtake each other reach the cache in an order that is not the order of their versions.
 
     Example: a table of KEY, VALUE and VERSION
@@ -119,7 +120,7 @@ def write_records(context: Context, datatable: Sequence[Sequence[str]]) -> None:
 
 @when(parsers.parse("{count:Count} writes are queued", extra_types=TYPES))
 def queue_writes(context: Context, count: int) -> None:
-    """Write one record again and again through the write-behind cache, so that the order matters.
+    """Write one record again and again through the write-behind cache.
 
     Example: ``When 20 writes are queued``
     """
@@ -132,7 +133,7 @@ def queue_writes(context: Context, count: int) -> None:
 
 @register("property", "the cache holds the newest version", "after writes at the same time, cache and origin agree")
 def check_newest(context: Context, count: int) -> None:
-    """Write a record in 8 threads at the same moment, and compare; then the next one."""
+    """Write each record in 8 threads at once, and compare."""
     cache: Through = context.named["the write-through cache"]
     numbers = itertools.count(1)
     for record in range(count // 8):

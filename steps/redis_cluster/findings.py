@@ -1,4 +1,4 @@
-"""Detectors of what is wrong with a cluster, numbers that it is asked for, and properties of its slots."""
+"""Detectors of a cluster's problems, numbers that a cluster is asked for, and properties of its slots."""
 
 from __future__ import annotations
 
@@ -362,7 +362,7 @@ def same_slot(context: Context, count: int) -> None:
 
 @register("property", "client and server agree on a key of the slot", "slot_of(key) is CLUSTER KEYSLOT in every slot")
 def same_in_each_slot(context: Context, count: int) -> None:
-    """Find a key for each of so many slots by counting, and compare."""
+    """Find a key for each of `count` slots by counting, and compare."""
     found: dict[int, bytes] = {}
     for number in numbers():
         found.setdefault(slot_of(key := b"%d" % number), key)

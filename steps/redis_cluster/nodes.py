@@ -45,7 +45,7 @@ OLD_ENOUGH = 2.1
 
 
 class NamedNodes:
-    """The cluster of a scenario, the nodes that it has named, and what has happened to them."""
+    """The cluster of a scenario, its named nodes, and the faults that were applied to them."""
 
     def __init__(self, context: Context) -> None:
         """Begin with a healthy cluster."""
@@ -96,7 +96,7 @@ class NamedNodes:
 
 
 def _age(node: Node) -> float:
-    """Return the seconds that a node has answered; at least so many, if it is none of our own processes."""
+    """Return the seconds for which a node has answered; a lower limit for a node that this run did not start."""
     if isinstance(node, Server):
         return time.monotonic() - node.ready_at
     with node.client() as client:

@@ -157,7 +157,7 @@ GAINS = {
     "times more hits": "the hits of the tuned way, divided by those of the naive one",
 }
 COSTS = {
-    "bytes sent": ("bytes", "what the server sent to clients"),
+    "bytes sent": ("bytes", "bytes that the server sent to clients"),
     "clients connected": ("", "clients whose connection the system accepted within 0.3 s"),
     "clients listed": ("", "clients that the server still lists, though their network is cut"),
     "commands": ("", "commands that the server ran"),
@@ -166,9 +166,9 @@ COSTS = {
     "full copies": ("", "full copies that a replica asked for (sync_full)"),
     "hits": ("%", "reads that found their key in the cache"),
     "key reads": ("", "calls of GET and MGET that reached a server"),
-    "limit of raw bytes": ("", "what kept a client that sends raw bytes from more reads"),
-    "limit of redis-py": ("", "what kept redis-py's cluster pipeline from more reads"),
-    "memory": ("bytes", "what the values take in the server"),
+    "limit of raw bytes": ("", "the limit of a client that sends raw bytes"),
+    "limit of redis-py": ("", "the limit of redis-py's cluster pipeline"),
+    "memory": ("bytes", "memory of the values in the server"),
     "new connections": ("", "connections that the server accepted"),
     "objects freed in the background": ("", "objects that another thread freed (lazyfreed_objects)"),
     "p50": ("ms", "the time that half of the replies took at most"),

@@ -49,7 +49,7 @@ def on_values(work: Callable[..., object], context: Context, **words: Any) -> Wa
 
 
 def read_packed(server: Redis, keys: Sequence[str], batch: int) -> list[Any]:
-    """Read keys by so many commands in flight, which hiredis packs in one piece."""
+    """Read keys with N commands in flight, which hiredis packs in one piece."""
     return bulk.pipelined(server, [("GET", key) for key in keys], batch=batch)
 
 
@@ -64,11 +64,11 @@ def read_with_stale_map(cluster: RedisCluster, keys: Sequence[str]) -> list[Any]
 
 for name, meaning, work in (
     ("GET one at a time", "each read waits for its reply", round_trips.one_at_a_time),
-    ("GET in pipelines of {depth:d}", "so many reads are sent before their replies are read", round_trips.in_pipelines),
+    ("GET in pipelines of {depth:d}", "N reads are sent before their replies are read", round_trips.in_pipelines),
     ("GET in packed pipelines of {batch:d}", "the same, packed by hiredis in one piece", read_packed),
-    ("MGET of {size:d}", "one command reads so many keys", round_trips.read_together),
+    ("MGET of {size:d}", "one command reads N keys", round_trips.read_together),
     ("SET one at a time", "each write waits for its reply", round_trips.write_each),
-    ("MSET of {size:d}", "one command writes so many keys", round_trips.write_together),
+    ("MSET of {size:d}", "one command writes N keys", round_trips.write_together),
     ("SET, then EXPIRE", "a value and its ttl take a command each", round_trips.set_then_expire),
     ("SET with EX", "one command sets a value with its ttl", round_trips.set_with_ttl),
     ("WATCH, GET, SET", "an optimistic transaction reads, computes and writes", round_trips.read_modify_write),
@@ -144,7 +144,7 @@ def prepared(make: Callable[..., Any], context: Context, **words: Any) -> Way:
 
 
 for name, meaning, prepare in (
-    ("asyncio, {tasks:d} at once", "so many tasks read, each over its own connection", connections.tasks_of),
+    ("asyncio, {tasks:d} at once", "N tasks read, each over its own connection", connections.tasks_of),
     ("GET of a whole document", "a document of 5 KB is one value", memory.whole_document),
     ("HGET of one field", "the document is a hash", memory.one_field),
 ):
@@ -165,7 +165,7 @@ def parse_by(parser: Literal["python", "compiled"], context: Context, items: int
     return read
 
 
-way("lists of {items:d} by Python's parser", "redis-py without hiredis reads lists of so many items")(
+way("lists of {items:d} by Python's parser", "redis-py without hiredis reads lists of N items")(
     partial(parse_by, "python")
 )
 way("lists of {items:d} by hiredis", "redis-py with hiredis reads the same lists")(partial(parse_by, "compiled"))
@@ -183,7 +183,7 @@ def write_with_log(servers: Any, policy: str) -> Callable[[], object]:
 
 
 def read_with_threads(servers: Any, threads: int) -> Callable[[], object]:
-    """Start a server with so many threads for its sockets, and return reads from it."""
+    """Start a server with N threads for its sockets, and return reads from it."""
     return server_settings.reading_with({**PLAIN, "io-threads": threads}, servers)
 
 
@@ -410,7 +410,7 @@ def keep_busy(context: Context, seconds: float) -> Costs:
     return {"REPLIES OF THE SLOWEST OTHER SHARD": min(map(len, others)), "TIME BLOCKED": 1000 * blocked}
 
 
-@way("a cluster of size {primaries:d}", "clients read from a cluster of so many primaries")
+@way("a cluster of size {primaries:d}", "clients read from a cluster of N primaries")
 def read_cluster(context: Context, primaries: int) -> Costs:
     """Read from a new cluster of this size, by raw bytes and by redis-py."""
     raw, client = scaling.reads_of(context.private, primaries).values()

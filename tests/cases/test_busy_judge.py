@@ -22,7 +22,7 @@ from fixtures.bdd.definitions import feature_of, steps_of
 from fixtures.celery_worker.workers import Beats
 from fixtures.context import Context
 from fixtures.proxies.streams import TlsProxy
-from fixtures.proxies.tampering import TAMPERS
+from fixtures.proxies.tampering import MUTATIONS
 from fixtures.pure_cache.origin import Origin, tasks_at_once
 from fixtures.redis_cluster.nodes import is_copied
 from fixtures.reporting.measurements import Bound
@@ -47,7 +47,8 @@ from redis_practices.pure_cache.key_audit import KeyRules, bad_keys, sample, sho
 from redis_practices.pure_cache.near_cache import NearCache
 from redis_practices.servers.celery import LateError
 from redis_practices.servers.server import BROKER, CACHE, Server, start_server
-from steps.celery_worker.tasks import Tasks, check_runs, processed_tasks, read_result, waiting_tasks
+from steps.celery_worker.results import check_runs, read_result
+from steps.celery_worker.tasks import Tasks, processed_tasks, waiting_tasks
 from steps.celery_worker.workers import await_sent
 from steps.common.audit import Audited, check_number, check_supported, count_missed_pings, unlinked_replicas
 from steps.pure_cache.near_cache import ENOUGH, Near
@@ -389,9 +390,9 @@ def test_versions_have_one_rule() -> None:
     assert ["redis", "7.0"] in tables[0]
 
 
-def test_old_version_is_refused(group: ForkingGroup, tampered: Callable[..., Any]) -> None:
+def test_old_version_is_refused(group: ForkingGroup, mutated: Callable[..., Any]) -> None:
     """A broker with a version past its end of life is refused, like a cache."""
-    proxy = tampered(start_server(group, BROKER).port, TAMPERS["a version past its end of life"]())
+    proxy = mutated(start_server(group, BROKER).port, MUTATIONS["a version past its end of life"]())
     node = SimpleNamespace(address=proxy.url, client=partial(redis_client, proxy.url))
     context = audited(cast("Server", node))
     with pytest.raises(AssertionError, match=r"6\.2\.0; .* is the oldest that still gets fixes"):

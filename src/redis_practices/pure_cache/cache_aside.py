@@ -16,7 +16,7 @@ A reader that fills the cache races with a writer that invalidates it. The reade
 still holds its lease (`set_if_equal`). ``WATCH``/``MULTI`` would need two more round trips and keep a connection
 meanwhile.
 
-What it promises: an interrupt (soft time limit, alarm, cancelled task) gives the lease back. An entry knows its key, so
+Promises: an interrupt (soft time limit, alarm, cancelled task) gives the lease back. An entry knows its key, so
 no reader gets another key's value. While the server is away or refuses, the origin answers. After a fork the child uses
 its own connections. An eviction is a miss, and so is an entry of another form, such as one of an earlier release. A
 value that JSON would change is refused (`NotJSONError`), so that a hit equals the miss.
@@ -102,7 +102,7 @@ class NotJSONError(TypeError, ValueError):
 def require_json(value: Any) -> None:
     """Require that a value is the same after it was written as JSON and read (NotJSONError).
 
-    JSON makes lists of tuples and texts of keys, and has neither sets nor NaN.
+    JSON makes lists of tuples and texts of keys, and cannot hold sets or NaN.
     """
     kind = type(value)
     if kind is dict:

@@ -135,7 +135,7 @@ def _migrate_some(source: Redis, target: Redis, command: Sequence[Any], slots: S
 
 
 def keys_in(node: Redis, slots: Sequence[int], most: int) -> dict[int, list[bytes]]:
-    """Return at most so many keys of each slot in one database of a node (``CLUSTER GETKEYSINSLOT``)."""
+    """Return at most `most` keys of each slot in one database of a node (``CLUSTER GETKEYSINSLOT``)."""
     with node.pipeline(transaction=False) as pipe:
         for slot in slots:
             pipe.execute_command("CLUSTER", "GETKEYSINSLOT", slot, most, **RAW)
@@ -340,10 +340,10 @@ def _await(
 def close_open_slots(nodes: Sequence[Redis]) -> list[int]:
     """Close every slot that a broken migration left open, and return these slots in order.
 
-    A migrating slot goes to its target if that node is there, else it stays with its owner. Before it is closed, every
-    primary is asked for keys of it, in every database: after a failover of the target they are at a node that does not
-    know that the slot is open. The owner's copy wins if several nodes hold a key. All keys are readable afterwards.
-    Commands: those of `move_key_by_key`.
+    A migrating slot goes to its target if that node is there, else it stays with its owner. First every primary
+    is asked for its keys, in every database. After a failover of the target, a node may hold keys without knowing that
+    their slot is open. The owner's copy wins if several nodes hold a key. All keys are readable
+    afterwards. Commands: those of `move_key_by_key`.
 
     Raises:
         ClusterError: a slot has no owner, so its place is unknown; or keys of it are left at another node.

@@ -76,11 +76,11 @@ def free_ports(count: int, held: list[socket.socket] | None = None) -> list[int]
     """Return `count` different TCP ports of 127.0.0.1 that no process uses.
 
     They lie below the range of outgoing connections, so no client takes a server's port between its end and its
-    restart. On Linux another server of ours does not take the port either. `held` receives a bound socket per port:
+    restart. On Linux no other embedded server takes the port either. `held` receives a bound socket per port:
     until it is closed, only a process that binds this exact port can listen on it.
 
     Raises:
-        EmbeddedError: there are not so many free ports.
+        EmbeddedError: there are fewer than `count` free ports.
     """
     found: list[int] = []
     for _ in range(2000):

@@ -152,7 +152,7 @@ class Effect:
 
 WRITING, READING = server_settings.writing_with, server_settings.reading_with
 ON_DISK = "losing the last writes does no harm"
-STALE = "what was just written must be read"
+STALE = "reads must see the last write"
 OFTEN = "the key is written often"
 
 SETTINGS = (
@@ -178,7 +178,7 @@ EFFECTS = (
     Effect("short names", bytes_taken(memory.long_names, memory.short_names, 20_000), "KB", "people must read them"),
     Effect("hiredis, 1000 items", parsing([("LRANGE", "list", "0", "-1")]), "ms CPU", "answers are short"),
     Effect("hiredis, 200 single reads", parsing([("GET", "key")] * 200), "ms CPU", "the processor has time left"),
-    Effect("LFU, not LRU", evicting, "% hits", "what is new is what will be read", more_is_better=True),
+    Effect("LFU, not LRU", evicting, "% hits", "new values are the hot ones", more_is_better=True),
     Effect("SCAN, not KEYS", listing, "ms", "never: a bystander waits"),
     Effect("UNLINK, not DEL", freeing, "ms", "values are small; it is the default of Valkey >= 8"),
     Effect("time-outs in the client", failures.blocked, "s", "a command may take longer"),
@@ -289,7 +289,7 @@ EACH, BY_TEN, BY_HUNDRED, BY_THOUSAND = (
 )
 
 PAIRS = (
-    Pair("pipeline of 10", EACH, BY_TEN, "a command needs the answer of the one before"),
+    Pair("pipeline of 10", EACH, BY_TEN, "a command needs an earlier reply"),
     Pair("pipeline of 100", EACH, BY_HUNDRED, "the same"),
     Pair("pipeline of 1000, not 100", BY_HUNDRED, BY_THOUSAND, "memory counts: answers wait on both sides"),
     Pair("MGET of 100", EACH, plain(round_trips.read_together), "keys lie in different slots"),

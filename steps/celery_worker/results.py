@@ -1,0 +1,214 @@
+"""The sentences that read results, and judge what came back and how often tasks ran."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given as for_all
+from hypothesis import settings as examples
+from pytest_bdd import parsers, then, when
+
+from fixtures.bdd.vocabulary import records, register
+from fixtures.celery_worker.client import JSON, NOT_JSON, returned, runs_of_each, spelled
+from fixtures.context import Context
+from fixtures.reporting.measurements import Bound
+from fixtures.run.own_time import Stopwatch, WorkersClock
+from redis_practices.celery_worker.sending import publish, publisher
+from steps.celery_worker.tasks import PATIENCE, TASK_TYPES, Tasks
+from steps.common.vocabulary import TYPES, assert_table, options
+from worker import settings
+
+Table = Sequence[Sequence[str]]
+
+
+@when("the result is read")
+@records("wait for the result", "the time until the result of the last task was there", unit="s")
+@records("reads of the result", "GET of the result's key, if the task was sent with `count commands`", unit="commands")
+@records("subscriptions to the result", "SUBSCRIBE to the result, likewise", unit="commands")
+@records("ttl of the result", "the time after which the result of the last task expires", unit="s")
+@records("delay of the task", "the time from the sending of the last task until it ran", unit="s")
+@records("wait before retry 1", "the time from the first run of the last task to the second", unit="s")
+@records("wait before retry 2", "the time from the second run of the last task to the third", unit="s")
+def read_result(context: Context) -> None:
+    """Wait for the result of the last task, or its error, for "the task failed with".
+
+    Example: ``When the result is read``
+    """
+    tasks, clock, begun = context.part(Tasks), WorkersClock(), time.monotonic()
+    task = tasks.last
+    with context.attempt("task", Exception):
+        try:
+            task.value()
+        except Exception as error:
+            # Celery's own text of it, which carries the lines of code.
+            error.add_note(task.result.traceback or "")
+            raise
+    passed = time.monotonic() - begun
+    context.record("wait for the result", lambda bound: clock.apart(passed, bound) if bound else passed)
+    context.record("ttl of the result", lambda _: task.ttl())
+    context.record("delay of the task", tasks.exact(lambda: task.runs()[0] - tasks.called))
+    context.record("wait before retry 1", tasks.exact(lambda: task.wait_before(1)))
+    context.record("wait before retry 2", tasks.exact(lambda: task.wait_before(2)))
+    if tasks.monitor:
+        commands = tasks.commands(task.key)
+        context.record("reads of the result", commands["GET"])
+        context.record("subscriptions to the result", commands["SUBSCRIBE"])
+
+
+@when("all results are read")
+@records("read of the results", "the time that reading the results took", unit="s")
+@records("tasks begun a second", "how many tasks began in a second, from the first to the last", unit="1/s")
+@records("retries at once", "the largest share of second runs that began within 1.5 seconds", unit="%")
+def read_results(context: Context, datatable: Table | None = None) -> None:
+    """Wait for the results that were not read yet, one after another.
+
+    The OPTION ``look first``, if it is no, leaves out the look whether a result is there already.
+
+    Example: ``When all results are read``
+    """
+    tasks, watch = context.part(Tasks), Stopwatch()
+    if options(datatable).get("look first") == "no":
+        for task in tasks.sent:
+            task.values = task.values or [task.result.get(timeout=PATIENCE)]
+    values = tasks.wait()
+    context.record("read of the results", round(watch.seconds(), 3))
+
+    def rate(bound: Bound | None) -> float:
+        begun = sorted(value["begun"] for value in values)
+        number, passed = len(begun) - 1, begun[-1] - begun[0]
+        return tasks.clock.rate(number, passed, bound) if bound else round(number / passed, 1)
+
+    def busiest(bound: Bound | None) -> float:
+        # As if all had failed at one moment: on a busy machine their first runs are a while apart.
+        moments = [again - first for first, again in tasks.run_at()]
+        most = max(sum(0 <= other - one <= WINDOW for other in moments) for one in moments)
+        share = round(100 * most / len(moments))
+        return tasks.clock.certain(share, bound, "% at once", more_than=WINDOW) if bound else share
+
+    context.record("tasks begun a second", rate)
+    context.record("retries at once", busiest)
+
+
+WINDOW = 1.5
+"""Seconds in which retries count as at once: a worker of one process does 20 in up to 1 s on a busy machine."""
+
+register("setting", "look first", "whether a reader asks ready() before get()")(read_results)
+
+
+@then(parsers.parse("the result arrives {bound:Bound}", extra_types=TYPES))
+def check_arrival(context: Context, bound: Bound) -> None:
+    """Require that the result of the last task comes in this time, counted from here.
+
+    Example: ``Then the result arrives within 10 seconds``
+    """
+    clock = WorkersClock()
+    context.part(Tasks).last.value((bound.high or 0) + PATIENCE)
+    context.measure("until the result arrives", unit="s", bound=bound, seen=clock.within(bound))
+
+
+@then(parsers.parse("the result is {value:Json}", extra_types=TASK_TYPES))
+def check_result(context: Context, value: Any) -> None:
+    """Compare the result of the last task with a value of JSON.
+
+    Example: ``Then the result is 12``
+    """
+    seen = context.part(Tasks).last.value()
+    assert spelled(seen) == spelled(value), f"the result is {spelled(seen)}, not {spelled(value)}"
+
+
+@then(parsers.parse("all tasks are processed {bound:Bound}", extra_types=TYPES))
+def check_processed(context: Context, bound: Bound) -> None:
+    """Require that every task returns in this time, counted from here.
+
+    Example: ``Then all tasks are processed within 20 seconds``
+    """
+    clock = WorkersClock()
+    context.part(Tasks).wait((bound.high or 0) + PATIENCE)
+    context.measure("until all tasks are processed", unit="s", bound=bound, seen=clock.within(bound))
+
+
+@then(parsers.parse('the state of {target:Target} is "{text}"', extra_types=TYPES))
+def check_state(context: Context, target: str, text: str) -> None:
+    """Require the state of a task, as a process reads it that knows nothing but its id.
+
+    Example: ``Then the state of the first task is "PENDING"``
+    """
+    task = context.target(target)
+
+    def has_state() -> None:
+        seen = task.state()
+        assert seen == text, f"the state of {target} is {seen}, not {text}"
+
+    WorkersClock().eventually(has_state, within=PATIENCE, every=0.01)
+
+
+@then(parsers.parse("{target:Target} ran {bound:Times}", extra_types=TYPES))
+def check_runs(context: Context, target: str, bound: Bound) -> None:
+    """Require how often a task ran, or each of several; a task counts its runs in the broker.
+
+    Example: ``Then the task ran exactly once``
+    """
+    tasks, results = context.part(Tasks), [one.result for one in context.targets(target)]
+    seen: list[int] = []
+
+    def ran() -> None:
+        seen[:] = [len(moments) for moments in runs_of_each(context.broker, results)]
+        assert min(seen) >= (bound.low or 0), f"{target} ran {min(seen)} times"
+
+    with suppress(AssertionError):  # judged below
+        WorkersClock().eventually(ran, within=PATIENCE / 2)
+    # A worker without a processor looks dead after the visibility timeout, and its task is delivered again.
+    more_than = min(tasks.redelivery, 1.0) if bound.high is None else tasks.redelivery
+    for times in sorted({min(seen), max(seen)}):
+        certain = tasks.clock.certain(times, bound, f"runs of {target}", more_than)
+        context.measure(f"runs of {target}", unit="", bound=bound, seen=certain)
+
+
+@then("the tasks began in this order")
+def check_order(context: Context, datatable: Table) -> None:
+    """Compare the order in which the tasks began with the rows.
+
+    Example: a table of PRIORITY
+    """
+    tasks = context.part(Tasks)
+    begun = sorted(zip(tasks.wait(), tasks.sent, strict=True), key=lambda pair: pair[0]["begun"])
+    assert_table(datatable, [{"TASK": one.name, "PRIORITY": one.options.get("priority", "")} for _, one in begun])
+
+
+# Properties
+
+
+@register("property", "a value returns as it was sent", "a value of JSON is the same after a task returned it")
+def returns_as_sent(context: Context, number: int) -> None:
+    """Let Hypothesis look for a value that is another one after it went to a task and came back as its result."""
+    tasks, longest = context.part(Tasks), 0
+
+    @examples(max_examples=number, deadline=None, database=None)
+    @for_all(JSON)
+    def round_trip(value: object) -> None:
+        nonlocal longest
+        longest = max(longest, len(spelled(value)))
+        tasks.probes.append(tasks.app.send_task("worker.echo", [value]))
+        assert spelled(returned(tasks.probes[-1], PATIENCE)) == spelled(value)
+
+    round_trip()
+    context.measure("longest value", unit="characters", seen=longest)
+
+
+@register("property", "the sender refuses the value", "a value with a part that JSON lacks is refused, not sent")
+def sender_refuses(context: Context, number: int) -> None:
+    """Let Hypothesis look for a value unknown to JSON that is sent, or refused with an error that does not say why."""
+    app = publisher(settings, context.broker.url)
+
+    @examples(max_examples=number, deadline=None, database=None)
+    @for_all(NOT_JSON)
+    def refuse(value: object) -> None:
+        with pytest.raises(TypeError, match=r"worker\.echo cannot be sent: .*not JSON serializable"):
+            publish(app, "worker.echo", [value], queue=context.part(Tasks).queue)
+
+    refuse()
+    app.close()
