@@ -16,7 +16,7 @@ import redis
 
 from fixtures import PROJECT
 from fixtures.gate.deployment_under_test import gate_environment
-from fixtures.proxies.resp import Command, RespProxy, Tamper, frame, parts_of
+from fixtures.proxies.resp import Command, Mutation, RespProxy, frame, parts_of
 from fixtures.proxies.streams import LoopThread, Serve, TlsProxy
 from fixtures.run.deadline import DeadlineError
 from fixtures.run.keys import StackError
@@ -168,7 +168,7 @@ def test_tls_to_a_plain_port_is_one_line(server: Server, tmp_path: Path) -> None
     check_refused("cache", f"rediss://{server.address}", tmp_path, "write redis://")
 
 
-class EndlessAnswer(Tamper):
+class EndlessAnswer(Mutation):
     """A server that answers one command endlessly, and all others well."""
 
     def command(self, command: Command) -> Command | bytes:
@@ -244,7 +244,7 @@ def test_silence_between_messages_is_no_part_of_an_answer(server: Server, monkey
                 assert listener.get_message(timeout=1)
 
 
-class SearchesForEver(Tamper):
+class SearchesForEver(Mutation):
     """A server whose SCAN never ends."""
 
     def command(self, command: Command) -> Command | bytes:

@@ -140,7 +140,7 @@ def _judge(number: int, role: str, condition: str, kind: Kind, engine: str) -> V
         engine = ENGINES[0]
         judged, seconds = _judged(role, names, str(fetched(engine)))
     report = judged.report
-    untold = judged.untold()
+    untold = judged.skipped_core()
     told = not untold if kind.untold == "nothing" else any(kind.untold in reason for reason in untold.values())
     busy = report["verdict"] == "error" and any("busy" in trouble for trouble in report["troubles"])
     right = busy or (report["verdict"] == kind.verdict and told)

@@ -106,7 +106,7 @@ def check_lack(context: Context, text: str) -> None:
 
     Example: ``Then the core scenarios lack "CONFIG"``
     """
-    untold = context.part(DeploymentUnderTest).untold()
+    untold = context.part(DeploymentUnderTest).skipped_core()
     found = not untold if text == "nothing" else any(text in reason for reason in untold.values())
     assert found, f"skipped core scenarios: {untold}"
 

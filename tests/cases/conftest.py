@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from fixtures.proxies.resp import RespProxy, Tamper
+from fixtures.proxies.resp import Mutation, RespProxy
 from fixtures.run.processes import ForkingGroup
 from redis_practices.servers.binary import engine_of, server_binary
 from redis_practices.servers.server import CACHE, Config, Server, start_server
@@ -52,9 +52,9 @@ def new_bench(group: ForkingGroup) -> Callable[[Config], Bench]:
 
 
 @pytest.fixture
-def tampered(ending: ExitStack) -> Callable[[int, Tamper], RespProxy]:
+def mutated(ending: ExitStack) -> Callable[[int, Mutation], RespProxy]:
     """Give a function that starts a proxy for the Redis protocol before a port."""
-    return lambda port, tamper: ending.enter_context(closing(RespProxy(port, tamper)))
+    return lambda port, mutation: ending.enter_context(closing(RespProxy(port, mutation)))
 
 
 @pytest.fixture

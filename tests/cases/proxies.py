@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from fixtures.proxies.resp import Command, Tamper
+from fixtures.proxies.resp import Command, Mutation
 from fixtures.proxies.streams import LoopThread
 
 
-class LostAnswer(Tamper):
+class LostAnswer(Mutation):
     """Loses one answer with its connection, after the server has executed the command."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class LostAnswer(Tamper):
         raise ConnectionResetError
 
 
-class OldProtocol(Tamper):
+class OldProtocol(Mutation):
     """Answers HELLO with an error, like servers before Redis 6 and many proxies."""
 
     def command(self, command: Command) -> Command | bytes:

@@ -12,7 +12,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from fixtures import PROJECT
-from fixtures.proxies.resp import RespProxy, Tamper
+from fixtures.proxies.resp import Mutation, RespProxy
 from fixtures.run.processes import ForkingGroup
 from redis_practices.celery_worker.sending import publish, publisher, sender
 from redis_practices.cli import Failure
@@ -182,9 +182,9 @@ def test_task_that_ends_while_the_broker_is_away(new_bench: Callable[..., Bench]
     assert bench.ended(task, within=20) == "SUCCESS"
 
 
-def test_worker_of_a_broker_without_hello(bench: Bench, tampered: Callable[[int, Tamper], RespProxy]) -> None:
+def test_worker_of_a_broker_without_hello(bench: Bench, mutated: Callable[[int, Mutation], RespProxy]) -> None:
     """A worker and a sender use a broker without HELLO, if the URL has protocol=2."""
-    url = f"{tampered(bench.server.port, OldProtocol()).url}?protocol=2"
+    url = f"{mutated(bench.server.port, OldProtocol()).url}?protocol=2"
     try:
         bench.worker(url)
     except EmbeddedError as error:
@@ -193,10 +193,10 @@ def test_worker_of_a_broker_without_hello(bench: Bench, tampered: Callable[[int,
 
 
 def test_worker_says_that_the_broker_lacks_hello(
-    bench: Bench, group: ForkingGroup, tampered: Callable[[int, Tamper], RespProxy]
+    bench: Bench, group: ForkingGroup, mutated: Callable[[int, Mutation], RespProxy]
 ) -> None:
     """A worker logs that its broker does not know HELLO."""
-    worker = WorkerProcess(group, tampered(bench.server.port, OldProtocol()).url, "worker", {})
+    worker = WorkerProcess(group, mutated(bench.server.port, OldProtocol()).url, "worker", {})
     eventually(lambda: "unknown command 'HELLO'" in worker.log_tail(), within=10)
 
 

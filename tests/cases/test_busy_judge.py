@@ -22,7 +22,7 @@ from fixtures.bdd.definitions import feature_of, steps_of
 from fixtures.celery_worker.workers import Beats
 from fixtures.context import Context
 from fixtures.proxies.streams import TlsProxy
-from fixtures.proxies.tampering import TAMPERS
+from fixtures.proxies.tampering import MUTATIONS
 from fixtures.pure_cache.origin import Origin, tasks_at_once
 from fixtures.redis_cluster.nodes import is_copied
 from fixtures.reporting.measurements import Bound
@@ -390,9 +390,9 @@ def test_versions_have_one_rule() -> None:
     assert ["redis", "7.0"] in tables[0]
 
 
-def test_old_version_is_refused(group: ForkingGroup, tampered: Callable[..., Any]) -> None:
+def test_old_version_is_refused(group: ForkingGroup, mutated: Callable[..., Any]) -> None:
     """A broker with a version past its end of life is refused, like a cache."""
-    proxy = tampered(start_server(group, BROKER).port, TAMPERS["a version past its end of life"]())
+    proxy = mutated(start_server(group, BROKER).port, MUTATIONS["a version past its end of life"]())
     node = SimpleNamespace(address=proxy.url, client=partial(redis_client, proxy.url))
     context = audited(cast("Server", node))
     with pytest.raises(AssertionError, match=r"6\.2\.0; .* is the oldest that still gets fixes"):

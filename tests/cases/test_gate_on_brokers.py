@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures.proxies.resp import RespProxy, Tamper
+from fixtures.proxies.resp import Mutation, RespProxy
 from fixtures.run.processes import ForkingGroup
 from redis_practices.clients import checked_url
 from redis_practices.servers.server import BROKER, Config, start_server
@@ -74,9 +74,9 @@ def test_gate_refuses_a_log_that_cannot_be_rewritten(group: ForkingGroup) -> Non
 
 
 @pytest.mark.slow
-def test_gate_judges_a_broker_without_hello(group: ForkingGroup, tampered: Callable[[int, Tamper], RespProxy]) -> None:
+def test_gate_judges_a_broker_without_hello(group: ForkingGroup, mutated: Callable[[int, Mutation], RespProxy]) -> None:
     """The gate judges a broker without HELLO, if the URL has protocol=2."""
-    proxy = tampered(start_server(group, BROKER).port, OldProtocol())
+    proxy = mutated(start_server(group, BROKER).port, OldProtocol())
     judgement = judge(group, "broker", f"{proxy.url}?protocol=2")
     assert judgement.verdict in ("accepted", "partial"), judgement.failed
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures.proxies.resp import Command, RespProxy, Tamper
-from fixtures.proxies.tampering import Said
+from fixtures.proxies.resp import Command, Mutation, RespProxy
+from fixtures.proxies.tampering import Rewrite
 from fixtures.run.processes import ForkingGroup
 from redis_practices.servers.server import BROKER, CACHE, Server, start_server
 from tests.cases.judging import Judgement, judge
@@ -22,7 +22,7 @@ GREETINGS = {"HELLO", "AUTH", "SELECT", "CLIENT"}
 """The errors of a server that loads its data, or has lost its primary."""
 
 
-class Refusing(Tamper):
+class Refusing(Mutation):
     """A server that refuses `names`, by default all but greetings, forever or for `seconds`."""
 
     def __init__(self, refusal: str, *names: str, seconds: float = 0.0) -> None:
@@ -41,13 +41,13 @@ class Refusing(Tamper):
 
 @pytest.fixture
 def judged(
-    group: ForkingGroup, tampered: Callable[[int, Tamper], RespProxy]
-) -> Callable[[str, Tamper, str], Judgement]:
+    group: ForkingGroup, mutated: Callable[[int, Mutation], RespProxy]
+) -> Callable[[str, Mutation, str], Judgement]:
     """Give a function that judges a server behind a proxy."""
 
-    def judge_it(role: str, tamper: Tamper, options: str) -> Judgement:
+    def judge_it(role: str, mutation: Mutation, options: str) -> Judgement:
         server: Server = start_server(group, CACHE if role == "cache" else BROKER)
-        return judge(group, role, tampered(server.port, tamper).url, options)
+        return judge(group, role, mutated(server.port, mutation).url, options)
 
     return judge_it
 
@@ -70,7 +70,7 @@ LACKS: dict[str, tuple[str, tuple[str, ...], set[str]]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lack", LACKS)
-def test_gate_judges_a_cache_that_lacks(judged: Callable[[str, Tamper, str], Judgement], lack: str) -> None:
+def test_gate_judges_a_cache_that_lacks(judged: Callable[[str, Mutation, str], Judgement], lack: str) -> None:
     """The gate judges a cache without optional commands by the other scenarios."""
     refusal, names, reasons = LACKS[lack]
     judgement = judged("cache", Refusing(refusal, *names), '-k "cache-005 or cache-006 or cache-062"')
@@ -80,9 +80,9 @@ def test_gate_judges_a_cache_that_lacks(judged: Callable[[str, Tamper, str], Jud
 
 
 @pytest.mark.slow
-def test_gate_judges_a_cache_that_hides_its_version(judged: Callable[[str, Tamper, str], Judgement]) -> None:
+def test_gate_judges_a_cache_that_hides_its_version(judged: Callable[[str, Mutation, str], Judgement]) -> None:
     """The gate judges a cache without a version in INFO, and skips scenarios that need it."""
-    hidden = Said(b"INFO", rb"(redis|valkey)_version:[\d.]+\r\n", b"")
+    hidden = Rewrite(b"INFO", rb"(redis|valkey)_version:[\d.]+\r\n", b"")
     judgement = judged("cache", hidden, '-k "cache-005 or cache-006 or cache-011"')
     assert judgement.failed == {}
     assert judgement.passed > 0
@@ -91,7 +91,7 @@ def test_gate_judges_a_cache_that_hides_its_version(judged: Callable[[str, Tampe
 
 @pytest.mark.slow
 @pytest.mark.parametrize("refusal", [UNKNOWN, NOPERM], ids=["not there", "no right"])
-def test_gate_skips_what_needs_a_script(judged: Callable[[str, Tamper, str], Judgement], refusal: str) -> None:
+def test_gate_skips_what_needs_a_script(judged: Callable[[str, Mutation, str], Judgement], refusal: str) -> None:
     """The gate skips scenarios that need EVAL on a cache without it."""
     judgement = judged("cache", Refusing(refusal, "EVAL", "EVALSHA", "SCRIPT"), "-m core")
     assert judgement.failed == {}
@@ -100,7 +100,7 @@ def test_gate_skips_what_needs_a_script(judged: Callable[[str, Tamper, str], Jud
 
 @pytest.mark.slow
 @pytest.mark.parametrize("refusal", [MASTERDOWN, MISCONF], ids=["MASTERDOWN", "MISCONF"])
-def test_gate_refuses_a_server_in_trouble(judged: Callable[[str, Tamper, str], Judgement], refusal: str) -> None:
+def test_gate_refuses_a_server_in_trouble(judged: Callable[[str, Mutation, str], Judgement], refusal: str) -> None:
     """Scenarios refuse a server that answers every command with an error, and show that error."""
     judgement = judged("cache", Refusing(refusal), '-k "cache-077 or cache-086"')
     assert judgement.verdict == "refused"
@@ -108,7 +108,7 @@ def test_gate_refuses_a_server_in_trouble(judged: Callable[[str, Tamper, str], J
 
 
 @pytest.mark.slow
-def test_gate_waits_for_a_server_that_loads(judged: Callable[[str, Tamper, str], Judgement]) -> None:
+def test_gate_waits_for_a_server_that_loads(judged: Callable[[str, Mutation, str], Judgement]) -> None:
     """The gate waits for a server that loads its data for 3 s, and prints so."""
     judgement = judged("cache", Refusing(LOADING, seconds=3.0), '-k "cache-005 or cache-006"')
     assert "loads its data: waiting 60 s at most" in judgement.said
@@ -117,7 +117,7 @@ def test_gate_waits_for_a_server_that_loads(judged: Callable[[str, Tamper, str],
 
 
 @pytest.mark.slow
-def test_gate_says_what_a_server_without_hello_needs(judged: Callable[[str, Tamper, str], Judgement]) -> None:
+def test_gate_says_what_a_server_without_hello_needs(judged: Callable[[str, Mutation, str], Judgement]) -> None:
     """A server without HELLO leads to one line with the option that helps."""
     judgement = judged("cache", Refusing(UNKNOWN, "HELLO"), "-m core")
     assert judgement.exit_code == pytest.ExitCode.USAGE_ERROR
@@ -125,7 +125,7 @@ def test_gate_says_what_a_server_without_hello_needs(judged: Callable[[str, Tamp
 
 
 @pytest.mark.slow
-def test_gate_names_the_command_that_a_broker_lacks(judged: Callable[[str, Tamper, str], Judgement]) -> None:
+def test_gate_names_the_command_that_a_broker_lacks(judged: Callable[[str, Mutation, str], Judgement]) -> None:
     """A broker without PUBLISH is refused by the scenario about it."""
     judgement = judged("broker", Refusing(UNKNOWN, "PUBLISH"), "-k celery-030")
     assert judgement.verdict == "refused"
@@ -133,7 +133,7 @@ def test_gate_names_the_command_that_a_broker_lacks(judged: Callable[[str, Tampe
 
 
 @pytest.mark.slow
-def test_gate_waits_once_for_a_worker_that_cannot_start(judged: Callable[[str, Tamper, str], Judgement]) -> None:
+def test_gate_waits_once_for_a_worker_that_cannot_start(judged: Callable[[str, Mutation, str], Judgement]) -> None:
     """A broker that refuses workers fails each scenario with a worker, after a single wait."""
     judgement = judged("broker", Refusing(MISCONF), "-m core")
     waited = {name: why for name, why in judgement.failed.items() if "no Celery worker starts on" in why}
@@ -144,13 +144,15 @@ def test_gate_waits_once_for_a_worker_that_cannot_start(judged: Callable[[str, T
 
 
 @pytest.mark.slow
-def test_gate_names_what_is_no_number(judged: Callable[[str, Tamper, str], Judgement]) -> None:
+def test_gate_names_what_is_no_number(judged: Callable[[str, Mutation, str], Judgement]) -> None:
     """A server with words in place of numbers in INFO is refused with the field."""
-    judgement = judged("cache", Said(b"INFO", rb"(connected_clients|total_system_memory):\d+", rb"\1:lots"), "-m audit")
+    judgement = judged(
+        "cache", Rewrite(b"INFO", rb"(connected_clients|total_system_memory):\d+", rb"\1:lots"), "-m audit"
+    )
     assert any("says 'lots' of connected_clients, which is no number" in why for why in judgement.failed.values())
 
 
-class OkToEverything(Tamper):
+class OkToEverything(Mutation):
     """A server that is healthy until the first write, and then answers OK to everything."""
 
     def __init__(self) -> None:
@@ -164,7 +166,7 @@ class OkToEverything(Tamper):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("role", ["cache", "broker"])
-def test_gate_outlives_a_server_that_breaks(judged: Callable[[str, Tamper, str], Judgement], role: str) -> None:
+def test_gate_outlives_a_server_that_breaks(judged: Callable[[str, Mutation, str], Judgement], role: str) -> None:
     """A server that starts to answer nonsense is refused, with evidence and a complete run."""
     judgement = judged(role, OkToEverything(), "--quick -k data_path")
     assert (judgement.verdict, judgement.exit_code) == ("refused", pytest.ExitCode.TESTS_FAILED), judgement.said

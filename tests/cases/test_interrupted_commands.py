@@ -10,7 +10,7 @@ import pytest
 from redis.connection import Connection
 from redis.maint_notifications import MaintNotificationsConfig
 
-from fixtures.proxies.resp import RespProxy, Tamper
+from fixtures.proxies.resp import Mutation, RespProxy
 from fixtures.run.processes import ForkingGroup
 from redis_practices.clients import cluster_client, redis_client
 from redis_practices.pure_cache.cache_aside import CacheAside
@@ -44,9 +44,9 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
 
 
 @pytest.fixture
-def late_url(cache_server: Server, tampered: Callable[[int, Tamper], RespProxy]) -> str:
+def late_url(cache_server: Server, mutated: Callable[[int, Mutation], RespProxy]) -> str:
     """Give the URL of a cache with late answers: a reused connection has no answer yet."""
-    return tampered(cache_server.port, Tamper(delay=0.2)).url
+    return mutated(cache_server.port, Mutation(delay=0.2)).url
 
 
 def answers(get: Callable[[str], Any], keys: list[str]) -> list[Any]:

@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from fixtures.proxies.resp import RespProxy, Tamper
+from fixtures.proxies.resp import Mutation, RespProxy
 from redis_practices.celery_worker.delivery import once
 from redis_practices.clients import redis_client
 from redis_practices.pure_cache.cache_aside import CacheAside
@@ -25,9 +25,9 @@ def losing() -> LostAnswer:
 
 
 @pytest.fixture
-def client(cache_server: Server, tampered: Callable[[int, Tamper], RespProxy], losing: LostAnswer) -> Iterator[Redis]:
+def client(cache_server: Server, mutated: Callable[[int, Mutation], RespProxy], losing: LostAnswer) -> Iterator[Redis]:
     """Give a client whose answers may be lost."""
-    with redis_client(tampered(cache_server.port, losing).url, health_check_interval=0) as connected:
+    with redis_client(mutated(cache_server.port, losing).url, health_check_interval=0) as connected:
         connected.ping()
         yield connected
 
