@@ -604,8 +604,8 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
 def explained(error: Exception, server: str, timeout: float) -> str:
     """Return the meaning of a redis-py `error` of `server`, and what to do about it."""
     causes = [error]
-    while (cause := causes[-1].__cause__ or causes[-1].__context__) and isinstance(cause, Exception):
-        causes.append(cause)
+    while isinstance(cause := causes[-1].__cause__ or causes[-1].__context__, Exception) and cause not in causes:
+        causes.append(cause)  # an error may be its own cause: `raise error from error`
     said = " ".join(str(error) for error in causes)
     meaning = next(
         text
