@@ -605,11 +605,7 @@ def explained(error: Exception, server: str, timeout: float) -> str:
     """Return the meaning of a redis-py `error` of `server`, and what to do about it."""
     causes = [error]
     while isinstance(cause := causes[-1].__cause__ or causes[-1].__context__, Exception) and cause not in causes:
-<<<<<<< HEAD
-        causes.append(cause)
-=======
         causes.append(cause)  # an error may be its own cause: `raise error from error`
->>>>>>> vocab
     said = " ".join(str(error) for error in causes)
     meaning = next(
         text
