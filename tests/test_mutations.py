@@ -201,7 +201,14 @@ MUTATIONS = {
     ),
     "output that is not compared": nothing(
         "{stream:Stream} contains",
-        'When I run "python -c pass"\nThen the output contains\n  """\n  something\n  """\nAnd the command exits with 0',
+        """\
+        When I run "python -c pass"
+        Then the output contains
+          \"""
+          something
+          \"""
+        And the command exits with 0
+        """,
     ),
     "a workload that measured nothing": nothing(
         "the workload measured",

@@ -64,19 +64,13 @@ def our_definitions() -> tuple[Definition, ...]:
 
 def uses_in(*paths: Path) -> list[Use]:
     """Return every step of some features."""
-    return [
-        Use(
-            scenario,
-            step.line_number,
-            one,
-            step.name,
-            tuple(map(tuple, step.datatable.raw())) if step.datatable else (),
-        )
-        for path in paths
-        for scenario in feature_of(path).scenarios.values()
-        for step in steps_of(scenario)
-        for one in matching(our_definitions(), step.type, step.name)
-    ]
+    found = []
+    for scenario in (scenario for path in paths for scenario in feature_of(path).scenarios.values()):
+        for step in steps_of(scenario):
+            table = tuple(tuple(row) for row in step.datatable.raw()) if step.datatable else ()
+            definitions = matching(our_definitions(), step.type, step.name)
+            found += [Use(scenario, step.line_number, one, step.name, table) for one in definitions]
+    return found
 
 
 @cache
@@ -131,10 +125,10 @@ def long_tables(uses: Iterable[Use]) -> list[str]:
 
 
 _GRAMMAR = (
-    (r"\{[^{}]*\}", "{}"),
+    (r"\{\w+:?(\w*)\}", r"<\1>"),
     (r"\b(?:an?|the|that|its|their)\b", ""),
     (r"\b(?:is|are|was|were|has|have|had|been)\b", "be"),
-    (r"(?<=[a-z]{2})(?:es|s|ed|ing)\b", ""),
+    (r"(?<=[a-z]{2})(?:es|s|ed|ing)\b(?!>)", ""),
 )
 
 
@@ -292,9 +286,11 @@ def document() -> Iterator[str]:
     yield from ("", "## Names")
     for kind, title in KINDS.items():
         yield from ("", f"### {title}", "", "| name | unit | meaning | recorded by |", "|---|---|---|---|")
-        for one in sorted((one for one in NAMES.values() if one.kind == kind), key=lambda one: one.name.casefold()):
-            by = "<br>".join(_escaped(sentence) for sentence in _recorded_by(one))
-            yield f"| {_escaped(one.name)} | {one.unit} | {_escaped(one.meaning)} | {by} |"
+        for entry in sorted(
+            (name for name in NAMES.values() if name.kind == kind), key=lambda name: name.name.casefold()
+        ):
+            by = "<br>".join(map(_escaped, _recorded_by(entry)))
+            yield f"| {_escaped(entry.name)} | {entry.unit} | {_escaped(entry.meaning)} | {by} |"
 
 
 def _of_folder(folder: str) -> list[Definition]:
