@@ -1,4 +1,4 @@
-"""`once` lets one caller in, whatever happens to its process, its connection or its lease."""
+"""`once` lets one caller in, also when its process, its connection or its lease is lost."""
 
 from __future__ import annotations
 

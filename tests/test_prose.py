@@ -17,11 +17,11 @@ import pytest
 from fixtures import PROJECT
 
 CEILINGS = {
-    "features": (1, 4),
-    "steps": (1, 1),
-    "fixtures": (7, 2),
+    "features": (2, 2),
+    "steps": (1, 0),
+    "fixtures": (7, 0),
     "src": (0, 0),
-    "tests": (49, 1),
+    "tests": (0, 0),
     "benchmarks": (0, 0),
     "docs": (0, 0),
     "*.md": (0, 0),
@@ -32,8 +32,9 @@ GENERATED = {"bounds.md", "compatibility.md", "VOCABULARY.md"}
 """Documents that are made of sentences in other files."""
 
 HIDDEN = re.compile(
-    r"\b(who|whom|whoever|(some|no|any|every)body|whatever|whichever|the others|the ones? that|of (its|their) own"
-    r"|goes on|(is|are|was|were) told|by (itself|themselves)|at one stroke)\b",
+    r"\b(who|whom|whoever|(some|no|any|every)body|whatever|whichever|(of|with|by|from|than|in|to|for|at) what(?! to do)"
+    r"|the others|the ones? that|of (its|their) own|of ours|by (itself|themselves)|so many|told|anew|goes on"
+    r"|at one stroke)\b",
     re.IGNORECASE,
 )
 """Words that replace the name of a thing, and idioms that replace the manual's term."""

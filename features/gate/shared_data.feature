@@ -72,7 +72,7 @@ Feature: The gate judges a deployment in use without harm
         | cache  | -k cache-022                  |
         | broker | -k "celery-082 or celery-025" |
 
-  Rule: The gate asks once for what a server refuses, and every scenario that needs it names the command
+  Rule: A command that a server refuses is sent once, and every scenario that needs it names the command
     Some managed services have neither `CONFIG` nor `ACL`. A run of several processes asks in the first one.
 
     @gate-039

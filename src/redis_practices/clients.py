@@ -483,6 +483,17 @@ class ClusterClient(RedisCluster):
             found = ClusterNode(name, int(number), PRIMARY)
         return found
 
+    def execute_command(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command; if it reaches no node, the next command asks the name in the URL again.
+
+        All nodes may have new addresses.
+        """
+        try:
+            return super().execute_command(*args, **kwargs)  # type: ignore[no-untyped-call]
+        except RedisClusterException:
+            self.nodes_manager.startup_nodes.update({node.name: node for node in self.startup_nodes})
+            raise
+
 
 def cluster_client(url: str, timeout: float = TIMEOUT, **options: Any) -> ClusterClient:
     """Return a client of the cluster that the node at `url` belongs to; it connects at once to learn the slots.
@@ -490,8 +501,7 @@ def cluster_client(url: str, timeout: float = TIMEOUT, **options: Any) -> Cluste
     Raises:
         RedisError: the node does not answer, or is not a cluster node.
     """
-    # The name in the URL is asked again when no known address answers: all of them may have changed.
-    ours = {**client_options(timeout), "connection_pool_class": POOLS["sync"], "dynamic_startup_nodes": False}
+    ours = {**client_options(timeout), "connection_pool_class": POOLS["sync"]}
     return ClusterClient(url=_without_decoding(url), **{**ours, **options})
 
 
@@ -594,8 +604,8 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
 def explained(error: Exception, server: str, timeout: float) -> str:
     """Return the meaning of a redis-py `error` of `server`, and what to do about it."""
     causes = [error]
-    while (cause := causes[-1].__cause__ or causes[-1].__context__) and isinstance(cause, Exception):
-        causes.append(cause)
+    while isinstance(cause := causes[-1].__cause__ or causes[-1].__context__, Exception) and cause not in causes:
+        causes.append(cause)  # an error may be its own cause: `raise error from error`
     said = " ".join(str(error) for error in causes)
     meaning = next(
         text

@@ -291,7 +291,7 @@ class Tasks:
 
     @contextmanager
     def counting(self, number: int) -> Iterator[None]:
-        """Record how many requests the broker reads for each of so many tasks, until all are done."""
+        """Record the requests that the broker reads for each of the tasks, until all are done."""
         with self.context.broker.client() as client:
             before, looks = client.info("stats")["total_reads_processed"], 0
             yield
@@ -568,8 +568,8 @@ def send_rows(context: Context, datatable: Table) -> None:
 def send_workflow(context: Context, kind: str, number: int, datatable: Table | None = None) -> None:
     """Send a chain, group or chord of tasks "add".
 
-    Member i of a group or chord adds i and i; the chord ends with the sum of all. Each member of a chain adds 1 to what
-    the one before returned, beginning with 1. The OPTION ``failing member`` puts a task that fails among a chord's.
+    Member i of a group or chord adds i and i; the chord ends with the sum of all. Each member of a chain adds 1 to the
+    previous result, beginning with 1. The OPTION ``failing member`` puts a task that fails among a chord's.
 
     Example: ``When a chord of 50 tasks is sent``
     """
@@ -615,7 +615,7 @@ def await_begin(context: Context, target: str) -> None:
 
 @when(parsers.parse("{target:Target} has taken {number:Tasks}", extra_types=TASK_TYPES))
 def await_taken(context: Context, target: str, number: int) -> None:
-    """Wait until the queue has handed so many of the tasks that were sent to the worker.
+    """Wait until the worker has taken this number of the sent tasks.
 
     Example: ``When worker 1 has taken 4 tasks``
     """

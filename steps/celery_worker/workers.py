@@ -380,7 +380,7 @@ def start_beats(context: Context, number: int, period: Duration, datatable: Tabl
 @records("interval of the tasks", "the time between the first two tasks of the beats", unit="s")
 @records("time to the next task", "the time from the beat's last start to the second task", unit="s")
 def await_sent(context: Context, number: int) -> None:
-    """Wait until so many tasks were sent, and the beat waits for the next.
+    """Wait until the beat has sent this number of tasks, and waits for the next.
 
     Example: ``When the beat has sent 1 task``
     """

@@ -296,7 +296,7 @@ def send_round_trips(way: Way, count: int) -> None:
 @register("load", "connections at once", "connections that are open at the same time, with a command on each")
 @records("connections refused", "connections that were not accepted, or closed before a reply", unit="connections")
 def open_connections(way: Way, count: int) -> None:
-    """Open connections until there are so many or one is refused, and read on each."""
+    """Open connections up to a limit or the first refusal, and read on each."""
     served = 0
     with ExitStack() as ending, suppress(RedisConnectionError, OSError):
         for _ in range(count):

@@ -18,7 +18,7 @@ from fixtures.reporting.measurements import Chart, Measure
 from fixtures.run.own_time import Stopwatch
 from redis_practices.redis_cluster.key_distribution import batches, read, write
 from redis_practices.redis_cluster.topology import slot_of
-from steps.common.judgements import check_measurements
+from steps.common.judgements import check_measurements, usual_client
 from steps.common.vocabulary import TYPES, duration, options, rows
 
 Table = Sequence[Sequence[str]]
@@ -52,11 +52,6 @@ class Data:
         if name not in self.clients:
             self.clients[name] = self.context.ending.enter_context(CLIENTS[name](self.context))
         return self.clients[name]
-
-
-def usual_client(context: Context) -> Any:
-    """Return a new client of the deployment that the scenario is about."""
-    return context.cluster.client() if context.role == "cluster" else context.nodes(context.role)[0].client()
 
 
 CLIENTS: dict[str, Callable[[Context], Any]] = {"": usual_client}
@@ -111,7 +106,7 @@ def write_random_keys(context: Context, count: int) -> None:
 
 
 def await_copies(context: Context, key: str, copies: int) -> None:
-    """Wait until so many replicas have all that the owner of a key has."""
+    """Wait until this number of replicas has all writes of a key's owner."""
     with owner_of(context.cluster, key).client() as client:
         client.expire(key, TTL)  # a write of this connection: WAIT counts from the last one of its client
         assert is_copied(client, copies), f"not all of {copies} replicas have {key} after 5 s"
@@ -132,7 +127,7 @@ KEY_TYPES: Mapping[str, Callable[[Any, str, str], Any]] = {
 def write_these_keys(context: Context, datatable: Table) -> None:
     """Write keys of any TYPE; a VALUE is words, which are the members, fields or items.
 
-    COUNT writes so many numbered items in place of a VALUE, and BYTES a text of that size. TTL is seconds, of the key,
+    COUNT writes numbered items in place of a VALUE, and BYTES a text of that size. TTL is seconds, of the key,
     or with FIELD of this field of a hash; ``none`` is no ttl. PLACE ``beside "k"`` gives the key another slot of the
     node that owns "k".
 
@@ -169,7 +164,7 @@ def _neighbour(context: Context, name: str, other: str) -> str:
 def write_keys(context: Context, count: int, key: str, datatable: Table | None = None) -> None:
     """Write numbered keys with this prefix, of 1,000 bytes each; one with a hash tag puts them into one slot.
 
-    With ``replicas to wait for`` a write is acknowledged when so many replicas have it (WAIT). The ``ttl`` is 10
+    With ``replicas to wait for`` a write is acknowledged when this number of replicas has it (WAIT). The ``ttl`` is 10
     minutes unless an option says otherwise; ``none`` is no ttl.
 
     Example: ``When 500 keys "{user:1}" are written``
@@ -278,7 +273,7 @@ class Workload(Protocol):
 
 
 WORKLOADS: dict[str, Callable[[Context, int, int, Mapping[str, str]], Workload]] = {}
-"""By kind of deployment, what starts so many writers and readers with the options of the table."""
+"""By kind of deployment, the function that starts writers and readers with the options of the table."""
 
 
 @given(parsers.parse("a workload of {clients:Clients}", extra_types=TYPES))

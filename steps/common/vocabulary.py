@@ -254,8 +254,8 @@ def rows(
 ) -> list[dict[str, str]]:
     """Return a table as one dict a row, keyed by its UPPERCASE header.
 
-    Raises AssertionError naming what is wrong: a header that is not uppercase or stands twice, a column of `columns`
-    that is missing, one that is in neither list, or a row longer or shorter than the header.
+    Raises AssertionError for a header that is not uppercase or stands twice, and for a missing or unknown column. A row
+    must have the length of the header.
     """
     header = list(datatable[0])
     for name in header:

@@ -109,7 +109,7 @@ class CommandLine:
             os.kill(self.runs.process.pid, signal.Signals[name])
 
     def await_servers(self, number: int) -> None:
-        """Wait until so many servers and workers of the command run; what is left of them ends with the scenario."""
+        """Wait until this number of the command's servers and workers run; they end with the scenario at the latest."""
         self.traces = traces = Traces(self.runs)
         self.context.ending.callback(traces.remove)
 
@@ -135,7 +135,7 @@ def name_addresses(context: Context, datatable: Table) -> None:
 
 @given(parsers.parse('"{command}" is running'))
 def start_command(context: Context, command: str, datatable: Table | None = None) -> None:
-    """Start a command line, and wait for what an OPTION names.
+    """Start a command line, and wait for the event of an OPTION.
 
     It connects to the isolated deployment of the scenario by CACHE_URL, BROKER_URL or CLUSTER_URL; ``$SERVER`` is its
     address.

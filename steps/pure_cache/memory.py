@@ -58,7 +58,7 @@ register("setting", "times", "how often each of the keys is read")(read_keys)
 def read_batch(reader: LookAside, names: list[str]) -> None:
     """Cache values, and record their ttls.
 
-    Read and look take time, so that a ttl lies between two values: both are told from a bound in its favour.
+    A read takes time, so a ttl lies between two values: the bound gets the value in its favour.
     """
     cached = list[tuple[float, float]]()
     for name in names:
@@ -83,7 +83,7 @@ def read_batch(reader: LookAside, names: list[str]) -> None:
 
 
 TTL = 0.3
-"""Seconds: long enough to be told from none at all, short enough to wait for."""
+"""Seconds: long enough to differ from no ttl, short enough to wait for."""
 
 LATENESS = ("lateness of the expiry", "time from the end of a ttl to the last read that finds the key")
 

@@ -85,7 +85,7 @@ def test_task_beside_a_worker_of_another_queue(bench: Bench) -> None:
 
 @pytest.fixture
 def plain_group() -> Iterator[ProcessGroup]:
-    """Give a group whose programs start anew, and read their start-up file."""
+    """Give a group whose programs start again, and read their start-up file."""
     with ProcessGroup() as processes:
         yield processes
 

@@ -340,9 +340,9 @@ def _await(
 def close_open_slots(nodes: Sequence[Redis]) -> list[int]:
     """Close every slot that a broken migration left open, and return these slots in order.
 
-    A migrating slot goes to its target if that node is there, else it stays with its owner. Before it is closed, every
-    primary is asked for its keys, in every database: after a failover of the target, a node may hold keys without
-    knowing that their slot is open. The owner's copy wins if several nodes hold a key. All keys are readable
+    A migrating slot goes to its target if that node is there, else it stays with its owner. First every primary
+    is asked for its keys, in every database. After a failover of the target, a node may hold keys without knowing that
+    their slot is open. The owner's copy wins if several nodes hold a key. All keys are readable
     afterwards. Commands: those of `move_key_by_key`.
 
     Raises:
