@@ -51,7 +51,7 @@ def read_result(context: Context) -> None:
     passed = time.monotonic() - begun
 
     def waited(bound: Bound | None) -> float:
-        # A busy judge lets an idle worker join when the others have their work half done.
+        # A busy judge lets an idle worker join when the busy worker has half of its work done.
         return tasks.clock.certain(clock.apart(passed, bound), bound, "s", more_than=1.0) if bound else passed
 
     context.record("wait for the result", waited)
