@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
-
 import pytest
 
 from fixtures.run.processes import ForkingGroup
@@ -26,40 +23,16 @@ def is_ready(worker: WorkerProcess) -> None:
     assert CANNOT not in worker.log_tail(200), worker.log_tail(3)
 
 
-def granted(prefix: str, database: int) -> Sequence[str]:
-    """Return the ACL rules of the broker's user, for a database if the server supports that."""
-    asked: Callable[..., Sequence[str]] = rules  # this server has no rules for databases
-    return asked(prefix, database) if len(inspect.signature(rules).parameters) > 1 else asked(prefix)
-
-
-@pytest.mark.parametrize(
-    "database",
-    [
-        0,
-        pytest.param(1, marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason="no permission for SELECT")),
-    ],
-)
+@pytest.mark.parametrize("database", [0, 1])
 def test_worker_with_the_rights_of_the_broker_user(bench: Bench, group: ForkingGroup, database: int) -> None:
     """A worker with the rights of `broker_user` consumes from its database."""
-    bench.client.execute_command("ACL", "SETUSER", "celery", "on", f">{PASSWORD}", *granted("app1:", database))
+    bench.client.execute_command("ACL", "SETUSER", "celery", "on", f">{PASSWORD}", *rules("app1:", database))
     url = f"redis://celery:{PASSWORD}@{bench.server.address}/{database}"
     is_ready(WorkerProcess(group, url, "worker", {"KEY_PREFIX": "app1:"}))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "password",
-    [
-        "",
-        pytest.param(
-            PASSWORD,
-            marks=pytest.mark.xfail(
-                strict=True, raises=AssertionError, reason="there is no way to say the sentinels' own password"
-            ),
-        ),
-    ],
-    ids=["open", "password"],
-)
+@pytest.mark.parametrize("password", ["", PASSWORD], ids=["open", "password"])
 def test_worker_with_sentinels_that_want_a_password(group: ForkingGroup, password: str) -> None:
     """A worker finds the primary through sentinels with a password."""
     primary = start_server(group, {**BROKER, "requirepass": PASSWORD, "masterauth": PASSWORD})
