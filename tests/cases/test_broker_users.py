@@ -6,10 +6,13 @@ import pytest
 
 from fixtures.run.processes import ForkingGroup
 from redis_practices.celery_worker.security import rules
+from redis_practices.celery_worker.sending import sender
 from redis_practices.servers.celery import READY, WorkerProcess
 from redis_practices.servers.server import BROKER, NAME, Sentinel, start_server
+from send_task import call
 from tests.cases.bench import Bench
 from tests.cases.preparing import prepared
+from worker import settings
 
 PASSWORD = "s3cret"  # noqa: S105 - of servers that live as long as a test
 
@@ -33,8 +36,10 @@ def test_worker_with_the_rights_of_the_broker_user(bench: Bench, group: ForkingG
 
 @pytest.mark.slow
 @pytest.mark.parametrize("password", ["", PASSWORD], ids=["open", "password"])
-def test_worker_with_sentinels_that_want_a_password(group: ForkingGroup, password: str) -> None:
-    """A worker finds the primary through sentinels with a password."""
+def test_worker_with_sentinels_that_want_a_password(
+    group: ForkingGroup, password: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker and a sender find the primary through sentinels with a password."""
     primary = start_server(group, {**BROKER, "requirepass": PASSWORD, "masterauth": PASSWORD})
     sentinel = Sentinel(
         group,
@@ -46,5 +51,9 @@ def test_worker_with_sentinels_that_want_a_password(group: ForkingGroup, passwor
         },
     )
     sentinel.wait_ready()
-    settings = {"SENTINEL_PRIMARY": NAME, "SENTINEL_PASSWORD": password}
-    is_ready(WorkerProcess(group, f"sentinel://:{PASSWORD}@{sentinel.address}/0", "worker", settings))
+    found = {"SENTINEL_PRIMARY": NAME, "SENTINEL_PASSWORD": password}
+    url = f"sentinel://:{PASSWORD}@{sentinel.address}/0"
+    is_ready(WorkerProcess(group, url, "worker", found))
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    assert call(sender(settings(url)), "worker.add", 4, 8) == 12

@@ -17,6 +17,7 @@ waits for the results; ``docker stop`` kills the worker after its grace period, 
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from celery.backends.redis import RedisBackend, SentinelBackend
@@ -26,14 +27,18 @@ from celery.worker import consumer, state
 from kombu.transport import virtual
 from redis.backoff import ExponentialBackoff
 from redis.connection import Connection
-from redis.exceptions import AuthenticationError
+from redis.exceptions import AuthenticationError, OutOfMemoryError, ResponseError
 from redis.retry import Retry
+from redis.sentinel import SentinelManagedConnection
 
 from redis_practices.celery_worker.transport import Channel, kept
 from redis_practices.clients import Pool, counted
 
 RECONNECT = 5.0
 """The longest wait in seconds between two attempts of a worker to connect; Celery's is 30."""
+
+PAUSE = 0.5
+"""Seconds between two attempts to send a task while the broker answers and refuses it."""
 
 logger = get_logger(__name__)
 
@@ -63,21 +68,29 @@ def wait_for_broker(sender: Any = None, **_: Any) -> None:
     """Make this process and its pool wait for an absent broker; a sender reports it in time instead."""
     global _is_worker  # noqa: PLW0603 - the pool's processes inherit it
     _is_worker = True
-    sender.app.conf.task_publish_retry_policy = {
-        "max_retries": None,
-        "interval_start": 0,
-        "interval_step": 0.2,
-        "interval_max": 1,
-    }
+    sender.app.conf.task_publish_retry_policy = {"max_retries": None, "interval_start": 0, "errback": wait_to_send}
+
+
+def wait_to_send(error: Exception, seconds: float) -> None:
+    """Wait before a task is sent again (`seconds` is kombu's own wait); an error that will not pass is raised."""
+    if isinstance(error, ResponseError) and not isinstance(error, OutOfMemoryError):
+        raise error
+    logger.warning("Redis does not take a task now: %s", error)
+    if not seconds:
+        time.sleep(PAUSE)
 
 
 class Backend(RedisBackend):  # type: ignore[misc] # Celery has no types
     """Celery's store of results; a worker's waits until Redis is back, a sender's raises."""
 
+    connection_class = Connection
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Take what Celery's takes."""
         super().__init__(*arguments, **options)
-        self.connparams["connection_class"] = counted(kept(self.connparams.get("connection_class", Connection)))
+        self.connparams["connection_class"] = counted(
+            kept(self.connparams.get("connection_class", self.connection_class))
+        )
 
     @property
     def ConnectionPool(self) -> Any:  # noqa: N802 - Celery's
@@ -94,6 +107,8 @@ class Backend(RedisBackend):  # type: ignore[misc] # Celery has no types
 
 class SentinelResults(SentinelBackend, Backend):  # type: ignore[misc] # Celery has no types
     """The same for a primary that sentinels name."""
+
+    connection_class = SentinelManagedConnection
 
 
 class Consumer(consumer.Consumer):  # type: ignore[misc] # Celery has no types
@@ -150,7 +165,12 @@ class Consumer(consumer.Consumer):  # type: ignore[misc] # Celery has no types
         qos.forget(self._unwritten)
         qos.give_back(self._unrecorded)
         self._unrecorded.clear()
-        running = {request.message.delivery_tag for request in state.active_requests}
+        # A task that Celery has cancelled runs no more, although its process may not have ended yet.
+        running = {
+            request.message.delivery_tag
+            for request in state.active_requests
+            if not getattr(request, "_already_cancelled", False)
+        }
         for tag, message in list(self._held.items()):
             if tag in self._unwritten:
                 pass

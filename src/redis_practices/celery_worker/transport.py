@@ -260,7 +260,7 @@ class Transport(redis.Transport):
 
     Channel = Channel
     # With these two names kombu tries again as often as the retry policy says, not only until it is connected again.
-    recoverable_connection_errors = redis.Transport.connection_errors
+    recoverable_connection_errors = redis.Transport.connection_errors + redis.Transport.channel_errors
     recoverable_channel_errors: tuple[type[Exception], ...] = ()
 
 
