@@ -96,6 +96,7 @@ def test_each_bound_is_in_force(pytestconfig: pytest.Config, tmp_path: Path, pla
             assert record["status"] == "failed", f"{one.role} {one.name}: {record['status']} {record['reason']}"
             shown = text.replace("exactly", "==").partition(" %")[0]
             assert shown in record["reason"], record["reason"]
+            assert record["evidence"], f"no log and no configuration of the {one.role} was kept"
 
 
 def roles(lines: list[str]) -> list[str]:

@@ -195,7 +195,8 @@ def test_whole_report(reads: Project, processes: str) -> None:
     }
 
 
-SERVERS = """
+STARTING = """
+from fixtures.run.keys import SERVERS
 from redis_practices.servers.cluster import start_cluster
 from redis_practices.servers.process_group import ProcessGroup
 from redis_practices.servers.server import CACHE, start_server
@@ -205,17 +206,19 @@ def group():
     with ProcessGroup() as group:
         yield group
 
-@given("a cache", target_fixture="cache")
-def cache(group):
-    return start_server(group, {**CACHE, "requirepass": "my-password", "maxmemory-policy": "allkeys-lfu"})
+@given("a cache")
+def cache(request, group):
+    server = start_server(group, {**CACHE, "requirepass": "my-password", "maxmemory-policy": "allkeys-lfu"})
+    request.node.stash[SERVERS] = lambda: [server]
 
-@given("a cluster", target_fixture="cluster")
-def cluster(group):
-    return start_cluster(group)
+@given("a cluster")
+def cluster(request, group):
+    cluster = start_cluster(group)
+    request.node.stash[SERVERS] = lambda: [cluster]
 
 @given("the cache is paused")
-def pause(cache):
-    cache.pause()
+def pause(request):
+    request.node.stash[SERVERS]()[0].pause()
 
 @then("it answers")
 def answer():
@@ -257,7 +260,7 @@ Feature: A sample
 )
 def test_evidence(project: Project, scenario: str, kept: dict[str, str]) -> None:
     """A failure keeps the evidence of its servers without passwords, also of a paused server."""
-    project.write_sentences(REPORTING, SERVERS)
+    project.write_sentences(REPORTING, STARTING)
     project.write(FILE, FAILING)
     project.run("--report", "results", "-n", "1", "-k", scenario)
     [record] = project.report()["scenarios"]

@@ -4,12 +4,12 @@ Feature: A sent task can be revoked, and a worker can be asked whether it lives
 
   Rule: Revoke: a revoked task does not run
 
-    @celery-018
+    @celery-018 @waits
     Scenario: a revoked task that has not begun does not run
       Given a worker
       When the task "stamp" is sent with []
-        | OPTION    | VALUE       |
-        | countdown | 0.5 seconds |
+        | OPTION    | VALUE    |
+        | countdown | 1 second |
       And the task is revoked
       Then the state of the task is "REVOKED"
       And the task ran exactly 0 times

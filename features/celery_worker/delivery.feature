@@ -74,11 +74,11 @@ Feature: Redelivery: a task survives the death of its worker
     @celery-036 @waits
     Scenario Outline: with restore interval <INTERVAL> s and throttle <THROTTLE>, a task is delivered again <BOUND>
       Given 2 workers
-        | SETTING            | VALUE      |
-        | pool               | solo       |
-        | visibility timeout | 1 second   |
-        | restore interval   | <INTERVAL> |
-        | restore throttle   | <THROTTLE> |
+        | SETTING            | VALUE              |
+        | pool               | solo               |
+        | visibility timeout | 1 second           |
+        | restore interval   | <INTERVAL> seconds |
+        | restore throttle   | <THROTTLE>         |
       When the task "linger" is sent with [60]
       And a worker has begun the task
       And the worker that runs the task is killed

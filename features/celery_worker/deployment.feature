@@ -1,6 +1,7 @@
 Feature: Scaling workers and filling brokers: accepted tasks are kept
   Deployments scale, share servers and fill up. An accepted task must survive scaling down, a second application on the
-  same server, and a broker without free memory. A broker with the wrong eviction policy drops the whole queue in silence.
+  same server, and a broker without free memory. A broker with the wrong eviction policy drops the whole queue without
+  an error.
 
   Rule: Elastic scaling: no task is lost while workers come and go
 
@@ -48,7 +49,7 @@ Feature: Scaling workers and filling brokers: accepted tasks are kept
         | stamp | []        | 0        |
         | stamp | []        | 9        |
         | stamp | []        | 9        |
-      And 1 second have passed
+      And 1.1 seconds have passed
       And the queue is measured
       Then the measurements are
         | MEASUREMENT            | BOUND                   |

@@ -28,14 +28,15 @@ Feature: Least privilege: the broker grants what Celery needs, and nothing else
 
       Given the broker under test
       Then "without the right the operation fails" holds for 36 rights
-        | OPERATION                                    | RIGHTS                                                                               |
-        | sending a task                               | ping multi exec sadd lpush ~app1:*                                                   |
-        | a task with a result                         | brpop zadd hset set get setex publish subscribe llen &app1:* &app1:/0.celery.pidbox  |
-        | a task that returns its message to the queue | hdel zrem watch hget rpush                                                           |
-        | a result that is forgotten                   | del                                                                                  |
-        | a chord                                      | unsubscribe zcount zrange expire                                                     |
-        | an answer to a ping                          | smembers psubscribe srem evalsha script\|load time                                   |
-        | the cleanup after a dead process             | script\|exists zrangebyscore exists                                                  |
+        | OPERATION                                    | RIGHTS                                                                              |
+        | sending a task                               | ping multi exec sadd lpush ~app1:*                                                  |
+        | a task with a result                         | brpop zadd hset llen set get setex publish subscribe                                |
+        | a task with a result                         | &app1:* &app1:/0.celery.pidbox                                                      |
+        | a task that returns its message to the queue | hdel zrem watch hget rpush                                                          |
+        | a result that is forgotten                   | del                                                                                 |
+        | a chord                                      | unsubscribe zcount zrange expire                                                    |
+        | an answer to a ping                          | smembers psubscribe srem evalsha script\|load time                                  |
+        | the cleanup after a dead process             | script\|exists zrangebyscore exists                                                 |
 
     @celery-100
     Scenario: the user is refused other keys, other channels, key lists, FLUSHALL, CONFIG and scripts
@@ -78,7 +79,7 @@ Feature: Least privilege: the broker grants what Celery needs, and nothing else
       And the send took at most 5 seconds
 
       Examples:
-        | MISSING      | URL                                 | REASON                            |
-        | TLS options  | rediss://BROKER/0                   | a certificate that is not trusted |
-        | the CA file  | rediss://BROKER/0?ssl_cert_reqs=required | a certificate that is not trusted |
-        | TLS          | redis://BROKER/0                    | write rediss:// if it wants TLS   |
+        | MISSING     | URL                                      | REASON                            |
+        | TLS options | rediss://BROKER/0                        | a certificate that is not trusted |
+        | the CA file | rediss://BROKER/0?ssl_cert_reqs=required | a certificate that is not trusted |
+        | TLS         | redis://BROKER/0                         | write rediss:// if it wants TLS   |

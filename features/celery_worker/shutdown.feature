@@ -23,10 +23,10 @@ Feature: Graceful shutdown: stopped workers lose no task
     @celery-106
     Scenario Outline: on a cold shutdown with <GRACE> s of grace, a task that needs <SECONDS> s more <ENDING>
       Given a worker
-        | SETTING               | VALUE      |
-        | concurrency           | 1          |
-        | visibility timeout    | 60 seconds |
-        | soft shutdown timeout | <GRACE>    |
+        | SETTING               | VALUE           |
+        | concurrency           | 1               |
+        | visibility timeout    | 60 seconds      |
+        | soft shutdown timeout | <GRACE> seconds |
       When the task "stamp" is sent with [<SECONDS>]
       And a worker has begun the task
       And worker 1 is stopped at once
@@ -35,7 +35,7 @@ Feature: Graceful shutdown: stopped workers lose no task
 
       # The first worker ends after 4 to 5 s: more than its grace, and far from the 60 s of the next two.
       Examples:
-        | SECONDS | GRACE | WAITING | ENDING                                    |
-        | 0.6     | 2     | 0       | finishes within the grace                 |
-        | 60      | 0.5   | 1       | goes back to the queue after the grace    |
-        | 60      | 0     | 1       | goes back to the queue at once            |
+        | SECONDS | GRACE | WAITING | ENDING                                 |
+        | 0.6     | 2     | 0       | finishes within the grace              |
+        | 60      | 0.5   | 1       | goes back to the queue after the grace |
+        | 60      | 0     | 1       | goes back to the queue at once         |

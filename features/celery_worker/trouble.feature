@@ -92,9 +92,9 @@ Feature: Broker outages: workers reconnect without an operator
 
       Given an isolated broker
       And a worker
-        | SETTING        | VALUE |
-        | pool           | solo  |
-        | socket timeout | 2     |
+        | SETTING        | VALUE     |
+        | pool           | solo      |
+        | socket timeout | 2 seconds |
       When the broker is paused
       And 3 seconds have passed
       And the broker is resumed

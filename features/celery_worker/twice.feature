@@ -85,10 +85,10 @@ Feature: Idempotent tasks: a second run changes nothing
     @celery-120 @core @waits
     Scenario: a payment that runs twice at once is booked once
       Given 2 workers
-        | SETTING            | VALUE    |
-        | pool               | solo     |
-        | visibility timeout | 1 second |
-        | payment lease      | 4        |
+        | SETTING            | VALUE     |
+        | pool               | solo      |
+        | visibility timeout | 1 second  |
+        | payment lease      | 4 seconds |
       When the task "pay" is sent with ["A-1", 2.5]
       Then the result arrives within 20 seconds
       And the task ran at least twice
@@ -98,10 +98,10 @@ Feature: Idempotent tasks: a second run changes nothing
     @celery-121
     Scenario: a payment whose worker is killed is booked once by another worker
       Given 2 workers
-        | SETTING            | VALUE    |
-        | pool               | solo     |
-        | visibility timeout | 1 second |
-        | payment lease      | 2        |
+        | SETTING            | VALUE     |
+        | pool               | solo      |
+        | visibility timeout | 1 second  |
+        | payment lease      | 2 seconds |
       When the task "pay" is sent with ["A-1", 1.0]
       And a worker has begun the task
       And the worker that runs the task is killed

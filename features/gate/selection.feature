@@ -1,6 +1,12 @@
-Feature: A run without options is the whole suite but for slow scenarios, spread over processes
+Feature: Options and URLs select the scenarios of a run
   A suite that takes long is not run, and a quick selection that leaves out the core proves nothing. Operators need the
   same selection each time, and the same random cases again from the seed of a failure.
+
+  Background:
+    Given these addresses
+      | NAME  | DEPLOYMENT     |
+      | CACHE | a cache        |
+      | NODE  | a cluster node |
 
   Rule: Six processes share the scenarios, and draw the same random cases
 
@@ -63,3 +69,45 @@ Feature: A run without options is the whole suite but for slow scenarios, spread
         | ARGUMENTS                                                   |
         | features/gate/verdict.feature -m slow                       |
         | 'features/gate/verdict.feature::a run that selects nothing' |
+
+  Rule: A practice without a URL is left out, and is never required
+
+    @gate-043
+    Scenario Outline: <PART> without a URL end with exit code <CODE>
+      When I run "pytest <ARGUMENTS> -n 0 -rs --cache-url redis://$CACHE"
+      Then the command exits with <CODE>
+      And the output contains
+        """
+        <REASON>
+        verdict: <VERDICT>
+        """
+
+      Examples:
+        | PART                   | ARGUMENTS                                                                                                               | CODE | REASON                                                       | VERDICT                |
+        | features of a practice | features/pure_cache/audit.feature features/celery_worker/processing.feature -k 'cache-007 or celery-082' --require core | 0    | features/celery_worker is left out: no --broker-url is given | partial (1 scenario of |
+
+      @slow
+      Examples: more
+        | PART                | ARGUMENTS                                                            | CODE | REASON                              | VERDICT               |
+        | scenarios of tuning | features/tuning/cluster.feature -m 'not disruptive' --require tuning | 0    | external: no --cluster-url is given | error (0 scenarios of |
+
+  Rule: A core scenario that needs more rights than the run has is skipped, or fails if it is required
+
+    @gate-044
+    Scenario Outline: disruptive core scenarios end with exit code <CODE> with the options "<OPTIONS>"
+      When I run "pytest features/redis_cluster/failover.feature -m core -n 0 -rs --cluster-url redis://$NODE <OPTIONS>"
+      Then the command exits with <CODE>
+      And the output contains
+        """
+        <REASON>
+        verdict: <VERDICT>
+        """
+
+      Examples:
+        | OPTIONS        | CODE | REASON                                                                                    | VERDICT                 |
+        | --require core | 1    | required (--require core), but external: it is disrupted only with --allow-disruption, by | refused (3 scenarios of |
+
+      @slow
+      Examples: more
+        | OPTIONS | CODE | REASON                                                 | VERDICT               |
+        |         | 0    | external: it is disrupted only with --allow-disruption | error (3 scenarios of |

@@ -149,11 +149,11 @@ class _Counting:
         self.is_repeatable = is_repeatable(command)
         return super().send_command(*as_text(command), **options)  # type: ignore[misc]
 
-    def lost(self, error: RedisError) -> RedisError:
-        """Return the error to raise for a command that has lost its reply."""
+    def require_repeatable(self, error: RedisError) -> None:
+        """Raise another error in place of one that left a command without its reply, unless it may be sent again."""
         kinds = {RedisConnectionError: ReplyLostError, RedisTimeoutError: ReplyLateError}
-        kind = type(error) if self.is_repeatable else kinds.get(type(error), type(error))
-        return error if kind is type(error) else kind(*error.args)
+        if not self.is_repeatable and type(error) in kinds:
+            raise kinds[type(error)](*error.args) from error
 
     @property
     def is_clean(self) -> bool:
@@ -196,7 +196,8 @@ class _Counted(_Counting):
         except RedisConnectionError as error:
             # One command that was not sent whole was not done; of several, the first ones may be.
             self.is_repeatable = repeatable or number == 1
-            raise self.lost(error) from error
+            self.require_repeatable(error)
+            raise
         self.is_repeatable = repeatable  # handshake and health check send commands too
 
     def read_response(self, *arguments: Any, **options: Any) -> Any:
@@ -207,7 +208,8 @@ class _Counted(_Counting):
             self.unanswered -= 1
             raise
         except (RedisConnectionError, RedisTimeoutError) as error:
-            raise self.lost(error) from error
+            self.require_repeatable(error)
+            raise
         self.unanswered -= 1
         return reply
 
@@ -241,7 +243,8 @@ class _AsyncCounted(_Counting):
             await super().send_packed_command(command, check_health)  # type: ignore[misc]
         except RedisConnectionError as error:
             self.is_repeatable = repeatable or number == 1
-            raise self.lost(error) from error
+            self.require_repeatable(error)
+            raise
         self.is_repeatable = repeatable
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
@@ -252,7 +255,8 @@ class _AsyncCounted(_Counting):
             self.unanswered -= 1
             raise
         except (RedisConnectionError, RedisTimeoutError) as error:
-            raise self.lost(error) from error
+            self.require_repeatable(error)
+            raise
         self.unanswered -= 1
         return reply
 
@@ -483,6 +487,17 @@ class ClusterClient(RedisCluster):
             found = ClusterNode(name, int(number), PRIMARY)
         return found
 
+    def execute_command(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command; if it reaches no node, the next command asks the name in the URL again.
+
+        All nodes may have new addresses.
+        """
+        try:
+            return super().execute_command(*args, **kwargs)  # type: ignore[no-untyped-call]
+        except RedisClusterException:
+            self.nodes_manager.startup_nodes.update({node.name: node for node in self.startup_nodes})
+            raise
+
 
 def cluster_client(url: str, timeout: float = TIMEOUT, **options: Any) -> ClusterClient:
     """Return a client of the cluster that the node at `url` belongs to; it connects at once to learn the slots.
@@ -490,8 +505,7 @@ def cluster_client(url: str, timeout: float = TIMEOUT, **options: Any) -> Cluste
     Raises:
         RedisError: the node does not answer, or is not a cluster node.
     """
-    # The name in the URL is asked again when no known address answers: all of them may have changed.
-    ours = {**client_options(timeout), "connection_pool_class": POOLS["sync"], "dynamic_startup_nodes": False}
+    ours = {**client_options(timeout), "connection_pool_class": POOLS["sync"]}
     return ClusterClient(url=_without_decoding(url), **{**ours, **options})
 
 
@@ -594,7 +608,7 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
 def explained(error: Exception, server: str, timeout: float) -> str:
     """Return the meaning of a redis-py `error` of `server`, and what to do about it."""
     causes = [error]
-    while (cause := causes[-1].__cause__ or causes[-1].__context__) and isinstance(cause, Exception):
+    while isinstance(cause := causes[-1].__cause__ or causes[-1].__context__, Exception) and cause not in causes:
         causes.append(cause)
     said = " ".join(str(error) for error in causes)
     meaning = next(

@@ -26,30 +26,30 @@ from redis_practices.celery_worker.security import RIGHTS, rules
 from redis_practices.celery_worker.sending import publisher
 from redis_practices.servers.binary import EmbeddedError
 from redis_practices.servers.server import BROKER, NAME, sentinel_url
-from steps.celery_worker.tasks import Tasks, setting
+from steps.celery_worker.tasks import Tasks, seconds, setting
 from steps.common.vocabulary import rows
 from worker import settings
 
 Table = Sequence[Sequence[str]]
 
-for name, variable, meaning in (
-    ("payment lease", "ONCE_LEASE", "seconds that one run of a payment may take (`once`)"),
-    ("restore interval", "RESTORE_INTERVAL", "seconds between the looks of a worker for tasks to deliver again"),
-    ("restore throttle", "RESTORE_THROTTLE", "how many of these looks it takes until the worker does look"),
-    ("soft shutdown timeout", "SOFT_SHUTDOWN", "seconds that running tasks have on a cold shutdown"),
-    ("socket timeout", "SOCKET_TIMEOUT", "seconds after which a broker without a reply is an error"),
-    ("max deliveries", "MAX_DELIVERIES", "deliveries after which a task becomes a dead letter"),
-    ("flags", "WORKER_FLAGS", "flags of the command that starts a worker"),
-):
-    setting(name, meaning, variable=variable)
+setting("payment lease", "the time that one run of a payment may take (`once`)", seconds, variable="ONCE_LEASE")
+setting("restore interval", "the time between two looks for tasks to restore", seconds, variable="RESTORE_INTERVAL")
+setting("restore throttle", "of so many looks, a worker does one", variable="RESTORE_THROTTLE")
+setting("soft shutdown timeout", "the time of tasks after a cold shutdown began", seconds, variable="SOFT_SHUTDOWN")
+setting("socket timeout", "the time after which a silent broker is an error", seconds, variable="SOCKET_TIMEOUT")
+setting("max deliveries", "deliveries after which a task becomes a dead letter", variable="MAX_DELIVERIES")
+setting("flags", "flags of the command that starts a worker", variable="WORKER_FLAGS")
 
-for name, variable, meaning in (
-    ("acks late", "ACKS_LATE", "whether a task is acknowledged when it is done, not when it is taken"),
-    ("reject on worker lost", "REJECT_ON_WORKER_LOST", "whether a task returns to the queue if its process dies"),
-    ("cancel on connection loss", "CANCEL_ON_LOSS", "whether running tasks are cancelled if the broker is lost"),
-    ("deduplication", "DEDUPLICATE", "whether a worker looks for the result before it runs a task again"),
-):
-    setting(name, meaning, {"on": "1", "off": "0"}.__getitem__, variable=variable)
+
+def is_on(text: str) -> str:
+    """Read "on" and "off" for an environment variable."""
+    return {"on": "1", "off": "0"}[text]
+
+
+setting("acks late", "whether a task is acknowledged when it is done, not when taken", is_on, variable="ACKS_LATE")
+setting("reject on worker lost", "whether a task whose process dies is queued", is_on, variable="REJECT_ON_WORKER_LOST")
+setting("cancel on connection loss", "whether a lost broker cancels running tasks", is_on, variable="CANCEL_ON_LOSS")
+setting("deduplication", "whether a worker looks for the result before it runs a task", is_on, variable="DEDUPLICATE")
 
 TRANSPORTS = {
     "kombu's transport": "redis",

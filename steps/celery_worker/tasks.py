@@ -273,8 +273,7 @@ class Tasks:
                 sender(settings(url, 2.0)).send_task(f"worker.{name}", given, **sending)
             elif batch:
                 keep = not sending.get("ignore_result")
-                ids = send_many(self.app, f"worker.{name}", [given] * count, store_results=keep)
-                results = [self.app.AsyncResult(one) for one in ids]
+                results = send_many(self.app, f"worker.{name}", [given] * count, store_results=keep)
             else:
                 results = [app.send_task(f"worker.{name}", given, **sending) for _ in range(count)]  # type: ignore[union-attr]
         self.costs[batch] = (time.process_time() - begun) / count
@@ -282,7 +281,7 @@ class Tasks:
         self.context.record("send", self.exact(lambda: passed))
         if "send" not in self.context.errors and not timeout:
             for result in results:
-                self.note(result, name, sending)
+                self.note(self.app.AsyncResult(result) if batch else result, name, sending)
 
     def all_done(self) -> bool:
         """Tell whether no task waits, and no task is noted as taken."""

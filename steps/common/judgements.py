@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from pytest_bdd import parsers, then
+from redis.exceptions import RedisError
 
 from fixtures.bdd.vocabulary import find
 from fixtures.context import Context
@@ -86,6 +88,7 @@ def await_state(context: Context, target: str, bound: Bound, name: str, duration
     Example: ``Then that primary has exactly 1 linked replica within 5 seconds``
     """
     entry, most, clock = find("measurement", name)[0], duration.seconds(node_timeout(context)), WorkersClock()
+    begun = time.monotonic()
 
     def kept() -> None:
         ask(context, target, name)
@@ -99,6 +102,7 @@ def await_state(context: Context, target: str, bound: Bound, name: str, duration
     with suppress(AssertionError):  # judged below, with the last value
         clock.eventually(kept, within=most)
         clock.within(Bound.at_most(most, "s"))
+    context.measure(f"time until {entry.name}", unit="s", seen=round(time.monotonic() - begun, 3))
     context.judge(entry.name, bound)
 
 
@@ -146,7 +150,11 @@ def await_replies(context: Context, target: str, duration: Duration, datatable: 
 
 
 def replies(context: Context, node: Any, datatable: Table) -> list[dict[str, str]]:
-    """Return the table with a node's current replies."""
+    """Return the table with a node's current replies; no key is left on a shared deployment."""
+    if not context.own:
+        context.ending.callback(
+            delete_keys, context, re.findall(r"[^\s;]*:[^\s;]*", " ".join(row[0] for row in datatable))
+        )
     seen = []
     for row in rows(datatable, ("COMMANDS", "REPLY")):
         with node.client() as client:
@@ -154,6 +162,18 @@ def replies(context: Context, node: Any, datatable: Table) -> list[dict[str, str
         said = in_words(last)
         seen.append({"COMMANDS": row["COMMANDS"], "REPLY": row["REPLY"] if _is_within(said, row["REPLY"]) else said})
     return seen
+
+
+def delete_keys(context: Context, names: Sequence[str]) -> None:
+    """Delete keys of this scenario, one by one: a cluster takes no others together."""
+    with suppress(RedisError), usual_client(context) as client:
+        for name in dict.fromkeys(names):
+            client.delete(context.key(name))
+
+
+def usual_client(context: Context) -> Any:
+    """Return a new client of the deployment that the scenario is about."""
+    return context.cluster.client() if context.role == "cluster" else context.nodes(context.role)[0].client()
 
 
 @then(parsers.parse("{target:Target} received these commands", extra_types=TYPES))

@@ -18,7 +18,7 @@ from fixtures.reporting.measurements import Chart, Measure
 from fixtures.run.own_time import Stopwatch
 from redis_practices.redis_cluster.key_distribution import batches, read, write
 from redis_practices.redis_cluster.topology import slot_of
-from steps.common.judgements import check_measurements
+from steps.common.judgements import check_measurements, usual_client
 from steps.common.vocabulary import TYPES, duration, options, rows
 
 Table = Sequence[Sequence[str]]
@@ -52,11 +52,6 @@ class Data:
         if name not in self.clients:
             self.clients[name] = self.context.ending.enter_context(CLIENTS[name](self.context))
         return self.clients[name]
-
-
-def usual_client(context: Context) -> Any:
-    """Return a new client of the deployment that the scenario is about."""
-    return context.cluster.client() if context.role == "cluster" else context.nodes(context.role)[0].client()
 
 
 CLIENTS: dict[str, Callable[[Context], Any]] = {"": usual_client}

@@ -112,8 +112,8 @@ def near(context: Context, rules: dict[str, Any]) -> Near:
     heartbeat = SOON if "cache" in context.own else HEARTBEAT
     cache = context.ending.enter_context(NearCache(client, context.key_prefix, heartbeat=heartbeat, **rules))
     eventually(lambda: cache.listening, within=10)
-    client.ping()
-    other.ping()
+    for connected in (client, other):  # before a clock starts
+        connected.get(context.key("user:1"))
     return Near(cache, client, other, context.key_prefix)
 
 

@@ -22,11 +22,11 @@ from fixtures.redis_cluster.nodes import (
     empty_node,
     holder,
     node_at,
+    other_primaries,
     owner_of,
     primaries,
     ranges,
     replicas_of,
-    strangers,
 )
 from fixtures.run.keys import Unsupported
 from fixtures.stacks.protocols import Cluster, Node
@@ -53,6 +53,8 @@ class NamedNodes:
         self.before = ranges(self.cluster)
         self.away: list[Node] = []
         """Nodes that do not answer."""
+        self.paused: list[Node] = []
+        """The paused ones of them."""
         self.isolated: list[Node] = []
         """Nodes that answer, and hear no other node."""
         self.bus: BusProxy | None = None
@@ -122,9 +124,15 @@ class NodeUnderTest:
         self._leave(self.node.kill)
 
     def pause(self) -> None:
-        """Stop it with its connections open."""
+        """Stop it with its connections open, at most until the scenario ends."""
         self._leave(self.node.pause)
-        self.context.ending.callback(self.resume)
+        self.nodes.paused.append(self.node)
+        self.context.ending.callback(self._end_pause)
+
+    def _end_pause(self) -> None:
+        """Resume it if it is still paused."""
+        if self.node in self.nodes.paused:
+            self.resume()
 
     def _leave(self, act: Callable[[], None]) -> None:
         """Take the node away; "that primary" only when the cluster can elect another one."""
@@ -132,12 +140,12 @@ class NodeUnderTest:
             self.nodes.wait_until_electable()
         self.context.since = time.monotonic()
         act()
+        self._return()
         self.nodes.away.append(self.node)
 
     def resume(self) -> None:
-        """Continue a node that was paused; one that was killed meanwhile stays dead."""
-        with suppress(OSError):
-            self.node.resume()
+        """Continue it."""
+        self.node.resume()
         self._return()
 
     def restart(self) -> None:
@@ -148,6 +156,7 @@ class NodeUnderTest:
     def _return(self) -> None:
         """Count the node among those that answer."""
         self.nodes.away = [node for node in self.nodes.away if node is not self.node]
+        self.nodes.paused = [node for node in self.nodes.paused if node is not self.node]
 
     def promote(self, give_up_after: str = "10 seconds") -> None:
         """Make it primary of its shard; an error is that of "the failover"."""
@@ -169,12 +178,12 @@ class NodeUnderTest:
         if first_copy == "refused":
             self._follow_in_vain(owner_of(self.cluster, self.context.key(replica_of)))
         else:
-            with clients_of(self.cluster.nodes) as clients, self.client() as newcomer:
+            with clients_of(self.cluster.nodes) as clients, self.client() as joining:
                 if replica_of:
                     with owner_of(self.cluster, self.context.key(replica_of)).client() as primary:
-                        add_node(newcomer, clients, replica_of=primary)
+                        add_node(joining, clients, replica_of=primary)
                 else:
-                    add_node(newcomer, clients)
+                    add_node(joining, clients)
         self.cluster.add(self.node)  # type: ignore[arg-type] # an empty node is a server of our own
 
     def _follow_in_vain(self, node: Node) -> None:
@@ -199,9 +208,9 @@ class NodeUnderTest:
     def replace(self) -> None:
         """Let an empty node take over as its replica, leave the cluster, and end."""
         new = self.nodes.empty.pop()
-        with clients_of(self.cluster.nodes) as clients, new.client() as newcomer, self.client() as leaver:
-            add_node(newcomer, clients, replica_of=leaver)
-            fail_over(newcomer)
+        with clients_of(self.cluster.nodes) as clients, new.client() as joining, self.client() as leaver:
+            add_node(joining, clients, replica_of=leaver)
+            fail_over(joining)
         self.cluster.add(new.node)  # type: ignore[arg-type] # an empty node is a server of our own
         self.drain()
         self.node.kill()
@@ -362,7 +371,7 @@ def every_replica(context: Context, key: str) -> list[NodeUnderTest]:
 def every_other_primary(context: Context, key: str) -> list[NodeUnderTest]:
     """Return these primaries."""
     nodes = context.part(NamedNodes)
-    return [nodes.node(node) for node in strangers(nodes.cluster, context.key(key))]
+    return [nodes.node(node) for node in other_primaries(nodes.cluster, context.key(key))]
 
 
 @target('a primary other than that of "{key}"', "the first node that owns slots, but not the slot of a key")
@@ -488,7 +497,7 @@ class StaleClient(ClientUnderTest):
         """Return the value of a key that the client expects at another node, and require that it learns."""
         name, cluster = self.context.key(key), self.context.cluster
         with self.client() as client:
-            wrong = client.get_node(node_name=strangers(cluster, name)[0].address)
+            wrong = client.get_node(node_name=other_primaries(cluster, name)[0].address)
             # redis-py has no public way to make its map old.
             client.nodes_manager.slots_cache[slot_of(name)] = [wrong]
             assert client.get_node_from_key(name) == wrong, "redis-py keeps its map elsewhere: the check proves nothing"

@@ -53,6 +53,12 @@ def read_packed(server: Redis, keys: Sequence[str], batch: int) -> list[Any]:
     return bulk.pipelined(server, [("GET", key) for key in keys], batch=batch)
 
 
+def connect_each_time(client: Any, keys: Sequence[str]) -> list[Any]:
+    """Read each key by a new client."""
+    is_cluster = isinstance(client, RedisCluster)
+    return (connections.cluster_each_time if is_cluster else connections.connect_each_time)(client, keys)
+
+
 def read_with_stale_map(cluster: RedisCluster, keys: Sequence[str]) -> list[Any]:
     """Read by one pipeline a node, after all slots were noted as those of one primary."""
     slots = cluster.nodes_manager.slots_cache
@@ -74,8 +80,7 @@ for name, meaning, work in (
     ("WATCH, GET, SET", "an optimistic transaction reads, computes and writes", round_trips.read_modify_write),
     ("a script", "a script computes where the data is (EVALSHA)", round_trips.by_script),
     ("a function", "a function of the server does the same (FCALL)", round_trips.by_function),
-    ("GET, connecting each time", "each read has a new connection", connections.connect_each_time),
-    ("GET, a new cluster client each time", "each read has a new client", connections.cluster_each_time),
+    ("GET, a new client each time", "each read connects, and fetches the slot map of a cluster", connect_each_time),
     ("GET by {threads:d} threads, {connections:d} connections", "threads share a pool", connections.pool_of),
     ("redis-py's cluster pipeline", "redis-py sends a pipeline to each node", bulk.read_by_pipeline),
     ("redis-py's cluster pipeline, one hash tag", "all keys share one node", bulk.read_tagged_by_pipeline),
@@ -151,24 +156,20 @@ for name, meaning, prepare in (
     way(name, meaning)(partial(prepared, prepare))
 
 
-def parse_by(parser: Literal["python", "compiled"], context: Context, items: int) -> Way:
+@way("lists of {items:d} by {parser}", "a client with this parser, hiredis or redis-py's, reads lists of so many items")
+def parse_lists(context: Context, items: int, parser: str) -> Way:
     """Read a list in a process that has this parser."""
     client, key = context.server.client(), f"list:{items}"
     client.delete(key)
     client.rpush(key, *["x" * 100] * items)
     opened, commands = context.part(Opened), [("LRANGE", key, "0", "-1")] * min(200, 5000 // items)
-    run = opened.ending.enter_context(connections.client_process(client, parser))
+    kind: Literal["python", "compiled"] = "compiled" if parser == "hiredis" else "python"
+    run = opened.ending.enter_context(connections.client_process(client, kind))
 
     def read(_: Sequence[str]) -> None:
         opened.client_seconds += run(commands, 1)[0]
 
     return read
-
-
-way("lists of {items:d} by Python's parser", "redis-py without hiredis reads lists of N items")(
-    partial(parse_by, "python")
-)
-way("lists of {items:d} by hiredis", "redis-py with hiredis reads the same lists")(partial(parse_by, "compiled"))
 
 
 def start_servers(make: Callable[..., Callable[[], object]], context: Context, **words: Any) -> Way:
@@ -319,11 +320,17 @@ class Hits:
         return cls(lru, lfu)
 
 
-way("eviction by LRU", "the key evicted is the one not read for longest")(lambda it: {"HITS": it.part(Hits).lru})
-way("eviction by LFU", "the key evicted is the one read least often")(lambda it: {"HITS": it.part(Hits).lfu})
+@way("eviction by {policy:w}", "a cache evicts the key not read for longest (LRU), or the one read least often (LFU)")
+def evict(context: Context, policy: str) -> Costs:
+    """Return the hits with this policy."""
+    return {"HITS": getattr(context.part(Hits), policy.lower())}
 
 
-def read_paused(loop: Callable[..., list[float]], context: Context, pause: float) -> Costs:
+LOOPS = {"closed": load.closed_loop, "open": load.open_loop}
+
+
+@way("{kind:w} loop, server paused for {pause:g} s", "requests wait for the last reply (closed), or have a time (open)")
+def read_paused(context: Context, kind: str, pause: float) -> Costs:
     """Send 200 requests in a second, while the server is paused in the middle."""
 
     def hang() -> None:
@@ -333,17 +340,10 @@ def read_paused(loop: Callable[..., list[float]], context: Context, pause: float
 
     values, hanging = context.part(Values), Timer(0.3, hang)
     hanging.start()
-    times = loop(values.client, values.keys, 200, 1.0)
+    times = LOOPS[kind](values.client, values.keys, 200, 1.0)
     join(hanging)
     slow = sum(seconds > 0.1 for seconds in times)  # noqa: PLR2004 - the column's name has it
     return {"REPLIES OVER 0.1 S": slow, "P99": 1000 * load.percentile(times, 99)}
-
-
-for name, meaning, loop in (
-    ("closed loop", "the next request waits for the reply to the last one", load.closed_loop),
-    ("open loop", "each request is timed from the moment it was due", load.open_loop),
-):
-    way(f"{name}, server paused for {{pause:g}} s", meaning)(partial(read_paused, loop))
 
 
 @way("open loop at {share:d} % of a closed one", "requests at a share of the rate that a loop of single reads reaches")
@@ -387,11 +387,11 @@ class Vanished:
             raise Unsupported(str(error)) from None
 
 
-for name, meaning, field in (
-    ("tcp-keepalive 0", "the server asks no silent client whether it is there", "without"),
-    ("tcp-keepalive 1", "the server asks a client after a silent second", "with_keepalive"),
-):
-    way(name, meaning)(lambda context, field=field: {"CLIENTS LISTED": int(getattr(context.part(Vanished), field))})
+@way("tcp-keepalive {seconds:d}", "the server asks a client that is silent for so long; 0 never asks")
+def lose_client(context: Context, seconds: int) -> Costs:
+    """Return the clients that a server with this setting still lists."""
+    lost = context.part(Vanished)
+    return {"CLIENTS LISTED": int(lost.with_keepalive if seconds else lost.without)}
 
 
 @way("tcp-backlog {length:d}", "60 clients connect to a server with such a queue while it is paused")
