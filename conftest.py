@@ -18,7 +18,6 @@ PLUGINS = [
     "fixtures.celery_worker.client",
     "fixtures.celery_worker.workers",
     "fixtures.gate.endpoints",
-    "fixtures.reporting.measurements",
     "fixtures.reporting.plugin",
     "fixtures.reporting.redaction",
     "fixtures.context",

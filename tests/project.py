@@ -24,10 +24,18 @@ markers = ["core: ", "slow: ", "pure_cache: "]
 IMPORTS = "import os, pytest, signal, sys, time\nfrom pytest_bdd import given, parsers, then, when\n"
 
 REPORTING = """\
-from fixtures.reporting.measurements import Bound
+from fixtures.reporting.measurements import Bound, Chart, Measure
 from fixtures.run.keys import StackError
 
-pytest_plugins = ["fixtures.reporting.measurements", "fixtures.reporting.plugin"]
+pytest_plugins = ["fixtures.reporting.plugin"]
+
+@pytest.fixture
+def measure(request):
+    return Measure(request.node)
+
+@pytest.fixture
+def chart(request):
+    return Chart(request.node)
 """
 """The sentences of a project whose runs write a report and show a verdict."""
 

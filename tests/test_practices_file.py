@@ -16,19 +16,19 @@ from tests.project import REPORTING, Project, assert_said
 
 SENTENCES = """
 import re
-from fixtures.run.practices_file import AuditBounds, changeable
+from fixtures.run.practices_file import audit_bounds, changeable
 from steps.common.vocabulary import bound, choices
 
 @then(parsers.parse('"{name}" is one of "{allowed}"'))
 @changeable("{name}", "{allowed}", choices)
-def check_choice(audit_bounds, name, allowed):
-    wanted = audit_bounds.text(name, allowed)
+def check_choice(request, name, allowed):
+    wanted = audit_bounds(request).text(name, allowed)
     assert "green" in choices(wanted), f"{name} must be one of {wanted}"
 
 @then(parsers.parse('the number "{name}" is {limit}'))
 @changeable("{name}", "{limit}", bound)
-def check_number(audit_bounds, name, limit, measure):
-    measure(name, unit="", seen=5, bound=bound(audit_bounds.text(name, limit)))
+def check_number(request, name, limit, measure):
+    measure(name, unit="", seen=5, bound=bound(audit_bounds(request).text(name, limit)))
 
 @then("an error")
 def break_stack():
