@@ -149,11 +149,11 @@ class _Counting:
         self.is_repeatable = is_repeatable(command)
         return super().send_command(*as_text(command), **options)  # type: ignore[misc]
 
-    def lost(self, error: RedisError) -> RedisError:
-        """Return the error to raise for a command that has lost its reply."""
+    def require_repeatable(self, error: RedisError) -> None:
+        """Raise another error in place of one that left a command without its reply, unless it may be sent again."""
         kinds = {RedisConnectionError: ReplyLostError, RedisTimeoutError: ReplyLateError}
-        kind = type(error) if self.is_repeatable else kinds.get(type(error), type(error))
-        return error if kind is type(error) else kind(*error.args)
+        if not self.is_repeatable and type(error) in kinds:
+            raise kinds[type(error)](*error.args) from error
 
     @property
     def is_clean(self) -> bool:
@@ -196,7 +196,8 @@ class _Counted(_Counting):
         except RedisConnectionError as error:
             # One command that was not sent whole was not done; of several, the first ones may be.
             self.is_repeatable = repeatable or number == 1
-            raise self.lost(error) from error
+            self.require_repeatable(error)
+            raise
         self.is_repeatable = repeatable  # handshake and health check send commands too
 
     def read_response(self, *arguments: Any, **options: Any) -> Any:
@@ -207,7 +208,8 @@ class _Counted(_Counting):
             self.unanswered -= 1
             raise
         except (RedisConnectionError, RedisTimeoutError) as error:
-            raise self.lost(error) from error
+            self.require_repeatable(error)
+            raise
         self.unanswered -= 1
         return reply
 
@@ -241,7 +243,8 @@ class _AsyncCounted(_Counting):
             await super().send_packed_command(command, check_health)  # type: ignore[misc]
         except RedisConnectionError as error:
             self.is_repeatable = repeatable or number == 1
-            raise self.lost(error) from error
+            self.require_repeatable(error)
+            raise
         self.is_repeatable = repeatable
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
@@ -252,7 +255,8 @@ class _AsyncCounted(_Counting):
             self.unanswered -= 1
             raise
         except (RedisConnectionError, RedisTimeoutError) as error:
-            raise self.lost(error) from error
+            self.require_repeatable(error)
+            raise
         self.unanswered -= 1
         return reply
 
@@ -605,7 +609,7 @@ def explained(error: Exception, server: str, timeout: float) -> str:
     """Return the meaning of a redis-py `error` of `server`, and what to do about it."""
     causes = [error]
     while isinstance(cause := causes[-1].__cause__ or causes[-1].__context__, Exception) and cause not in causes:
-        causes.append(cause)  # an error may be its own cause: `raise error from error`
+        causes.append(cause)
     said = " ".join(str(error) for error in causes)
     meaning = next(
         text

@@ -16,10 +16,10 @@ from fixtures.gate.commands import (
     MACHINES,
     TIMEOUT,
     Ended,
+    Leaks,
     Outcome,
     Process,
     Running,
-    Traces,
     on_machine,
     run,
     run_at_terminal,
@@ -49,7 +49,7 @@ class CommandLine:
     addresses: Addresses
     names: dict[str, str] = field(default_factory=dict)
     running: Running | None = None
-    traces: Traces | None = None
+    leaks: Leaks | None = None
     ended: Ended | None = None
 
     @classmethod
@@ -76,10 +76,10 @@ class CommandLine:
         return self.running
 
     @property
-    def seen_traces(self) -> Traces:
-        """The traces of its servers (AssertionError if the scenario does not say how many servers it has)."""
-        assert self.traces, 'the OPTION "servers" of a running command says how many of them to look for'
-        return self.traces
+    def known_leaks(self) -> Leaks:
+        """The leaks of its servers (AssertionError if the scenario does not say how many servers it has)."""
+        assert self.leaks, 'the OPTION "servers" of a running command says how many of them to look for'
+        return self.leaks
 
     def start(self, command: str) -> None:
         """Start a command; what still runs of it ends with the scenario."""
@@ -110,13 +110,13 @@ class CommandLine:
 
     def await_servers(self, number: int) -> None:
         """Wait until this number of the command's servers and workers run; they end with the scenario at the latest."""
-        self.traces = traces = Traces(self.runs)
-        self.context.ending.callback(traces.remove)
+        self.leaks = leaks = Leaks(self.runs)
+        self.context.ending.callback(leaks.remove)
 
         def all_run() -> None:
-            seen = [str(one) for one in traces.servers()]
+            seen = [str(one) for one in leaks.servers()]
             assert len(seen) == number, f"these run: {seen}; the command printed {self.runs.said()}"
-            assert traces.files(), "there is no scratch folder"
+            assert leaks.files(), "there is no scratch folder"
 
         eventually(all_run, within=TIMEOUT)
 
@@ -266,10 +266,10 @@ def check_nothing_left(context: Context, duration: Duration) -> None:
 
     Example: ``Then nothing of the command is left within 5 seconds``
     """
-    traces, bound = context.part(CommandLine).seen_traces, Bound.at_most(duration.seconds(), "s")
+    leaks, bound = context.part(CommandLine).known_leaks, Bound.at_most(duration.seconds(), "s")
 
     def all_gone() -> None:
-        left = [str(one) for one in [*traces.processes(), *traces.files()]]
+        left = [str(one) for one in [*leaks.processes(), *leaks.files()]]
         assert not left, f"left: {left}"
 
     seen = round(seconds_until(all_gone, give_up=30.0), 2)
@@ -317,7 +317,7 @@ def the_xdist_process(context: Context) -> Process:
     """Return this process of the command."""
     [found] = [
         one
-        for one in context.part(CommandLine).seen_traces.processes()
+        for one in context.part(CommandLine).known_leaks.processes()
         if "exec(eval(sys.stdin.readline()))" in one.command
     ]
     return found
