@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -26,11 +25,9 @@ from redis_practices.celery_worker.security import RIGHTS, rules
 from redis_practices.celery_worker.sending import publisher
 from redis_practices.servers.binary import EmbeddedError
 from redis_practices.servers.server import BROKER, NAME, sentinel_url
-from steps.celery_worker.tasks import Tasks, seconds, setting
-from steps.common.vocabulary import rows
+from steps.celery_worker.tasks import Tasks, setting
+from steps.common.vocabulary import Table, rows, seconds
 from worker import settings
-
-Table = Sequence[Sequence[str]]
 
 setting("payment lease", "the time that one run of a payment may take (`once`)", seconds, variable="ONCE_LEASE")
 setting("restore interval", "the time between two looks for tasks to restore", seconds, variable="RESTORE_INTERVAL")

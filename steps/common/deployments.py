@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,9 +26,7 @@ from redis_practices.servers.server import CACHE
 from redis_practices.tuning.bulk import pipelined, write_bulk
 from redis_practices.tuning.connections import address, another
 from redis_practices.tuning.measuring import LatencyProxy, latency_proxy
-from steps.common.vocabulary import TYPES, Duration, options
-
-Table = Sequence[Sequence[str]]
+from steps.common.vocabulary import TYPES, Duration, Table, options
 
 
 @given(parsers.parse("the {kind:w} under test"))

@@ -19,10 +19,8 @@ from fixtures.reporting.measurements import Bound
 from fixtures.run.own_time import WorkersClock, moment_of
 from fixtures.run.practices_file import AUDITED, change, changeable
 from redis_practices.polling import eventually
-from steps.common.vocabulary import TYPES, Duration, assert_table, bound, bound_or_reported, rows
+from steps.common.vocabulary import TYPES, Duration, Table, assert_table, bound, bound_or_reported, rows
 from steps.common.vocabulary import bound as read_bound
-
-Table = Sequence[Sequence[str]]
 
 PATIENCE = 10.0
 """Seconds in which a state comes that the scenario does not promise within a time."""

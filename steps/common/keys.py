@@ -19,9 +19,7 @@ from fixtures.run.own_time import Stopwatch
 from redis_practices.redis_cluster.key_distribution import batches, read, write
 from redis_practices.redis_cluster.topology import slot_of
 from steps.common.judgements import check_measurements, usual_client
-from steps.common.vocabulary import TYPES, duration, options, rows
-
-Table = Sequence[Sequence[str]]
+from steps.common.vocabulary import TYPES, Table, duration, options, rows
 
 TTL = 600
 """Seconds after which nothing of a scenario is left on a deployment that others use too."""
@@ -41,11 +39,6 @@ class Data:
     acknowledged: list[str] = field(default_factory=list)
     """The keys of the last `When` that wrote."""
     clients: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, context: Context) -> Data:
-        """Begin with nothing."""
-        return cls(context)
 
     def client(self, name: str = "") -> Any:
         """Return the client of that name, which keeps its connections and its slot map until the scenario ends."""

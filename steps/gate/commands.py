@@ -33,9 +33,7 @@ from fixtures.stacks.docker.engine import check_engine, containers, remove
 from redis_practices.clients import redis_client
 from redis_practices.polling import eventually, seconds_until
 from steps.common.judgements import PATIENCE
-from steps.common.vocabulary import TYPES, Duration, options, rows
-
-Table = list[list[str]]
+from steps.common.vocabulary import TYPES, Duration, Table, options, rows
 
 UP_WITHIN = 120.0
 """Seconds until a command is up; it may build the image of a compose stack in them."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_bdd import given, parsers, then, when
@@ -12,9 +11,7 @@ from fixtures.context import Context, target
 from fixtures.gate.deployment_under_test import FOREIGN, OURS, DeploymentUnderTest, contents, short_id, without_ttl
 from fixtures.gate.healthy import build
 from gate_user import rules
-from steps.common.vocabulary import TYPES, options, rows
-
-Table = Sequence[Sequence[str]]
+from steps.common.vocabulary import TYPES, Table, options, rows
 
 
 @given(parsers.parse('a healthy {kind:w} of the kind "{name}"'))

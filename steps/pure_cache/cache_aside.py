@@ -29,14 +29,7 @@ from redis_practices.clients import client_options
 from redis_practices.polling import join
 from redis_practices.pure_cache.cache_aside import COMPUTE, LEASE, NATIVE, SCRIPT, CacheAside, Unavailable, decoded
 from redis_practices.pure_cache.circuit_breaker import Breaker
-from steps.common.vocabulary import TYPES, Duration, duration, options
-
-Table = list[list[str]]
-
-
-def seconds(text: str) -> float:
-    """Read "300 milliseconds" in seconds."""
-    return float(duration(text).seconds())
+from steps.common.vocabulary import TYPES, Duration, Table, options, seconds
 
 
 def percent(text: str) -> float:

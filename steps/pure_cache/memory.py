@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,10 +20,8 @@ from redis_practices.polling import eventually
 from redis_practices.pure_cache.key_audit import Key, KeyRules, bad_keys, look_at, sample, shown
 from redis_practices.servers.server import CACHE
 from steps.common.keys import WORKLOADS
-from steps.common.vocabulary import TYPES, at_most, name_pattern, options, rows
+from steps.common.vocabulary import TYPES, Table, at_most, name_pattern, options, rows
 from steps.pure_cache.cache_aside import LookAside
-
-Table = Sequence[Sequence[str]]
 
 
 @when(parsers.parse('{count:Count} keys "{key}" are read', extra_types=TYPES))

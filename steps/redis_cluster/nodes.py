@@ -8,7 +8,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from parse import with_pattern
 from pytest_bdd import given, parsers, when
 from redis import Redis
 from redis.cluster import RedisCluster
@@ -60,11 +59,6 @@ class NamedNodes:
         self.bus: BusProxy | None = None
         self.empty: list[NodeUnderTest] = []
         """Nodes that belong to no cluster."""
-
-    @classmethod
-    def of(cls, context: Context) -> NamedNodes:
-        """Return those of a scenario."""
-        return cls(context)
 
     def shard(self, key: str) -> dict[str, NodeUnderTest]:
         """Return primary and first replica of a key; they are "that primary" and "that replica" from now on."""
@@ -419,13 +413,7 @@ def all_other_nodes(context: Context) -> list[NodeUnderTest]:
     return [node for node in every_node(context) if node.address != context.named["that primary"].address]
 
 
-@with_pattern(r"an empty node|\d+ empty nodes")
-def empty_nodes(text: str) -> int:
-    """Read "an empty node", "3 empty nodes"."""
-    return 1 if text.startswith("an ") else int(text.split(maxsplit=1)[0])
-
-
-@given(parsers.parse("{count:EmptyNodes}", extra_types={"EmptyNodes": empty_nodes}))
+@given(parsers.parse("{count:EmptyNodes}", extra_types=TYPES))
 def start_empty_nodes(context: Context, count: int) -> None:
     """Start nodes that belong to no cluster; the last one is "the new node".
 
