@@ -41,7 +41,7 @@ Feature: Options and URLs select the scenarios of a run
         verdict.feature::
         deselected
         """
-      And the output does not contain "a run that selects nothing"
+      And the output does not contain "a run that selects no scenario"
 
     @gate-051
     Scenario: a run with --quick leaves out scenarios that wait, and those about the gate
@@ -62,13 +62,13 @@ Feature: Options and URLs select the scenarios of a run
       Then the command exits with 0
       And the output contains
         """
-        verdict.feature::a run that selects nothing
+        verdict.feature::the verdict is error for a run that selects no scenario
         """
 
       Examples:
-        | ARGUMENTS                                                   |
-        | features/gate/verdict.feature -m slow                       |
-        | 'features/gate/verdict.feature::a run that selects nothing' |
+        | ARGUMENTS                                                                                |
+        | features/gate/verdict.feature -m slow                                                    |
+        | 'features/gate/verdict.feature::the verdict is error for a run that selects no scenario' |
 
   Rule: A practice without a URL is left out, and is never required
 
