@@ -67,7 +67,7 @@ def uses_in(*paths: Path) -> list[Use]:
     found = []
     for scenario in (scenario for path in paths for scenario in feature_of(path).scenarios.values()):
         for step in steps_of(scenario):
-            table = tuple(tuple(row) for row in step.datatable.raw()) if step.datatable else ()
+            table = tuple(tuple(map(str, row)) for row in step.datatable.raw()) if step.datatable else ()
             definitions = matching(our_definitions(), step.type, step.name)
             found += [Use(scenario, step.line_number, one, step.name, table) for one in definitions]
     return found
@@ -182,10 +182,10 @@ def test_sentences_differ_in_more_than_grammar() -> None:
 FAULTY = """\
 Feature: Faulty
   Scenario: one
-    Given an isolated server
+    Given an isolated cache
     When the horse is killed
     Then exactly 0 wishes were lost
-    And the server replies
+    And the cache replies
       | COMMANDS | REPLY |
 """
 
@@ -208,7 +208,7 @@ def test_unrecorded_measurement(tmp_path: Path) -> None:
     name = next(one.name for one in NAMES.values() if one.kind == "measurement" and steps.issuperset(one.functions))
     path = tmp_path / "unrecorded.feature"
     judging = f"Then the measurements are\n  | MEASUREMENT | BOUND |\n  | {name} | exactly 0 |"
-    path.write_text(f"Feature: F\n  Scenario: S\n    Given an isolated server\n{judging}\n", encoding="utf-8")
+    path.write_text(f"Feature: F\n  Scenario: S\n    Given an isolated cache\n{judging}\n", encoding="utf-8")
     assert list(not_recorded(uses_in(path))) == [f"unrecorded.feature:4: no step of this scenario records {name!r}"]
 
 
