@@ -1,7 +1,7 @@
 """Each family of sentences can fail: the verdict on a scenario turns round when a step is mutated.
 
-A mutated step does nothing, compares nothing, ignores a bound or a deadline. Each row of `MUTATIONS` has a scenario: a
-true claim passes with the steps as they are and fails with the mutation, a false one the other way round.
+A mutated step does nothing, compares nothing, ignores a bound or a deadline. Each row of `MUTATIONS` has a scenario. A
+true claim passes with the steps as they are and fails with the mutation. A false claim fails, and passes with it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def pytest_sessionstart():
     exec(os.environ.get("SABOTAGE", ""), globals())
     exec(os.environ.get("MUTATION", ""), globals())
 """
-"""A plugin that changes steps before a run; the sabotage is of what they use, and there in both runs."""
+"""A plugin that changes steps before a run; a sabotage of the code under test is there in both runs."""
 
 
 class Mutation(NamedTuple):

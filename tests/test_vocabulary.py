@@ -1,6 +1,6 @@
-"""The vocabulary is closed: so many sentences and names, each used, each defined in docs/VOCABULARY.md.
+"""The vocabulary is closed: each sentence and name is used, and defined in docs/VOCABULARY.md.
 
-``PYTHONPATH=src python -m tests.test_vocabulary`` prints the document anew.
+``PYTHONPATH=src python -m tests.test_vocabulary`` prints the document.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def alike(sentences: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def test_number_of_sentences() -> None:
-    """There are at most so many sentences, and few are used once."""
+    """At most 150 sentences exist, and at most 8 % of them are used once."""
     times = times_used(all_uses())
     once = [str(one) for one in our_definitions() if times[one] == 1]
     assert len(our_definitions()) <= MOST_SENTENCES, f"{len(our_definitions())}: use a sentence that exists"
@@ -153,7 +153,7 @@ def test_number_of_sentences() -> None:
 
 
 def test_number_of_names() -> None:
-    """There are at most so many names, each with its meaning, and a feature uses each."""
+    """At most 400 names exist; each has a meaning, and a feature uses it."""
     assert len(NAMES) <= MOST_NAMES, Counter(kind for kind, _ in NAMES)
     assert [name.name for name in NAMES.values() if not name.meaning] == []
     assert unused(all_uses()) == []
