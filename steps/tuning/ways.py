@@ -156,7 +156,7 @@ for name, meaning, prepare in (
     way(name, meaning)(partial(prepared, prepare))
 
 
-@way("lists of {items:d} by {parser}", "a client with this parser, hiredis or redis-py's, reads lists of so many items")
+@way("lists of {items:d} by {parser}", "a client with this parser, hiredis or redis-py's, reads lists of this length")
 def parse_lists(context: Context, items: int, parser: str) -> Way:
     """Read a list in a process that has this parser."""
     client, key = context.server.client(), f"list:{items}"
