@@ -210,7 +210,7 @@ TYPES: dict[str, Any] = {
     "Orders": reads(r"(?:1 order is|[\d,]+ orders are)", 'Read "1 order is" or "2,000 orders are".', number),
     "Property": reads(r"[^\"]+", "Read a registered name in quotes."),
     "Repeats": reads(
-        r"once|twice|\d+ times",
+        r"(?:once|twice|\d+ times)",
         'Read "once", "twice", "30 times".',
         lambda text: {"once": 1, "twice": 2}.get(text) or number(text),
     ),
@@ -221,7 +221,7 @@ TYPES: dict[str, Any] = {
     ),
     "Target": reads(
         r"(?:the|that|this|an?|each|every|another|all|their|its|worker|reader) [^\"]*?(?:\"[^\"]*\")?",
-        'Read the name of a target, ``the primary of "user:1"`` or ``worker 1``; see `fixtures.context.target`.',
+        'Read the name of a target, such as ``the primary of "user:1"``; see `fixtures.context.target`.',
     ),
     "Tasks": reads(r"(?:\d+ tasks|1 task)", 'Read "1 task", "4 tasks".', number),
     "Timed": NAME_WITH_NUMBER,
