@@ -34,7 +34,7 @@ Table = Sequence[Sequence[str]]
 
 setting("payment lease", "the time that one run of a payment may take (`once`)", seconds, variable="ONCE_LEASE")
 setting("restore interval", "the time between two looks for tasks to restore", seconds, variable="RESTORE_INTERVAL")
-setting("restore throttle", "of so many looks, a worker does one", variable="RESTORE_THROTTLE")
+setting("restore throttle", "turns of a worker for each look for unacknowledged tasks", variable="RESTORE_THROTTLE")
 setting("soft shutdown timeout", "the time of tasks after a cold shutdown began", seconds, variable="SOFT_SHUTDOWN")
 setting("socket timeout", "the time after which a silent broker is an error", seconds, variable="SOCKET_TIMEOUT")
 setting("max deliveries", "deliveries after which a task becomes a dead letter", variable="MAX_DELIVERIES")

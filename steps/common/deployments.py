@@ -302,12 +302,6 @@ class ServerUnderTest:
         return getattr(self.node, name)
 
 
-@target("the server", "the isolated server of the scenario")
-def the_server(context: Context) -> ServerUnderTest:
-    """Return the server."""
-    return ServerUnderTest(context, context.server, context.server.client)
-
-
 @target("the cache", "the cache under test, or the isolated one of the scenario")
 def the_cache(context: Context) -> ServerUnderTest:
     """Return the cache."""

@@ -277,6 +277,7 @@ WORKLOADS: dict[str, Callable[[Context, int, int, Mapping[str, str]], Workload]]
 
 
 @given(parsers.parse("a workload of {clients:Clients}", extra_types=TYPES))
+@records("writes acknowledged", "writes that the server acknowledged", unit="writes")
 def start_workload(context: Context, clients: tuple[int, int], datatable: Table | None = None) -> None:
     """Start writers and readers in the background; they stop at "the workload measured".
 

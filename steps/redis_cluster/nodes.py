@@ -155,8 +155,9 @@ class NodeUnderTest:
 
     def _return(self) -> None:
         """Count the node among those that answer."""
-        self.nodes.away = [node for node in self.nodes.away if node is not self.node]
-        self.nodes.paused = [node for node in self.nodes.paused if node is not self.node]
+        for nodes in (self.nodes.away, self.nodes.paused):
+            if self.node in nodes:
+                nodes.remove(self.node)
 
     def promote(self, give_up_after: str = "10 seconds") -> None:
         """Make it primary of its shard; an error is that of "the failover"."""
@@ -168,7 +169,8 @@ class NodeUnderTest:
         """Restart it in the role of a replica, and wait until the cluster is ready."""
         for held in ranges(self.cluster):
             if held.primary == self.address:
-                self.nodes.node(node_at(self.cluster, held.replicas[0])).promote()
+                with node_at(self.cluster, held.replicas[0]).client() as replica:
+                    fail_over(replica)
         self.node.restart()
         with clients_of(self.cluster.nodes) as clients:
             wait_until_ready(clients)
