@@ -8,6 +8,8 @@ import subprocess
 import sys
 from threading import Timer
 
+import pytest
+
 from fixtures import PROJECT
 from fixtures.gate.commands import clean_environment
 from redis_practices.clients import cluster_client
