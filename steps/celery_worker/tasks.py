@@ -388,51 +388,11 @@ def read_settings(kind: str, table: Mapping[str, str]) -> Plan:
 
 # Targets
 
-
-@target("the task", "the task that was sent last")
-@target("the result", "the result of the task that was sent last")
-def the_task(context: Context) -> SentTask:
-    """Return the last task."""
-    return context.part(Tasks).last
-
-
-@target("the first task", "the task that was sent first")
-def the_first_task(context: Context) -> SentTask:
-    """Return the first task."""
-    return context.part(Tasks).sent[0]
-
-
-@target("each task", "every task that was sent")
-def each_task(context: Context) -> list[SentTask]:
-    """Return all tasks."""
-    return context.part(Tasks).sent
-
-
-class Clients:
-    """Every client of the broker, as a target of sentences."""
-
-    def __init__(self, context: Context) -> None:
-        """Take the broker of a scenario."""
-        self._broker = context.broker
-
-    def disconnect(self) -> None:
-        """Close what clients hold (``CLIENT KILL``), as a firewall or a failover does."""
-        with self._broker.client() as client:
-            client.client_kill_filter(_type="normal", skipme=True)
-            # The connection on which a worker hears commands always waits for an answer: the worker notices at once.
-            assert client.client_kill_filter(_type="pubsub"), "no worker was connected"
-
-
-@target("every client", "all connections of workers and senders to the broker")
-def every_client(context: Context) -> Clients:
-    """Return them."""
-    return Clients(context)
-
-
-@target("the queue", "the queue that the tasks of the scenario go to")
-def the_queue(context: Context) -> Tasks:
-    """Return what knows the queue."""
-    return context.part(Tasks)
+target("the task", "the task that was sent last")(lambda context: context.part(Tasks).last)
+target("the result", "the result of the task that was sent last")(lambda context: context.part(Tasks).last)
+target("the first task", "the task that was sent first")(lambda context: context.part(Tasks).sent[0])
+target("each task", "every task that was sent")(lambda context: context.part(Tasks).sent)
+target("the queue", "the queue that the tasks of the scenario go to")(lambda context: context.part(Tasks))
 
 
 def queue_length(context: Context) -> int:
