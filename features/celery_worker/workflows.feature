@@ -3,8 +3,8 @@ Feature: Chains, groups and chords finish together
   of a failed part. A reader that has the result object gets the error at once. A reader that has only the id gets it
   when all other parts have ended.
 
-  With Celery alone a chord waits for ever if a member is unknown or drops its message, and runs with one member twice if
-  that member is delivered twice. Use `redis_practices.celery_worker.workflows`.
+  With Celery alone a chord waits for ever if a member is unknown or drops its message. If a member is delivered twice, the
+  chord may get it twice and miss another. Use `redis_practices.celery_worker.workflows`.
 
   Rule: A chain hands each result to the next task
 

@@ -156,7 +156,7 @@ for name, meaning, prepare in (
     way(name, meaning)(partial(prepared, prepare))
 
 
-@way("lists of {items:d} by {parser}", "a client with this parser, hiredis or redis-py's, reads lists of so many items")
+@way("lists of {items:d} by {parser}", "a client with this parser, hiredis or redis-py's, reads lists of this length")
 def parse_lists(context: Context, items: int, parser: str) -> Way:
     """Read a list in a process that has this parser."""
     client, key = context.server.client(), f"list:{items}"
@@ -299,25 +299,17 @@ way("a near cache, one key changes", "the same; another client writes one key af
 )
 
 
-@dataclass
-class Hits:
-    """The hits of caches that evict by LRU and by LFU, for the same reads at the same time."""
-
-    lru: float
-    lfu: float
-
-    @classmethod
-    def of(cls, context: Context) -> Hits:
-        """Measure both, and random evictions for comparison."""
-        chance, lru, lfu = memory.hit_ratios(context.private, (memory.RANDOM, memory.LRU, memory.LFU))
-        context.measure("hits of random evictions", unit="%", seen=round(chance, 1))
-        return cls(lru, lfu)
+def hits(context: Context) -> Mapping[str, float]:
+    """Measure the hits of caches that evict by LRU and by LFU, for the same reads, and of random evictions."""
+    chance, lru, lfu = memory.hit_ratios(context.private, (memory.RANDOM, memory.LRU, memory.LFU))
+    context.measure("hits of random evictions", unit="%", seen=round(chance, 1))
+    return {"LRU": lru, "LFU": lfu}
 
 
 @way("eviction by {policy:w}", "a cache evicts the key not read for longest (LRU), or the one read least often (LFU)")
 def evict(context: Context, policy: str) -> Costs:
     """Return the hits with this policy."""
-    return {"HITS": getattr(context.part(Hits), policy.lower())}
+    return {"HITS": context.part(hits)[policy]}
 
 
 LOOPS = {"closed": load.closed_loop, "open": load.open_loop}
@@ -364,28 +356,21 @@ for name, meaning, client, least in (
     way(f"{name}, server paused for {{pause:g}} s", meaning)(partial(wait_for_paused, client, least))
 
 
-@dataclass
-class Vanished:
-    """The clients that servers still list after their network was cut."""
-
-    without: float
-    with_keepalive: float
-
-    @classmethod
-    def of(cls, context: Context) -> Vanished:
-        """Cut a client off from a server without and from one with keepalive."""
-        need(context.stack, "cut networks")
-        try:
-            return cls(*failures.vanished(context.request.config.stash[OPTIONS].server_binary))
-        except failures.NoNamespaceError as error:
-            raise Unsupported(str(error)) from None
+def vanished(context: Context) -> tuple[float, float]:
+    """Cut a client off from a server without keepalive and from one with it; count what the servers still list."""
+    need(context.stack, "cut networks")
+    try:
+        without, with_keepalive = failures.vanished(context.request.config.stash[OPTIONS].server_binary)
+    except failures.NoNamespaceError as error:
+        raise Unsupported(str(error)) from None
+    return without, with_keepalive
 
 
 @way("tcp-keepalive {seconds:d}", "the server asks a client that is silent for so long; 0 never asks")
 def lose_client(context: Context, seconds: int) -> Costs:
     """Return the clients that a server with this setting still lists."""
-    lost = context.part(Vanished)
-    return {"CLIENTS LISTED": int(lost.with_keepalive if seconds else lost.without)}
+    without, with_keepalive = context.part(vanished)
+    return {"CLIENTS LISTED": int(with_keepalive if seconds else without)}
 
 
 @way("tcp-backlog {length:d}", "60 clients connect to a server with such a queue while it is paused")

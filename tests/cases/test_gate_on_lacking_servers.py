@@ -77,6 +77,7 @@ def test_gate_judges_a_cache_that_lacks(judged: Callable[[str, Mutation, str], J
     assert judgement.failed == {}
     assert judgement.passed > 0
     assert {reason for reason in skipped(judgement) if reason.startswith("needs")} == reasons
+    assert "(refuses" in judgement.said
 
 
 @pytest.mark.slow

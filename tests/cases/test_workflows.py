@@ -1,4 +1,4 @@
-"""Test that every workflow ends, in whichever way one of its members ends."""
+"""Test that a workflow ends, for each way in which a member of it can end."""
 
 from __future__ import annotations
 
