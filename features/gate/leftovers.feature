@@ -63,7 +63,7 @@ Feature: A command that ends leaves no process and no file behind
 
     @gate-019 @waits
     Scenario Outline: a run of pytest <PROCESSES> leaves nothing after <SIGNAL> in the middle
-      Given "exec pytest features/pure_cache/username.feature <PROCESSES>" is running
+      Given "exec pytest features/pure_cache/expiry.feature -k cache-087 <PROCESSES>" is running
         | OPTION  | VALUE |
         | servers | 1     |
       When the command gets <SIGNAL>
@@ -84,7 +84,7 @@ Feature: A command that ends leaves no process and no file behind
 
     @gate-020
     Scenario: a killed xdist process fails the run, and takes its servers along
-      Given "exec pytest features/pure_cache/username.feature -n 1" is running
+      Given "exec pytest features/pure_cache/expiry.feature -k cache-087 -n 1" is running
         | OPTION  | VALUE |
         | servers | 1     |
       When the xdist process gets SIGKILL
@@ -101,7 +101,7 @@ Feature: A command that ends leaves no process and no file behind
 
     @gate-009 @slow
     Scenario Outline: a compose stack is gone after its run gets <SIGNAL>
-      Given "exec env -u CACHE_PORT -u BROKER_PORT -u CLUSTER_PORT_1 pytest features/pure_cache/username.feature --stack=docker -n 0" is running
+      Given "exec env -u CACHE_PORT -u BROKER_PORT -u CLUSTER_PORT_1 pytest features/pure_cache/expiry.feature -k cache-087 --stack=docker -n 0" is running
         | OPTION       | VALUE              |
         | first output | docker stack ready |
       Then the compose stack has at least 1 container
@@ -117,7 +117,7 @@ Feature: A command that ends leaves no process and no file behind
 
     @gate-010 @slow
     Scenario: the next run removes the compose stack of a run that was killed together with its guard
-      Given "exec env -u CACHE_PORT -u BROKER_PORT -u CLUSTER_PORT_1 pytest features/pure_cache/username.feature --stack=docker -n 0" is running
+      Given "exec env -u CACHE_PORT -u BROKER_PORT -u CLUSTER_PORT_1 pytest features/pure_cache/expiry.feature -k cache-087 --stack=docker -n 0" is running
         | OPTION       | VALUE              |
         | first output | docker stack ready |
       When the guard of the compose stack gets SIGKILL

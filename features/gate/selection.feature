@@ -33,15 +33,15 @@ Feature: Options and URLs select the scenarios of a run
 
     @gate-050
     Scenario: a run without options begins with scenarios that wait, and leaves slow ones out
-      When I run "pytest features/gate/verdict.feature features/pure_cache/username.feature --collect-only -q"
+      When I run "pytest features/gate/verdict.feature features/pure_cache/expiry.feature --collect-only -q"
       Then the command exits with 0
       And the output contains
         """
-        username.feature::
+        expiry.feature::a username cached for 10 seconds
         verdict.feature::
         deselected
         """
-      And the output does not contain "a run that selects nothing"
+      And the output does not contain "a run that selects no scenario"
 
     @gate-051
     Scenario: a run with --quick leaves out scenarios that wait, and those about the gate
@@ -53,7 +53,7 @@ Feature: Options and URLs select the scenarios of a run
         features/pure_cache/data_path.feature::
         deselected
         """
-      And the output does not contain "username.feature"
+      And the output does not contain "a username cached"
       And the output does not contain "features/gate/"
 
     @gate-052 @slow
@@ -62,13 +62,13 @@ Feature: Options and URLs select the scenarios of a run
       Then the command exits with 0
       And the output contains
         """
-        verdict.feature::a run that selects nothing
+        verdict.feature::the verdict is error for a run that selects no scenario
         """
 
       Examples:
-        | ARGUMENTS                                                   |
-        | features/gate/verdict.feature -m slow                       |
-        | 'features/gate/verdict.feature::a run that selects nothing' |
+        | ARGUMENTS                                                                                |
+        | features/gate/verdict.feature -m slow                                                    |
+        | 'features/gate/verdict.feature::the verdict is error for a run that selects no scenario' |
 
   Rule: A practice without a URL is left out, and is never required
 

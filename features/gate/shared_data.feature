@@ -1,6 +1,6 @@
 Feature: The gate judges a deployment in use without harm
-  Most servers that are worth judging are in use. A gate may cause the outage that it should prevent: by deleting foreign
-  keys, by leaving its own ones for ever, or by more commands than a busy server can answer.
+  Most servers that are worth judging are in use. A gate that deletes foreign keys, leaves its own ones for ever, or floods
+  a busy server with commands is itself an outage.
 
   Rule: The gate touches its own keys alone, changes no setting, and leaves nothing for ever
 

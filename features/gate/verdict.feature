@@ -68,7 +68,7 @@ Feature: A run of the gate ends with a verdict and an exit code
 
     @gate-067 @waits
     Scenario Outline: the verdict is error for a run that <SIGNAL> ends
-      Given "exec pytest features/pure_cache/username.feature -n 0" is running
+      Given "exec pytest features/pure_cache/expiry.feature -k cache-087 -n 0" is running
         | OPTION  | VALUE |
         | servers | 1     |
       When the command gets <SIGNAL>

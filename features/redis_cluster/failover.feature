@@ -26,8 +26,6 @@ Feature: A replica takes over a dead primary, and a planned failover costs nothi
 
     @cluster-025 @core @disruptive
     Scenario: a replica takes over a paused primary, which refuses stale writes after it is resumed
-      A client that waits for the paused primary loses one more second, by its timeout.
-
       Given an isolated cluster of 3 primaries with 1 replica each
       And the cluster holds "Ann" as "user:1"
       And 300 keys are written

@@ -18,10 +18,8 @@ from fixtures.run.practices_file import AuditBounds, change, changeable
 from fixtures.stacks.protocols import Node, need
 from redis_practices.redis_cluster.topology import SLOTS, Member, itself, members
 from redis_practices.server_info import Refused, engine_name, facts, may_run, settings, user_of, version_of
-from steps.common.vocabulary import TYPES, choices, release, rows
+from steps.common.vocabulary import TYPES, Table, choices, release, rows
 from steps.common.vocabulary import bound as read_bound
-
-Table = Sequence[Sequence[str]]
 
 
 @dataclass

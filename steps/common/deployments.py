@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pytest_bdd import given, parsers, when
@@ -26,9 +27,7 @@ from redis_practices.servers.server import CACHE
 from redis_practices.tuning.bulk import pipelined, write_bulk
 from redis_practices.tuning.connections import address, another
 from redis_practices.tuning.measuring import LatencyProxy, latency_proxy
-from steps.common.vocabulary import TYPES, Duration, options
-
-Table = Sequence[Sequence[str]]
+from steps.common.vocabulary import TYPES, Duration, Table, options
 
 
 @given(parsers.parse("the {kind:w} under test"))
@@ -280,6 +279,13 @@ class ServerUnderTest:
         self.context.part(Undoing).close()
         self.node.restart()
 
+    def disconnect(self) -> None:
+        """Close what its clients hold (``CLIENT KILL``), as a firewall or a failover does."""
+        with self.client() as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+            # The connection on which a worker hears commands always waits for an answer: the worker notices at once.
+            assert client.client_kill_filter(_type="pubsub"), "no worker was connected"
+
     def demote(self) -> None:
         """Make it a replica of another server."""
         host, port = self.context.private.server(CACHE).address.split(":")
@@ -302,19 +308,15 @@ class ServerUnderTest:
         return getattr(self.node, name)
 
 
-@target("the server", "the isolated server of the scenario")
-def the_server(context: Context) -> ServerUnderTest:
-    """Return the server."""
-    return ServerUnderTest(context, context.server, context.server.client)
+def under_test(role: str, context: Context) -> ServerUnderTest:
+    """Return the one server of a role."""
+    held = getattr(context, role)
+    return ServerUnderTest(context, held.node, held.client)
 
 
-@target("the cache", "the cache under test, or the isolated one of the scenario")
-def the_cache(context: Context) -> ServerUnderTest:
-    """Return the cache."""
-    return ServerUnderTest(context, context.cache.node, context.cache.client)
-
-
-@target("the broker", "the broker under test, or the isolated one of the scenario")
-def the_broker(context: Context) -> ServerUnderTest:
-    """Return the broker."""
-    return ServerUnderTest(context, context.broker.node, context.broker.client)
+for name, kind, meaning in (
+    ("the cache", "cache", "the cache under test, or the isolated one of the scenario"),
+    ("the broker", "broker", "the broker under test, or the isolated one of the scenario"),
+    ("every client", "broker", "all connections of workers and senders to the broker"),
+):
+    target(name, meaning)(partial(under_test, kind))

@@ -18,11 +18,9 @@ from fixtures.redis_cluster.nodes import answers, commands, in_words
 from fixtures.reporting.measurements import Bound
 from fixtures.run.own_time import WorkersClock, moment_of
 from fixtures.run.practices_file import AUDITED, change, changeable
-from redis_practices.polling import eventually
-from steps.common.vocabulary import TYPES, Duration, assert_table, bound, bound_or_reported, rows
+from redis_practices.polling import eventually, seconds_until
+from steps.common.vocabulary import TYPES, Duration, Table, assert_table, bound, bound_or_reported, rows
 from steps.common.vocabulary import bound as read_bound
-
-Table = Sequence[Sequence[str]]
 
 PATIENCE = 10.0
 """Seconds in which a state comes that the scenario does not promise within a time."""
@@ -145,8 +143,11 @@ def await_replies(context: Context, target: str, duration: Duration, datatable: 
 
     Example: a table of COMMANDS and REPLY
     """
-    node, most = context.target(target), duration.seconds(node_timeout(context))
-    eventually(lambda: assert_table(datatable, replies(context, node, datatable)), within=most)
+    node, bound = context.target(target), Bound.at_most(duration.seconds(node_timeout(context)), "s")
+    seen = seconds_until(
+        lambda: assert_table(datatable, replies(context, node, datatable)), 3 * (bound.high or 0), since=context.since
+    )
+    context.measure(f"until {target} replies", unit="s", bound=bound, seen=round(seen, 3))
 
 
 def replies(context: Context, node: Any, datatable: Table) -> list[dict[str, str]]:

@@ -19,9 +19,7 @@ from fixtures.run.own_time import Stopwatch
 from redis_practices.redis_cluster.key_distribution import batches, read, write
 from redis_practices.redis_cluster.topology import slot_of
 from steps.common.judgements import check_measurements, usual_client
-from steps.common.vocabulary import TYPES, duration, options, rows
-
-Table = Sequence[Sequence[str]]
+from steps.common.vocabulary import TYPES, Table, duration, options, rows
 
 TTL = 600
 """Seconds after which nothing of a scenario is left on a deployment that others use too."""
@@ -41,11 +39,6 @@ class Data:
     acknowledged: list[str] = field(default_factory=list)
     """The keys of the last `When` that wrote."""
     clients: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, context: Context) -> Data:
-        """Begin with nothing."""
-        return cls(context)
 
     def client(self, name: str = "") -> Any:
         """Return the client of that name, which keeps its connections and its slot map until the scenario ends."""
@@ -74,10 +67,9 @@ class ClientUnderTest:
         return self.context.part(Data).client(self.name).get(self.context.key(key))
 
 
-@target("a client", "a client as redis_practices makes it; it keeps connections and slot map for the whole scenario")
-def a_client(context: Context) -> ClientUnderTest:
-    """Return the client."""
-    return ClientUnderTest(context)
+target("a client", "a client as redis_practices makes it; it keeps connections and slot map for the whole scenario")(
+    ClientUnderTest
+)
 
 
 @given(parsers.parse("{count:Count} keys are written", extra_types=TYPES))
@@ -277,6 +269,7 @@ WORKLOADS: dict[str, Callable[[Context, int, int, Mapping[str, str]], Workload]]
 
 
 @given(parsers.parse("a workload of {clients:Clients}", extra_types=TYPES))
+@records("writes acknowledged", "writes that the server acknowledged", unit="writes")
 def start_workload(context: Context, clients: tuple[int, int], datatable: Table | None = None) -> None:
     """Start writers and readers in the background; they stop at "the workload measured".
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_bdd import given, parsers, then, when
@@ -12,9 +11,7 @@ from fixtures.context import Context, target
 from fixtures.gate.deployment_under_test import FOREIGN, OURS, DeploymentUnderTest, contents, short_id, without_ttl
 from fixtures.gate.healthy import build
 from gate_user import rules
-from steps.common.vocabulary import TYPES, options, rows
-
-Table = Sequence[Sequence[str]]
+from steps.common.vocabulary import TYPES, Table, options, rows
 
 
 @given(parsers.parse('a healthy {kind:w} of the kind "{name}"'))
@@ -138,10 +135,9 @@ def check_scenarios(context: Context, datatable: Table) -> None:
             assert row.get("REASON", "") in reason, f"{name} {status}: {reason}"
 
 
-@target("the servers", "the servers of the deployment that the gate judges")
-def the_servers(context: Context) -> DeploymentUnderTest:
-    """Return the deployment, which tells what its servers received."""
-    return context.part(DeploymentUnderTest)
+target("the servers", "the servers of the deployment that the gate judges")(
+    lambda context: context.part(DeploymentUnderTest)
+)
 
 
 @register("finding", "changed foreign keys", "keys of another application that are gone, new or different since Given")

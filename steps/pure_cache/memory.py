@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,10 +20,8 @@ from redis_practices.polling import eventually
 from redis_practices.pure_cache.key_audit import Key, KeyRules, bad_keys, look_at, sample, shown
 from redis_practices.servers.server import CACHE
 from steps.common.keys import WORKLOADS
-from steps.common.vocabulary import TYPES, at_most, name_pattern, options, rows
+from steps.common.vocabulary import TYPES, Table, at_most, name_pattern, options, rows
 from steps.pure_cache.cache_aside import LookAside
-
-Table = Sequence[Sequence[str]]
 
 
 @when(parsers.parse('{count:Count} keys "{key}" are read', extra_types=TYPES))
@@ -137,10 +135,7 @@ def set_key(client: Any, key: str, option: str) -> tuple[str, float, float]:
     return f"SET {option} {command[option]}", earliest, latest
 
 
-@target('a key set with "{option}"', "a key with a ttl, set by this option of SET")
-def key_set_with(context: Context, option: str) -> ExpiringKey:
-    """Return the key."""
-    return ExpiringKey(context, option)
+target('a key set with "{option}"', "a key with a ttl, set by this option of SET")(ExpiringKey)
 
 
 @dataclass
@@ -179,10 +174,7 @@ def start_replica(context: Context) -> Any:
     return replica
 
 
-@target("a key on a replica", "a key with a ttl, as a replica of the isolated cache shows it")
-def key_on_replica(context: Context) -> ReplicatedKey:
-    """Return the key."""
-    return ReplicatedKey(context)
+target("a key on a replica", "a key with a ttl, as a replica of the isolated cache shows it")(ReplicatedKey)
 
 
 for of_key in (ExpiringKey.expire, ReplicatedKey.expire):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from binascii import crc_hqx
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import count as numbers
 from typing import Any
@@ -55,7 +55,7 @@ from redis_practices.redis_cluster.topology import (
 )
 from redis_practices.server_info import Refused
 from steps.common.keys import Data
-from steps.common.vocabulary import rows
+from steps.common.vocabulary import Table, rows
 from steps.redis_cluster.nodes import NamedNodes, NodeUnderTest
 from steps.redis_cluster.slots import MOST
 
@@ -399,7 +399,7 @@ def histories(context: Context, count: int) -> None:
 
 
 @then("the hash tag of each key is")
-def check_tags(context: Context, datatable: Sequence[Sequence[str]]) -> None:
+def check_tags(context: Context, datatable: Table) -> None:
     r"""Require of client and server that each KEY has the slot of its TAG alone; a key without one is its own tag.
 
     A backslash, an x and two digits stand for a byte.

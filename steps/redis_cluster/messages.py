@@ -31,7 +31,7 @@ class Subscriber:
     heard: list[str] = field(default_factory=list)
 
     def listen(self) -> list[str]:
-        """Take in what has come, and return all that was heard."""
+        """Read the messages that arrived, and return all messages so far."""
         take = self.listener.get_sharded_message if self.listener.shard_channels else self.listener.get_message
         while message := take():
             self.heard.append(message["data"])

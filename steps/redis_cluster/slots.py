@@ -23,10 +23,8 @@ from redis_practices.redis_cluster.key_distribution import every_key
 from redis_practices.redis_cluster.slot_migration import close_open_slots, move_slots, open_slots
 from redis_practices.redis_cluster.topology import ClusterError, itself, members, owner, slot_of, slot_ranges
 from steps.common.keys import Data
-from steps.common.vocabulary import TYPES, options
+from steps.common.vocabulary import TYPES, Table, options
 from steps.redis_cluster.nodes import NamedNodes, NodeUnderTest
-
-Table = Sequence[Sequence[str]]
 
 
 @when(parsers.parse('{count:Count} slots with that of "{key}" are migrated', extra_types=TYPES))

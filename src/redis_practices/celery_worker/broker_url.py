@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 from kombu.transport import TRANSPORT_ALIASES, resolve_transport
 from redis.connection import SSLConnection, parse_url
 
-from redis_practices.celery_worker import outages, transport
+from redis_practices.celery_worker import transport
 
 _IN_ADDRESS = {"host", "port", "db", "username", "password", "connection_class"}
 """The parts of a URL that stand before the ``?``."""
@@ -83,11 +83,6 @@ def transport_for(url: str, name: str | None) -> Any:
         connection_class_ssl = _filled_in(base.Channel.connection_class_ssl, options)
 
     return type(base.__name__, (base,), {"Channel": Channel})
-
-
-def backend_for(url: str) -> str:
-    """Return the class for results, as Celery writes it before the URL."""
-    return f"{outages.__name__}:{'SentinelResults' if url.startswith('sentinel://') else 'Backend'}"
 
 
 def _filled_in(kind: Any, options: dict[str, Any]) -> Any:

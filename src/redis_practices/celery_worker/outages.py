@@ -83,7 +83,7 @@ def wait_to_send(error: Exception, seconds: float) -> None:
 class Backend(RedisBackend):  # type: ignore[misc] # Celery has no types
     """Celery's store of results; a worker's waits until Redis is back, a sender's raises."""
 
-    connection_class = Connection
+    connection_class: type = Connection
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Take what Celery's takes."""
@@ -105,7 +105,7 @@ class Backend(RedisBackend):  # type: ignore[misc] # Celery has no types
         return client
 
 
-class SentinelResults(SentinelBackend, Backend):  # type: ignore[misc] # Celery has no types
+class BackendOfSentinels(SentinelBackend, Backend):  # type: ignore[misc] # Celery has no types
     """The same for a primary that sentinels name."""
 
     connection_class = SentinelManagedConnection

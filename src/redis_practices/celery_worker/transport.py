@@ -26,7 +26,7 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps, loads
 from redis.connection import Connection, SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
+from redis.exceptions import MasterDownError, OutOfMemoryError, ReadOnlyError, ResponseError
 
 from redis_practices.clients import Pool
 
@@ -114,13 +114,16 @@ class QoS(redis.QoS):
         """Return the server's time in seconds since 1970: the clocks of workers differ."""
         if self._ahead is None:
             self._ahead = self._ask_clock()
-        return time.time() - self._ahead
+        return time.time() - (self._ahead or 0.0)
 
     def _ask_clock(self) -> float:
-        """Return the seconds by which this machine's clock is ahead of the server's (``TIME``)."""
+        """Return the seconds by which this machine's clock is ahead of the server's (``TIME``); 0 without the right."""
         with self.channel.conn_or_acquire() as client:
-            seconds, microseconds = client.time()
-        return time.time() - seconds - microseconds / 1e6
+            try:
+                seconds, microseconds = client.time()
+            except ResponseError:
+                return 0.0
+        return time.time() - float(seconds) - microseconds / 1e6
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Record a message that was taken; a full server refuses that, and the task runs all the same."""
@@ -131,7 +134,7 @@ class QoS(redis.QoS):
             with self.pipe_or_acquire() as pipe:
                 pipe.zadd(self.unacked_index_key, {delivery_tag: now})
                 pipe.hset(self.unacked_key, delivery_tag, record).execute()
-        except ResponseError:
+        except OutOfMemoryError:
             redis.warning("task %s is not recorded: it is lost if this worker is killed", delivery_tag, exc_info=True)
         except self.channel.connection_errors:
             self.unrecorded.append(message)
@@ -190,21 +193,23 @@ class QoS(redis.QoS):
         return not set(self.channel.active_queues).isdisjoint(queues)
 
 
-FORGOTTEN = 10.0
+FORGOTTEN = 6.0
 """Seconds without a sign of life after which the name of a queue for control commands is removed."""
 
-# KEYS: a table of bindings, and when each member was last seen. ARGV: this member, and the seconds above.
-SEEN = """
+# KEYS: the table with the names of the queues, and the times at which they were seen. ARGV: the seconds above, and the
+# names of this process. A living process shows itself three times as often.
+SHOW = """
 local now = redis.call('TIME')
 local seconds = tonumber(now[1]) + tonumber(now[2]) / 1000000
-redis.call('SADD', KEYS[1], ARGV[1])
-redis.call('ZADD', KEYS[2], seconds, ARGV[1])
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', seconds - tonumber(ARGV[2]))) do
-  redis.call('SREM', KEYS[1], member)
-  redis.call('ZREM', KEYS[2], member)
+for number = 2, #ARGV do
+  redis.call('SADD', KEYS[1], ARGV[number])
+  redis.call('ZADD', KEYS[2], seconds, ARGV[number])
+end
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', seconds - ARGV[1])) do
+  redis.call('SREM', KEYS[1], gone)
+  redis.call('ZREM', KEYS[2], gone)
 end
 """
-
 
 CHECK_EVERY = 1.0
 """Seconds between two checks of a waiting connection: a firewall or balancer forgets it no more, or it is noticed."""
@@ -212,7 +217,7 @@ CHECK_EVERY = 1.0
 IDLE = 2.0
 """Seconds without a command after which a connection is replaced."""
 
-SILENCE = 10.0
+SILENCE = 10
 """Seconds until an overdue reply to BRPOP means a lost connection.
 
 A server that hangs for less goes on with it; a connection closed meanwhile would lose the task that it then takes.
@@ -229,7 +234,7 @@ class Channel(redis.Channel):
     health_check_interval = SILENCE
     from_transport_options = tuple(
         name for name in redis.Channel.from_transport_options if name != "health_check_interval"
-    )
+    )  # type: ignore[assignment] # a tuple of another length
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - kombu's
         """Return the parameters of the connections."""
@@ -245,6 +250,40 @@ class Channel(redis.Channel):
         """Send BRPOP."""
         self.renew()
         super()._brpop_start(timeout)
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Open a channel; called by kombu."""
+        self._shown: dict[str, set[str]] = {}
+        self._shown_at = 0.0
+        super().__init__(*arguments, **options)
+
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+        """Bind a queue; if it is for control commands, show that its process lives."""
+        if exchange.endswith(".pidbox"):
+            self._shown.setdefault(exchange, set()).add(self.sep.join([routing_key or "", pattern or "", queue]))
+            self._show()
+        super()._queue_bind(exchange, routing_key, pattern, queue)
+
+    def _delete(self, queue: str, exchange: str, *arguments: Any, **options: Any) -> None:
+        """Delete a queue."""
+        self._shown.pop(exchange, None)
+        super()._delete(queue, exchange, *arguments, **options)
+
+    def maybe_refresh_binding_expiry(self) -> None:
+        """Show that this process lives; kombu calls it every second."""
+        super().maybe_refresh_binding_expiry()
+        if self._shown and time.monotonic() > self._shown_at + FORGOTTEN / 3:
+            self._show()
+
+    def _show(self) -> None:
+        """Show the names of this process's queues for control commands, and remove those of killed ones."""
+        self._shown_at = time.monotonic()
+        with self.conn_or_acquire() as client:
+            show = client.register_script(SHOW)
+            for exchange, names in self._shown.items():
+                # The client with a prefix adds it to the first key only.
+                seen = f"{self.global_keyprefix}_kombu.binding_seen.{exchange}"
+                show([self.keyprefix_queue % exchange, seen], [FORGOTTEN, *names])
 
     def _get_pool(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - kombu's
         """Return a pool whose connections survive an exception between a command and its reply."""
@@ -269,7 +308,7 @@ class SentinelChannel(redis.SentinelChannel, Channel):
 
     from_transport_options = tuple(
         name for name in redis.SentinelChannel.from_transport_options if name != "health_check_interval"
-    )
+    )  # type: ignore[assignment] # a tuple of another length
     connection_class = kept(redis.SentinelChannel.connection_class)
     connection_class_ssl = kept(redis.SentinelChannel.connection_class_ssl)
 
