@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from redis_practices.celery_worker.sending import publisher
 from redis_practices.servers.binary import EmbeddedError
 from redis_practices.servers.server import BROKER, NAME, sentinel_url
 from steps.celery_worker.tasks import Tasks, setting
+from steps.common.deployments import ServerUnderTest
 from steps.common.vocabulary import Table, rows, seconds
 from worker import settings
 
@@ -150,22 +152,11 @@ def have_user(context: Context, prefix: str) -> None:
     restrict(context.broker, prefix)
 
 
-class User:
-    """The user with the documented rights, as a target of sentences."""
-
-    def __init__(self, context: Context) -> None:
-        """Take the broker of a scenario."""
-        self._node = context.broker.node
-
-    def client(self) -> Redis:
-        """Return a client of the broker that has logged in as the user."""
-        return self._node.client(username=USER, password=PASSWORD)
-
-
 @target("the user", "the user with the rights of the worker, as a client of the broker")
-def the_user(context: Context) -> User:
-    """Return the user."""
-    return User(context)
+def the_user(context: Context) -> ServerUnderTest:
+    """Return the broker as the user sees it."""
+    node = context.broker.node
+    return ServerUnderTest(context, node, partial(node.client, username=USER, password=PASSWORD))
 
 
 @when("a worker performs these operations")

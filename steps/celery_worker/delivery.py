@@ -54,17 +54,12 @@ class Shop:
         return [int(paid.get(str(number), 0)) for number in range(self.placed)]
 
 
-@target("the outbox", "the orders that are written down and have no effect yet")
-def the_outbox(context: Context) -> Shop:
-    """Return what knows the outbox."""
-    return context.part(Shop)
+target("the outbox", "the orders that are written down and have no effect yet")(lambda context: context.part(Shop))
 
 
-@register("measurement", "open orders", "orders of the outbox that have no effect yet", unit="orders")
-def open_orders(context: Context, shop: Shop) -> int:
-    """Count them now."""
-    del context
-    return shop.outbox.open()
+register("measurement", "open orders", "orders of the outbox that have no effect yet", unit="orders")(
+    lambda _, shop: shop.outbox.open()
+)
 
 
 register("setting", "publishers", "threads that send orders at once")(Shop.place)

@@ -388,51 +388,11 @@ def read_settings(kind: str, table: Mapping[str, str]) -> Plan:
 
 # Targets
 
-
-@target("the task", "the task that was sent last")
-@target("the result", "the result of the task that was sent last")
-def the_task(context: Context) -> SentTask:
-    """Return the last task."""
-    return context.part(Tasks).last
-
-
-@target("the first task", "the task that was sent first")
-def the_first_task(context: Context) -> SentTask:
-    """Return the first task."""
-    return context.part(Tasks).sent[0]
-
-
-@target("each task", "every task that was sent")
-def each_task(context: Context) -> list[SentTask]:
-    """Return all tasks."""
-    return context.part(Tasks).sent
-
-
-class Clients:
-    """Every client of the broker, as a target of sentences."""
-
-    def __init__(self, context: Context) -> None:
-        """Take the broker of a scenario."""
-        self._broker = context.broker
-
-    def disconnect(self) -> None:
-        """Close what clients hold (``CLIENT KILL``), as a firewall or a failover does."""
-        with self._broker.client() as client:
-            client.client_kill_filter(_type="normal", skipme=True)
-            # The connection on which a worker hears commands always waits for an answer: the worker notices at once.
-            assert client.client_kill_filter(_type="pubsub"), "no worker was connected"
-
-
-@target("every client", "all connections of workers and senders to the broker")
-def every_client(context: Context) -> Clients:
-    """Return them."""
-    return Clients(context)
-
-
-@target("the queue", "the queue that the tasks of the scenario go to")
-def the_queue(context: Context) -> Tasks:
-    """Return what knows the queue."""
-    return context.part(Tasks)
+target("the task", "the task that was sent last")(lambda context: context.part(Tasks).last)
+target("the result", "the result of the task that was sent last")(lambda context: context.part(Tasks).last)
+target("the first task", "the task that was sent first")(lambda context: context.part(Tasks).sent[0])
+target("each task", "every task that was sent")(lambda context: context.part(Tasks).sent)
+target("the queue", "the queue that the tasks of the scenario go to")(lambda context: context.part(Tasks))
 
 
 def queue_length(context: Context) -> int:
@@ -529,12 +489,21 @@ def send_rows(context: Context, datatable: Table) -> None:
         context.part(Tasks).send(row["TASK"], json.loads(row["ARGUMENTS"]), **read_settings("task", sending).config)
 
 
+FAILING: dict[str, tuple[str, object, dict[str, float]]] = {
+    "fails": ("fail", "member", {}),
+    "is unknown": ("no_such_task", 1, {}),
+    "drops its message": ("refuse", -1, {}),
+    "has expired": ("echo", 1, {"expires": 0.001}),
+}
+"""Members that do not return: task, argument and options, by what the member does."""
+
+
 @when(parsers.parse("a {kind:w} of {number:Tasks} is sent", extra_types=TYPES))
 def send_workflow(context: Context, kind: str, number: int, datatable: Table | None = None) -> None:
     """Send a chain, group or chord of tasks "add".
 
     Member i of a group or chord adds i and i; the chord ends with the sum of all. Each member of a chain adds 1 to the
-    previous result, beginning with 1. The OPTION ``failing member`` puts a task that fails among a chord's.
+    previous result, beginning with 1. The OPTION ``failing member`` puts one of `FAILING` among a chord's.
 
     Example: ``When a chord of 50 tasks is sent``
     """
@@ -544,8 +513,9 @@ def send_workflow(context: Context, kind: str, number: int, datatable: Table | N
         return tasks.app.signature(f"worker.{name}", args=given)
 
     members = [call("add", i, i) for i in range(number)]
-    if options(datatable).get("failing member") == "yes":
-        members[number // 2] = call("fail", "member")
+    if way := options(datatable).get("failing member"):
+        name, argument, limits = FAILING[way]
+        members[number // 2] = call(name, argument).set(**limits)
     made = {
         "chain": lambda: chain(call("add", 1, 1), *(call("add", 1) for _ in range(number - 1))),
         "group": lambda: group(members, app=tasks.app),
@@ -555,7 +525,7 @@ def send_workflow(context: Context, kind: str, number: int, datatable: Table | N
     tasks.note(made.apply_async(), kind, {})
 
 
-register("setting", "failing member", "whether one member of a chord fails")(send_workflow)
+register("setting", "failing member", f"how one member of a chord fails: {', '.join(FAILING)}")(send_workflow)
 
 
 @when(parsers.parse('"{text}" is pushed to the queue'))

@@ -260,25 +260,23 @@ MINGLE = re.compile(r"\[(.+?): INFO/MainProcess\] mingle: ")
 """What a worker logs when it begins to look for other workers, and when it has found none."""
 
 
-@target("worker {number:d}", "the worker of the scenario that started as number so and so")
-def nth_worker(context: Context, number: int) -> StartedWorker:
-    """Return it."""
-    workers: list[StartedWorker] = context.part(Workers).all
-    return workers[number - 1]
-
-
-@target("every worker", "all workers of the scenario that run")
-def every_worker(context: Context) -> list[StartedWorker]:
-    """Return them."""
+def running(context: Context) -> list[StartedWorker]:
+    """Return the workers of the scenario that run."""
     return [one for one in context.part(Workers).all if one.process.runs]
 
 
 @target("the worker that runs the task", "the worker that has received the task that was sent last")
 def running_worker(context: Context) -> StartedWorker:
     """Look for the task in the logs of the workers."""
-    workers: list[StartedWorker] = every_worker(context)
     received = f"[{context.part(Tasks).last.result.id}] received"
-    return next(one for one in workers if received in one.process.log_tail(400))
+    return next(one for one in running(context) if received in one.process.log_tail(400))
+
+
+target("every worker", "all workers of the scenario that run")(running)
+target("worker {number:d}", "the worker of the scenario that started as number so and so")(
+    lambda context, number: context.part(Workers).all[number - 1]
+)
+target("the beat", "the first beat of the scenario")(lambda context: context.part(Beats).running[0])
 
 
 @then(parsers.parse("{target:Target} still processes tasks", extra_types=TYPES))
@@ -367,9 +365,3 @@ def await_sent(context: Context, number: int) -> None:
 
         context.record("interval of the tasks", interval)
         context.record("time to the next task", lambda bound: beats.clock.apart(after, bound) if bound else after)
-
-
-@target("the beat", "the first beat of the scenario")
-def the_beat(context: Context) -> Any:
-    """Return it."""
-    return context.part(Beats).running[0]

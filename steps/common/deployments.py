@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pytest_bdd import given, parsers, when
@@ -278,6 +279,13 @@ class ServerUnderTest:
         self.context.part(Undoing).close()
         self.node.restart()
 
+    def disconnect(self) -> None:
+        """Close what its clients hold (``CLIENT KILL``), as a firewall or a failover does."""
+        with self.client() as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+            # The connection on which a worker hears commands always waits for an answer: the worker notices at once.
+            assert client.client_kill_filter(_type="pubsub"), "no worker was connected"
+
     def demote(self) -> None:
         """Make it a replica of another server."""
         host, port = self.context.private.server(CACHE).address.split(":")
@@ -300,13 +308,15 @@ class ServerUnderTest:
         return getattr(self.node, name)
 
 
-@target("the cache", "the cache under test, or the isolated one of the scenario")
-def the_cache(context: Context) -> ServerUnderTest:
-    """Return the cache."""
-    return ServerUnderTest(context, context.cache.node, context.cache.client)
+def under_test(role: str, context: Context) -> ServerUnderTest:
+    """Return the one server of a role."""
+    held = getattr(context, role)
+    return ServerUnderTest(context, held.node, held.client)
 
 
-@target("the broker", "the broker under test, or the isolated one of the scenario")
-def the_broker(context: Context) -> ServerUnderTest:
-    """Return the broker."""
-    return ServerUnderTest(context, context.broker.node, context.broker.client)
+for name, kind, meaning in (
+    ("the cache", "cache", "the cache under test, or the isolated one of the scenario"),
+    ("the broker", "broker", "the broker under test, or the isolated one of the scenario"),
+    ("every client", "broker", "all connections of workers and senders to the broker"),
+):
+    target(name, meaning)(partial(under_test, kind))

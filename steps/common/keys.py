@@ -67,10 +67,9 @@ class ClientUnderTest:
         return self.context.part(Data).client(self.name).get(self.context.key(key))
 
 
-@target("a client", "a client as redis_practices makes it; it keeps connections and slot map for the whole scenario")
-def a_client(context: Context) -> ClientUnderTest:
-    """Return the client."""
-    return ClientUnderTest(context)
+target("a client", "a client as redis_practices makes it; it keeps connections and slot map for the whole scenario")(
+    ClientUnderTest
+)
 
 
 @given(parsers.parse("{count:Count} keys are written", extra_types=TYPES))

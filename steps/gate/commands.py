@@ -274,10 +274,7 @@ def check_nothing_left(context: Context, duration: Duration) -> None:
     context.measure("until nothing of the command is left", unit="s", seen=seen, bound=bound)
 
 
-@target("the command", "the command line of the scenario")
-def the_command(context: Context) -> CommandLine:
-    """Return the command that runs or has run."""
-    return context.part(CommandLine)
+target("the command", "the command line of the scenario")(lambda context: context.part(CommandLine))
 
 
 def watched(line: CommandLine) -> list[dict[str, int]]:
@@ -321,31 +318,24 @@ def the_xdist_process(context: Context) -> Process:
     return found
 
 
-@dataclass
-class ComposeStack:
-    """The compose stack of a command."""
-
-    name: str
-
-
 @target("the compose stack", "the containers that the command has started")
-def the_compose_stack(context: Context) -> ComposeStack:
-    """Return the stack of the command that runs or ran."""
-    return ComposeStack(run_project(context.part(CommandLine).runs.process.pid))
+def the_compose_stack(context: Context) -> str:
+    """Return the name of the stack of the command that runs or ran."""
+    return run_project(context.part(CommandLine).runs.process.pid)
 
 
 @target("the guard of the compose stack", "the process that removes the containers when the command is gone")
 def the_guard(context: Context) -> Process:
     """Return this process."""
-    pid = guard_of(the_compose_stack(context).name)
+    pid = guard_of(the_compose_stack(context))
     return Process(pid, os.getpgid(pid), "the guard")
 
 
 @register("measurement", "containers", "containers of a compose stack that exist")
-def count_containers(_: Context, stack: ComposeStack) -> int:
+def count_containers(_: Context, stack: str) -> int:
     """Ask the Docker engine; a container may go while it is asked, so ask again."""
     try:
-        return len(containers(stack.name))
+        return len(containers(stack))
     except StackError as error:
         raise AssertionError(str(error)) from None
 
@@ -363,7 +353,6 @@ class NamedServer:
             return value
 
 
-@target('the server at "{address}"', "the server that has this name in command lines")
-def server_at(context: Context, address: str) -> NamedServer:
-    """Return it."""
-    return NamedServer(context.part(CommandLine).expanded(address))
+target('the server at "{address}"', "the server that has this name in command lines")(
+    lambda context, address: NamedServer(context.part(CommandLine).expanded(address))
+)

@@ -135,10 +135,9 @@ def check_scenarios(context: Context, datatable: Table) -> None:
             assert row.get("REASON", "") in reason, f"{name} {status}: {reason}"
 
 
-@target("the servers", "the servers of the deployment that the gate judges")
-def the_servers(context: Context) -> DeploymentUnderTest:
-    """Return the deployment, which tells what its servers received."""
-    return context.part(DeploymentUnderTest)
+target("the servers", "the servers of the deployment that the gate judges")(
+    lambda context: context.part(DeploymentUnderTest)
+)
 
 
 @register("finding", "changed foreign keys", "keys of another application that are gone, new or different since Given")

@@ -163,16 +163,11 @@ def have_cache(context: Context, kind: str, target: str, datatable: Table | None
     context.named["reader"] = context.named[f"the {kind} cache"] = KINDS[kind](context, rules)
 
 
-@target("the origin", "the source of truth behind the cache")
-def the_origin(context: Context) -> Origin:
-    """Return the origin."""
-    return context.part(Origin)
-
-
-@target("the {kind} cache", "the cache in front of the origin, as a reader of it sees it")
-def the_cache_in_front(context: Context, kind: str) -> Any:
-    """Return the cache that a Given put in front of the origin."""
-    return context.named[f"the {kind} cache"]
+target("the origin", "the source of truth behind the cache")(lambda context: context.part(Origin))
+target("the {kind} cache", "the cache in front of the origin, as a reader of it sees it")(
+    lambda context, kind: context.named[f"the {kind} cache"]
+)
+target("that reader", "the reader that the last step named")(lambda context: context.named["that reader"])
 
 
 @dataclass
@@ -227,12 +222,6 @@ def a_reader(context: Context, key: str) -> PausedReader:
     return made
 
 
-@target("that reader", "the reader that the last step named")
-def that_reader(context: Context) -> PausedReader:
-    """Return the reader."""
-    return context.named["that reader"]  # type: ignore[no-any-return] # as put above
-
-
 @dataclass
 class CachedValue:
     """A value of the look-aside cache."""
@@ -253,10 +242,9 @@ class CachedValue:
         self.cache.aside.invalidate(self.name)
 
 
-@target('the value of "{key}"', "a value of the look-aside cache")
-def the_value(context: Context, key: str) -> CachedValue:
-    """Return the value."""
-    return CachedValue(context.named["the look-aside cache"], context.key_prefix + key)
+target('the value of "{key}"', "a value of the look-aside cache")(
+    lambda context, key: CachedValue(context.named["the look-aside cache"], context.key_prefix + key)
+)
 
 
 @when(parsers.parse('the origin changes "{key}" to "{value}"'))

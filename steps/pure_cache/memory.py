@@ -135,10 +135,7 @@ def set_key(client: Any, key: str, option: str) -> tuple[str, float, float]:
     return f"SET {option} {command[option]}", earliest, latest
 
 
-@target('a key set with "{option}"', "a key with a ttl, set by this option of SET")
-def key_set_with(context: Context, option: str) -> ExpiringKey:
-    """Return the key."""
-    return ExpiringKey(context, option)
+target('a key set with "{option}"', "a key with a ttl, set by this option of SET")(ExpiringKey)
 
 
 @dataclass
@@ -177,10 +174,7 @@ def start_replica(context: Context) -> Any:
     return replica
 
 
-@target("a key on a replica", "a key with a ttl, as a replica of the isolated cache shows it")
-def key_on_replica(context: Context) -> ReplicatedKey:
-    """Return the key."""
-    return ReplicatedKey(context)
+target("a key on a replica", "a key with a ttl, as a replica of the isolated cache shows it")(ReplicatedKey)
 
 
 for of_key in (ExpiringKey.expire, ReplicatedKey.expire):

@@ -337,80 +337,55 @@ for name, meaning in {
     target(name, meaning)(partial(_named, name))
 
 
-@target("its replicas", "the replicas of that primary")
-def its_replicas(context: Context) -> list[NodeUnderTest]:
-    """Return the replicas."""
-    nodes = context.part(NamedNodes)
-    return [nodes.node(node) for node in replicas_at(nodes.cluster, context.named["that primary"].address)]
+def leading_last(nodes: NamedNodes) -> list[Node]:
+    """Return all nodes, those that were primaries at the beginning last."""
+    leading = {held.primary for held in nodes.before}
+    return sorted(nodes.cluster.nodes, key=lambda node: node.address in leading)
 
 
-def replicas_at(cluster: Cluster, address: str) -> list[Node]:
+def _all_but_that_primary(nodes: NamedNodes, _: str) -> list[Node]:
+    that = nodes.context.named["that primary"].address
+    return [node for node in leading_last(nodes) if node.address != that]
+
+
+def replicas_at(nodes: NamedNodes, address: str) -> list[Node]:
     """Return the replicas of the primary at an address."""
-    return [node_at(cluster, one) for held in ranges(cluster) if held.primary == address for one in held.replicas]
+    held_by = [held for held in ranges(nodes.cluster) if held.primary == address]
+    return [node_at(nodes.cluster, one) for held in held_by for one in held.replicas]
 
 
-@target('the owner of "{key}"', "the node that owns the slot of a key now")
-def the_owner(context: Context, key: str) -> NodeUnderTest:
-    """Return the owner, without naming it."""
+def _find(find: Callable[[NamedNodes, str], list[Node]], context: Context, key: str = "") -> list[NodeUnderTest]:
+    """Return nodes as targets of sentences, found by the full name of a key."""
     nodes = context.part(NamedNodes)
-    return nodes.node(owner_of(nodes.cluster, context.key(key)))
+    return [nodes.node(node) for node in find(nodes, context.key(key))]
 
 
-@target('every replica of "{key}"', "each node that has a copy of the slot of a key")
-def every_replica(context: Context, key: str) -> list[NodeUnderTest]:
-    """Return the replicas."""
-    nodes = context.part(NamedNodes)
-    return [nodes.node(node) for node in replicas_of(nodes.cluster, context.key(key))]
-
-
-@target('every primary other than that of "{key}"', "each node that owns slots, but not the slot of a key")
-def every_other_primary(context: Context, key: str) -> list[NodeUnderTest]:
-    """Return these primaries."""
-    nodes = context.part(NamedNodes)
-    return [nodes.node(node) for node in other_primaries(nodes.cluster, context.key(key))]
-
-
-@target('a primary other than that of "{key}"', "the first node that owns slots, but not the slot of a key")
-def another_primary(context: Context, key: str) -> NodeUnderTest:
-    """Return the first of these primaries."""
-    return every_other_primary(context, key)[0]
+for name, meaning, find in (
+    ('the owner of "{key}"', "the node that owns the slot of a key now",
+     lambda nodes, key: [owner_of(nodes.cluster, key)]),
+    ('every replica of "{key}"', "each node that has a copy of the slot of a key",
+     lambda nodes, key: replicas_of(nodes.cluster, key)),
+    ('every primary other than that of "{key}"', "each node that owns slots, but not the slot of a key",
+     lambda nodes, key: other_primaries(nodes.cluster, key)),
+    ('a primary other than that of "{key}"', "the first node that owns slots, but not the slot of a key",
+     lambda nodes, key: other_primaries(nodes.cluster, key)[:1]),
+    ("its replicas", "the replicas of that primary",
+     lambda nodes, _: replicas_at(nodes, nodes.context.named["that primary"].address)),
+    ("every primary", "each node that owns slots", lambda nodes, _: primaries(nodes.cluster)),
+    ("every node", "each node of the cluster, replicas first", lambda nodes, _: leading_last(nodes)),
+    ("every remaining node", "each node of the cluster that answers", lambda nodes, _: nodes.present()),
+    ("all other nodes", "each node of the cluster but that primary", _all_but_that_primary),
+):  # fmt: skip
+    target(name, meaning)(partial(_find, find))
 
 
 @target('a replica of a primary other than that of "{key}"', 'it and its primary are "that replica", "that primary"')
 def another_replica(context: Context, key: str) -> NodeUnderTest:
     """Return the replica, and name both."""
-    nodes, primary = context.part(NamedNodes), another_primary(context, key)
+    nodes, primary = context.part(NamedNodes), context.target(f'a primary other than that of "{key}"')
     context.named["that primary"] = primary
-    context.named["that replica"] = nodes.node(replicas_at(nodes.cluster, primary.address)[0])
+    context.named["that replica"] = nodes.node(replicas_at(nodes, primary.address)[0])
     return _named("that replica", context)  # type: ignore[no-any-return]
-
-
-@target("every primary", "each node that owns slots")
-def every_primary(context: Context) -> list[NodeUnderTest]:
-    """Return the primaries, in the order of their slots."""
-    nodes = context.part(NamedNodes)
-    return [nodes.node(node) for node in primaries(nodes.cluster)]
-
-
-@target("every node", "each node of the cluster, replicas first")
-def every_node(context: Context) -> list[NodeUnderTest]:
-    """Return the nodes."""
-    nodes = context.part(NamedNodes)
-    leading = {held.primary for held in nodes.before}
-    return [nodes.node(node) for node in sorted(nodes.cluster.nodes, key=lambda node: node.address in leading)]
-
-
-@target("every remaining node", "each node of the cluster that answers")
-def every_remaining_node(context: Context) -> list[NodeUnderTest]:
-    """Return the nodes."""
-    nodes = context.part(NamedNodes)
-    return [nodes.node(node) for node in nodes.present()]
-
-
-@target("all other nodes", "each node of the cluster but that primary")
-def all_other_nodes(context: Context) -> list[NodeUnderTest]:
-    """Return the nodes."""
-    return [node for node in every_node(context) if node.address != context.named["that primary"].address]
 
 
 @given(parsers.parse("{count:EmptyNodes}", extra_types=TYPES))
@@ -498,7 +473,4 @@ class StaleClient(ClientUnderTest):
         return value
 
 
-@target("a client with a stale slot map", "a client that takes another primary for the owner of the key")
-def stale_client(context: Context) -> StaleClient:
-    """Return the client."""
-    return StaleClient(context)
+target("a client with a stale slot map", "a client that takes another primary for the owner of the key")(StaleClient)
