@@ -15,7 +15,6 @@ from fixtures.context import Context, target
 from fixtures.gate.commands import (
     MACHINES,
     TIMEOUT,
-    Ended,
     Leaks,
     Outcome,
     Process,
@@ -48,7 +47,7 @@ class CommandLine:
     names: dict[str, str] = field(default_factory=dict)
     running: Running | None = None
     leaks: Leaks | None = None
-    ended: Ended | None = None
+    ended: Outcome | None = None
 
     @classmethod
     def of(cls, context: Context) -> CommandLine:
@@ -86,7 +85,7 @@ class CommandLine:
 
     def seen(self, stream: str) -> str:
         """Return what the command has printed to a stream."""
-        outcome: Outcome = self.ended or self.runs.said()
+        outcome = self.ended or self.runs.said()
         streams = {"the standard output": outcome.stdout, "the error output": outcome.stderr}
         return streams.get(stream, f"{outcome.stdout}{outcome.stderr}")
 
