@@ -119,7 +119,8 @@ def clients_without_tls(context: Context, broker: Any) -> int:
     return len(ports - context.part(Tls).upstream_ports)
 
 
-USER, PASSWORD = "celery", "secret"
+USER, PASSWORD, PREFIX = "celery", "secret", "app1:"
+"""In scenarios about rights; the prefix is that of the keys."""
 
 RESTRICTED = {"WORKER_CONCURRENCY": "1", "VISIBILITY_TIMEOUT": "1", "RESTORE_INTERVAL": "0.5", "RESTORE_THROTTLE": "1"}
 """Settings of the workers of that user: one of the operations waits for a redelivery."""
@@ -201,10 +202,6 @@ def every_right_is_needed(context: Context, number: int, table: Table) -> None:
     with ThreadPoolExecutor(4) as pool:
         problems = list(filter(None, pool.map(lambda case: problem_without(context, *case), cases)))
     assert not problems, "\n".join(problems)
-
-
-PREFIX = "app1:"
-"""Of the keys in scenarios about rights."""
 
 
 def problem_without(context: Context, right: str, operation: str) -> str:

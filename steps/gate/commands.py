@@ -34,9 +34,6 @@ from redis_practices.polling import eventually, seconds_until
 from steps.common.judgements import PATIENCE
 from steps.common.vocabulary import TYPES, Duration, Table, options, rows
 
-UP_WITHIN = 120.0
-"""Seconds until a command is up; it may build the image of a compose stack in them."""
-
 
 @dataclass(repr=False)
 class CommandLine:
@@ -153,7 +150,7 @@ def start_command(context: Context, command: str, datatable: Table | None = None
 
     if "--stack=docker" in command:
         context.ending.callback(remove, run_project(running.process.pid))
-    eventually(has_printed, within=UP_WITHIN, every=0.01)
+    eventually(has_printed, within=120.0, every=0.01)  # it may build the image of a compose stack
     if "servers" in wanted:
         line.await_servers(int(wanted["servers"]))
 

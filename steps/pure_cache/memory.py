@@ -312,9 +312,6 @@ def count_files(_: Context, thing: Any) -> int:
     return len({path.name for path in thing.folder.iterdir()} - {"log", "server.conf"})
 
 
-OWN = b"practices:"
-"""How the keys of this suite begin."""
-
 LIMITS: dict[str, Callable[[str], object]] = {"key-ttl": at_most, "key-size": at_most, "key-pattern": name_pattern}
 """By limit, what reads its bound."""
 
@@ -362,7 +359,7 @@ def take_sample(context: Context, limit: int) -> list[Key]:
         except NoPermissionError as error:
             raise Unsupported(f"needs to look at keys: {error}") from None
     assert found[-1].name == ours, "the look does not find a key that was just written"
-    return [key for key in found if key.name == ours or not key.name.startswith(OWN)]
+    return [key for key in found if key.name == ours or not key.name.startswith(b"practices:")]
 
 
 @register("finding", "key findings", "keys without a ttl, with a long one, of another style of name, or big")
