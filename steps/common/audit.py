@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from fixtures.run.keys import Lacks, Unsupported
 from fixtures.run.practices_file import AuditBounds, change, changeable
 from fixtures.stacks.protocols import Node, need
 from redis_practices.redis_cluster.slot_migration import open_slots
-from redis_practices.redis_cluster.topology import SLOTS, Member, members
+from redis_practices.redis_cluster.topology import SLOTS, Member, itself, members
 from redis_practices.server_info import Refused, engine_name, facts, may_run, settings, user_of, version_of
 from steps.common.vocabulary import TYPES, Table, choices, release, rows
 from steps.common.vocabulary import bound as read_bound
@@ -229,9 +228,9 @@ register("measurement", "primaries", "nodes that own slots", unit="")(
 @register("measurement", "live replicas", "replicas of a primary that are not marked as failed", unit="")
 def count_live_replicas(context: Context, node: Any) -> int:
     """Count those of one primary, as the first node of the cluster knows them."""
-    found = known(context)
-    live = Counter(member.primary for member in found if not member.failed)
-    return sum(live[member.identity] for member in found if member.address == node.address)
+    with node.client() as client:
+        identity = itself(client).identity  # its address may be another one to other nodes
+    return sum(member.primary == identity and not member.failed for member in known(context))
 
 
 @register(

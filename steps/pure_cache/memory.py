@@ -233,38 +233,28 @@ def free_sets(way: Any, count: int, members: int) -> None:
     way.context.record("DEL as a multiple of UNLINK", round(fastest["DEL"] / fastest["UNLINK"], 1))
 
 
-class BigReaders:
-    """Readers of a value of 2 MB in the background."""
+def read_big_value(context: Context, _writers: int, readers: int, _options: Mapping[str, str]) -> None:
+    """Start readers of a value of 2 MB in the background, and wait until each has read it."""
+    ended, reading, key = threading.Event(), threading.Semaphore(0), context.key("big")
 
-    def __init__(self, context: Context, _writers: int, readers: int, _options: Mapping[str, str]) -> None:
-        """Start the readers, and wait until each has read the value."""
-        ended, reading, key = threading.Event(), threading.Semaphore(0), context.key("big")
+    def read() -> None:
+        with context.cache.client(decode_responses=False) as client:
+            while not ended.wait(0.005):  # this pause leaves the processor to further threads of this process
+                client.get(key)
+                reading.release()
 
-        def read() -> None:
-            with context.cache.client(decode_responses=False) as client:
-                while not ended.wait(0.005):  # this pause leaves the processor to further threads of this process
-                    client.get(key)
-                    reading.release()
-
-        with context.cache.client() as client:
-            client.set(key, "x" * 2_000_000)
-        threads = [threading.Thread(target=read) for _ in range(readers)]
-        for thread in threads:
-            context.ending.callback(thread.join)
-            thread.start()
-        context.ending.callback(ended.set)
-        for _ in threads:
-            assert reading.acquire(timeout=10), "a reader of the big value got no reply"
-
-    def seen(self) -> Mapping[str, float]:
-        """Return nothing: only small reads beside them are measured."""
-        return {}
-
-    def report(self, *_: object) -> None:
-        """Show nothing more."""
+    with context.cache.client() as client:
+        client.set(key, "x" * 2_000_000)
+    threads = [threading.Thread(target=read) for _ in range(readers)]
+    for thread in threads:
+        context.ending.callback(thread.join)
+        thread.start()
+    context.ending.callback(ended.set)
+    for _ in threads:
+        assert reading.acquire(timeout=10), "a reader of the big value got no reply"
 
 
-WORKLOADS["cache"] = BigReaders
+WORKLOADS["cache"] = read_big_value
 
 
 @then(parsers.parse('{bound:Bound} keys "{key}" are left', extra_types=TYPES))
