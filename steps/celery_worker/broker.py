@@ -86,13 +86,9 @@ def have_sentinels(plan: Plan, number: str) -> None:
     plan.after.append(start)
 
 
-class Tls(TlsProxy):
-    """The proxy that ends TLS before the broker of a scenario."""
-
-    @classmethod
-    def of(cls, context: Context) -> Tls:
-        """Start it."""
-        return context.ending.enter_context(closing(cls(context.request.getfixturevalue("tmp_path"))))
+def tls(context: Context) -> TlsProxy:
+    """Start the proxy that ends TLS before the broker of a scenario."""
+    return context.ending.enter_context(closing(TlsProxy(context.request.getfixturevalue("tmp_path"))))
 
 
 @register("setting", "tls", "clients reach the broker through TLS alone")
@@ -100,7 +96,7 @@ def have_tls(plan: Plan, value: str) -> None:
     """Put a proxy that ends TLS before the broker."""
 
     def cover(context: Context, broker: Any) -> None:
-        proxy = context.part(Tls)
+        proxy = context.part(tls)
         address = proxy.before(int(broker.node.address.rpartition(":")[2]))
         # The URL is the same for tasks and results; Celery's results insist on ssl_cert_reqs.
         broker.url = f"rediss://{address}/0?ssl_cert_reqs=required&ssl_ca_certs={proxy.ca_file}"
@@ -116,7 +112,7 @@ def clients_without_tls(context: Context, broker: Any) -> int:
         own = client.client_id()
         ports = {int(other["addr"].rpartition(":")[2]) for other in client.client_list() if int(other["id"]) != own}
     assert ports, "the broker has no clients"
-    return len(ports - context.part(Tls).upstream_ports)
+    return len(ports - context.part(tls).upstream_ports)
 
 
 USER, PASSWORD, PREFIX = "celery", "secret", "app1:"

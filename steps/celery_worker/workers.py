@@ -189,7 +189,6 @@ class Workers:
         return not {"broker", "queue"} & set(self.context.own)
 
     def _keep(self, processes: Sequence[Worker], environment: Mapping[str, str]) -> None:
-        """Note workers."""
         queue = {**self.environment, **environment}.get("TASK_QUEUE", self.context.part(Tasks).queue)
         self.all += [StartedWorker(self.context.part(Tasks), one, queue) for one in processes]
 

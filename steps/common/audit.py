@@ -233,13 +233,12 @@ def count_live_replicas(context: Context, node: Any) -> int:
     return sum(member.primary == identity and not member.failed for member in known(context))
 
 
-@register(
-    "measurement",
-    "missed pings",
-    "silence of a primary in periods of `repl-ping-replica-period`, which count as at least 5 seconds",
-)
+@register("measurement", "missed pings", "silence of a primary in periods of its pings; one counts as 5 s at least")
 def count_missed_pings(context: Context, _: object) -> dict[str, float]:
-    """Return them by replica; silence and period are counted in loops of a second, which is allowed for."""
+    """Return them by replica, in periods of `repl-ping-replica-period`.
+
+    Silence and period are counted in loops of a second, which is allowed for.
+    """
     audited = context.part(Audited)
     period = 10.0  # the default, for a user without the right to CONFIG GET
     with suppress(Unsupported):

@@ -203,13 +203,9 @@ def let_time_pass(duration: Duration) -> None:
     time.sleep(duration.seconds())
 
 
-class Undoing(ExitStack):
-    """What undoes the faults of a scenario, at its end at the latest."""
-
-    @classmethod
-    def of(cls, context: Context) -> Undoing:
-        """Begin with nothing."""
-        return context.ending.enter_context(cls())
+def undoing(context: Context) -> ExitStack:
+    """Return what undoes the faults of a scenario, at its end at the latest."""
+    return context.ending.enter_context(ExitStack())
 
 
 @dataclass
@@ -250,7 +246,7 @@ class ServerUnderTest:
     def slow_down(self) -> None:
         """Hold up all clients for 2 s again and again, and serve them in between (CLIENT PAUSE)."""
         over = threading.Event()
-        self.context.part(Undoing).callback(over.set)
+        self.context.part(undoing).callback(over.set)
         client = self.client(retry=Retry(NoBackoff(), 0))  # retries would hold up the server that replaces this one
 
         def hold() -> None:
@@ -264,19 +260,19 @@ class ServerUnderTest:
     def refuse_connections(self) -> None:
         """Listen in its place with a full queue: a connection is neither made nor refused."""
         self.node.kill()
-        undoing, (host, port) = self.context.part(Undoing), self.address.split(":")
-        listener = undoing.enter_context(socket.socket())
+        to_undo, (host, port) = self.context.part(undoing), self.address.split(":")
+        listener = to_undo.enter_context(socket.socket())
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, int(port)))
         listener.listen(0)
         for _ in range(3):
-            waiting = undoing.enter_context(socket.socket())
+            waiting = to_undo.enter_context(socket.socket())
             waiting.settimeout(0)
             waiting.connect_ex((host, int(port)))
 
     def recover(self) -> None:
         """Undo the fault, and start it again."""
-        self.context.part(Undoing).close()
+        self.context.part(undoing).close()
         self.node.restart()
 
     def disconnect(self) -> None:

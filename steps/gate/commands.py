@@ -280,7 +280,7 @@ def watched(line: CommandLine) -> list[dict[str, int]]:
 
 
 @register(
-    "measurement", "moved slots", "slots that a watched cluster has at another primary than at first", unit="slots"
+    "measurement", "moved slots", "slots that a watched cluster shows at another primary in the end", unit="slots"
 )
 def count_moved(_: Context, line: CommandLine) -> int:
     """Compare the last line with the first one."""

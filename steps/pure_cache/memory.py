@@ -27,11 +27,7 @@ from steps.pure_cache.cache_aside import LookAside
 @when(parsers.parse('{count:Count} keys "{key}" are read', extra_types=TYPES))
 @records("shortest ttl", "the least time that a value gets in the cache", unit="s")
 @records("longest ttl", "the most time that a value gets in the cache", unit="s")
-@records(
-    "values in the fullest tenth",
-    "largest share of the values that expire in one tenth of the window of the jitter",
-    unit="%",
-)
+@records("values in the fullest tenth", "largest share that expires in one tenth of the jitter's window", unit="%")
 def read_keys(context: Context, count: int, key: str, datatable: Table | None = None) -> None:
     """Read numbered keys with this prefix.
 
@@ -182,9 +178,7 @@ for of_key in (ExpiringKey.expire, ReplicatedKey.expire):
 
 
 @register("load", "expired events", "keys with one ttl of 300 ms and no reader, among 10,000 keys with a long ttl")
-@records(
-    "expired events on time", "events that a subscriber got at most 1 second after the end of the ttl", unit="events"
-)
+@records("expired events on time", "events that came at most 1 second after the end of the ttl", unit="events")
 def send_expired_events(way: Any, count: int) -> None:
     """Write all keys, and count the expired events of the first second."""
     way.writer.config_set("notify-keyspace-events", "Ex")
@@ -207,9 +201,7 @@ def send_expired_events(way: Any, count: int) -> None:
     way.context.record("expired events on time", len(late))
 
 
-@register(
-    "load", "freed sets of {members:d} members", "sets that are freed by UNLINK, then by a DEL that frees at once"
-)
+@register("load", "freed sets of {members:d} members", "sets freed by UNLINK, then by a DEL that frees at once")
 @records("time of UNLINK", "the fastest of these commands, by the clock of the server", unit="s")
 @records("DEL as a multiple of UNLINK", "the fastest DEL, compared with the fastest UNLINK", unit="times")
 def free_sets(way: Any, count: int, members: int) -> None:

@@ -253,9 +253,7 @@ def linked_replicas(context: Context, node: NodeUnderTest) -> int:
     return sum(one["state"] == "online" and f"{one['ip']}:{one['port']}" not in away for one in found)
 
 
-@register(
-    "measurement", "writable keys", "own keys of a primary for which it accepts a write; one is tried", unit="keys"
-)
+@register("measurement", "writable keys", "keys of its own that a primary accepts; one is tried", unit="keys")
 def writable_keys(context: Context, node: NodeUnderTest) -> int:
     """Write a key of one of its slots; the only error allowed is CLUSTERDOWN."""
     slots = next(held for held in context.part(NamedNodes).before if held.primary == node.address)
@@ -382,9 +380,7 @@ def tag_decides(context: Context, count: int) -> None:
     agree()
 
 
-@register(
-    "property", "every key of the cluster reads as acknowledged", "after writes, migrations, failovers, new nodes"
-)
+@register("property", "every key of the cluster reads as acknowledged", "also after migrations, failovers, new nodes")
 def histories(context: Context, count: int) -> None:
     """Let Hypothesis look for an order of up to 15 events after which a key reads otherwise than it should."""
     cluster = ClusterUnderTest(context.cluster, context.private)

@@ -124,7 +124,6 @@ class NodeUnderTest:
         self.context.ending.callback(self._end_pause)
 
     def _end_pause(self) -> None:
-        """Resume it if it is still paused."""
         if self.node in self.nodes.paused:
             self.resume()
 
@@ -268,7 +267,6 @@ class NodeUnderTest:
 
 
 def _says(client: Redis, wanted: dict[str, str]) -> bool:
-    """Tell whether a node says this in CLUSTER INFO."""
     return bool(wanted.items() <= client.execute_command("CLUSTER INFO").items())
 
 
@@ -442,7 +440,6 @@ def announce_hosts(plan: Plan, value: str) -> None:
 
 
 def _hosts(client: Redis) -> set[str]:
-    """Return the hosts of all nodes, as one of them knows them."""
     return {member.host for member in members(client).values()}
 
 
