@@ -221,11 +221,6 @@ class ServerUnderTest:
         """Where it answers, as ``host:port``."""
         return str(self.node.address)
 
-    def hold(self, key: str, value: str, ttl: float = 60) -> None:
-        """Store a value for `ttl` seconds."""
-        with self.client() as client:
-            client.set(self.context.key_prefix + key, value, px=round(ttl * 1000))
-
     def read(self, key: str) -> Any:
         """Return the value of a key, or None."""
         with self.client() as client:

@@ -279,9 +279,7 @@ def watched(line: CommandLine) -> list[dict[str, int]]:
     return [{address: int(slots) for address, slots in re.findall(r"(\S+) (\d+)/\d+", text)} for text in shown]
 
 
-@register(
-    "measurement", "moved slots", "slots that a watched cluster shows at another primary in the end", unit="slots"
-)
+@register("measurement", "moved slots", "slots that a watched cluster shows at another primary at last", unit="slots")
 def count_moved(_: Context, line: CommandLine) -> int:
     """Compare the last line with the first one."""
     first, last = watched(line)[0], watched(line)[-1]

@@ -284,11 +284,6 @@ class TheCluster:
             client.set(name, value, ex=TTL)
         await_copies(self.context, name, len(holder(self.cluster, name).replicas))
 
-    def read(self, key: str) -> Any:
-        """Return the value of a key, or None."""
-        with self.client() as client:
-            return client.get(self.context.key(key))
-
     def is_ready(self) -> bool:
         """Tell whether all nodes serve, know each other, and have linked replicas."""
         with suppress(RedisError), clients_of(self.cluster.nodes) as clients:
