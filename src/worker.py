@@ -14,6 +14,7 @@ from celery import Celery
 from redis_practices.celery_worker import queue_age  # noqa: F401 - its signal stamps every task with its time
 from redis_practices.celery_worker.broker_url import address_of, pool_options, transport_for
 from redis_practices.celery_worker.security import sign_messages
+from redis_practices.celery_worker.workflows import with_chords
 
 SOCKET_TIMEOUT = float(os.environ.get("SOCKET_TIMEOUT", "5"))
 """Seconds until a silent broker is an error; without a timeout a publisher waits for ever."""
@@ -39,21 +40,25 @@ def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]
     connecting to Redis and each of its replies.
     """
     results = address_of(RESULTS or broker_url, options=True)
-    backend = os.environ.get("RESULT_BACKEND_CLASS")
+    if backend := os.environ.get("RESULT_BACKEND_CLASS"):
+        results = f"{backend}+{results}"
     # For tasks and results: the prefix of all keys, and the sentinels' name of the primary.
     shared = {"global_keyprefix": os.environ.get("KEY_PREFIX", "")}
     if sentinel_primary := os.environ.get("SENTINEL_PRIMARY"):
         shared["master_name"] = sentinel_primary
     return {
         "broker_url": address_of(broker_url),
-        "result_backend": f"{backend}+{results}" if backend else results,
+        "result_backend": with_chords(results),
         "task_default_queue": os.environ.get("TASK_QUEUE", "celery"),
         # JSON only: with pickle, every client that can write to the broker can run code in the worker.
         "accept_content": ["json"],
         "task_serializer": "json",
         "result_serializer": "json",
-        # Seconds until a result expires: unread results must not fill the broker's memory.
-        "result_expires": int(os.environ.get("RESULT_EXPIRES", "3600")),
+        # Seconds until a result expires, since unread results fill the broker's memory (300 bytes each). It must exceed
+        # the longest workflow, with the visibility timeout of a member whose worker is killed.
+        "result_expires": int(os.environ.get("RESULT_EXPIRES", "86400")),
+        # Seconds for which a chord waits for its next member.
+        "result_chord_expires": int(os.environ.get("CHORD_EXPIRES", "604800")),
         **delivery_settings(),
         # Prefetch: a process reserves one task, so that long tasks do not hold up short ones.
         "worker_prefetch_multiplier": int(os.environ.get("PREFETCH_MULTIPLIER", "1")),

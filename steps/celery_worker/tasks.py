@@ -473,12 +473,21 @@ def send_rows(context: Context, datatable: Table) -> None:
         context.part(Tasks).send(row["TASK"], json.loads(row["ARGUMENTS"]), **read_settings("task", sending).config)
 
 
+FAILING: dict[str, tuple[str, object, dict[str, float]]] = {
+    "fails": ("fail", "member", {}),
+    "is unknown": ("no_such_task", 1, {}),
+    "drops its message": ("refuse", -1, {}),
+    "has expired": ("echo", 1, {"expires": 0.001}),
+}
+"""Members that do not return: task, argument and options, by what the member does."""
+
+
 @when(parsers.parse("a {kind:w} of {number:Tasks} is sent", extra_types=TYPES))
 def send_workflow(context: Context, kind: str, number: int, datatable: Table | None = None) -> None:
     """Send a chain, group or chord of tasks "add".
 
     Member i of a group or chord adds i and i; the chord ends with the sum of all. Each member of a chain adds 1 to the
-    previous result, beginning with 1. The OPTION ``failing member`` puts a task that fails among a chord's.
+    previous result, beginning with 1. The OPTION ``failing member`` puts one of `FAILING` among a chord's.
 
     Example: ``When a chord of 50 tasks is sent``
     """
@@ -488,8 +497,9 @@ def send_workflow(context: Context, kind: str, number: int, datatable: Table | N
         return tasks.app.signature(f"worker.{name}", args=given)
 
     members = [call("add", i, i) for i in range(number)]
-    if options(datatable).get("failing member") == "yes":
-        members[number // 2] = call("fail", "member")
+    if way := options(datatable).get("failing member"):
+        name, argument, limits = FAILING[way]
+        members[number // 2] = call(name, argument).set(**limits)
     made = {
         "chain": lambda: chain(call("add", 1, 1), *(call("add", 1) for _ in range(number - 1))),
         "group": lambda: group(members, app=tasks.app),
@@ -499,7 +509,7 @@ def send_workflow(context: Context, kind: str, number: int, datatable: Table | N
     tasks.note(made.apply_async(), kind, {})
 
 
-register("setting", "failing member", "whether one member of a chord fails")(send_workflow)
+register("setting", "failing member", f"how one member of a chord fails: {', '.join(FAILING)}")(send_workflow)
 
 
 @when(parsers.parse('"{text}" is pushed to the queue'))

@@ -78,15 +78,20 @@ def test_queues_of_killed_askers(bench: Bench, group: ForkingGroup) -> None:
     assert bench.client.scard(REPLIES) == 0
 
 
-EVICTING = pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="locks of `once` and counters of chords have a ttl, so they are evicted"
-)
+EVICTING = pytest.param("volatile-lru", "2", "PENDING", marks=pytest.mark.known_limit)
+"""A lock of `once` and the counters of a chord have a ttl, so a server that evicts takes them first.
+
+Each bill is then paid twice and the chord never ends. Use ``noeviction`` for their server, which need not be the
+broker: see RESULT_BACKEND in worker.py.
+"""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("policy", ["noeviction", pytest.param("volatile-lru", marks=EVICTING)])
-def test_payments_and_chords_on_a_full_broker(new_bench: Callable[[Config], Bench], policy: str) -> None:
-    """A bill is paid once and a chord ends, although the broker was full in between."""
+@pytest.mark.parametrize(("policy", "payments", "end"), [("noeviction", "1", "SUCCESS"), EVICTING])
+def test_payments_and_chords_on_a_full_broker(
+    new_bench: Callable[[Config], Bench], policy: str, payments: str, end: str
+) -> None:
+    """A bill is paid once and a chord ends, although the broker was full in between, unless it evicts."""
     bench = new_bench({"maxmemory": "8mb", "maxmemory-policy": policy, "appendonly": "no"})
     bench.worker(WORKER_POOL="threads", WORKER_CONCURRENCY="2")
     bills = ["B0", "B1", "B2"]
@@ -102,8 +107,8 @@ def test_payments_and_chords_on_a_full_broker(new_bench: Callable[[Config], Benc
     again = [bench.send("pay", [bill, 0.0]) for bill in bills]
     bench.worker(TASK_QUEUE="later", WORKER_POOL="solo")
     prepared(lambda: all(bench.state(paid) == "SUCCESS" for paid in again))
-    assert [bench.client.get(f"payments:{bill}") for bill in bills] == ["1"] * len(bills)
-    assert bench.ended(body_id, within=5) == "SUCCESS"
+    assert [bench.client.get(f"payments:{bill}") for bill in bills] == [payments] * len(bills)
+    assert bench.ended(body_id, within=5) == end
 
 
 def fill(bench: Bench) -> None:

@@ -4,6 +4,7 @@ promise                                                      module             
 an effect happens once, however often a task is delivered    delivery              twice, outbox
 a task that the broker lost is sent again                    delivery              outbox
 a failing task is retried with growing waits                 failing               failing
+a chord or chain ends, however a member of it ends           workflows             workflows, failing
 a poison message goes to a dead-letter list                  failing               outbox
 a sender fails within its timeout when the broker is down    sending               senders, security, hostile
 many tasks are sent in one round trip                        sending               senders
