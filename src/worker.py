@@ -65,7 +65,7 @@ def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]
         "worker_state_db": os.environ.get("STATE_DB"),
         "broker_connection_retry_on_startup": True,
         # Through an outage of the broker running tasks are kept, the others given back. Kept ones count as prefetched.
-        "worker_consumer": "redis_practices.celery_worker.outages:Consumer",
+        "worker_consumer": "redis_practices.celery_worker.consumer:KeepingConsumer",
         "worker_enable_prefetch_count_reduction": False,
         "broker_transport": transport_for(broker_url, transport()),
         "broker_transport_options": {

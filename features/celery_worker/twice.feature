@@ -61,7 +61,7 @@ Feature: Idempotent tasks: a second run changes nothing
     @celery-119 @disruptive
     Scenario Outline: with cancellation <CANCEL>, an order is paid once when connections drop
       The worker keeps a running task, and acknowledges it with its next connection: see
-      redis_practices.celery_worker.outages. Celery alone returns the message while the task runs, so that it runs twice.
+      redis_practices.celery_worker.consumer. Celery alone returns the message while the task runs, so that it runs twice.
       Cancelling the task instead runs it again from its beginning; that needs `once`.
 
       Given an isolated broker
@@ -84,7 +84,7 @@ Feature: Idempotent tasks: a second run changes nothing
         | on     | exactly twice |
 
     @celery-120 @core @waits
-    Scenario: a payment that runs twice at once is booked once
+    Scenario: a payment whose task runs twice at the same time is booked once
       Given 2 workers
         | SETTING            | VALUE     |
         | pool               | solo      |

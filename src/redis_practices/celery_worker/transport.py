@@ -123,7 +123,7 @@ class QoS(redis.QoS):
                 seconds, microseconds = client.time()
             except ResponseError:
                 return 0.0
-        return time.time() - float(seconds) - microseconds / 1e6
+        return time.time() - (float(seconds) + float(microseconds) / 1e6)
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Record a message that was taken; a full server refuses that, and the task runs all the same."""
