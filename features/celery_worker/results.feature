@@ -5,16 +5,16 @@ Feature: Results arrive at once and expire
   Rule: Every result expires
 
     @celery-086
-    Scenario: a result has a time to live between 1 minute and 1 day
+    Scenario: a result has a ttl between 1 minute and 1 day
       Given a worker
       When the task "add" is sent with [4, 8]
       And the result is read
       Then the measurement "ttl of the result" is between 60 and 86400 seconds
 
     @celery-087 @waits
-    Scenario: the broker keeps nothing of 200 tasks whose results expired after 1 second
-      Celery's bindings of queues have no time to live. Their number grows by one with each worker that is killed and comes
-      back under another name, so give workers names that stay.
+    Scenario: the broker keeps neither tasks nor results of 200 tasks whose results expired after 1 second
+      Celery's bindings of queues have no ttl. Their number grows by one with each worker that is killed and comes back
+      under another name, so give workers names that stay.
 
       Given an isolated broker
       And a worker
