@@ -51,8 +51,15 @@ class TcpProxy:
         """The number of idle connections that were closed or forgotten."""
         self._idle, self._silently = idle, silently
         self._loop = LoopThread()
+        self._forgetting = asyncio.Event()
         self.port = self._loop.listen(self._serve)
         self.url = f"redis://127.0.0.1:{self.port}/0"
+
+    def forget(self) -> None:
+        """Forget all connections of now: they stay open, and their bytes are dropped, as a firewall does it."""
+        forgetting, self._forgetting = self._forgetting, asyncio.Event()
+        self._silently = True
+        self._loop.loop.call_soon_threadsafe(forgetting.set)
 
     def close(self) -> None:
         """Close all connections and stop listening."""
@@ -69,12 +76,11 @@ class TcpProxy:
         ways = [
             asyncio.ensure_future(self._carry(reader, there, heard)),
             asyncio.ensure_future(self._carry(there_reader, writer, heard)),
+            asyncio.ensure_future(self._wait_forgotten(heard)),
         ]
-        if self._idle:
-            ways.append(asyncio.ensure_future(self._wait_idle(heard)))
         with suppress(asyncio.CancelledError):
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            if self._idle and ways[-1].done():
+            if ways[-1].done():
                 self.cut += 1
                 await self._forget(reader, ways, there)
         for way in ways:
@@ -104,6 +110,17 @@ class TcpProxy:
                 heard.set()
                 writer.write(data)
                 await writer.drain()
+
+    async def _wait_forgotten(self, heard: asyncio.Event) -> None:
+        """Wait until the connection is idle for too long, or is forgotten with all others."""
+        ends = [asyncio.ensure_future(self._forgetting.wait())]
+        if self._idle:
+            ends.append(asyncio.ensure_future(self._wait_idle(heard)))
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
 
     async def _wait_idle(self, heard: asyncio.Event) -> None:
         """Wait until the connection is idle for too long."""
