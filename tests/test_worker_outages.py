@@ -22,9 +22,11 @@ from redis.exceptions import RedisError
 
 from fixtures.run.own_time import WorkersClock
 from fixtures.run.processes import ForkingGroup
+from fixtures.stacks.protocols import worker_environment
 from fixtures.stateful import History, try_histories
 from redis_practices.celery_worker.sending import sender
-from redis_practices.servers.server import BROKER, start_server
+from redis_practices.servers.celery import Beat
+from redis_practices.servers.server import BROKER, Config, start_server
 from send_task import call
 from tests.cases.bench import Bench, detached
 from tests.cases.preparing import prepared
@@ -45,13 +47,13 @@ class Shaken:
         """Start them; `environment` has settings of the worker."""
         self._bench = Bench(group, {"appendfsync": "always", "repl-diskless-sync-delay": 0})
         self._primary = self._bench.server
-        follows = {"replicaof": ["127.0.0.1", str(self._primary.port)], "repl-diskless-sync-delay": 0}
+        follows: Config = {"replicaof": ["127.0.0.1", str(self._primary.port)], "repl-diskless-sync-delay": 0}
         self._replica = start_server(group, {**BROKER, **follows})
         self._in_sync()
         self._proxy = ending.enter_context(closing(TcpProxy(self._primary.port)))
         self.worker = self._bench.worker(self._proxy.url, WORKER_CONCURRENCY="2", **environment)
         self.app = sender(settings(self._proxy.url))
-        self._errors = 0
+        self.events: list[str] = []
 
     def _in_sync(self) -> None:
         """Wait until the replica follows the primary, and has all that the primary has."""
@@ -64,15 +66,15 @@ class Shaken:
     def send(self, task: str, *arguments: object, **options: Any) -> str:
         """Send a task; at most one attempt fails after an event."""
         name = secrets.token_hex(8)
+        errors: list[Exception] = []
         for _ in range(2):
             try:
                 detached(self.app.send_task(f"worker.{task}", arguments, task_id=name, retry=False, **options))
-            except FAILURES:
-                self._errors += 1
+            except FAILURES as error:
+                errors.append(error)
             else:
-                self._errors = 0
                 return name
-        raise AssertionError("the sender fails more than once after an event")
+        raise AssertionError(f"the sender fails more than once after {self.events}: {errors!r}")
 
     def in_hands(self, task: str) -> None:
         """Wait until a task has begun, or the broker has noted who holds it."""
@@ -81,29 +83,37 @@ class Shaken:
 
     def kill(self, seconds: float) -> None:
         """Kill the server, and start it again."""
+        self.events.append(f"kill {seconds:g}")
+        self._in_sync()
         self._primary.kill()
         time.sleep(seconds)
         self._primary.restart()
+        with self._primary.client() as client:
+            client.replicaof("NO", "ONE")  # the replica of the beginning has that in its configuration
 
     def hang(self, seconds: float) -> None:
         """Pause the server."""
+        self.events.append(f"hang {seconds:g}")
         self._primary.pause()
         time.sleep(seconds)
         self._primary.resume()
 
     def drop(self, seconds: float) -> None:
         """Close every connection."""
+        self.events.append(f"drop {seconds:g}")
         with self._primary.client() as client:
             client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         time.sleep(seconds)
 
     def forget(self, seconds: float) -> None:
         """Forget every connection without a word."""
+        self.events.append(f"forget {seconds:g}")
         self._proxy.forget()
         time.sleep(seconds)
 
     def refuse_writes(self, seconds: float) -> None:
         """Make the server a replica of none that answers, then a primary again: READONLY."""
+        self.events.append(f"refuse_writes {seconds:g}")
         with self._primary.client() as client:
             client.replicaof("127.0.0.1", "1")
             time.sleep(seconds)
@@ -111,6 +121,7 @@ class Shaken:
 
     def swap(self, seconds: float) -> None:
         """Fail over: the old primary is demoted with its connections open, and the address leads to the new one."""
+        self.events.append(f"swap {seconds:g}")
         self._in_sync()
         with self._primary.client() as client:
             client.execute_command("FAILOVER", "TO", "127.0.0.1", str(self._replica.port), "TIMEOUT", "5000")
@@ -119,6 +130,7 @@ class Shaken:
 
     def demote(self, seconds: float) -> None:
         """Fail over as an operator does it by hand (``REPLICAOF``)."""
+        self.events.append(f"demote {seconds:g}")
         self._in_sync()
         with self._primary.client() as old, self._replica.client() as new:
             new.replicaof("NO", "ONE")
@@ -138,7 +150,8 @@ class Shaken:
 
         def ended() -> None:
             states = {task: self._bench.state(task) for task in tasks}
-            assert set(states.values()) <= {"SUCCESS"}, f"{states}"
+            failed = [self._bench.client.get(f"celery-task-meta-{task}") for task in tasks if states[task] == "FAILURE"]
+            assert set(states.values()) <= {"SUCCESS"}, f"after {self.events}: {states}, {failed}"
 
         try:
             WorkersClock().eventually(ended, within=due + PATIENCE)
@@ -202,6 +215,32 @@ def test_everything_in_hand(shaken: Callable[..., Shaken], event: str, pool: str
     broker.works()
 
 
+@pytest.mark.slow
+def test_beat_sends_what_was_due_meanwhile() -> None:
+    """A beat sends a task that was due while the broker was away once it is back."""
+    with ForkingGroup("redis-practices-outages") as group:
+        bench = Bench(group, {"appendfsync": "always"})
+        asked = worker_environment({"BROKER_URL": bench.url, "BEAT_EVERY": "8"})
+        beat = Beat(group, "beat", asked)
+        begun = time.monotonic()
+        prepared(beat.starts)
+        time.sleep(max(0.0, begun + 6 - time.monotonic()))
+        bench.server.kill()
+        time.sleep(6)  # the task is due after 8 s
+        bench.server.restart()
+        bench.client = bench.server.client()
+        WorkersClock().eventually(lambda: bench.client.llen("celery") == 1, within=3)
+
+
+TASKS: list[tuple[str, list[float], float, int]] = [
+    ("stamp", [], 0.0, 1),
+    ("stamp", [1.0], 0.0, 1),
+    ("stamp", [], 1.0, 1),
+    ("flaky", [1, 0.5], 0.0, 2),
+]
+"""Tasks with arguments, the countdown in seconds, and how often each runs."""
+
+
 class OutageMachine(History):
     """One history of events; the worker and the sender are those of earlier ones."""
 
@@ -215,16 +254,9 @@ class OutageMachine(History):
     def something_happens(self, event: Random) -> None:
         """Send a task, and let an event happen while it is on its way, runs, or waits."""
         broker = self.broker
-        task, options, runs = event.choice(
-            [
-                (("stamp",), {}, {1}),
-                (("stamp", 1.0), {}, {1}),
-                (("stamp",), {"countdown": 1.0}, {1}),
-                (("flaky", 1, 0.5), {}, {2}),
-            ]
-        )
-        name = broker.send(*task, **options)
-        self.tasks[name] = runs
+        task, arguments, countdown, runs = event.choice(TASKS)
+        name = broker.send(task, *arguments, countdown=countdown)
+        self.tasks[name] = {runs}
         # What the broker gives away at the moment of its end is lost with the connection; see known limits.
         broker.in_hands(name)
         happens = event.choice(

@@ -113,7 +113,7 @@ class TcpProxy:
 
     async def _wait_forgotten(self, heard: asyncio.Event) -> None:
         """Wait until the connection is idle for too long, or is forgotten with all others."""
-        ends = [asyncio.ensure_future(self._forgetting.wait())]
+        ends: list[asyncio.Future[object]] = [asyncio.ensure_future(self._forgetting.wait())]
         if self._idle:
             ends.append(asyncio.ensure_future(self._wait_idle(heard)))
         try:

@@ -20,15 +20,20 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from celery.utils.log import get_logger
 from kombu.transport import redis, virtual
 from kombu.transport.redis import MutexHeld
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps, loads
+from redis.backoff import ExponentialBackoff
 from redis.connection import Connection, SSLConnection
+from redis.exceptions import AuthenticationError, MasterDownError, OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import MasterDownError, OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.retry import Retry
 
 from redis_practices.clients import Pool
+
+logger = get_logger(__name__)
 
 
 class NotPrimaryError(RedisConnectionError):
@@ -44,6 +49,27 @@ def is_about_server(error: ResponseError) -> bool:
     return isinstance(error, (ReadOnlyError, MasterDownError)) or str(error).startswith(_WORDS)
 
 
+class Patience(Retry):
+    """Repeat a command until it is answered, at least once a second; a refused password is an error at once."""
+
+    def __init__(self) -> None:
+        """Wait 0.1 s after the first failure, and up to 1 s after later ones."""
+        super().__init__(ExponentialBackoff(cap=1.0, base=0.05), -1)
+
+    def call_with_retry(self, do: Any, fail: Any, is_retryable: Any = None, with_failure_count: bool = False) -> Any:  # noqa: FBT001, FBT002 - redis-py's
+        """Do it, as redis-py's own does."""
+
+        def is_outage(error: Exception) -> bool:
+            logger.warning("Redis is away or takes no writes: %s", error)
+            return not isinstance(error, AuthenticationError) and (is_retryable is None or is_retryable(error))
+
+        return super().call_with_retry(do, fail, is_outage, with_failure_count)
+
+
+waits = False
+"""Whether commands of this process are repeated until the broker is back; `outages` sets it in the pool's processes."""
+
+
 class Kept:
     """A connection that is replaced when its server takes no writes, and when it was idle.
 
@@ -54,6 +80,12 @@ class Kept:
 
     next_health_check: float
     health_check_interval: float
+
+    def __init__(self, **options: Any) -> None:
+        """Take what redis-py's connection takes."""
+        super().__init__(**options)
+        if waits:
+            self.retry: Retry = Patience()
 
     def read_response(self, *arguments: Any, **options: Any) -> Any:
         """Read one reply.
