@@ -48,7 +48,7 @@ class SurvivingConsumer(Consumer):  # type: ignore[misc] # Celery has no types
 
 
 class KeepingConsumer(SurvivingConsumer):
-    """A consumer that keeps running tasks through a lost connection, and gives the others back."""
+    """A consumer that keeps running tasks through a lost connection, and gives waiting ones back."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Start without tasks."""

@@ -1,20 +1,23 @@
 """Carry a worker through an outage of its broker: finished work is recorded, held tasks are kept.
 
-While Redis is away (restarted, hung, failed over), as `worker.py` sets it:
+While Redis is away (restarted, hung, read-only, failed over), with the settings of `worker.py`:
 
-a task that runs       continues, and runs once. Its result is stored when Redis is back, at the earliest moment: the
-                       pool process waits, as long as the task's time limit allows. Then the task is acknowledged.
-a task that waits      in the worker, for its countdown or a free process: given back to the queue when the worker is
-                       connected again, and then taken anew. It runs when it is due.
-a retry, a next step   of a chain or a chord, and what a task sends: sent when Redis is back. The task's soft time limit
-                       interrupts the wait. In the pools `threads` and `solo` kombu may give up, and the task fails.
-what is due by         ``celery beat``: sent when Redis is back, at once. Celery alone skips it until it is due again.
-its timetable
-the worker             stays the same process, and connects again within `RECONNECT` seconds (`consumer`).
+- A running task continues, and runs once. Its process waits until Redis takes the result, as long as the time limit of
+  the task allows.
+- A task that waits in the worker, for its countdown or a free process, returns to the queue with the next connection.
+  It runs when it is due.
+- A retry, the next step of a chain or chord, and a task that a task sends: its process waits until Redis takes it. The
+  soft time limit interrupts the wait. In the pools `threads` and `solo` kombu may give up, and the task fails.
+- ``celery beat`` sends what was due as soon as Redis is back. Celery alone skips it until it is due again.
+- The worker stays the same process, and connects again within `consumer.RECONNECT` seconds.
 
-Not promised: what the server itself has forgotten (``appendfsync everysec``: the last second; a failover: what the
-replica did not have). A task that runs twice for other reasons still needs `once`. A warm shutdown during an outage
-waits for the results; ``docker stop`` kills the worker after its grace period, and those tasks run again.
+Not promised:
+
+- What the server has forgotten: with ``appendfsync everysec`` the last second, after a failover what the replica lacks.
+- A task that Redis gives away at the moment when the connection breaks is lost, see `Outbox`.
+- A task, also a retry, is sent twice if its sending lost the answer. Make tasks idempotent: see `once`.
+- A warm shutdown during an outage waits for the results. ``docker stop`` then kills the worker after its grace period,
+  and its tasks run again after the visibility timeout.
 """
 
 from __future__ import annotations
