@@ -1,7 +1,7 @@
 """features/README.md is the table of contents, in reading order: one line a feature, with its promise.
 
-The order is the one of the file; ``PYTHONPATH=src python -m tests.test_contents`` prints it with what the features say
-now, a new feature at the end of its practice.
+The file keeps its order. ``PYTHONPATH=src python -m tests.test_contents`` prints the table of today's features. A new
+one stands at the end of its practice.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ features/pure_cache/ttl.feature` one. [VOCABULARY.md](../docs/VOCABULARY.md) def
 
 
 def in_order(listed: str) -> Iterator[tuple[str, list[Path]]]:
-    """Yield each practice with its features: those that the text `listed` links, in its order, then the others."""
+    """Yield each practice with its features, in the order of the links in `listed`; new features stand at the end."""
     known = re.findall(r"\]\((\w+/\w+\.feature)\)", listed)
     for practice in PRACTICES:
         files = {path.relative_to(PROJECT / "features").as_posix(): path for path in _files(practice)}
@@ -71,7 +71,7 @@ def badly_sized(path: Path) -> Iterator[str]:
     if not FEWEST_LINES <= lines <= MOST_LINES:
         yield f"{path.name}: {lines} lines; move it to its neighbour, or cut it by its subjects"
     if not 1 <= _lines(text.feature) <= LONGEST_WHY:
-        yield f"{path.name}: say in 1 to {LONGEST_WHY} lines why it matters and what breaks for whom"
+        yield f"{path.name}: say in 1 to {LONGEST_WHY} lines why it matters, and which users are hurt without it"
     for scenario, _ in text.scenarios():
         if len(scenario["steps"]) + _lines(scenario) > LONGEST_BODY:
             yield f"{path.name}: make this scenario simpler: {scenario['name']}"

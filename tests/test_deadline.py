@@ -21,6 +21,7 @@ import pytest
 from pytest_bdd import given, then, when
 
 import fixtures.run.deadline
+from fixtures.run.keys import SERVERS
 from redis_practices.servers.process_group import ProcessGroup
 from redis_practices.servers.server import CACHE, start_server
 
@@ -41,8 +42,9 @@ def stubborn():
 
 
 @given("a server", target_fixture="server")
-def have_server(group):
+def have_server(request, group):
     server = start_server(group, CACHE)
+    request.node.stash[SERVERS] = lambda: [server]
     with open("started", "a") as file:
         print(server.client().info("server")["process_id"], file=file)
     return server

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fixtures import PROJECT
-from fixtures.gate.commands import Running, Traces
+from fixtures.gate.commands import Leaks, Running
 from fixtures.run.processes import ForkingGroup
 from redis_practices.polling import eventually
 from redis_practices.servers.process_group import ProcessGroup, scratch_root
@@ -94,7 +94,7 @@ def commands(tmp_path: Path) -> Iterator[Commands]:
     commands = Commands(tmp_path)
     yield commands
     for running in commands.running:
-        Traces(running).remove()
+        Leaks(running).remove()
         running.close()
 
 
@@ -136,10 +136,10 @@ def test_folder_goes_with_a_killed_parent_while_a_fork_lives(commands: Commands)
 def test_nothing_is_left_of_a_fork_server(commands: Commands, end: str) -> None:
     """No fork, server or socket folder is left, however the requester ends."""
     running = commands.start(FORKS, 1 if end == "its end" else 60)
-    traces = Traces(running)
+    leaks = Leaks(running)
     said(running)
-    found = [one for one in traces.processes() if "multiprocessing.forkserver" in one.command]
-    assert found, f"no fork server among {traces.processes()}"
+    found = [one for one in leaks.processes() if "multiprocessing.forkserver" in one.command]
+    assert found, f"no fork server among {leaks.processes()}"
     folders = list(Path(scratch_root()).glob(f"forks-{running.process.pid}-*/pymp-*"))
     assert folders, "the socket's folder is not where it would be removed"
     if end == "SIGKILL":
@@ -148,7 +148,7 @@ def test_nothing_is_left_of_a_fork_server(commands: Commands, end: str) -> None:
 
     def look() -> None:
         there = [folder for folder in folders if folder.exists()]
-        left = [str(one) for one in [*traces.processes(), *traces.files(), *there]]
+        left = [str(one) for one in [*leaks.processes(), *leaks.files(), *there]]
         assert not left, f"left: {left}"
 
     eventually(look, within=10)
@@ -163,13 +163,13 @@ def test_fork_of_a_dead_requester_ends(commands: Commands, tmp_path: Path) -> No
         os.kill(running.process.pid, signal.SIGKILL)
         running.ended()
         os.kill(server, signal.SIGCONT)
-        traces = Traces(running)
+        leaks = Leaks(running)
 
         def look() -> None:
             os.kill(group.number, 0)
             there = [path for path in Path("/proc").glob("[0-9]*/stat") if _group(path) == group.number]
             assert [int(path.parent.name) for path in there] == [group.number], f"these run: {there}"
-            assert not traces.processes()
+            assert not leaks.processes()
 
         eventually(look, within=10)
 

@@ -1,7 +1,7 @@
 """Each family of sentences can fail: the verdict on a scenario turns round when a step is mutated.
 
-A mutated step does nothing, compares nothing, ignores a bound or a deadline. Each row of `MUTATIONS` has a scenario: a
-true claim passes with the steps as they are and fails with the mutation, a false one the other way round.
+A mutated step does nothing, compares nothing, ignores a bound or a deadline. Each row of `MUTATIONS` has a scenario. A
+true claim passes with the steps as they are and fails with the mutation. A false claim fails, and passes with it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def pytest_sessionstart():
     exec(os.environ.get("SABOTAGE", ""), globals())
     exec(os.environ.get("MUTATION", ""), globals())
 """
-"""A plugin that changes steps before a run; the sabotage is of what they use, and there in both runs."""
+"""A plugin that changes steps before a run; a sabotage of the code under test is there in both runs."""
 
 
 class Mutation(NamedTuple):
@@ -68,7 +68,7 @@ def nothing(sentence: str, steps: str, *, holds: bool = False, sabotage: str = "
     return Mutation(f"step({sentence!r})", steps, holds, sabotage)
 
 
-SERVER = 'Given an isolated server\nAnd the server holds "Ann" as "user:1"\n'
+SERVER = 'Given an isolated cache\nAnd the cache holds "Ann" as "user:1"\n'
 TASK = 'Given an isolated broker\nAnd a worker\nWhen the task "add" is sent with [4, 8]\n'
 
 COUNTED = 'Given an isolated broker\nAnd a worker\nWhen the task "stamp" is sent with [0.01]\nAnd the result is read\n'
@@ -77,40 +77,40 @@ MUTATIONS = {
     "a deployment without its settings": Mutation(
         'step("an isolated {plan:Deployment}", "context.isolate(plan)")',
         """\
-        Given an isolated server
+        Given an isolated cache
           | SETTING   | VALUE |
           | databases | 2     |
-        Then the server replies
+        Then the cache replies
           | COMMANDS | REPLY |
           | SELECT 1 | OK    |
           | SELECT 2 | ERR   |
         """,
     ),
     "data that is not stored": nothing(
-        '{holder:Target} holds "{value}" as "{key}"', f'{SERVER}Then the server reads "Ann" from "user:1"', holds=True
+        '{holder:Target} holds "{value}" as "{key}"', f'{SERVER}Then the cache reads "Ann" from "user:1"', holds=True
     ),
     "a fault that does nothing": nothing(
         "{target:Target} is {fault:Fault}",
-        f'{SERVER}When the server is killed\nAnd the server is started\nThen the server reads nothing from "user:1"',
+        f'{SERVER}When the cache is killed\nAnd the cache is started\nThen the cache reads nothing from "user:1"',
         holds=True,
     ),
     "time that does not pass": nothing(
         "{duration:Duration} have passed",
-        'Given an isolated server\nWhen a client runs "SET user:1 Ann PX 200"\nAnd 0.3 seconds have passed\n'
-        'Then the server reads nothing from "user:1"',
+        'Given an isolated cache\nWhen a client runs "SET user:1 Ann PX 200"\nAnd 0.3 seconds have passed\n'
+        'Then the cache reads nothing from "user:1"',
         holds=True,
     ),
     "a table of replies that compares nothing": nothing(
         "{target:Target} replies",
         """\
-        Given an isolated server
-        Then the server replies
+        Given an isolated cache
+        Then the cache replies
           | COMMANDS | REPLY |
           | PING     | NO    |
         """,
     ),
     "a read that compares nothing": nothing(
-        '{reader:Target} reads {value:Value} from "{key}"', f'{SERVER}Then the server reads "Bob" from "user:1"'
+        '{reader:Target} reads {value:Value} from "{key}"', f'{SERVER}Then the cache reads "Bob" from "user:1"'
     ),
     "a count that is not judged": nothing(
         "{bound:Bound} {name:Counted}",
@@ -136,12 +136,12 @@ MUTATIONS = {
         """,
     ),
     "a state that is not asked": nothing(
-        "{target:Target} has {bound:Bound} {name:Asked}", f"{SERVER}Then the server has exactly 7 keys"
+        "{target:Target} has {bound:Bound} {name:Asked}", f"{SERVER}Then the cache has exactly 7 keys"
     ),
     "a deadline that never ends": Mutation(
         "from steps.common.vocabulary import Duration; Duration.seconds = lambda *_: 3600.0",
-        'Given an isolated server\nWhen a client runs "SET user:1 Ann PX 3000"\n'
-        "Then the server has exactly 0 keys within 1 second",
+        'Given an isolated cache\nWhen a client runs "SET user:1 Ann PX 3000"\n'
+        "Then the cache has exactly 0 keys within 1 second",
         holds=False,
     ),
     "a detector that finds nothing": nothing(
@@ -189,7 +189,7 @@ MUTATIONS = {
     "ways that are not run": nothing(
         "each way cost",
         """\
-        Given an isolated server
+        Given an isolated cache
         And 20 values of 10 bytes
         Then each way cost
           | WAY               | COMMANDS  |

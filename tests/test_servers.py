@@ -8,6 +8,8 @@ import subprocess
 import sys
 from threading import Timer
 
+import pytest
+
 from fixtures import PROJECT
 from fixtures.gate.commands import clean_environment
 from redis_practices.clients import cluster_client
@@ -66,4 +68,4 @@ def test_cluster_example() -> None:
     assert all(20 <= share + 100 / 3 <= 47 for share in shares.values())
     [(node, size, direction)] = DEVIATION.findall(ended.stdout)
     assert abs(points[node] - float(size) * (1 if direction == "more" else -1)) <= 0.05
-    assert abs(points[node]) == max(map(abs, points.values()))
+    assert abs(points[node]) == pytest.approx(max(map(abs, points.values())))

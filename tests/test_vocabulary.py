@@ -1,6 +1,6 @@
-"""The vocabulary is closed: so many sentences and names, each used, each defined in docs/VOCABULARY.md.
+"""The vocabulary is closed: each sentence and name is used, and defined in docs/VOCABULARY.md.
 
-``PYTHONPATH=src python -m tests.test_vocabulary`` prints the document anew.
+``PYTHONPATH=src python -m tests.test_vocabulary`` prints the document.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def uses_in(*paths: Path) -> list[Use]:
     found = []
     for scenario in (scenario for path in paths for scenario in feature_of(path).scenarios.values()):
         for step in steps_of(scenario):
-            table = tuple(tuple(row) for row in step.datatable.raw()) if step.datatable else ()
+            table = tuple(tuple(map(str, row)) for row in step.datatable.raw()) if step.datatable else ()
             definitions = matching(our_definitions(), step.type, step.name)
             found += [Use(scenario, step.line_number, one, step.name, table) for one in definitions]
     return found
@@ -145,7 +145,7 @@ def alike(sentences: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def test_number_of_sentences() -> None:
-    """There are at most so many sentences, and few are used once."""
+    """At most 150 sentences exist, and at most 8 % of them are used once."""
     times = times_used(all_uses())
     once = [str(one) for one in our_definitions() if times[one] == 1]
     assert len(our_definitions()) <= MOST_SENTENCES, f"{len(our_definitions())}: use a sentence that exists"
@@ -153,7 +153,7 @@ def test_number_of_sentences() -> None:
 
 
 def test_number_of_names() -> None:
-    """There are at most so many names, each with its meaning, and a feature uses each."""
+    """At most 400 names exist; each has a meaning, and a feature uses it."""
     assert len(NAMES) <= MOST_NAMES, Counter(kind for kind, _ in NAMES)
     assert [name.name for name in NAMES.values() if not name.meaning] == []
     assert unused(all_uses()) == []
@@ -182,10 +182,10 @@ def test_sentences_differ_in_more_than_grammar() -> None:
 FAULTY = """\
 Feature: Faulty
   Scenario: one
-    Given an isolated server
+    Given an isolated cache
     When the horse is killed
     Then exactly 0 wishes were lost
-    And the server replies
+    And the cache replies
       | COMMANDS | REPLY |
 """
 
@@ -208,7 +208,7 @@ def test_unrecorded_measurement(tmp_path: Path) -> None:
     name = next(one.name for one in NAMES.values() if one.kind == "measurement" and steps.issuperset(one.functions))
     path = tmp_path / "unrecorded.feature"
     judging = f"Then the measurements are\n  | MEASUREMENT | BOUND |\n  | {name} | exactly 0 |"
-    path.write_text(f"Feature: F\n  Scenario: S\n    Given an isolated server\n{judging}\n", encoding="utf-8")
+    path.write_text(f"Feature: F\n  Scenario: S\n    Given an isolated cache\n{judging}\n", encoding="utf-8")
     assert list(not_recorded(uses_in(path))) == [f"unrecorded.feature:4: no step of this scenario records {name!r}"]
 
 

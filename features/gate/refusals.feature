@@ -79,7 +79,7 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | the log waits while it is rewritten | celery-005      | no-appendfsync-on-rewrite        |
         | one item in 100 is handed out twice | celery-027      | items lost or out of order       |
         | transactions are refused            | celery-028      | EXEC without MULTI               |
-        | silent connections are cut off      | celery-029[1.5] | the wait failed                  |
+        | silent connections are cut off      | celery-029[1.5] | waits cut off                    |
         | values are cut at 64 KiB            | celery-026      | bytes changed                    |
         | reads only                          | celery-025      | read only replica                |
 

@@ -2,6 +2,20 @@ Feature: A key is gone when its ttl is over
   A cache that serves expired values shows the price of yesterday. A reader sees a ttl that is kept to the
   millisecond. A key without readers is freed later, and a design that relies on that moment (a timer) breaks.
 
+  Rule: A cached username expires
+
+    @cache-087 @core @waits
+    Scenario: a username cached for 10 seconds is there at once and gone after 12
+      Given the cache under test
+      And these keys
+        | KEY      | TYPE   | VALUE  | TTL |
+        | username | string | qiross | 10  |
+        | city     | string | Paris  | 60  |
+      Then the cache reads "qiross" from "username"
+      When 12 seconds have passed
+      Then the cache reads nothing from "username"
+      And the cache reads "Paris" from "city"
+
   Rule: No reader sees an expired key
 
     @cache-043

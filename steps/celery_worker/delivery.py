@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from celery.exceptions import TimeoutError as NoResultError
 from kombu.exceptions import OperationalError
-from parse import with_pattern
 from pytest_bdd import parsers, then, when
 
 from fixtures.bdd.vocabulary import register
@@ -20,29 +20,12 @@ from fixtures.run.own_time import WorkersClock
 from fixtures.stateful import try_histories
 from redis_practices.celery_worker.delivery import Outbox
 from redis_practices.celery_worker.failing import letters
-from steps.celery_worker.tasks import NO_RESULT, Tasks, seconds
+from steps.celery_worker.tasks import NO_RESULT, Tasks
 from steps.celery_worker.workers import Workers
-from steps.common.vocabulary import TYPES, options
-
-Table = Sequence[Sequence[str]]
+from steps.common.vocabulary import TYPES, Table, options, seconds
 
 PATIENCE = 60.0
 """Seconds after which work under kills counts as stuck."""
-
-
-@with_pattern(r"(?:1 order is|[\d,]+ orders are)")
-def orders_counted(text: str) -> int:
-    """Read "1 order is" or "2,000 orders are"."""
-    return int(text.split(maxsplit=1)[0].replace(",", ""))
-
-
-@with_pattern(r"(?:each order|\"[^\"]+\")")
-def order_named(text: str) -> str:
-    """Read "each order" or the name of one in quotes."""
-    return text.strip('"')
-
-
-ORDER_TYPES = {**TYPES, "Orders": orders_counted, "Order": order_named}
 
 
 class Shop:
@@ -53,11 +36,6 @@ class Shop:
         self.context, self.tasks = context, context.part(Tasks)
         self.client = context.ending.enter_context(context.broker.client())
         self.outbox, self.placed = Outbox(self.client, f"{self.tasks.prefix}outbox", deadline=1.0), 0
-
-    @classmethod
-    def of(cls, context: Context) -> Shop:
-        """Return the shop of a scenario."""
-        return cls(context)
 
     def send(self, numbers: Iterable[str]) -> None:
         """Send orders; no results are kept."""
@@ -77,17 +55,12 @@ class Shop:
         return [int(paid.get(str(number), 0)) for number in range(self.placed)]
 
 
-@target("the outbox", "the orders that are written down and have no effect yet")
-def the_outbox(context: Context) -> Shop:
-    """Return what knows the outbox."""
-    return context.part(Shop)
+target("the outbox", "the orders that are written down and have no effect yet")(lambda context: context.part(Shop))
 
 
-@register("measurement", "open orders", "orders of the outbox that have no effect yet", unit="orders")
-def open_orders(context: Context, shop: Shop) -> int:
-    """Count them now."""
-    del context
-    return shop.outbox.open()
+register("measurement", "open orders", "orders of the outbox that have no effect yet", unit="orders")(
+    lambda _, shop: shop.outbox.open()
+)
 
 
 register("setting", "publishers", "threads that send orders at once")(Shop.place)
@@ -95,7 +68,7 @@ register("setting", "copies", "how often each order is placed")(Shop.place)
 register("setting", "a worker is killed every", "the time between two kills; another worker then starts")(Shop.place)
 
 
-@when(parsers.parse("{number:Orders} placed", extra_types=ORDER_TYPES))
+@when(parsers.parse("{number:Orders} placed", extra_types=TYPES))
 def place_orders(context: Context, number: int, datatable: Table | None = None) -> None:
     """Write orders into the outbox and send them.
 
@@ -149,7 +122,7 @@ def sweep(context: Context) -> None:
     context.measure("sent again", unit="orders", seen=again)
 
 
-@then(parsers.parse("{order:Order} was paid {bound:Times}", extra_types=ORDER_TYPES))
+@then(parsers.parse("{order:Order} was paid {bound:Times}", extra_types=TYPES))
 def check_payments(context: Context, order: str, bound: Bound) -> None:
     """Compare how often an order was paid with a bound, or each order of the outbox.
 
@@ -210,6 +183,6 @@ def dead_letters(context: Context) -> list[dict[str, object]]:
 def runs_as_often(context: Context, number: int) -> None:
     """Let Hypothesis look for a history of up to 10 events after which a task ran too often or too rarely."""
     worker = WorkerUnderTest(context.broker, context.part(Tasks).app)
-    try_histories(lambda: TaskMachine(worker), number, 10, worker.failures)
+    try_histories(partial(TaskMachine, worker), number, 10)
     for what, times in sorted(worker.done.items()):
         context.measure(what, unit="", seen=times)

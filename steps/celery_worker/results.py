@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,17 +18,15 @@ from fixtures.context import Context
 from fixtures.reporting.measurements import Bound
 from fixtures.run.own_time import Stopwatch, WorkersClock
 from redis_practices.celery_worker.sending import publish, publisher
-from steps.celery_worker.tasks import PATIENCE, TASK_TYPES, Tasks
-from steps.common.vocabulary import TYPES, assert_table, options
+from steps.celery_worker.tasks import PATIENCE, Tasks
+from steps.common.vocabulary import TYPES, Table, assert_table, options
 from worker import settings
-
-Table = Sequence[Sequence[str]]
 
 
 @when("the result is read")
 @records("wait for the result", "the time until the result of the last task was there", unit="s")
 @records("reads of the result", "GET of the result's key, if the task was sent with `count commands`", unit="commands")
-@records("subscriptions to the result", "SUBSCRIBE to the result, likewise", unit="commands")
+@records("subscriptions to the result", "SUBSCRIBE to the result, with `count commands`", unit="commands")
 @records("ttl of the result", "the time after which the result of the last task expires", unit="s")
 @records("delay of the task", "the time from the sending of the last task until it ran", unit="s")
 @records("wait before retry 1", "the time from the first run of the last task to the second", unit="s")
@@ -116,7 +113,7 @@ def check_arrival(context: Context, bound: Bound) -> None:
     context.measure("until the result arrives", unit="s", bound=bound, seen=clock.within(bound))
 
 
-@then(parsers.parse("the result is {value:Json}", extra_types=TASK_TYPES))
+@then(parsers.parse("the result is {value:Json}", extra_types=TYPES))
 def check_result(context: Context, value: Any) -> None:
     """Compare the result of the last task with a value of JSON.
 

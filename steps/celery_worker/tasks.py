@@ -22,7 +22,6 @@ from celery.exceptions import TimeoutError as NoAnswerError
 from celery.result import AsyncResult
 from kombu import pools
 from kombu.exceptions import OperationalError
-from parse import with_pattern
 from pytest_bdd import parsers, when
 from redis.client import Monitor
 from redis.exceptions import RedisError
@@ -38,34 +37,11 @@ from redis_practices.celery_worker.queue_age import queue_state
 from redis_practices.celery_worker.sending import check_broker, publish, publisher, send_many, sender
 from redis_practices.cli import Failure
 from redis_practices.servers.server import Server
-from steps.common.vocabulary import TYPES, duration, options, rows
+from steps.common.vocabulary import TYPES, Table, options, rows, seconds
 from worker import settings
-
-Table = Sequence[Sequence[str]]
 
 PATIENCE = 20.0
 """Seconds in which a task is done that the scenario does not promise within a time."""
-
-
-@with_pattern(r"\[.*\]")
-def arguments(text: str) -> list[Any]:
-    """Read the arguments of a task as JSON: ``[2, "text"]``."""
-    return list(json.loads(text))
-
-
-@with_pattern(r"(?:[\[{\"].*|-?\d[\d.]*|true|false|null)")
-def json_value(text: str) -> Any:
-    """Read a value of JSON."""
-    return json.loads(text)
-
-
-@with_pattern(r"(?:\d+ tasks|1 task)")
-def tasks_counted(text: str) -> int:
-    """Read "1 task", "4 tasks"."""
-    return int(text.split(maxsplit=1)[0])
-
-
-TASK_TYPES = {**TYPES, "Arguments": arguments, "Json": json_value, "Tasks": tasks_counted}
 
 
 @dataclass
@@ -150,11 +126,6 @@ class Tasks:
 
     monitor: Monitor | None = None
     """Sees every command that the broker receives, if a task was sent with ``count commands``."""
-
-    @classmethod
-    def of(cls, context: Context) -> Tasks:
-        """Return those of a scenario."""
-        return cls(context)
 
     @property
     def queue(self) -> str:
@@ -361,11 +332,6 @@ NO_RESULT = {"ignore_result": True}
 # What an OPTION of a task and a SETTING of a worker mean
 
 
-def seconds(text: str) -> float:
-    """Read "0.3 seconds"."""
-    return float(duration(text).seconds())
-
-
 def is_yes(text: str) -> bool:
     """Read "yes" and "no"."""
     return {"yes": True, "no": False}[text]
@@ -395,21 +361,9 @@ setting("ignore result", "whether what a task returns is dropped", is_yes, optio
 setting("batch", "whether tasks are sent in batches, a round trip each", is_yes, option="batch")
 setting("count commands", "whether what the broker receives for the task is counted", is_yes, option="counted")
 setting("timeout", "the time after which a sender gives up (`publisher`)", seconds, option="timeout")
-setting(
-    "url", "the broker of a sender or a worker; BROKER and CLUSTER are addresses", option="url", variable="BROKER_URL"
-)
-setting(
-    "queue",
-    'the queue of a worker or a task; "default" is that of the shared worker',
-    option="queue",
-    variable="TASK_QUEUE",
-)
-setting(
-    "signing",
-    "whether a worker runs signed tasks alone, and whether a task is signed",
-    option="signing",
-    variable="SIGNING_FOLDER",
-)
+setting("url", "the broker; BROKER and CLUSTER are addresses", option="url", variable="BROKER_URL")
+setting("queue", 'the queue; "default" is that of the shared worker', option="queue", variable="TASK_QUEUE")
+setting("signing", "whether tasks are signed, and a worker runs no others", option="signing", variable="SIGNING_FOLDER")
 
 
 def read_settings(kind: str, table: Mapping[str, str]) -> Plan:
@@ -422,51 +376,11 @@ def read_settings(kind: str, table: Mapping[str, str]) -> Plan:
 
 # Targets
 
-
-@target("the task", "the task that was sent last")
-@target("the result", "the result of the task that was sent last")
-def the_task(context: Context) -> SentTask:
-    """Return the last task."""
-    return context.part(Tasks).last
-
-
-@target("the first task", "the task that was sent first")
-def the_first_task(context: Context) -> SentTask:
-    """Return the first task."""
-    return context.part(Tasks).sent[0]
-
-
-@target("each task", "every task that was sent")
-def each_task(context: Context) -> list[SentTask]:
-    """Return all tasks."""
-    return context.part(Tasks).sent
-
-
-class Clients:
-    """Every client of the broker, as a target of sentences."""
-
-    def __init__(self, context: Context) -> None:
-        """Take the broker of a scenario."""
-        self._broker = context.broker
-
-    def disconnect(self) -> None:
-        """Close what clients hold (``CLIENT KILL``), as a firewall or a failover does."""
-        with self._broker.client() as client:
-            client.client_kill_filter(_type="normal", skipme=True)
-            # The connection on which a worker hears commands always waits for an answer: the worker notices at once.
-            assert client.client_kill_filter(_type="pubsub"), "no worker was connected"
-
-
-@target("every client", "all connections of workers and senders to the broker")
-def every_client(context: Context) -> Clients:
-    """Return them."""
-    return Clients(context)
-
-
-@target("the queue", "the queue that the tasks of the scenario go to")
-def the_queue(context: Context) -> Tasks:
-    """Return what knows the queue."""
-    return context.part(Tasks)
+target("the task", "the task that was sent last")(lambda context: context.part(Tasks).last)
+target("the result", "the result of the task that was sent last")(lambda context: context.part(Tasks).last)
+target("the first task", "the task that was sent first")(lambda context: context.part(Tasks).sent[0])
+target("each task", "every task that was sent")(lambda context: context.part(Tasks).sent)
+target("the queue", "the queue that the tasks of the scenario go to")(lambda context: context.part(Tasks))
 
 
 def queue_length(context: Context) -> int:
@@ -492,9 +406,7 @@ def waiting_tasks(context: Context, thing: Any) -> Seen:
     return context.part(Tasks).certain(queue_length(context), "tasks that wait", more_than=SHORTEST)
 
 
-@register(
-    "measurement", "stored results", "keys of the broker that hold results of the tasks that were sent", unit="keys"
-)
+@register("measurement", "stored results", "keys of the broker that hold results of sent tasks", unit="keys")
 def stored_results(context: Context, thing: Any) -> float:
     """Count them now, of one task or of all that were sent."""
     tasks = [thing] if isinstance(thing, SentTask) else context.part(Tasks).sent
@@ -521,24 +433,28 @@ def processed_tasks(context: Context, worker: Any) -> Seen:
 # Sending
 
 
-@when(parsers.parse('the task "{name}" is sent with {given:Arguments}', extra_types=TASK_TYPES))
+@when(parsers.parse('the task "{name}" is sent with {given:Arguments}', extra_types=TYPES))
 @records("send", "the time until the broker had taken what was sent", unit="s")
 def send_task(context: Context, name: str, given: list[Any], datatable: Table | None = None) -> None:
     """Send one task with its arguments, a list of JSON.
 
     The OPTIONs are those of Celery, and ``timeout``: the sender then gives up after that time.
 
+    ``add`` is a task of `src/worker.py`; `fixtures/celery_worker/tasks.py` defines all other tasks. ``stamp [s]``
+    takes s seconds and returns when it began, ``linger [s]`` takes them only in its first run. ``flaky [n, s]`` fails
+    n times, and waits s seconds before its first retry. ``tidy [s, t]`` takes s seconds, or t more after its soft
+    time limit. ``refuse [n]`` returns its message n times, with -1 it drops the message. ``crash`` kills its process,
+    ``end_worker`` its worker. ``book`` pays in each run, ``pay`` once.
+
     Example: ``When the task "add" is sent with [4, 8]``
     """
     context.part(Tasks).send(name, given, **read_settings("task", options(datatable)).config)
 
 
-@when(parsers.parse('{number:Count} tasks "{name}" are sent with {given:Arguments}', extra_types=TASK_TYPES))
+@when(parsers.parse('{number:Count} tasks "{name}" are sent with {given:Arguments}', extra_types=TYPES))
 @records("send", "the time until the broker had taken what was sent", unit="s")
 @records("requests for each task", "requests that the broker read for each task until it was done", unit="requests")
-@records(
-    "saving by the batch", "how many times less processor time a task takes in a batch than sent alone", unit="times"
-)
+@records("saving by the batch", "processor time of a task sent alone, divided by that in a batch", unit="times")
 def send_tasks(context: Context, number: int, name: str, given: list[Any], datatable: Table | None = None) -> None:
     """Send the same task several times, one after another or in batches.
 
@@ -560,15 +476,24 @@ def send_rows(context: Context, datatable: Table) -> None:
     """
     for row in rows(datatable, ("TASK", "ARGUMENTS"), ("PRIORITY",)):
         sending = {name.lower(): value for name, value in row.items() if name not in ("TASK", "ARGUMENTS")}
-        context.part(Tasks).send(row["TASK"], arguments(row["ARGUMENTS"]), **read_settings("task", sending).config)
+        context.part(Tasks).send(row["TASK"], json.loads(row["ARGUMENTS"]), **read_settings("task", sending).config)
 
 
-@when(parsers.parse("a {kind:w} of {number:Tasks} is sent", extra_types=TASK_TYPES))
+FAILING: dict[str, tuple[str, object, dict[str, float]]] = {
+    "fails": ("fail", "member", {}),
+    "is unknown": ("no_such_task", 1, {}),
+    "drops its message": ("refuse", -1, {}),
+    "has expired": ("echo", 1, {"expires": 0.001}),
+}
+"""Members that do not return: task, argument and options, by what the member does."""
+
+
+@when(parsers.parse("a {kind:w} of {number:Tasks} is sent", extra_types=TYPES))
 def send_workflow(context: Context, kind: str, number: int, datatable: Table | None = None) -> None:
     """Send a chain, group or chord of tasks "add".
 
     Member i of a group or chord adds i and i; the chord ends with the sum of all. Each member of a chain adds 1 to the
-    previous result, beginning with 1. The OPTION ``failing member`` puts a task that fails among a chord's.
+    previous result, beginning with 1. The OPTION ``failing member`` puts one of `FAILING` among a chord's.
 
     Example: ``When a chord of 50 tasks is sent``
     """
@@ -578,8 +503,9 @@ def send_workflow(context: Context, kind: str, number: int, datatable: Table | N
         return tasks.app.signature(f"worker.{name}", args=given)
 
     members = [call("add", i, i) for i in range(number)]
-    if options(datatable).get("failing member") == "yes":
-        members[number // 2] = call("fail", "member")
+    if way := options(datatable).get("failing member"):
+        name, argument, limits = FAILING[way]
+        members[number // 2] = call(name, argument).set(**limits)
     made = {
         "chain": lambda: chain(call("add", 1, 1), *(call("add", 1) for _ in range(number - 1))),
         "group": lambda: group(members, app=tasks.app),
@@ -589,7 +515,7 @@ def send_workflow(context: Context, kind: str, number: int, datatable: Table | N
     tasks.note(made.apply_async(), kind, {})
 
 
-register("setting", "failing member", "whether one member of a chord fails")(send_workflow)
+register("setting", "failing member", f"how one member of a chord fails: {', '.join(FAILING)}")(send_workflow)
 
 
 @when(parsers.parse('"{text}" is pushed to the queue'))
@@ -612,7 +538,7 @@ def await_begin(context: Context, target: str) -> None:
     WorkersClock().eventually(lambda: bool(task.runs()), within=PATIENCE, every=0.01)
 
 
-@when(parsers.parse("{target:Target} has taken {number:Tasks}", extra_types=TASK_TYPES))
+@when(parsers.parse("{target:Target} has taken {number:Tasks}", extra_types=TYPES))
 def await_taken(context: Context, target: str, number: int) -> None:
     """Wait until the worker has taken this number of the sent tasks.
 

@@ -12,7 +12,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
-from parse import with_pattern
 from pytest_bdd import given, parsers, then, when
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -27,32 +26,8 @@ from fixtures.run.own_time import WorkersClock
 from fixtures.stacks.protocols import Worker
 from redis_practices.polling import eventually
 from redis_practices.servers.binary import EmbeddedError
-from steps.celery_worker.tasks import PATIENCE, TASK_TYPES, Tasks, read_settings, seconds, setting
-from steps.common.vocabulary import Duration, options
-
-Table = Sequence[Sequence[str]]
-
-
-@with_pattern(r"(?:a worker|\d+ workers)")
-def workers_counted(text: str) -> int:
-    """Read "a worker", "2 workers"."""
-    return 1 if text == "a worker" else int(text.split(maxsplit=1)[0])
-
-
-@with_pattern(r"(?:a beat that sends|\d+ beats that send)")
-def beats_counted(text: str) -> int:
-    """Read "a beat that sends", "2 beats that send"."""
-    return 1 if text.startswith("a ") else int(text.split(maxsplit=1)[0])
-
-
-@with_pattern(r"(?:once|twice|\d+ times)")
-def repeats(text: str) -> int:
-    """Read "once", "twice", "40 times"."""
-    return {"once": 1, "twice": 2}.get(text) or int(text.split(maxsplit=1)[0])
-
-
-WORKER_TYPES = {**TASK_TYPES, "Workers": workers_counted, "Beats": beats_counted, "Repeats": repeats}
-
+from steps.celery_worker.tasks import PATIENCE, Tasks, read_settings, setting
+from steps.common.vocabulary import TYPES, Duration, Table, options, seconds
 
 # What a SETTING of a worker means
 
@@ -83,12 +58,6 @@ def state_file(plan: Plan, value: str) -> None:
     """Set its name; it stands in the folder of the scenario."""
     if value != "none":
         plan.environment["STATE_DB"] = value
-
-
-def as_it_is(context: Context, value: str) -> str:
-    """Return the value of a variable that names no place."""
-    del context
-    return value
 
 
 PLACES: Mapping[str, Callable[[Context, str], str]] = {
@@ -185,12 +154,7 @@ class Workers:
     environment: dict[str, str] = field(default_factory=dict)
     """Settings of the first ones; those that start later have them too."""
 
-    @classmethod
-    def of(cls, context: Context) -> Workers:
-        """Return those of a scenario."""
-        return cls(context)
-
-    def have(self, number: int, environment: Mapping[str, str]) -> None:
+    def have(self, number: int, environment: dict[str, str]) -> None:
         """Add workers.
 
         One without settings is the worker that the scenarios of this process share. Workers of an isolated broker start
@@ -198,7 +162,9 @@ class Workers:
         """
         context, tasks = self.context, self.context.part(Tasks)
         context.role = "broker"
-        environment = {name: PLACES.get(name, as_it_is)(context, value) for name, value in environment.items()}
+        environment |= {
+            name: place(context, environment[name]) for name, place in PLACES.items() if name in environment
+        }
         tasks.redelivery = float(environment.get("VISIBILITY_TIMEOUT", tasks.redelivery))
         if context.planned:
             self._keep(context.start_broker(number, environment).workers(), environment)
@@ -223,7 +189,6 @@ class Workers:
         return not {"broker", "queue"} & set(self.context.own)
 
     def _keep(self, processes: Sequence[Worker], environment: Mapping[str, str]) -> None:
-        """Note workers."""
         queue = {**self.environment, **environment}.get("TASK_QUEUE", self.context.part(Tasks).queue)
         self.all += [StartedWorker(self.context.part(Tasks), one, queue) for one in processes]
 
@@ -258,9 +223,9 @@ class Workers:
         return worker
 
 
-@given(parsers.parse("{number:Workers}", extra_types=WORKER_TYPES))
+@given(parsers.parse("{number:Workers}", extra_types=TYPES))
 def have_workers(context: Context, number: int, datatable: Table | None = None) -> None:
-    """Have workers of the scenario's broker; the SETTINGs are those of ``worker.py``.
+    """Start workers on the scenario's broker; the SETTINGs are those of ``worker.py``.
 
     One without settings is shared by scenarios; all others are the scenario's own.
 
@@ -290,28 +255,26 @@ MINGLE = re.compile(r"\[(.+?): INFO/MainProcess\] mingle: ")
 """What a worker logs when it begins to look for other workers, and when it has found none."""
 
 
-@target("worker {number:d}", "the worker of the scenario that started as number so and so")
-def nth_worker(context: Context, number: int) -> StartedWorker:
-    """Return it."""
-    workers: list[StartedWorker] = context.part(Workers).all
-    return workers[number - 1]
-
-
-@target("every worker", "all workers of the scenario that run")
-def every_worker(context: Context) -> list[StartedWorker]:
-    """Return them."""
+def running(context: Context) -> list[StartedWorker]:
+    """Return the workers of the scenario that run."""
     return [one for one in context.part(Workers).all if one.process.runs]
 
 
 @target("the worker that runs the task", "the worker that has received the task that was sent last")
 def running_worker(context: Context) -> StartedWorker:
     """Look for the task in the logs of the workers."""
-    workers: list[StartedWorker] = every_worker(context)
     received = f"[{context.part(Tasks).last.result.id}] received"
-    return next(one for one in workers if received in one.process.log_tail(400))
+    return next(one for one in running(context) if received in one.process.log_tail(400))
 
 
-@then(parsers.parse("{target:Target} still processes tasks", extra_types=WORKER_TYPES))
+target("every worker", "all workers of the scenario that run")(running)
+target("worker {number:d}", "the worker with this number in the order in which workers started")(
+    lambda context, number: context.part(Workers).all[number - 1]
+)
+target("the beat", "the first beat of the scenario")(lambda context: context.part(Beats).running[0])
+
+
+@then(parsers.parse("{target:Target} still processes tasks", extra_types=TYPES))
 def check_still_processes(context: Context, target: str) -> None:
     """Send tasks of this step's own until the worker has done one.
 
@@ -322,11 +285,7 @@ def check_still_processes(context: Context, target: str) -> None:
         clock.eventually(worker.probe, within=PATIENCE, every=0.01)
 
 
-SLOW = 1.0
-"""Seconds of a busy judge that make an answer late."""
-
-
-@when(parsers.parse("{target:Target} is pinged {number:Repeats}", extra_types=WORKER_TYPES))
+@when(parsers.parse("{target:Target} is pinged {number:Repeats}", extra_types=TYPES))
 @records("pings answered", "questions that worker 1 answered in time", unit="pings")
 def ping(context: Context, target: str, number: int) -> None:
     """Ask by remote control whether a worker lives; "every worker" is asked without a name.
@@ -344,7 +303,8 @@ def ping(context: Context, target: str, number: int) -> None:
     with context.attempt("ping", RedisConnectionError):
         calls = [tasks.app.control.broadcast("ping", reply=True, **asked) for _ in range(number)]
         answered = sum(name in reply for replies in calls for reply in replies or [])
-        context.record("pings answered", tasks.certain(answered, "answers", more_than=SLOW))
+        # A busy judge makes an answer late.
+        context.record("pings answered", tasks.certain(answered, "answers", more_than=1.0))
 
 
 # Beats
@@ -361,7 +321,7 @@ def keeps_in_memory(folder: Path) -> bool:
         return not any(b"value" in file.read_bytes() for file in folder.glob("look*"))
 
 
-@given(parsers.parse("{number:Beats} a task every {period:Duration}", extra_types=WORKER_TYPES))
+@given(parsers.parse("{number:Beats} a task every {period:Duration}", extra_types=TYPES))
 def start_beats(context: Context, number: int, period: Duration, datatable: Table | None = None) -> None:
     """Start beats with the same timetable of one task, each with another file; no worker serves their queue.
 
@@ -376,7 +336,7 @@ def start_beats(context: Context, number: int, period: Duration, datatable: Tabl
         beats.start(BEAT_EVERY=f"{period.seconds():g}", **settings)
 
 
-@when(parsers.parse("the beat has sent {number:Tasks}", extra_types=WORKER_TYPES))
+@when(parsers.parse("the beat has sent {number:Tasks}", extra_types=TYPES))
 @records("interval of the tasks", "the time between the first two tasks of the beats", unit="s")
 @records("time to the next task", "the time from the beat's last start to the second task", unit="s")
 def await_sent(context: Context, number: int) -> None:
@@ -397,9 +357,3 @@ def await_sent(context: Context, number: int) -> None:
 
         context.record("interval of the tasks", interval)
         context.record("time to the next task", lambda bound: beats.clock.apart(after, bound) if bound else after)
-
-
-@target("the beat", "the first beat of the scenario")
-def the_beat(context: Context) -> Any:
-    """Return it."""
-    return context.part(Beats).running[0]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pytest_bdd import given, parsers, when
@@ -26,9 +27,7 @@ from redis_practices.servers.server import CACHE
 from redis_practices.tuning.bulk import pipelined, write_bulk
 from redis_practices.tuning.connections import address, another
 from redis_practices.tuning.measuring import LatencyProxy, latency_proxy
-from steps.common.vocabulary import TYPES, Duration, options
-
-Table = Sequence[Sequence[str]]
+from steps.common.vocabulary import TYPES, Duration, Table, options
 
 
 @given(parsers.parse("the {kind:w} under test"))
@@ -204,13 +203,9 @@ def let_time_pass(duration: Duration) -> None:
     time.sleep(duration.seconds())
 
 
-class Undoing(ExitStack):
-    """What undoes the faults of a scenario, at its end at the latest."""
-
-    @classmethod
-    def of(cls, context: Context) -> Undoing:
-        """Begin with nothing."""
-        return context.ending.enter_context(cls())
+def undoing(context: Context) -> ExitStack:
+    """Return what undoes the faults of a scenario, at its end at the latest."""
+    return context.ending.enter_context(ExitStack())
 
 
 @dataclass
@@ -225,11 +220,6 @@ class ServerUnderTest:
     def address(self) -> str:
         """Where it answers, as ``host:port``."""
         return str(self.node.address)
-
-    def hold(self, key: str, value: str, ttl: float = 60) -> None:
-        """Store a value for `ttl` seconds."""
-        with self.client() as client:
-            client.set(self.context.key_prefix + key, value, px=round(ttl * 1000))
 
     def read(self, key: str) -> Any:
         """Return the value of a key, or None."""
@@ -251,7 +241,7 @@ class ServerUnderTest:
     def slow_down(self) -> None:
         """Hold up all clients for 2 s again and again, and serve them in between (CLIENT PAUSE)."""
         over = threading.Event()
-        self.context.part(Undoing).callback(over.set)
+        self.context.part(undoing).callback(over.set)
         client = self.client(retry=Retry(NoBackoff(), 0))  # retries would hold up the server that replaces this one
 
         def hold() -> None:
@@ -265,20 +255,27 @@ class ServerUnderTest:
     def refuse_connections(self) -> None:
         """Listen in its place with a full queue: a connection is neither made nor refused."""
         self.node.kill()
-        undoing, (host, port) = self.context.part(Undoing), self.address.split(":")
-        listener = undoing.enter_context(socket.socket())
+        to_undo, (host, port) = self.context.part(undoing), self.address.split(":")
+        listener = to_undo.enter_context(socket.socket())
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, int(port)))
         listener.listen(0)
         for _ in range(3):
-            waiting = undoing.enter_context(socket.socket())
+            waiting = to_undo.enter_context(socket.socket())
             waiting.settimeout(0)
             waiting.connect_ex((host, int(port)))
 
     def recover(self) -> None:
         """Undo the fault, and start it again."""
-        self.context.part(Undoing).close()
+        self.context.part(undoing).close()
         self.node.restart()
+
+    def disconnect(self) -> None:
+        """Close what its clients hold (``CLIENT KILL``), as a firewall or a failover does."""
+        with self.client() as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+            # The connection on which a worker hears commands always waits for an answer: the worker notices at once.
+            assert client.client_kill_filter(_type="pubsub"), "no worker was connected"
 
     def demote(self) -> None:
         """Make it a replica of another server."""
@@ -302,19 +299,15 @@ class ServerUnderTest:
         return getattr(self.node, name)
 
 
-@target("the server", "the isolated server of the scenario")
-def the_server(context: Context) -> ServerUnderTest:
-    """Return the server."""
-    return ServerUnderTest(context, context.server, context.server.client)
+def under_test(role: str, context: Context) -> ServerUnderTest:
+    """Return the one server of a role."""
+    held = getattr(context, role)
+    return ServerUnderTest(context, held.node, held.client)
 
 
-@target("the cache", "the cache under test, or the isolated one of the scenario")
-def the_cache(context: Context) -> ServerUnderTest:
-    """Return the cache."""
-    return ServerUnderTest(context, context.cache.node, context.cache.client)
-
-
-@target("the broker", "the broker under test, or the isolated one of the scenario")
-def the_broker(context: Context) -> ServerUnderTest:
-    """Return the broker."""
-    return ServerUnderTest(context, context.broker.node, context.broker.client)
+for name, kind, meaning in (
+    ("the cache", "cache", "the cache under test, or the isolated one of the scenario"),
+    ("the broker", "broker", "the broker under test, or the isolated one of the scenario"),
+    ("every client", "broker", "all connections of workers and senders to the broker"),
+):
+    target(name, meaning)(partial(under_test, kind))

@@ -18,11 +18,9 @@ from fixtures.redis_cluster.nodes import answers, commands, in_words
 from fixtures.reporting.measurements import Bound
 from fixtures.run.own_time import WorkersClock, moment_of
 from fixtures.run.practices_file import AUDITED, change, changeable
-from redis_practices.polling import eventually
-from steps.common.vocabulary import TYPES, Duration, assert_table, bound, bound_or_reported, rows
+from redis_practices.polling import eventually, seconds_until
+from steps.common.vocabulary import TYPES, Duration, Table, assert_table, bound, bound_or_reported, rows
 from steps.common.vocabulary import bound as read_bound
-
-Table = Sequence[Sequence[str]]
 
 PATIENCE = 10.0
 """Seconds in which a state comes that the scenario does not promise within a time."""
@@ -83,7 +81,7 @@ def check_state(context: Context, target: str, bound: Bound, name: str) -> None:
 
 @then(parsers.parse("{target:Target} has {bound:Bound} {name:Asked} within {duration:Duration}", extra_types=TYPES))
 def await_state(context: Context, target: str, bound: Bound, name: str, duration: Duration) -> None:
-    """Ask as above, again and again until the bound is kept.
+    """Ask how many things a target has, again and again until the bound is kept.
 
     Example: ``Then that primary has exactly 1 linked replica within 5 seconds``
     """
@@ -141,12 +139,15 @@ def check_replies(context: Context, target: str, datatable: Table) -> None:
 
 @then(parsers.parse("{target:Target} replies within {duration:Duration}", extra_types=TYPES))
 def await_replies(context: Context, target: str, duration: Duration, datatable: Table) -> None:
-    """Send as above, again and again until the table holds; the time counts from the last fault.
+    """Send the commands of each row until the table holds; the time counts from the last fault.
 
     Example: a table of COMMANDS and REPLY
     """
-    node, most = context.target(target), duration.seconds(node_timeout(context))
-    eventually(lambda: assert_table(datatable, replies(context, node, datatable)), within=most)
+    node, bound = context.target(target), Bound.at_most(duration.seconds(node_timeout(context)), "s")
+    seen = seconds_until(
+        lambda: assert_table(datatable, replies(context, node, datatable)), 3 * (bound.high or 0), since=context.since
+    )
+    context.measure(f"until {target} replies", unit="s", bound=bound, seen=round(seen, 3))
 
 
 def replies(context: Context, node: Any, datatable: Table) -> list[dict[str, str]]:
@@ -159,8 +160,9 @@ def replies(context: Context, node: Any, datatable: Table) -> list[dict[str, str
     for row in rows(datatable, ("COMMANDS", "REPLY")):
         with node.client() as client:
             last = answers(client, list(commands(row["COMMANDS"], context.key)))[-1]
-        said = in_words(last)
-        seen.append({"COMMANDS": row["COMMANDS"], "REPLY": row["REPLY"] if _is_within(said, row["REPLY"]) else said})
+        said, wanted = in_words(last), row["REPLY"]
+        is_within = wanted.startswith("between ") and said.isdigit() and bound(wanted).allows(int(said))
+        seen.append({"COMMANDS": row["COMMANDS"], "REPLY": wanted if is_within else said})
     return seen
 
 
@@ -188,11 +190,6 @@ def check_received(context: Context, target: str, datatable: Table) -> None:
     for row in table:
         name, bound = row["COMMAND"], bound_or_reported(row["NUMBER"], context)
         context.measure(f"{name} received", unit="", bound=bound, seen=seen[name])
-
-
-def _is_within(said: str, wanted: str) -> bool:
-    """Tell whether a reply is a number in a wanted range, ``between 90 and 100``."""
-    return wanted.startswith("between ") and said.isdigit() and bound(wanted).allows(int(said))
 
 
 @then(parsers.parse('{reader:Target} reads {value:Value} from "{key}"', extra_types=TYPES))

@@ -6,8 +6,9 @@ literals, and only placeholders spelled like that.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -18,11 +19,12 @@ from fixtures.bdd.vocabulary import counted
 from fixtures.context import FAULTS, Context, Plan
 from fixtures.reporting.measurements import Bound
 
+Table = Sequence[Sequence[str]]
+"""The table of a step; the first row is its header."""
+
 NUMBER = r"\d+(?:\.\d+)?"
 TIME = rf"{NUMBER} (?:milliseconds?|seconds?)"
 QUANTITY = rf"{NUMBER}(?: %| milliseconds?| seconds?)?"
-
-
 CHOICE = r"(?:[\w.+-]+|\d+(?: \d+)+)"
 
 
@@ -49,6 +51,11 @@ def duration(text: str) -> Duration:
     if not timeouts and "node timeout" in text:
         timeouts, rest = text, "0 seconds"
     return Duration(float(_quantity(rest)[0]), float(timeouts.split()[0]) if timeouts else 0.0)
+
+
+def seconds(text: str) -> float:
+    """Read "300 milliseconds" in seconds."""
+    return float(duration(text).seconds())
 
 
 @with_pattern(rf"(?:(?:exactly|at least|at most) {QUANTITY}|within {TIME}|between {NUMBER} and {QUANTITY})")
@@ -129,77 +136,11 @@ def times(text: str) -> Bound:
     return read
 
 
-@with_pattern(r"once|twice|\d+ times")
-def repeats(text: str) -> int:
-    """Read "once", "twice", "30 times"."""
-    return {"once": 1, "twice": 2}.get(text) or int(text.split(maxsplit=1)[0])
-
-
 @with_pattern(r"(?:\d+ writers?(?: and \d+ readers?)?|\d+ readers?)")
 def clients(text: str) -> tuple[int, int]:
     """Read "2 writers and 1 reader", either of them alone too, as the numbers of both."""
     found = {noun.rstrip("s"): int(number) for number, noun in re.findall(r"(\d+) (\w+)", text)}
     return found.get("writer", 0), found.get("reader", 0)
-
-
-@with_pattern(r"(?:the|that|this|an?|each|every|another|all|their|its|worker|reader) [^\"]*?(?:\"[^\"]*\")?")
-def target(text: str) -> str:
-    """Read the name of a target, such as ``the primary of "user:1"`` or ``worker 1``; see `fixtures.context.target`."""
-    return text
-
-
-@with_pattern("|".join(sorted(FAULTS, key=len, reverse=True)))
-def fault(text: str) -> str:
-    """Read the name of a fault; see `fixtures.context.FAULTS`."""
-    return text
-
-
-@with_pattern(r"setting|field")
-def fact(text: str) -> str:
-    """Read the kind of a server's fact: a setting (CONFIG GET) or a field (INFO)."""
-    return text
-
-
-@with_pattern(r"(?!measurements\b)[a-z][a-z -]*")
-def name(text: str) -> str:
-    """Read a registered name."""
-    return text
-
-
-@with_pattern(r"[^\"]+")
-def quoted(text: str) -> str:
-    """Read a registered name in quotes."""
-    return text
-
-
-@with_pattern(r"[a-z0-9][a-z0-9 .-]*")
-def name_with_number(text: str) -> str:
-    """Read a registered name that may contain numbers, such as ``90th percentile of the round trips``."""
-    return text
-
-
-@with_pattern(r"[a-z][a-z0-9 .%-]*? (?:was|were) [a-z][a-z ]*")
-def clause(text: str) -> str:
-    """Read a count as a clause, "writes were lost", and return the name of the measurement, "writes lost"."""
-    return counted(text)
-
-
-@with_pattern(r"(?:\"[^\"]*\"|nothing)")
-def value(text: str) -> str | None:
-    """Read a quoted text, or nothing."""
-    return None if text == "nothing" else text[1:-1]
-
-
-@with_pattern(r"the (?:standard output|error output|output)")
-def stream(text: str) -> str:
-    """Read what a command writes to; the output is the standard output and the error output."""
-    return text
-
-
-@with_pattern(r"(?:Ctrl-C|SIG[A-Z0-9]+)")
-def signal_name(text: str) -> str:
-    """Read the name of a signal."""
-    return text
 
 
 @with_pattern(
@@ -213,45 +154,93 @@ def deployment(text: str) -> Plan:
     return plan
 
 
-@with_pattern("look-aside|write-through|write-behind|near")
-def cache_kind(text: str) -> str:
-    """Read a kind of cache in front of an origin."""
-    return text
+def unquoted(text: str) -> str:
+    """Return a text without its quotes."""
+    return text.removeprefix('"').removesuffix('"')
 
+
+def reads(pattern: str, meaning: str, read: Callable[[str], Any] = str) -> Any:
+    """Return a type of placeholders for texts with a pattern; its `meaning` defines it."""
+
+    def convert(text: str) -> Any:
+        return read(text)
+
+    convert.__doc__ = meaning
+    return with_pattern(pattern)(convert)
+
+
+def number(text: str) -> int:
+    """Read the number at the beginning of "3 empty nodes" or "2,000 orders are"; an article is 1."""
+    return count(text.split(maxsplit=1)[0]) if text[0].isdigit() else 1
+
+
+NAME = reads(r"(?!measurements\b)[a-z][a-z -]*", "Read a registered name.")
+NAME_WITH_NUMBER = reads(
+    r"[a-z0-9][a-z0-9 .-]*",
+    "Read a registered name, which may contain numbers: ``90th percentile of the round trips``.",
+)
 
 TYPES: dict[str, Any] = {
-    "CacheKind": cache_kind,
-    "Duration": duration,
+    "Arguments": reads(r"\[.*\]", 'Read the arguments of a task as JSON: ``[2, "text"]``.', json.loads),
+    "Asked": NAME,
+    "Beats": reads(
+        r"(?:a beat that sends|\d+ beats that send)", 'Read "a beat that sends", "2 beats that send".', number
+    ),
     "Bound": bound,
-    "Count": count,
-    "Times": times,
-    "Repeats": repeats,
+    "CacheKind": reads("look-aside|write-through|write-behind|near", "Read a kind of cache in front of an origin."),
     "Clients": clients,
-    "Target": target,
-    "Fault": fault,
-    "Fact": fact,
-    "Asked": name,
-    "Findings": name,
-    "Load": name_with_number,
-    "Property": quoted,
-    "Measured": name,
-    "Timed": name_with_number,
-    "Counted": clause,
-    "Value": value,
+    "Count": count,
+    "Counted": reads(
+        r"[a-z][a-z0-9 .%-]*? (?:was|were) [a-z][a-z ]*",
+        'Read a count as a clause, "writes were lost", and return the name of the measurement, "writes lost".',
+        counted,
+    ),
     "Deployment": deployment,
-    "Stream": stream,
-    "Signal": signal_name,
+    "Duration": duration,
+    "EmptyNodes": reads(r"an empty node|\d+ empty nodes", 'Read "an empty node", "3 empty nodes".', number),
+    "Fact": reads("setting|field", "Read the kind of a server's fact: a setting (CONFIG GET) or a field (INFO)."),
+    "Fault": reads(
+        "|".join(sorted(FAULTS, key=len, reverse=True)), "Read the name of a fault; see `fixtures.context.FAULTS`."
+    ),
+    "Findings": NAME,
+    "Json": reads(r"(?:[\[{\"].*|-?\d[\d.]*|true|false|null)", "Read a value of JSON.", json.loads),
+    "Load": NAME_WITH_NUMBER,
+    "Measured": NAME,
+    "Order": reads(r"(?:each order|\"[^\"]+\")", 'Read "each order" or the name of one in quotes.', unquoted),
+    "Orders": reads(r"(?:1 order is|[\d,]+ orders are)", 'Read "1 order is" or "2,000 orders are".', number),
+    "Property": reads(r"[^\"]+", "Read a registered name in quotes."),
+    "Repeats": reads(
+        r"(?:once|twice|\d+ times)",
+        'Read "once", "twice", "30 times".',
+        lambda text: {"once": 1, "twice": 2}.get(text) or number(text),
+    ),
+    "Signal": reads("(?:Ctrl-C|SIG[A-Z0-9]+)", "Read the name of a signal."),
+    "Stream": reads(
+        "the (?:standard output|error output|output)",
+        "Read what a command writes to; the output is the standard output and the error output.",
+    ),
+    "Target": reads(
+        r"(?:the|that|this|an?|each|every|another|all|their|its|worker|reader) [^\"]*?(?:\"[^\"]*\")?",
+        'Read the name of a target, such as ``the primary of "user:1"``; see `fixtures.context.target`.',
+    ),
+    "Tasks": reads(r"(?:\d+ tasks|1 task)", 'Read "1 task", "4 tasks".', number),
+    "Timed": NAME_WITH_NUMBER,
+    "Times": times,
+    "Value": reads(
+        r"(?:\"[^\"]*\"|nothing)",
+        "Read a quoted text, or nothing.",
+        lambda text: None if text == "nothing" else unquoted(text),
+    ),
+    "Workers": reads(r"(?:a worker|\d+ workers)", 'Read "a worker", "2 workers".', number),
 }
 
 
-def options(datatable: Sequence[Sequence[str]] | None, column: str = "OPTION") -> dict[str, str]:
+def options(datatable: Table | None, column: str = "OPTION") -> dict[str, str]:
     """Return an optional table of OPTION (or SETTING) and VALUE as a dict."""
     return {row[column]: row["VALUE"] for row in rows(datatable, (column, "VALUE"))} if datatable else {}
 
 
-def rows(
-    datatable: Sequence[Sequence[str]], columns: Sequence[str], optional: Sequence[str] = ()
-) -> list[dict[str, str]]:
+def rows(datatable: Table, columns: Sequence[str], optional: Sequence[str] = ()) -> list[dict[str, str]]:
     """Return a table as one dict a row, keyed by its UPPERCASE header.
 
     Raises AssertionError for a header that is not uppercase or stands twice, and for a missing or unknown column. A row
@@ -271,7 +260,7 @@ def rows(
     return [dict(zip(header, row, strict=True)) for row in datatable[1:]]
 
 
-def assert_table(datatable: Sequence[Sequence[str]], seen: Iterable[Mapping[str, object]]) -> None:
+def assert_table(datatable: Table, seen: Iterable[Mapping[str, object]]) -> None:
     """Hold a table of the feature against what was seen, row by row in this order, in the columns the table has.
 
     Raises AssertionError showing both as aligned tables with the differing rows marked by ``!``.

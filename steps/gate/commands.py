@@ -15,11 +15,10 @@ from fixtures.context import Context, target
 from fixtures.gate.commands import (
     MACHINES,
     TIMEOUT,
-    Ended,
+    Leaks,
     Outcome,
     Process,
     Running,
-    Traces,
     on_machine,
     run,
     run_at_terminal,
@@ -33,12 +32,7 @@ from fixtures.stacks.docker.engine import check_engine, containers, remove
 from redis_practices.clients import redis_client
 from redis_practices.polling import eventually, seconds_until
 from steps.common.judgements import PATIENCE
-from steps.common.vocabulary import TYPES, Duration, options, rows
-
-Table = list[list[str]]
-
-UP_WITHIN = 120.0
-"""Seconds until a command is up; it may build the image of a compose stack in them."""
+from steps.common.vocabulary import TYPES, Duration, Table, options, rows
 
 
 @dataclass(repr=False)
@@ -49,8 +43,8 @@ class CommandLine:
     addresses: Addresses
     names: dict[str, str] = field(default_factory=dict)
     running: Running | None = None
-    traces: Traces | None = None
-    ended: Ended | None = None
+    leaks: Leaks | None = None
+    ended: Outcome | None = None
 
     @classmethod
     def of(cls, context: Context) -> CommandLine:
@@ -76,10 +70,10 @@ class CommandLine:
         return self.running
 
     @property
-    def seen_traces(self) -> Traces:
-        """The traces of its servers (AssertionError if the scenario does not say how many servers it has)."""
-        assert self.traces, 'the OPTION "servers" of a running command says how many of them to look for'
-        return self.traces
+    def known_leaks(self) -> Leaks:
+        """The leaks of its servers (AssertionError if the scenario does not say how many servers it has)."""
+        assert self.leaks, 'the OPTION "servers" of a running command says how many of them to look for'
+        return self.leaks
 
     def start(self, command: str) -> None:
         """Start a command; what still runs of it ends with the scenario."""
@@ -88,7 +82,7 @@ class CommandLine:
 
     def seen(self, stream: str) -> str:
         """Return what the command has printed to a stream."""
-        outcome: Outcome = self.ended or self.runs.said()
+        outcome = self.ended or self.runs.said()
         streams = {"the standard output": outcome.stdout, "the error output": outcome.stderr}
         return streams.get(stream, f"{outcome.stdout}{outcome.stderr}")
 
@@ -110,13 +104,13 @@ class CommandLine:
 
     def await_servers(self, number: int) -> None:
         """Wait until this number of the command's servers and workers run; they end with the scenario at the latest."""
-        self.traces = traces = Traces(self.runs)
-        self.context.ending.callback(traces.remove)
+        self.leaks = leaks = Leaks(self.runs)
+        self.context.ending.callback(leaks.remove)
 
         def all_run() -> None:
-            seen = [str(one) for one in traces.servers()]
+            seen = [str(one) for one in leaks.servers()]
             assert len(seen) == number, f"these run: {seen}; the command printed {self.runs.said()}"
-            assert traces.files(), "there is no scratch folder"
+            assert leaks.files(), "there is no scratch folder"
 
         eventually(all_run, within=TIMEOUT)
 
@@ -156,7 +150,7 @@ def start_command(context: Context, command: str, datatable: Table | None = None
 
     if "--stack=docker" in command:
         context.ending.callback(remove, run_project(running.process.pid))
-    eventually(has_printed, within=UP_WITHIN, every=0.01)
+    eventually(has_printed, within=120.0, every=0.01)  # it may build the image of a compose stack
     if "servers" in wanted:
         line.await_servers(int(wanted["servers"]))
 
@@ -266,20 +260,17 @@ def check_nothing_left(context: Context, duration: Duration) -> None:
 
     Example: ``Then nothing of the command is left within 5 seconds``
     """
-    traces, bound = context.part(CommandLine).seen_traces, Bound.at_most(duration.seconds(), "s")
+    leaks, bound = context.part(CommandLine).known_leaks, Bound.at_most(duration.seconds(), "s")
 
     def all_gone() -> None:
-        left = [str(one) for one in [*traces.processes(), *traces.files()]]
+        left = [str(one) for one in [*leaks.processes(), *leaks.files()]]
         assert not left, f"left: {left}"
 
     seen = round(seconds_until(all_gone, give_up=30.0), 2)
     context.measure("until nothing of the command is left", unit="s", seen=seen, bound=bound)
 
 
-@target("the command", "the command line of the scenario")
-def the_command(context: Context) -> CommandLine:
-    """Return the command that runs or has run."""
-    return context.part(CommandLine)
+target("the command", "the command line of the scenario")(lambda context: context.part(CommandLine))
 
 
 def watched(line: CommandLine) -> list[dict[str, int]]:
@@ -288,9 +279,7 @@ def watched(line: CommandLine) -> list[dict[str, int]]:
     return [{address: int(slots) for address, slots in re.findall(r"(\S+) (\d+)/\d+", text)} for text in shown]
 
 
-@register(
-    "measurement", "moved slots", "slots that a watched cluster has at another primary than at first", unit="slots"
-)
+@register("measurement", "moved slots", "slots that a watched cluster shows at another primary at last", unit="slots")
 def count_moved(_: Context, line: CommandLine) -> int:
     """Compare the last line with the first one."""
     first, last = watched(line)[0], watched(line)[-1]
@@ -317,37 +306,30 @@ def the_xdist_process(context: Context) -> Process:
     """Return this process of the command."""
     [found] = [
         one
-        for one in context.part(CommandLine).seen_traces.processes()
+        for one in context.part(CommandLine).known_leaks.processes()
         if "exec(eval(sys.stdin.readline()))" in one.command
     ]
     return found
 
 
-@dataclass
-class ComposeStack:
-    """The compose stack of a command."""
-
-    name: str
-
-
 @target("the compose stack", "the containers that the command has started")
-def the_compose_stack(context: Context) -> ComposeStack:
-    """Return the stack of the command that runs or ran."""
-    return ComposeStack(run_project(context.part(CommandLine).runs.process.pid))
+def the_compose_stack(context: Context) -> str:
+    """Return the name of the stack of the command that runs or ran."""
+    return run_project(context.part(CommandLine).runs.process.pid)
 
 
 @target("the guard of the compose stack", "the process that removes the containers when the command is gone")
 def the_guard(context: Context) -> Process:
     """Return this process."""
-    pid = guard_of(the_compose_stack(context).name)
+    pid = guard_of(the_compose_stack(context))
     return Process(pid, os.getpgid(pid), "the guard")
 
 
 @register("measurement", "containers", "containers of a compose stack that exist")
-def count_containers(_: Context, stack: ComposeStack) -> int:
+def count_containers(_: Context, stack: str) -> int:
     """Ask the Docker engine; a container may go while it is asked, so ask again."""
     try:
-        return len(containers(stack.name))
+        return len(containers(stack))
     except StackError as error:
         raise AssertionError(str(error)) from None
 
@@ -365,7 +347,6 @@ class NamedServer:
             return value
 
 
-@target('the server at "{address}"', "the server that has this name in command lines")
-def server_at(context: Context, address: str) -> NamedServer:
-    """Return it."""
-    return NamedServer(context.part(CommandLine).expanded(address))
+target('the server at "{address}"', "the server that has this name in command lines")(
+    lambda context, address: NamedServer(context.part(CommandLine).expanded(address))
+)

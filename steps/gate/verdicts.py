@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_bdd import given, parsers, then, when
@@ -12,9 +11,7 @@ from fixtures.context import Context, target
 from fixtures.gate.deployment_under_test import FOREIGN, OURS, DeploymentUnderTest, contents, short_id, without_ttl
 from fixtures.gate.healthy import build
 from gate_user import rules
-from steps.common.vocabulary import TYPES, options, rows
-
-Table = Sequence[Sequence[str]]
+from steps.common.vocabulary import TYPES, Table, options, rows
 
 
 @given(parsers.parse('a healthy {kind:w} of the kind "{name}"'))
@@ -64,7 +61,10 @@ def judge(context: Context, datatable: Table | None = None) -> None:
     for name in given:
         find("setting", name)
     if "user" in given:
-        USERS[given["user"].partition(":")[0]](gate, given["user"].partition(": ")[2])
+        _, _, denied = given["user"].partition("without: ")
+        # Managed services deny some commands to a user with all other rights.
+        all_but = ["~*", "&*", "+@all", *[f"-{name}" for name in denied.split(", ")]]
+        gate.give_user(all_but if denied else rules(gate.role))
     run = gate.kill_early if "killed when" in given else gate.judge
     run(folder, given.get("arguments", "--quick"))
     if gate.records:
@@ -75,19 +75,7 @@ register("setting", "arguments", "the arguments of pytest for the gate, in place
 register("setting", "killed when", "the event after which SIGKILL ends the gate: `a worker waits for tasks`")(judge)
 
 
-@register("setting", "user", "the user of the gate: `of src/gate_user.py`, or `without: ` and commands")
-def give_least_rights(gate: DeploymentUnderTest, _: str) -> None:
-    """Let the gate connect as the user that src/gate_user.py prints."""
-    gate.give_user(rules(gate.role))
-
-
-def deny(gate: DeploymentUnderTest, commands: str) -> None:
-    """Let the gate connect as a user that may run all but some commands, as managed services have it."""
-    gate.give_user(["~*", "&*", "+@all", *[f"-{name}" for name in commands.split(", ")]])
-
-
-USERS = {"of src/gate_user.py": give_least_rights, "without": deny}
-"""What gives the gate a user, by the words before a colon."""
+register("setting", "user", "the user of the gate: `of src/gate_user.py`, or `without: ` and commands")(judge)
 
 
 @then(parsers.parse('the verdict is "{name}"'))
@@ -138,10 +126,9 @@ def check_scenarios(context: Context, datatable: Table) -> None:
             assert row.get("REASON", "") in reason, f"{name} {status}: {reason}"
 
 
-@target("the servers", "the servers of the deployment that the gate judges")
-def the_servers(context: Context) -> DeploymentUnderTest:
-    """Return the deployment, which tells what its servers received."""
-    return context.part(DeploymentUnderTest)
+target("the servers", "the servers of the deployment that the gate judges")(
+    lambda context: context.part(DeploymentUnderTest)
+)
 
 
 @register("finding", "changed foreign keys", "keys of another application that are gone, new or different since Given")

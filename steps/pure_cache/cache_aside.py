@@ -6,9 +6,8 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -29,14 +28,7 @@ from redis_practices.clients import client_options
 from redis_practices.polling import join
 from redis_practices.pure_cache.cache_aside import COMPUTE, LEASE, NATIVE, SCRIPT, CacheAside, Unavailable, decoded
 from redis_practices.pure_cache.circuit_breaker import Breaker
-from steps.common.vocabulary import TYPES, Duration, duration, options
-
-Table = list[list[str]]
-
-
-def seconds(text: str) -> float:
-    """Read "300 milliseconds" in seconds."""
-    return float(duration(text).seconds())
+from steps.common.vocabulary import TYPES, Duration, Table, options, seconds
 
 
 def percent(text: str) -> float:
@@ -99,10 +91,6 @@ class LookAside:
         return self.origin.calls == before
 
 
-BREAKER = partial(Breaker, failures=3, pause=0.4)
-"""A pause short enough for a try that fails while the server is still down."""
-
-
 def look_aside(context: Context, rules: dict[str, Any]) -> LookAside:
     """Put a look-aside cache in front of the origin.
 
@@ -120,7 +108,7 @@ def look_aside(context: Context, rules: dict[str, Any]) -> LookAside:
         limits = {"socket_timeout": timeout, "socket_connect_timeout": timeout} if timeout else {}
         client = context.cache.client(**limits)
     if "cache" in context.own:
-        rules["breaker"] = BREAKER()
+        rules["breaker"] = Breaker(failures=3, pause=0.4)  # short: a try fails while the server is still down
     else:
         require_compare_and_set(client)
     made = LookAside(context, CacheAside(client, **rules), client)
@@ -146,7 +134,7 @@ KINDS: dict[str, Callable[[Context, dict[str, Any]], Any]] = {"look-aside": look
 
 @given(parsers.parse("an origin that takes {delay:Duration}", extra_types=TYPES))
 def have_origin(context: Context, delay: Duration) -> None:
-    """Have a source of truth that is slow, and counts its calls.
+    """Use a source of truth that takes this time for a call, and counts its calls.
 
     Example: ``Given an origin that takes 100 milliseconds``
     """
@@ -170,16 +158,11 @@ def have_cache(context: Context, kind: str, target: str, datatable: Table | None
     context.named["reader"] = context.named[f"the {kind} cache"] = KINDS[kind](context, rules)
 
 
-@target("the origin", "the source of truth behind the cache")
-def the_origin(context: Context) -> Origin:
-    """Return the origin."""
-    return context.part(Origin)
-
-
-@target("the {kind} cache", "the cache in front of the origin, as a reader of it sees it")
-def the_cache_in_front(context: Context, kind: str) -> Any:
-    """Return the cache that a Given put in front of the origin."""
-    return context.named[f"the {kind} cache"]
+target("the origin", "the source of truth behind the cache")(lambda context: context.part(Origin))
+target("the {kind} cache", "the cache in front of the origin, as a reader of it sees it")(
+    lambda context, kind: context.named[f"the {kind} cache"]
+)
+target("that reader", "the reader that the last step named")(lambda context: context.named["that reader"])
 
 
 @dataclass
@@ -234,12 +217,6 @@ def a_reader(context: Context, key: str) -> PausedReader:
     return made
 
 
-@target("that reader", "the reader that the last step named")
-def that_reader(context: Context) -> PausedReader:
-    """Return the reader."""
-    return context.named["that reader"]  # type: ignore[no-any-return] # as put above
-
-
 @dataclass
 class CachedValue:
     """A value of the look-aside cache."""
@@ -260,10 +237,9 @@ class CachedValue:
         self.cache.aside.invalidate(self.name)
 
 
-@target('the value of "{key}"', "a value of the look-aside cache")
-def the_value(context: Context, key: str) -> CachedValue:
-    """Return the value."""
-    return CachedValue(context.named["the look-aside cache"], context.key_prefix + key)
+target('the value of "{key}"', "a value of the look-aside cache")(
+    lambda context, key: CachedValue(context.named["the look-aside cache"], context.key_prefix + key)
+)
 
 
 @when(parsers.parse('the origin changes "{key}" to "{value}"'))
@@ -321,10 +297,7 @@ def read_in_threads(cache: LookAside, count: int, key: str, again: float) -> Non
     if again:
         cache.read(key)
     until = time.monotonic() + again
-    if again:
-        with watched(cache, key, begun):
-            at_once(count, read)
-    else:
+    with watched(cache, key, begun) if again else nullcontext():
         at_once(count, read)
     cache.context.record("slowest read", round(max(took), 3))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +15,7 @@ from fixtures.bdd.vocabulary import records, register
 from fixtures.context import Context
 from fixtures.pure_cache.origin import Origin, at_once
 from redis_practices.pure_cache.write_through import WriteBehind, WriteThrough
-from steps.common.vocabulary import TYPES, rows
+from steps.common.vocabulary import TYPES, Table, rows
 from steps.pure_cache.cache_aside import KINDS
 
 register("setting", "writes before", "how many writes the origin saves before it stops")(Origin.stop)
@@ -73,7 +72,7 @@ class Behind:
         with self.context.attempt("drain", RuntimeError):
             self.queue.drain(save, batch=3)
         pairs = zip(origin.saved, self.written, strict=False)
-        in_order = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+        in_order = len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)))
         self.context.record("writes saved in order", in_order)
 
 
@@ -91,15 +90,14 @@ register("measurement", "writes saved in order", "writes that the origin has, up
 )
 
 
-@register("measurement", "unsaved writes", "queued writes that the origin does not have yet", unit="writes")
-def count_unsaved(_: Context, thing: Behind) -> int:
-    """Ask the queue."""
-    return thing.queue.waiting()
+register("measurement", "unsaved writes", "queued writes that the origin does not have yet", unit="writes")(
+    lambda _, behind: behind.queue.waiting()
+)
 
 
 @when("these records are written")
 @records("writes not cached", "writes that the origin saved, and the cache does not hold", unit="writes")
-def write_records(context: Context, datatable: Sequence[Sequence[str]]) -> None:
+def write_records(context: Context, datatable: Table) -> None:
     """Write records through the write-through cache, in this order.
 
     A record with a VERSION is put into the cache alone, as by a writer that has saved it already.

@@ -31,7 +31,7 @@ class Subscriber:
     heard: list[str] = field(default_factory=list)
 
     def listen(self) -> list[str]:
-        """Take in what has come, and return all that was heard."""
+        """Read the messages that arrived, and return all messages so far."""
         take = self.listener.get_sharded_message if self.listener.shard_channels else self.listener.get_message
         while message := take():
             self.heard.append(message["data"])
@@ -179,7 +179,6 @@ def _load(context: Context, node: Node, name: str) -> None:
 
 
 def _add_user(node: Any, name: str) -> None:
-    """Create a user."""
     with node.client() as client:
         if name in client.execute_command("ACL USERS"):
             raise Unsupported(f"a user {name} is there already, and is not ours to change")

@@ -8,7 +8,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from parse import with_pattern
 from pytest_bdd import given, parsers, when
 from redis import Redis
 from redis.cluster import RedisCluster
@@ -60,11 +59,6 @@ class NamedNodes:
         self.bus: BusProxy | None = None
         self.empty: list[NodeUnderTest] = []
         """Nodes that belong to no cluster."""
-
-    @classmethod
-    def of(cls, context: Context) -> NamedNodes:
-        """Return those of a scenario."""
-        return cls(context)
 
     def shard(self, key: str) -> dict[str, NodeUnderTest]:
         """Return primary and first replica of a key; they are "that primary" and "that replica" from now on."""
@@ -130,7 +124,6 @@ class NodeUnderTest:
         self.context.ending.callback(self._end_pause)
 
     def _end_pause(self) -> None:
-        """Resume it if it is still paused."""
         if self.node in self.nodes.paused:
             self.resume()
 
@@ -155,8 +148,9 @@ class NodeUnderTest:
 
     def _return(self) -> None:
         """Count the node among those that answer."""
-        self.nodes.away = [node for node in self.nodes.away if node is not self.node]
-        self.nodes.paused = [node for node in self.nodes.paused if node is not self.node]
+        for nodes in (self.nodes.away, self.nodes.paused):
+            if self.node in nodes:
+                nodes.remove(self.node)
 
     def promote(self, give_up_after: str = "10 seconds") -> None:
         """Make it primary of its shard; an error is that of "the failover"."""
@@ -168,7 +162,8 @@ class NodeUnderTest:
         """Restart it in the role of a replica, and wait until the cluster is ready."""
         for held in ranges(self.cluster):
             if held.primary == self.address:
-                self.nodes.node(node_at(self.cluster, held.replicas[0])).promote()
+                with node_at(self.cluster, held.replicas[0]).client() as replica:
+                    fail_over(replica)
         self.node.restart()
         with clients_of(self.cluster.nodes) as clients:
             wait_until_ready(clients)
@@ -272,7 +267,6 @@ class NodeUnderTest:
 
 
 def _says(client: Redis, wanted: dict[str, str]) -> bool:
-    """Tell whether a node says this in CLUSTER INFO."""
     return bool(wanted.items() <= client.execute_command("CLUSTER INFO").items())
 
 
@@ -289,11 +283,6 @@ class TheCluster:
         with owner_of(self.cluster, name).client() as client:
             client.set(name, value, ex=TTL)
         await_copies(self.context, name, len(holder(self.cluster, name).replicas))
-
-    def read(self, key: str) -> Any:
-        """Return the value of a key, or None."""
-        with self.client() as client:
-            return client.get(self.context.key(key))
 
     def is_ready(self) -> bool:
         """Tell whether all nodes serve, know each other, and have linked replicas."""
@@ -341,89 +330,58 @@ for name, meaning in {
     target(name, meaning)(partial(_named, name))
 
 
-@target("its replicas", "the replicas of that primary")
-def its_replicas(context: Context) -> list[NodeUnderTest]:
-    """Return the replicas."""
-    nodes = context.part(NamedNodes)
-    return [nodes.node(node) for node in replicas_at(nodes.cluster, context.named["that primary"].address)]
+def leading_last(nodes: NamedNodes) -> list[Node]:
+    """Return all nodes, those that were primaries at the beginning last."""
+    leading = {held.primary for held in nodes.before}
+    return sorted(nodes.cluster.nodes, key=lambda node: node.address in leading)
 
 
-def replicas_at(cluster: Cluster, address: str) -> list[Node]:
+def _all_but_that_primary(nodes: NamedNodes, _: str) -> list[Node]:
+    that = nodes.context.named["that primary"].address
+    return [node for node in leading_last(nodes) if node.address != that]
+
+
+def replicas_at(nodes: NamedNodes, address: str) -> list[Node]:
     """Return the replicas of the primary at an address."""
-    return [node_at(cluster, one) for held in ranges(cluster) if held.primary == address for one in held.replicas]
+    held_by = [held for held in ranges(nodes.cluster) if held.primary == address]
+    return [node_at(nodes.cluster, one) for held in held_by for one in held.replicas]
 
 
-@target('the owner of "{key}"', "the node that owns the slot of a key now")
-def the_owner(context: Context, key: str) -> NodeUnderTest:
-    """Return the owner, without naming it."""
+def _find(find: Callable[[NamedNodes, str], list[Node]], context: Context, key: str = "") -> list[NodeUnderTest]:
+    """Return nodes as targets of sentences, found by the full name of a key."""
     nodes = context.part(NamedNodes)
-    return nodes.node(owner_of(nodes.cluster, context.key(key)))
+    return [nodes.node(node) for node in find(nodes, context.key(key))]
 
 
-@target('every replica of "{key}"', "each node that has a copy of the slot of a key")
-def every_replica(context: Context, key: str) -> list[NodeUnderTest]:
-    """Return the replicas."""
-    nodes = context.part(NamedNodes)
-    return [nodes.node(node) for node in replicas_of(nodes.cluster, context.key(key))]
-
-
-@target('every primary other than that of "{key}"', "each node that owns slots, but not the slot of a key")
-def every_other_primary(context: Context, key: str) -> list[NodeUnderTest]:
-    """Return these primaries."""
-    nodes = context.part(NamedNodes)
-    return [nodes.node(node) for node in other_primaries(nodes.cluster, context.key(key))]
-
-
-@target('a primary other than that of "{key}"', "the first node that owns slots, but not the slot of a key")
-def another_primary(context: Context, key: str) -> NodeUnderTest:
-    """Return the first of these primaries."""
-    return every_other_primary(context, key)[0]
+for name, meaning, find in (
+    ('the owner of "{key}"', "the node that owns the slot of a key now",
+     lambda nodes, key: [owner_of(nodes.cluster, key)]),
+    ('every replica of "{key}"', "each node that has a copy of the slot of a key",
+     lambda nodes, key: replicas_of(nodes.cluster, key)),
+    ('every primary other than that of "{key}"', "each node that owns slots, but not the slot of a key",
+     lambda nodes, key: other_primaries(nodes.cluster, key)),
+    ('a primary other than that of "{key}"', "the first node that owns slots, but not the slot of a key",
+     lambda nodes, key: other_primaries(nodes.cluster, key)[:1]),
+    ("its replicas", "the replicas of that primary",
+     lambda nodes, _: replicas_at(nodes, nodes.context.named["that primary"].address)),
+    ("every primary", "each node that owns slots", lambda nodes, _: primaries(nodes.cluster)),
+    ("every node", "each node of the cluster, replicas first", lambda nodes, _: leading_last(nodes)),
+    ("every remaining node", "each node of the cluster that answers", lambda nodes, _: nodes.present()),
+    ("all other nodes", "each node of the cluster but that primary", _all_but_that_primary),
+):  # fmt: skip
+    target(name, meaning)(partial(_find, find))
 
 
 @target('a replica of a primary other than that of "{key}"', 'it and its primary are "that replica", "that primary"')
 def another_replica(context: Context, key: str) -> NodeUnderTest:
     """Return the replica, and name both."""
-    nodes, primary = context.part(NamedNodes), another_primary(context, key)
+    nodes, primary = context.part(NamedNodes), context.target(f'a primary other than that of "{key}"')
     context.named["that primary"] = primary
-    context.named["that replica"] = nodes.node(replicas_at(nodes.cluster, primary.address)[0])
+    context.named["that replica"] = nodes.node(replicas_at(nodes, primary.address)[0])
     return _named("that replica", context)  # type: ignore[no-any-return]
 
 
-@target("every primary", "each node that owns slots")
-def every_primary(context: Context) -> list[NodeUnderTest]:
-    """Return the primaries, in the order of their slots."""
-    nodes = context.part(NamedNodes)
-    return [nodes.node(node) for node in primaries(nodes.cluster)]
-
-
-@target("every node", "each node of the cluster, replicas first")
-def every_node(context: Context) -> list[NodeUnderTest]:
-    """Return the nodes."""
-    nodes = context.part(NamedNodes)
-    leading = {held.primary for held in nodes.before}
-    return [nodes.node(node) for node in sorted(nodes.cluster.nodes, key=lambda node: node.address in leading)]
-
-
-@target("every remaining node", "each node of the cluster that answers")
-def every_remaining_node(context: Context) -> list[NodeUnderTest]:
-    """Return the nodes."""
-    nodes = context.part(NamedNodes)
-    return [nodes.node(node) for node in nodes.present()]
-
-
-@target("all other nodes", "each node of the cluster but that primary")
-def all_other_nodes(context: Context) -> list[NodeUnderTest]:
-    """Return the nodes."""
-    return [node for node in every_node(context) if node.address != context.named["that primary"].address]
-
-
-@with_pattern(r"an empty node|\d+ empty nodes")
-def empty_nodes(text: str) -> int:
-    """Read "an empty node", "3 empty nodes"."""
-    return 1 if text.startswith("an ") else int(text.split(maxsplit=1)[0])
-
-
-@given(parsers.parse("{count:EmptyNodes}", extra_types={"EmptyNodes": empty_nodes}))
+@given(parsers.parse("{count:EmptyNodes}", extra_types=TYPES))
 def start_empty_nodes(context: Context, count: int) -> None:
     """Start nodes that belong to no cluster; the last one is "the new node".
 
@@ -437,14 +395,16 @@ def start_empty_nodes(context: Context, count: int) -> None:
 
 @when(parsers.parse("{target:Target} is isolated from {others:Target}", extra_types=TYPES))
 def isolate(context: Context, target: str, others: str) -> None:
-    """Cut the connections between one node and others, in both directions, until it "is reconnected".
+    """Cut the cluster bus between one node and others, in both directions, until it "is reconnected".
+
+    Without a network that can be partitioned, end the replication of paused replicas instead.
 
     Example: ``When the primary of "user:1" is isolated from all other nodes``
     """
     context.target(target).isolate(context.targets(others))
 
 
-@setting("network", '"can be partitioned" leads what nodes say to each other through a proxy')
+@setting("network", '"can be partitioned" leads the cluster bus through a proxy; replication is direct')
 def make_partitionable(plan: Plan, value: str) -> None:
     """Put the proxy between the nodes."""
     assert value == "can be partitioned", f"a network {value!r} is not known"
@@ -477,7 +437,6 @@ def announce_hosts(plan: Plan, value: str) -> None:
 
 
 def _hosts(client: Redis) -> set[str]:
-    """Return the hosts of all nodes, as one of them knows them."""
     return {member.host for member in members(client).values()}
 
 
@@ -508,7 +467,4 @@ class StaleClient(ClientUnderTest):
         return value
 
 
-@target("a client with a stale slot map", "a client that takes another primary for the owner of the key")
-def stale_client(context: Context) -> StaleClient:
-    """Return the client."""
-    return StaleClient(context)
+target("a client with a stale slot map", "a client that takes another primary for the owner of the key")(StaleClient)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -14,10 +14,8 @@ from fixtures.context import Context
 from fixtures.redis_cluster.nodes import primaries
 from redis_practices.tuning.measuring import compare_by, counted, reads_by_node
 from steps.common.deployments import Values
-from steps.common.vocabulary import bound_or_reported, rows
+from steps.common.vocabulary import Table, bound_or_reported, rows
 from steps.tuning.ways import Costs, Opened, Way
-
-Table = Sequence[Sequence[str]]
 
 
 @then("the comparison shows")

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import median
 from threading import Timer
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from redis import Redis
 from redis.cluster import RedisCluster
 
 from fixtures.bdd.vocabulary import register
-from fixtures.context import Context, target
+from fixtures.context import Context
 from fixtures.run.keys import Unsupported
 from fixtures.run.options import OPTIONS
 from fixtures.stacks.protocols import need
@@ -28,7 +28,6 @@ from redis_practices.pure_cache.near_cache import NearCache
 from redis_practices.tuning import bulk, connections, failures, load, memory, round_trips, scaling, server_settings
 from redis_practices.tuning.measuring import PLAIN, counted
 from steps.common.deployments import Values
-from steps.common.keys import CLIENTS
 
 Way = Callable[[Sequence[str]], object]
 """Works on keys."""
@@ -96,38 +95,6 @@ for name, meaning, work in (
     way(name, meaning)(partial(on_values, work))
 
 
-class NodePipelines:
-    """A client, and a pipeline, that sends one packed pipeline to each node."""
-
-    def __init__(self, cluster: RedisCluster) -> None:
-        """Begin without commands."""
-        self._cluster = cluster
-        self._commands: list[bulk.Command] = []
-
-    def __enter__(self) -> Self:
-        """Use it as redis-py's own clients and pipelines."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave the client of the cluster open: the scenario ends it."""
-
-    def pipeline(self) -> NodePipelines:
-        """Return a new pipeline."""
-        return NodePipelines(self._cluster)
-
-    def __getattr__(self, command: str) -> Callable[..., None]:
-        """Return what puts a command into the pipeline."""
-        return lambda *words, ex=None: self._commands.append((command, *words, *(("EX", str(ex)) if ex else ())))
-
-    def execute(self, *, raise_on_error: bool) -> list[Any]:
-        """Return the replies, and errors in their places."""
-        assert not raise_on_error
-        return [reply == "OK" or reply for reply in bulk.bulk(self._cluster, self._commands, batch=100)]
-
-
-CLIENTS["one pipeline a node"] = lambda context: NodePipelines(context.ending.enter_context(context.cluster.client()))
-
-
 @dataclass
 class Opened:
     """What ways hold open until their sentence ends."""
@@ -156,7 +123,7 @@ for name, meaning, prepare in (
     way(name, meaning)(partial(prepared, prepare))
 
 
-@way("lists of {items:d} by {parser}", "a client with this parser, hiredis or redis-py's, reads lists of so many items")
+@way("lists of {items:d} by {parser}", "a client with this parser, hiredis or redis-py's, reads lists of this length")
 def parse_lists(context: Context, items: int, parser: str) -> Way:
     """Read a list in a process that has this parser."""
     client, key = context.server.client(), f"list:{items}"
@@ -188,12 +155,16 @@ def read_with_threads(servers: Any, threads: int) -> Callable[[], object]:
     return server_settings.reading_with({**PLAIN, "io-threads": threads}, servers)
 
 
+def read_over(servers: Any, transport: str) -> Callable[[], object]:
+    """Start a server, and return reads over a transport."""
+    return (server_settings.over_tcp if transport == "TCP" else server_settings.over_unix_socket)(servers)
+
+
 for name, meaning, start in (
     ("writes, nothing on disk", "100 writes, no persistence", partial(server_settings.writing_with, PLAIN)),
     ("writes, appendfsync {policy:w}", "100 writes, an append-only file with this policy", write_with_log),
     ("reads, io-threads {threads:d}", "4000 reads of 1 KB by a client that costs nearly nothing", read_with_threads),
-    ("reads over TCP", "200 single reads over the loopback", server_settings.over_tcp),
-    ("reads over a unix socket", "200 single reads over a unix socket", server_settings.over_unix_socket),
+    ("reads over {transport}", "200 single reads over TCP on the loopback, or over a unix socket", read_over),
 ):
     way(name, meaning)(partial(start_servers, start))
 
@@ -204,28 +175,18 @@ def serve_requests(share: Callable[..., list[int]], context: Context) -> Way:
     return lambda _: scaling.seconds_of(nodes, share(nodes), 0.02)
 
 
+@way("requests to uneven owners", "the same, after one primary was given 80 % of the slots, which hold no keys")
+def serve_unevenly(context: Context) -> Way:
+    """Give the first primary most slots, then serve the requests."""
+    scaling.give_most_to_first(context.cluster.nodes)
+    return serve_requests(scaling.on_owners, context)
+
+
 for name, meaning, share in (
     ("requests to one primary", "one primary serves 20 requests of 20 ms", scaling.on_one),
     ("requests to the owners", "the owners of their keys serve the same requests", scaling.on_owners),
 ):
     way(name, meaning)(partial(serve_requests, share))
-
-
-@dataclass
-class FirstPrimary:
-    """The primary with the lowest slots."""
-
-    nodes: Sequence[Any]
-
-    def take_slots(self) -> None:
-        """Leave a tenth of the slots to each other primary."""
-        scaling.give_most_to_first(self.nodes)
-
-
-@target("the first primary", "the primary with the lowest slots")
-def the_first_primary(context: Context) -> FirstPrimary:
-    """Return the first node of the scenario's cluster."""
-    return FirstPrimary(context.cluster.nodes)
 
 
 # Ways that measure themselves
@@ -305,25 +266,17 @@ way("a near cache, one key changes", "the same; another client writes one key af
 )
 
 
-@dataclass
-class Hits:
-    """The hits of caches that evict by LRU and by LFU, for the same reads at the same time."""
-
-    lru: float
-    lfu: float
-
-    @classmethod
-    def of(cls, context: Context) -> Hits:
-        """Measure both, and random evictions for comparison."""
-        chance, lru, lfu = memory.hit_ratios(context.private, (memory.RANDOM, memory.LRU, memory.LFU))
-        context.measure("hits of random evictions", unit="%", seen=round(chance, 1))
-        return cls(lru, lfu)
+def hits(context: Context) -> Mapping[str, float]:
+    """Measure the hits of caches that evict by LRU and by LFU, for the same reads, and of random evictions."""
+    chance, lru, lfu = memory.hit_ratios(context.private, (memory.RANDOM, memory.LRU, memory.LFU))
+    context.measure("hits of random evictions", unit="%", seen=round(chance, 1))
+    return {"LRU": lru, "LFU": lfu}
 
 
 @way("eviction by {policy:w}", "a cache evicts the key not read for longest (LRU), or the one read least often (LFU)")
 def evict(context: Context, policy: str) -> Costs:
     """Return the hits with this policy."""
-    return {"HITS": getattr(context.part(Hits), policy.lower())}
+    return {"HITS": context.part(hits)[policy]}
 
 
 LOOPS = {"closed": load.closed_loop, "open": load.open_loop}
@@ -370,28 +323,21 @@ for name, meaning, client, least in (
     way(f"{name}, server paused for {{pause:g}} s", meaning)(partial(wait_for_paused, client, least))
 
 
-@dataclass
-class Vanished:
-    """The clients that servers still list after their network was cut."""
-
-    without: float
-    with_keepalive: float
-
-    @classmethod
-    def of(cls, context: Context) -> Vanished:
-        """Cut a client off from a server without and from one with keepalive."""
-        need(context.stack, "cut networks")
-        try:
-            return cls(*failures.vanished(context.request.config.stash[OPTIONS].server_binary))
-        except failures.NoNamespaceError as error:
-            raise Unsupported(str(error)) from None
+def vanished(context: Context) -> tuple[float, float]:
+    """Cut a client off from a server without keepalive and from one with it; count what the servers still list."""
+    need(context.stack, "cut networks")
+    try:
+        without, with_keepalive = failures.vanished(context.request.config.stash[OPTIONS].server_binary)
+    except failures.NoNamespaceError as error:
+        raise Unsupported(str(error)) from None
+    return without, with_keepalive
 
 
 @way("tcp-keepalive {seconds:d}", "the server asks a client that is silent for so long; 0 never asks")
 def lose_client(context: Context, seconds: int) -> Costs:
     """Return the clients that a server with this setting still lists."""
-    lost = context.part(Vanished)
-    return {"CLIENTS LISTED": int(lost.with_keepalive if seconds else lost.without)}
+    without, with_keepalive = context.part(vanished)
+    return {"CLIENTS LISTED": int(with_keepalive if seconds else without)}
 
 
 @way("tcp-backlog {length:d}", "60 clients connect to a server with such a queue while it is paused")

@@ -409,6 +409,5 @@ def test_busy_judge_accepts(
         for name in NAMES:
             client.set(name, "x", ex=1000)
     with busy_processors():
-        quick = '-m "(core or audit) and not disruptive and not slow and not waits"'
-        judgement = judged(group, "cache", behind_tls(cache_server), f"{quick} {options}")
+        judgement = judged(group, "cache", behind_tls(cache_server), f"--quick {options}")
     assert (judgement.failed, judgement.verdict) == ({}, "accepted")

@@ -15,8 +15,6 @@ from tests.cases.preparing import prepared
 ADDED = ("add", [1, 1])
 """A member that ends at once."""
 
-UNENDING = pytest.mark.xfail(strict=True, raises=AssertionError, reason="the chord never ends, and nothing says so")
-
 
 @dataclass(frozen=True)
 class Chord:
@@ -72,8 +70,8 @@ CASES: dict[str, tuple[list[Made], Act, str]] = {
 MARKS: dict[str, list[pytest.MarkDecorator]] = {
     "one is revoked while it runs": [pytest.mark.slow],
     "one is revoked in the worker": [pytest.mark.slow],
-    "one drops its message": [pytest.mark.slow, UNENDING],
-    "one is unknown": [pytest.mark.slow, UNENDING],
+    "one drops its message": [pytest.mark.slow],
+    "one is unknown": [pytest.mark.slow],
     "the process of one dies": [pytest.mark.slow],
 }
 
@@ -88,7 +86,7 @@ def test_chord_ends(bench: Bench, case: str) -> None:
     assert bench.ended(made.body, within=8) == state
 
 
-@pytest.mark.parametrize("apart", [0.2, pytest.param(3, marks=[pytest.mark.slow, UNENDING])])
+@pytest.mark.parametrize("apart", [0.2, pytest.param(3, marks=[pytest.mark.slow])])
 def test_chord_with_members_far_apart(bench: Bench, apart: float) -> None:
     """A chord ends, even if its members end further apart than results are kept."""
     bench.worker(RESULT_EXPIRES="1", WORKER_POOL="threads", WORKER_CONCURRENCY="4")

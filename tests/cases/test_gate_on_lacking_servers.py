@@ -63,7 +63,7 @@ LACKS: dict[str, tuple[str, tuple[str, ...], set[str]]] = {
     "neither CLUSTER nor INFO": (UNKNOWN, ("CLUSTER", "INFO"), {"needs INFO, which the server refuses"}),
     "no CONFIG": (UNKNOWN, ("CONFIG",), {"needs CONFIG GET, which the server refuses"}),
     "no CLIENT": (UNKNOWN, ("CLIENT",), {"needs CLIENT, which the server refuses"}),
-    "no right to PING": (NOPERM, ("PING",), set()),
+    "no right to PING": (NOPERM, ("PING",), {"needs PING, which the server refuses"}),
 }
 """By the missing feature of a cache: the error, the commands, and the reasons of skips."""
 
@@ -77,6 +77,7 @@ def test_gate_judges_a_cache_that_lacks(judged: Callable[[str, Mutation, str], J
     assert judgement.failed == {}
     assert judgement.passed > 0
     assert {reason for reason in skipped(judgement) if reason.startswith("needs")} == reasons
+    assert "(refuses" in judgement.said
 
 
 @pytest.mark.slow

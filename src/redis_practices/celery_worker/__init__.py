@@ -4,6 +4,7 @@ promise                                                      module             
 an effect happens once, however often a task is delivered    delivery              twice, outbox
 a task that the broker lost is sent again                    delivery              outbox
 a failing task is retried with growing waits                 failing               failing
+a chord or chain ends, however a member of it ends           workflows             workflows, failing
 a poison message goes to a dead-letter list                  failing               outbox
 a sender fails within its timeout when the broker is down    sending               senders, security, hostile
 many tasks are sent in one round trip                        sending               senders
@@ -15,6 +16,7 @@ a user with the fewest rights suffices                       security           
 a worker refuses an unsigned task                            security              hostile
 a short task costs one round trip                            batch_transport       one_trip
 the settings of a worker, with reasons                       ../../worker.py       delivery, twice, shutdown
+a worker of Celery 5.7 survives a restart of the broker      consumer              pinned
 order, schedule and state of a worker                        ../../worker.py       order, schedule, trouble
 a task is sent, processed, and its result comes back         ../../send_task.py    processing, availability
 Celery itself keeps it: no code here                         -                     audit, control, data_path, pinned

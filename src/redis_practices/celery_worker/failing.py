@@ -21,7 +21,6 @@ import random
 from typing import Any
 
 from celery import Celery, Task
-from celery.exceptions import Reject
 from redis import Redis
 
 MAX_DELIVERIES = int(os.environ.get("MAX_DELIVERIES", "3"))
@@ -51,7 +50,7 @@ class Guarded(Task):  # type: ignore[misc] # Celery has no types
     reject_on_worker_lost = True
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
-        """Count this delivery, and put the message aside above the limit (celery.exceptions.Reject)."""
+        """Count this delivery, and put the message aside above the limit (TooManyDeliveries)."""
         # A retry is a new message with the same id, so its count starts again.
         key = prefixed(f"deliveries:{task_id}:{self.request.retries}")
         client: Redis = self.backend.client
@@ -63,9 +62,7 @@ class Guarded(Task):  # type: ignore[misc] # Celery has no types
             return
         letter = {"id": task_id, "task": self.name, "args": args, "kwargs": kwargs, "deliveries": delivered - 1}
         client.rpush(prefixed(DEAD_LETTERS), json.dumps(letter))
-        error = TooManyDeliveries(f"{self.name} ended its worker {delivered - 1} times")
-        self.backend.mark_as_failure(task_id, error, request=self.request)
-        raise Reject(error, requeue=False)
+        raise TooManyDeliveries(f"{self.name} ended its worker {delivered - 1} times")
 
     def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
         """Delete the count."""

@@ -9,7 +9,7 @@ no stampede at expiry: ttl jitter, early refresh         expiry                 
 a hot value is read from the memory of the process       near_cache                near_cache
 the newest version wins; a write is answered at once     write_through             write_through
 keys without ttl, too large or misnamed are found        key_audit                 hygiene
-a value lives as long as its ttl                         ../../cache_example.py    username, expiry
+a value lives as long as its ttl                         ../../cache_example.py    expiry
 Redis itself keeps it: no code here                      -                         audit, data_path, memory, ttl
 the same, for big values                                 -                         big_values
 """

@@ -9,7 +9,7 @@ nodes join, leave and share slots under load          growth                    
 many keys are read, written, scanned                  key_distribution            key_distribution
 hot slots, hot keys and big keys are found            key_distribution            operation
 a client follows MOVED and ASK                        ../clients.py               growth, routing
-a cluster is watched                                  ../../cluster_example.py    - (tests/cases)
+a cluster is watched                                  ../../cluster_example.py    scaling
 Redis Cluster itself keeps it: no code here           -                           data_path, messages
 the same, for the cost of a failure                   -                           durability, partition
 """
