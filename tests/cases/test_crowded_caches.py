@@ -176,7 +176,12 @@ def test_readers_beside_a_refresh(cache_server: Server) -> None:
     """Readers get the old value at once while another reader of the process refreshes it."""
     with redis_client(cache_server.url) as client:
         crowd = Crowd(CacheAside(client, ttl=60, beta=1e9))  # each read is due to refresh
-        crowd.cache.get_or_compute("key", lambda: "old")
+
+        def first() -> str:
+            time.sleep(0.01)
+            return "old"
+
+        crowd.cache.get_or_compute("key", first)
         refreshing, may_end = threading.Event(), threading.Event()
 
         def new() -> str:

@@ -148,7 +148,7 @@ class Entry:
 def decoded(raw: bytes, key: bytes | str) -> Entry | None:
     """Return the entry of `key` in `raw`; None for a lease, another key's entry, another form or half a value."""
     try:
-        value, cost, until, name = json.loads(raw)
+        value, cost, until, name = json.loads(raw.decode())  # bytes would cost a look at their encoding
         return Entry(value, float(cost), float(until)) if name == _text(key) else None
     except (ValueError, TypeError):
         return None
