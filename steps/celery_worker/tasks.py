@@ -440,6 +440,12 @@ def send_task(context: Context, name: str, given: list[Any], datatable: Table | 
 
     The OPTIONs are those of Celery, and ``timeout``: the sender then gives up after that time.
 
+    ``add`` is a task of `src/worker.py`; `fixtures/celery_worker/tasks.py` defines all other tasks. ``stamp [s]``
+    takes s seconds and returns when it began, ``linger [s]`` takes them only in its first run. ``flaky [n, s]`` fails
+    n times, and waits s seconds before its first retry. ``tidy [s, t]`` takes s seconds, or t more after its soft
+    time limit. ``refuse [n]`` returns its message n times, with -1 it drops the message. ``crash`` kills its process,
+    ``end_worker`` its worker. ``book`` pays in each run, ``pay`` once.
+
     Example: ``When the task "add" is sent with [4, 8]``
     """
     context.part(Tasks).send(name, given, **read_settings("task", options(datatable)).config)

@@ -225,7 +225,7 @@ class Workers:
 
 @given(parsers.parse("{number:Workers}", extra_types=TYPES))
 def have_workers(context: Context, number: int, datatable: Table | None = None) -> None:
-    """Have workers of the scenario's broker; the SETTINGs are those of ``worker.py``.
+    """Start workers on the scenario's broker; the SETTINGs are those of ``worker.py``.
 
     One without settings is shared by scenarios; all others are the scenario's own.
 
@@ -268,7 +268,7 @@ def running_worker(context: Context) -> StartedWorker:
 
 
 target("every worker", "all workers of the scenario that run")(running)
-target("worker {number:d}", "the worker of the scenario that started as number so and so")(
+target("worker {number:d}", "the worker with this number in the order in which workers started")(
     lambda context, number: context.part(Workers).all[number - 1]
 )
 target("the beat", "the first beat of the scenario")(lambda context: context.part(Beats).running[0])

@@ -81,7 +81,7 @@ def check_state(context: Context, target: str, bound: Bound, name: str) -> None:
 
 @then(parsers.parse("{target:Target} has {bound:Bound} {name:Asked} within {duration:Duration}", extra_types=TYPES))
 def await_state(context: Context, target: str, bound: Bound, name: str, duration: Duration) -> None:
-    """Ask as above, again and again until the bound is kept.
+    """Ask how many things a target has, again and again until the bound is kept.
 
     Example: ``Then that primary has exactly 1 linked replica within 5 seconds``
     """
@@ -139,7 +139,7 @@ def check_replies(context: Context, target: str, datatable: Table) -> None:
 
 @then(parsers.parse("{target:Target} replies within {duration:Duration}", extra_types=TYPES))
 def await_replies(context: Context, target: str, duration: Duration, datatable: Table) -> None:
-    """Send as above, again and again until the table holds; the time counts from the last fault.
+    """Send the commands of each row until the table holds; the time counts from the last fault.
 
     Example: a table of COMMANDS and REPLY
     """

@@ -211,7 +211,7 @@ def _lost(context: Context, keys: Sequence[str]) -> int:
 @when(parsers.parse('"{key}" is read {repeats:Repeats}', extra_types=TYPES))
 @records("slowest read", "longest time of one read", unit="s")
 @records("median read", "time of the read in the middle of all reads, from the fastest to the slowest", unit="s")
-@records("median of the last 20 reads", "the same of the last 20 reads alone", unit="s")
+@records("median of the last 20 reads", "time of the middle one of the last 20 reads", unit="s")
 @records("reads delayed", "reads that took 200 milliseconds or more", unit="reads")
 def read_often(context: Context, key: str, repeats: int, datatable: Table | None = None) -> None:
     """Read one key, one time after another, through the cache of the scenario if it has one, else through a client.

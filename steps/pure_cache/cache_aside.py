@@ -130,7 +130,7 @@ KINDS: dict[str, Callable[[Context, dict[str, Any]], Any]] = {"look-aside": look
 
 @given(parsers.parse("an origin that takes {delay:Duration}", extra_types=TYPES))
 def have_origin(context: Context, delay: Duration) -> None:
-    """Have a source of truth that is slow, and counts its calls.
+    """Use a source of truth that takes this time for a call, and counts its calls.
 
     Example: ``Given an origin that takes 100 milliseconds``
     """

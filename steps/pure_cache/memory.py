@@ -276,7 +276,7 @@ asked("bytes of data", "used_memory without what an empty server uses", "", "mem
       lambda told: told["used_memory"] - told["used_memory_startup"])  # fmt: skip
 asked("evicted keys", "keys that were evicted since the start", "", "stats", lambda told: told["evicted_keys"])
 asked("read hits", "reads that found their key since the start", "", "stats", lambda told: told["keyspace_hits"])
-asked("read misses", "reads that did not", "", "stats", lambda told: told["keyspace_misses"])
+asked("read misses", "reads that found no key since the start", "", "stats", lambda told: told["keyspace_misses"])
 asked("connections", "clients without two: this one, and the client that watches the server", "", "clients",
       lambda told: told["connected_clients"] - 2)  # fmt: skip
 

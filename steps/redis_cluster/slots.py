@@ -166,7 +166,7 @@ def _changes(context: Context, before: Mapping[str, Content]) -> tuple[int, floa
 
 @then(parsers.parse("those slots belong to {target:Target}", extra_types=TYPES))
 def check_owner(context: Context, target: str) -> None:
-    """Require that every node that answers says so of the slots of the migration, and that none of them is open.
+    """Require that every answering node names this owner of the migrated slots, and that none of them is open.
 
     Example: ``Then those slots belong to their new primary``
     """
