@@ -414,9 +414,5 @@ def test_event(tested: CacheUnderTest, event: str) -> None:
 @pytest.mark.slow
 def test_histories(tested: CacheUnderTest) -> None:
     """No front has an error or an old value in any history of events."""
-<<<<<<< HEAD
-    try_histories(lambda _: CacheMachine(tested), 12, 12)
-=======
     try_histories(lambda failures: CacheMachine(tested, failures), 12, 12)
->>>>>>> vocab
     assert sum(tested.done.values()) >= 12, tested.done
