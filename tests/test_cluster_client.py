@@ -110,7 +110,7 @@ def require_all_connections(client: RedisCluster) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("event", ["nothing", "dropped", "planned", "killed", "killed and back", "restarted"])
 def test_client_under_signals(cluster: EmbeddedCluster, event: str) -> None:
-    """No reply answers another command, and no connection is lost, whatever happens between two rounds of signals."""
+    """No reply answers another command, and no connection is lost, through an event between two rounds of signals."""
     with ExitStack() as ending:
         client = ending.enter_context(cluster_client(cluster.url, timeout=1.0, max_connections=CONNECTIONS))
         nodes = [ending.enter_context(node.client()) for node in cluster.nodes]

@@ -1,4 +1,17 @@
-"""Make clients with timeouts, retries and pools, and errors that name the server without its password."""
+"""Make clients with timeouts, retries and pools, and errors that name the server without its password.
+
+Promises, for threads and asyncio:
+
+- Interrupt (soft time limit, alarm, Ctrl-C, cancelled task): no reply answers another command. The pool closes the
+  connection, and counts it no more. A subscription can still be closed.
+- Outage: a lost connection is retried twice, at once and after 50 ms; a timeout is not. A command that may have been
+  done is not sent again, unless twice is the same as once (`ReplyLostError`, `ReplyLateError`).
+- Failover: a cluster client finds the new primaries, and after all addresses changed it asks the name in its URL again.
+- Fork: the child makes its own connections.
+
+Not promised: whether an interrupted command was done. A client of one server does not follow a failover to another
+address; give it a name that does.
+"""
 
 from __future__ import annotations
 
