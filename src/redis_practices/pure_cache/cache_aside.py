@@ -41,7 +41,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import Enum
+from threading import get_ident
 from typing import Any, Self
+from weakref import ref
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
@@ -367,16 +369,28 @@ def copied(value: Any) -> Any:
     return json.loads(json.dumps(value)) if type(value) in {dict, list} else value
 
 
+class Leader:
+    """A caller in its flight: an interrupt between any two instructions drops this object with its frame."""
+
+    __slots__ = ("__weakref__",)
+
+
 class Flight:
     """One read of a key in this process, whose value other callers share if they came before it began."""
 
-    landed = False
-    """Whether `value` is its result: it was neither interrupted nor refused by the origin."""
-    value: Any = None
+    __slots__ = ("landed", "leader", "over", "thread", "value")
 
-    def __init__(self, over: Any) -> None:
+    def __init__(self, leader: Leader, over: Any) -> None:
         """Set the event `over` at the end."""
-        self.over = over
+        self.leader, self.thread, self.over = ref(leader), get_ident(), over
+        self.value: Any = None
+        self.landed = False
+        """Whether `value` is its result: it was neither interrupted nor refused by the origin."""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its caller was interrupted before it could end it, or waits for itself: its origin reads the key."""
+        return self.leader() is None or self.thread == get_ident()
 
 
 class Common:
@@ -452,20 +466,31 @@ class CacheAside(Common):
         Raises any exception of `compute`, and NotJSONError (a TypeError) if JSON cannot hold its value; never an error
         of the cache.
         """
-        flight = Flight(Flag())
+        leader = Leader()
+        flight = Flight(leader, Flag())
         running = self._flights.setdefault(key, flight)
         if running is flight:
             return self._lead(key, compute, flight)
         # It began before this call, so it may have read what was invalidated before this call.
-        if running.over.wait(self.rules.patience):
+        if self._is_over(key, running):
             following = self._flights.setdefault(key, flight)
             if following is flight:
                 return self._lead(key, compute, flight)
-            if following.over.wait(self.rules.patience) and following.landed:
+            if self._is_over(key, following) and following.landed:
                 return copied(following.value)
-        elif self._flights.get(key) is running:
-            self._flights.pop(key, None)  # an interrupt may have ended its caller at its first instruction
         return self._run(key, compute)
+
+    def _is_over(self, key: str, flight: Flight) -> bool:
+        """Wait for the end of a flight; tell whether it has ended in time."""
+        give_up = time.monotonic() + self.rules.patience
+        while not flight.over.is_set():
+            if flight.is_lost:
+                self._end(key, flight)
+            elif time.monotonic() > give_up:
+                return False
+            else:
+                flight.over.wait(LOOK)
+        return True
 
     def _lead(self, key: str, compute: Callable[[], Any], flight: Flight) -> Any:
         """Read a key for all callers of this process that wait for it."""
@@ -545,6 +570,9 @@ class CacheAside(Common):
             pause = min(pause * 2, 0.1)
 
 
+LOOK = 0.1
+"""Seconds after which a caller that waits for another one looks whether that was interrupted."""
+
 LONGEST_WAIT = 1.0
 """Seconds after which a caller that waits for a caller of the same process reads the cache again."""
 
@@ -572,7 +600,8 @@ class AsyncCacheAside(Common):
 
     async def get_or_compute(self, key: str, compute: Callable[[], Awaitable[Any]]) -> Any:
         """Return the value of `key`, as `CacheAside.get_or_compute` does."""
-        flight = Flight(asyncio.Event())
+        leader = Leader()
+        flight = Flight(leader, asyncio.Event())
         running = self._flights.setdefault(key, flight)
         if running is flight:
             return await self._lead(key, compute, flight)
