@@ -62,6 +62,8 @@ def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]
         **delivery_settings(),
         # Prefetch: a process reserves one task, so that long tasks do not hold up short ones.
         "worker_prefetch_multiplier": int(os.environ.get("PREFETCH_MULTIPLIER", "1")),
+        # A worker of Celery 5.7.0 ends without it when the broker restarts; 5.6 does not need it.
+        "worker_consumer": "redis_practices.celery_worker.consumer:SurvivingConsumer",
         # The file that keeps revoked ids for the worker's next start; without it a restart forgets them.
         "worker_state_db": os.environ.get("STATE_DB"),
         "broker_connection_retry_on_startup": True,

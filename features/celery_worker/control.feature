@@ -16,7 +16,7 @@ Feature: A sent task can be revoked, and a worker can be asked whether it lives
       And worker 1 still processes tasks
 
     @celery-019
-    Scenario: a running task that is revoked with its process ends
+    Scenario: a running task that is revoked with terminate ends
       Given a worker
       When the task "stamp" is sent with [30]
       And a worker has begun the task
@@ -26,10 +26,10 @@ Feature: A sent task can be revoked, and a worker can be asked whether it lives
       Then the state of the task is "REVOKED"
       And worker 1 still processes tasks
 
-  Rule: Only workers that hear a revocation know it
+  Rule: A worker obeys only the revocations that it has received or saved
 
     @celery-020 @known_limit
-    Scenario: a revocation is lost while no worker runs
+    Scenario: a revocation that is sent while no worker runs is lost
       Let a task that may be cancelled ask Redis when it begins. The option `expires` bounds how late it can begin.
 
       Given an isolated broker
@@ -77,7 +77,7 @@ Feature: A sent task can be revoked, and a worker can be asked whether it lives
       Then exactly 40 pings were answered
 
     @celery-023 @known_limit @waits
-    Scenario: a long-lived process loses some answers to pings of all workers
+    Scenario: a long-lived process that pings all workers misses some answers
       The replies to one call are taken by another (celery#6778, celery#9220). Let a monitor name the worker that it asks,
       or start a process for each ping, as `celery inspect ping` does.
 

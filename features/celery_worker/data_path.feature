@@ -1,10 +1,11 @@
 @audit
-Feature: Tasks and results pass the way to the broker unchanged
+Feature: Tasks and results pass through the broker unchanged
   A task is a value in a list, and a result is a message on a channel. A proxy or balancer that drops one of a thousand
   between sender and server loses orders, and no log shows it.
 
   @core
-  Rule: Acknowledged data is in the broker, complete and in order
+  Rule: Acknowledged data can be read back complete and in order
+    One client writes, and a second client reads.
 
     @celery-025
     Scenario: the broker loses no acknowledged write
@@ -57,7 +58,7 @@ Feature: Tasks and results pass the way to the broker unchanged
   Rule: Results reach the sender that waits for them
 
     @celery-030
-    Scenario: a message on the broker reaches its subscriber within 1 second
+    Scenario: a message published on the broker reaches its subscriber within 1 second
       Given the broker under test
       When the broker serves 1 message
       Then the message took at most 1 second

@@ -62,7 +62,7 @@ Feature: Scaling workers and filling brokers: accepted tasks are kept
   Rule: Multi-tenancy: applications on one server have separate keys
 
     @celery-041
-    Scenario: an application with a key prefix writes no other key
+    Scenario: an application with a key prefix writes only keys with this prefix
       Given an isolated broker
         | SETTING    | VALUE |
         | key prefix | app1: |

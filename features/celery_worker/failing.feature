@@ -114,7 +114,7 @@ Feature: A failing task stays within bounds
   Rule: An error says where it happened
 
     @celery-054
-    Scenario: the traceback of a failed task comes with its result
+    Scenario: the result of a failed task contains its traceback
       Given a worker
       When the task "fail" is sent with ["no such order"]
       And the result is read

@@ -1,6 +1,6 @@
 Feature: Priorities, routes and limits decide which task runs next
   Urgent tasks must not wait behind a backlog, long tasks must not hold short ones back, and late tasks are better
-  dropped. Celery on Redis supports all of that, with defaults that differ from what users of RabbitMQ expect.
+  dropped. Celery on Redis supports all of that, with other defaults than on RabbitMQ.
 
   Rule: Priority: the most urgent task runs first
 
@@ -61,7 +61,7 @@ Feature: Priorities, routes and limits decide which task runs next
       Then worker 1 has exactly 1 processed task
       And worker 2 has exactly 1 processed task
 
-  Rule: Prefetch: a long task holds no short tasks back
+  Rule: Prefetch: with a multiplier of 1, a long task holds no short tasks back
 
     @celery-068
     Scenario Outline: with prefetch multiplier <MULTIPLIER>, 3 short tasks behind a long one take <BOUND>
@@ -108,7 +108,7 @@ Feature: Priorities, routes and limits decide which task runs next
   Rule: Rate limit: a task begins no more often than allowed
 
     @celery-071
-    Scenario: a worker begins at most 10 tasks a second of a task that is limited to 10
+    Scenario: a worker begins a task with a rate limit of 10 a second at most 10 times a second
       Given an isolated queue
       When 11 tasks "limited" are sent with []
       And a worker starts
@@ -116,7 +116,7 @@ Feature: Priorities, routes and limits decide which task runs next
       Then the measurement "tasks begun a second" is between 5 and 10.5
 
     @celery-072 @known_limit
-    Scenario: two workers begin 20 tasks a second of a task that is limited to 10
+    Scenario: two workers together exceed a rate limit of 10 a second
       The rate limit of Celery holds for each worker. Count in Redis, in the task, where the limit is that of a service.
 
       Given an isolated queue

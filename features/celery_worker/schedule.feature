@@ -1,6 +1,6 @@
 Feature: A scheduled task is sent once
-  `celery beat` sends the tasks of a timetable. It notes each sending in a file, and sends again what the file lacks. A
-  nightly invoice run goes out twice after a restart that lost the file, or with two beats.
+  `celery beat` sends the tasks of a timetable. It notes in a file when it sent each task, and sends a task again that
+  the file lacks. A nightly invoice run goes out twice after a restart that lost the file, or with two beats.
 
   Rule: A restarted beat sends no task again
 
@@ -39,8 +39,8 @@ Feature: A scheduled task is sent once
 
     @celery-097 @known_limit @waits
     Scenario: two beats send every task twice
-      Celery does not prevent it. Run one replica, with a strategy that stops the old one before it starts the new, or make
-      the tasks idempotent.
+      Celery does not prevent it. Run one beat, and let a deployment stop the old beat before it starts the new one, or
+      make the tasks idempotent.
 
       Given 2 beats that send a task every 3 seconds
       When the beat has sent 2 tasks

@@ -39,7 +39,7 @@ Feature: Least privilege: the broker grants what Celery needs, and nothing else
         | the cleanup after a dead process             | script\|exists zrangebyscore exists                                                 |
 
     @celery-100
-    Scenario: the user is refused other keys, other channels, key lists, FLUSHALL, CONFIG and scripts
+    Scenario: the worker's user is refused other keys, other channels, key lists, FLUSHALL, CONFIG and scripts
       Given an isolated broker
       And a user with the rights of the worker on "app1:"
       Then the user replies

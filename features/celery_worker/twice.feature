@@ -83,7 +83,7 @@ Feature: Idempotent tasks: a second run changes nothing
         | on     | exactly once  |
 
     @celery-120 @core @waits
-    Scenario: a payment that runs twice at once is booked once
+    Scenario: a payment whose task runs twice at the same time is booked once
       Given 2 workers
         | SETTING            | VALUE     |
         | pool               | solo      |

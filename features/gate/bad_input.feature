@@ -1,6 +1,6 @@
 Feature: A script refuses a wrong call in one line before it contacts a server
-  A traceback in the first minute is what a user remembers of a tool. A typing error that starts a server, or that writes
-  to the wrong one, costs more. So each script checks its options first, and shows no part of a URL it cannot read.
+  Users remember a tool by a traceback in its first minute. A typing error that starts a server, or that writes to the
+  wrong one, costs more. So each script checks its options first, and shows no part of a URL it cannot read.
 
   Background:
     Given these addresses
@@ -8,7 +8,7 @@ Feature: A script refuses a wrong call in one line before it contacts a server
       | CACHE  | a cache         |
       | PAUSED | a paused server |
 
-  Rule: A wrong option or setting is an error of usage: the command exits with 2
+  Rule: A wrong option or setting is a usage error: the command exits with 2
 
     @gate-001
     Scenario Outline: <SCRIPT> <OPTIONS> is refused with a pointer to --help

@@ -1,6 +1,6 @@
-Feature: A script connects to the server of its URL, then of its port, then to an embedded one
-  A script that silently uses another server than its reader means is worse than one that fails. It writes into foreign
-  data, and proves nothing about the right server.
+Feature: A script uses the server of its URL, else of its port, else an embedded one
+  A script that silently uses another server than its user means is worse than one that fails. It writes into the data of
+  other applications, and proves nothing about the right server.
 
   Background:
     Given these addresses

@@ -1,7 +1,7 @@
 @slow
 Feature: The gate disrupts a deployment only on request, and only by commands
-  A gate that kills a process of a deployment in use is an outage. A planned failover or resharding is what operators do
-  every month, and what shows best whether a cluster is fit for it.
+  A gate that kills a process of a deployment in use is an outage. Operators fail over and reshard every month, and only
+  a rehearsal by the same commands shows whether a cluster is fit for that.
 
   Rule: Without --allow-disruption nothing is disrupted
 

@@ -1,8 +1,8 @@
-Feature: A poor machine is named as the cause, or makes no difference
+Feature: A small, full or shared machine is named as the cause, or makes no difference
   Build machines are small, full, shared and partly read-only. A traceback or a stuck run there looks like a fault of the
   deployment, and an operator hunts for it in the wrong place. A report that is silently incomplete is worse still.
 
-  Rule: A lacking resource is named in one line
+  Rule: A missing resource is named in one line
 
     @gate-053
     Scenario Outline: <SCRIPT> says that <MACHINE>
@@ -36,7 +36,7 @@ Feature: A poor machine is named as the cause, or makes no difference
         | no port is free  | no free port: 1 between 10000 and 32000 of 127.0.0.1 are needed |
 
     @gate-056
-    Scenario: a run fails if its report cannot be written because the disk gets full
+    Scenario: a run of pytest fails if the disk gets full before its report is written
       When I run "pytest features/pure_cache/data_path.feature -n 0 --report $TMPDIR/r"
         | OPTION  | VALUE              |
         | machine | the disk gets full |

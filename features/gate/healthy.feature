@@ -2,7 +2,7 @@ Feature: The gate never refuses a healthy deployment
   A gate with false alarms is switched off. `docs/healthy.md` says of each kind what makes it and why it is healthy.
   The verdict is `partial`, with the reason, where the server or a proxy lacks a command that a core scenario needs.
 
-  Rule: The verdict on a healthy deployment is "accepted", or "partial" with what is lacking
+  Rule: The verdict on a healthy deployment is "accepted", or "partial" with the missing command
 
     @gate-013
     Scenario Outline: the gate does not refuse a healthy cache: <KIND>

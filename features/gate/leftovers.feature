@@ -2,10 +2,10 @@ Feature: A command that ends leaves no process and no file behind
   A server that outlives its command keeps a port and memory, and the next run may connect to it by mistake. A killed
   process cannot clean up after itself, so its servers have to notice that it is gone.
 
-  Rule: A script takes its servers and files along
+  Rule: A script that ends leaves neither servers nor files
 
     @gate-016
-    Scenario Outline: <SCRIPT> leaves nothing after <SIGNAL>
+    Scenario Outline: <SCRIPT> leaves neither server nor file after <SIGNAL>
       Given "exec python src/<SCRIPT>" is running
         | OPTION       | VALUE     |
         | first output | <OUTPUT>  |
@@ -44,17 +44,17 @@ Feature: A command that ends leaves no process and no file behind
         | cache_example.py           | Retrieved | 1       | SIGKILL | -9   |
 
     @gate-017
-    Scenario: cache_example.py leaves nothing when it comes to its end
+    Scenario: cache_example.py leaves neither server nor file when it has finished
       Given "exec python src/cache_example.py --wait 4" is running
         | OPTION  | VALUE |
         | servers | 1     |
       Then the command exits with 0
       And nothing of the command is left within 5 seconds
 
-  Rule: A run of pytest takes the servers and files of all its processes along
+  Rule: A run of pytest that ends leaves neither servers nor files of any of its processes
 
     @gate-018
-    Scenario: a run of pytest leaves nothing when it comes to its end
+    Scenario: a run of pytest leaves neither server nor file when it has finished
       Given "exec pytest features/pure_cache/data_path.feature -k lives -n 1" is running
         | OPTION  | VALUE |
         | servers | 1     |
@@ -62,7 +62,7 @@ Feature: A command that ends leaves no process and no file behind
       And nothing of the command is left within 5 seconds
 
     @gate-019 @waits
-    Scenario Outline: a run of pytest <PROCESSES> leaves nothing after <SIGNAL> in the middle
+    Scenario Outline: a run of pytest <PROCESSES> leaves neither server nor file after <SIGNAL> in the middle
       Given "exec pytest features/pure_cache/expiry.feature -k cache-087 <PROCESSES>" is running
         | OPTION  | VALUE |
         | servers | 1     |
@@ -83,7 +83,7 @@ Feature: A command that ends leaves no process and no file behind
         | -n 0      | SIGTERM | 2    | 5     |
 
     @gate-020
-    Scenario: a killed xdist process fails the run, and takes its servers along
+    Scenario: a killed xdist process fails the run, and leaves neither server nor file
       Given "exec pytest features/pure_cache/expiry.feature -k cache-087 -n 1" is running
         | OPTION  | VALUE |
         | servers | 1     |

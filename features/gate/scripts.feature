@@ -87,7 +87,7 @@ Feature: Each script in src prints its result, and explains its options
         | cluster_example.py | CLUSTER_URL=redis://$NODE | Wrote 1000 keys and read them back. |
 
     @gate-035
-    Scenario: cache_example.py shows the seconds that are left on a terminal
+    Scenario: on a terminal, cache_example.py counts down the seconds until its key expires
       When I run "python src/cache_example.py --ttl 0.1 --wait 1.1"
         | OPTION       | VALUE      |
         | error output | a terminal |
@@ -98,7 +98,7 @@ Feature: Each script in src prints its result, and explains its options
         waiting for username to expire: 1 s left
         """
 
-  Rule: tuning_example.py measures every practice of tuning on your server
+  Rule: tuning_example.py measures the practices of tuning on your server, or refuses with an exit code
     The gain depends on the network, the machine and the data, so measure where the application runs.
 
     @gate-062

@@ -8,10 +8,13 @@ Feature: Options and URLs select the scenarios of a run
       | CACHE | a cache        |
       | NODE  | a cluster node |
 
-  Rule: Six processes share the scenarios, and draw the same random cases
+  Rule: Six processes share the scenarios by default, and agree on the seed of the run
 
     @gate-048
-    Scenario: two processes shuffle the scenarios alike, from the seed that the header names
+    Scenario: two processes shuffle the scenarios alike, by one seed
+      The plugin shuffles by the seed of Hypothesis. Processes with different seeds collect different orders, and xdist
+      fails such a run.
+
       When I run "pytest -p benchmarks.lib.shuffled features/pure_cache/audit.feature -n 2"
       Then the command exits with 0
 
@@ -29,7 +32,7 @@ Feature: Options and URLs select the scenarios of a run
         | features/pure_cache/audit.feature      | 6/6 workers |
         | features/pure_cache/audit.feature -n 2 | 2/2 workers |
 
-  Rule: Slow scenarios run when they are asked for, and scenarios that wait begin first
+  Rule: Slow scenarios run only on request, and scenarios that wait begin first
 
     @gate-050
     Scenario: a run without options begins with scenarios that wait, and leaves slow ones out
@@ -57,7 +60,7 @@ Feature: Options and URLs select the scenarios of a run
       And the output does not contain "features/gate/"
 
     @gate-052 @slow
-    Scenario Outline: pytest <ARGUMENTS> runs a slow scenario
+    Scenario Outline: pytest <ARGUMENTS> selects a slow scenario
       When I run "pytest <ARGUMENTS> --collect-only -q"
       Then the command exits with 0
       And the output contains
@@ -70,10 +73,10 @@ Feature: Options and URLs select the scenarios of a run
         | features/gate/verdict.feature -m slow                                                    |
         | 'features/gate/verdict.feature::the verdict is error for a run that selects no scenario' |
 
-  Rule: A practice without a URL is left out, and is never required
+  Rule: A practice (a folder of features) without a URL is left out, and is never required
 
     @gate-043
-    Scenario Outline: <PART> without a URL end with exit code <CODE>
+    Scenario Outline: a run of <PART> without a URL ends with exit code <CODE>
       When I run "pytest <ARGUMENTS> -n 0 -rs --cache-url redis://$CACHE"
       Then the command exits with <CODE>
       And the output contains
@@ -94,7 +97,7 @@ Feature: Options and URLs select the scenarios of a run
   Rule: A core scenario that needs more rights than the run has is skipped, or fails if it is required
 
     @gate-044
-    Scenario Outline: disruptive core scenarios end with exit code <CODE> with the options "<OPTIONS>"
+    Scenario Outline: a run of disruptive core scenarios with the options "<OPTIONS>" ends with exit code <CODE>
       When I run "pytest features/redis_cluster/failover.feature -m core -n 0 -rs --cluster-url redis://$NODE <OPTIONS>"
       Then the command exits with <CODE>
       And the output contains

@@ -1,8 +1,8 @@
 Feature: The gate judges a deployment in use without harm
-  Most servers that are worth judging are in use. A gate that deletes foreign keys, leaves its own ones for ever, or floods
-  a busy server with commands is itself an outage.
+  Most servers that are worth judging are in use, and hold foreign keys: keys of other applications. A gate that deletes
+  these, leaves its own keys for ever, or floods a busy server with commands is itself an outage.
 
-  Rule: The gate touches its own keys alone, changes no setting, and leaves nothing for ever
+  Rule: The gate touches only its own keys, changes no setting, and leaves no key for ever
 
     @gate-036
     Scenario Outline: a gate with least privilege changes nothing on a <ROLE> full of foreign keys
@@ -73,10 +73,10 @@ Feature: The gate judges a deployment in use without harm
         | broker | -k "celery-082 or celery-025" |
 
   Rule: A command that a server refuses is sent once, and every scenario that needs it names the command
-    Some managed services have neither `CONFIG` nor `ACL`. A run of several processes asks in the first one.
+    Some managed services have neither `CONFIG` nor `ACL`. Of several processes only the first one asks.
 
     @gate-039
-    Scenario: the gate skips what a service without CONFIG, ACL and INFO cannot tell
+    Scenario: the gate skips scenarios that need CONFIG, ACL or INFO on a service without these commands
       Given a cache with 10 foreign keys
       When the gate judges the deployment
         | OPTION    | VALUE                      |

@@ -1,4 +1,4 @@
-Feature: A run names the servers it judges, or says why it cannot have them
+Feature: A run names the servers it judges, or says why it cannot use them
   A green run on other servers than its reader believes is worse than a red one. So every run begins with its stack,
   engines, options and seed. A stack that is not there is an error, never a skip and never another stack.
 
@@ -55,7 +55,7 @@ Feature: A run names the servers it judges, or says why it cannot have them
         """
       And the output does not contain "s3cret"
 
-  Rule: A stack that cannot be had is an error with its reason
+  Rule: A stack that is not available is an error with its reason
 
     @gate-045
     Scenario Outline: <SETTING> pytest <OPTIONS> is refused with its reason

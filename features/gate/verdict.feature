@@ -9,7 +9,7 @@ Feature: A run of the gate ends with a verdict and an exit code
       | BROKER  | a broker without a worker    |
       | NOTHING | a port where nothing listens |
 
-  Rule: The verdict is "accepted" for nothing but a whole run without a failure
+  Rule: A deployment is "accepted" only by a complete run without a failure
 
     @gate-063
     Scenario Outline: the verdict is <VERDICT> for <RUN>

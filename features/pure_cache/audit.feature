@@ -31,7 +31,7 @@ Feature: The cache has the settings of a cache
 
     @cache-008
     Scenario: the cache writes neither snapshots nor an append-only file
-      A snapshot forks the server and may double its memory. An append-only file makes writes wait for a disk.
+      A snapshot forks the server and may double its memory. An append-only file may make writes wait for a disk.
       Data that can be computed again is worth neither.
 
       Given the cache under test

@@ -1,8 +1,7 @@
 @disruptive
 Feature: Big keys: one big value does not hold up small reads
   A server runs one command at a time. While it frees a hundred thousand members, or copies megabytes, all other
-  clients wait. Small reads become slow, and no slow command of
-  their application explains it.
+  clients wait. Small reads become slow, and no slow command of their application explains it.
 
   Rule: Lazy free: big keys are freed in the background
 
@@ -39,7 +38,7 @@ Feature: Big keys: one big value does not hold up small reads
   Rule: Small reads are served while big values are read
 
     @cache-015
-    Scenario: a small read takes at most 50 milliseconds while 4 clients read 2 MB
+    Scenario: the median small read takes at most 50 milliseconds while 4 clients read a value of 2 MB
       Given an isolated cache
       And a workload of 4 readers
       When "small" is read 200 times

@@ -10,7 +10,7 @@ Feature: Cache stampede: any number of readers costs the origin one call
   Rule: Single flight: one reader computes the value, all other readers wait
 
     @cache-016 @core
-    Scenario Outline: 100 concurrent misses in <WHERE> make one call of the origin
+    Scenario Outline: 100 concurrent misses in <WHERE> cost the origin one call
       When 100 readers in <WHERE> read "user:1" at once
       Then every reader got "qiross"
       And the origin was asked exactly once
@@ -22,7 +22,7 @@ Feature: Cache stampede: any number of readers costs the origin one call
         | processes |
 
     @cache-017
-    Scenario: a hit makes no call of the origin
+    Scenario: a hit costs the origin no call
       When "user:1" is read once
       And 20 readers in threads read "user:1" at once
       Then every reader got "qiross"

@@ -1,10 +1,11 @@
 @audit
-Feature: Values pass the way to the cache unchanged, on time and for their ttl
-  Between an application and its cache stand proxies, load balancers, TLS terminators and client libraries. Each of them
+Feature: Values reach the cache and return unchanged, in time and with their ttl
+  Proxies, load balancers, TLS terminators and client libraries stand between an application and its cache. Each of them
   can drop, cut, reorder or delay a value. Most such faults look like cache misses, and stay unnoticed.
 
   @core
-  Rule: Acknowledged data is in the cache, complete and at once
+  Rule: Acknowledged data can be read back at once and complete
+    One client writes, and a second client reads.
 
     @cache-022
     Scenario: the cache loses no acknowledged write
@@ -51,7 +52,7 @@ Feature: Values pass the way to the cache unchanged, on time and for their ttl
   Rule: Conditional and counting commands are atomic for all clients
 
     @cache-027
-    Scenario: the cache grants a lock to one client
+    Scenario: the cache grants a contested lock to exactly one client
       Given the cache under test
       When the cache serves 20 competing locks
       Then exactly 1 lock was granted
@@ -63,7 +64,7 @@ Feature: Values pass the way to the cache unchanged, on time and for their ttl
       Then exactly 0 increments were lost
 
   @core
-  Rule: A ttl is kept, neither shorter nor longer
+  Rule: A ttl is neither shortened nor extended
 
     @cache-029
     Scenario: the cache reports the ttl that a client has set
@@ -78,8 +79,8 @@ Feature: Values pass the way to the cache unchanged, on time and for their ttl
       Then the measurement "life of a key" is between 0.99 and 1.5 seconds
 
     @cache-031
-    Scenario: the clocks of the cache and its clients agree to 2 seconds
-      The server ends a key of `EXPIREAT` by its own clock; most clients compute that moment by theirs.
+    Scenario: the clocks of the cache and its clients differ by at most 2 seconds
+      The server expires a key of `EXPIREAT` by its own clock; most clients compute that moment by theirs.
 
       Given the cache under test
       When the cache serves 1 reading of the clock
@@ -89,7 +90,7 @@ Feature: Values pass the way to the cache unchanged, on time and for their ttl
 
     @cache-032
     Scenario: the median round trip to the cache is at most 20 milliseconds
-      A cache that is as slow as the database behind it saves nothing. Twenty milliseconds are a server in
+      A cache that is as slow as the database behind it saves nothing. A round trip of 20 milliseconds is typical of
       another region; `practices.toml` does not change this bound: move the cache nearer.
 
       Given the cache under test
@@ -98,17 +99,17 @@ Feature: Values pass the way to the cache unchanged, on time and for their ttl
 
     @cache-033
     Scenario: nine of ten round trips to the cache take at most 100 milliseconds
-      A page reads the cache many times, so tail latency decides how long it takes: of ten reads one is in the slowest
-      tenth. A busy machine in the same network stays below 100 milliseconds.
+      A page that reads the cache ten times usually meets one reply of the slowest tenth, so tail latency decides how
+      long the page takes. A busy machine in the same network stays below 100 milliseconds.
 
       Given the cache under test
       When the cache serves 100 round trips
       Then the 90th percentile of the round trips took at most 100 milliseconds
 
-  Rule: The way to the cache has room for every client
+  Rule: The path to the cache has room for many clients
 
     @cache-034
-    Scenario: the way to the cache accepts 50 connections at once
+    Scenario: the path to the cache accepts 50 connections at once
       A load balancer has its own limit, which no setting of the server shows.
 
       Given the cache under test
@@ -118,7 +119,7 @@ Feature: Values pass the way to the cache unchanged, on time and for their ttl
   Rule: Invalidations reach their subscribers
 
     @cache-035
-    Scenario: a message on the cache reaches its subscriber within 1 second
+    Scenario: a message published on the cache reaches its subscriber within 1 second
       Given the cache under test
       When the cache serves 1 message
       Then the message took at most 1 second

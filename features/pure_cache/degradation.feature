@@ -63,7 +63,7 @@ Feature: Graceful degradation: without its cache a service is slower, not down
       Then every reader got "anna"
       And the origin was asked exactly 6 times
 
-  Rule: Circuit breaker: a dead cache costs a timeout now and then, not one a read
+  Rule: Circuit breaker: a dead cache costs a timeout now and then, not one for each read
 
     @cache-040
     Scenario: at most a third of 30 reads wait for a paused cache

@@ -2,13 +2,13 @@ Feature: Key hygiene: each key of a cache has a ttl, an owner and a bounded size
   A cache fills up with keys that were written without a ttl, under names that no team owns. One value of many
   megabytes, a big key, delays all other readers while it is sent.
 
-  Rule: The keys of this cache keep the limits
+  Rule: The keys of the cache keep the limits
 
     @cache-047 @core
-    Scenario: a sample of the keys has ttls and bounded sizes
+    Scenario: a sample of the cache's keys keeps the limits of ttl, name and size
       At most 1000 keys are looked at, by reads that do not count as a use. Keys of this suite are left out, except
       one key that shows that the sample finds keys. Styles of names differ (Django's `:1:user_42`): names of another
-      style are reported, and judged by a pattern of your own alone. `practices.toml` changes the limits:
+      style are reported, and judged only by a pattern that you set. `practices.toml` changes the limits:
       `[bounds]`, then `key-pattern = "shop:[a-z]+:.+"`, `key-size = "at most 50000"`, `key-ttl = "at most 3600"`.
 
       Given the cache under test

@@ -38,7 +38,7 @@ Feature: Near cache: hot values in the memory of the process are dropped when th
 
     @cache-066 @disruptive
     Scenario: the copy of an evicted key is dropped
-      By this policy the one key with a ttl is evicted first, before writes are refused.
+      `volatile-ttl` evicts the one key with a ttl first, before writes are refused.
 
       Given an isolated cache
         | SETTING          | VALUE        |

@@ -24,8 +24,8 @@ Feature: Values expire one by one, and hot values are refreshed before they expi
 
     @cache-073 @core @waits
     Scenario: a key that is read all the time is never missing
-      4 readers refresh it about five times the time of the origin before its end. That leaves four times this time for
-      a refresh that is held up.
+      With 4 readers, the refresh begins about 1.5 seconds before the end: five times what the origin takes. A refresh
+      that is delayed has 1.2 seconds to spare.
 
       Given an origin that takes 300 milliseconds
       And the origin holds "qiross" as "user:1"

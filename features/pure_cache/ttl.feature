@@ -1,5 +1,5 @@
-Feature: Which commands set, keep, drop and change a ttl
-  One command that drops the ttl of a key without a word fills a cache with keys that never expire (a memory leak).
+Feature: Each command sets, keeps, drops or changes the ttl of its key as documented
+  One command that silently drops the ttl of a key fills a cache with keys that never expire (a memory leak).
   The tables say what each command does, and each REPLY is that of the server to the last command of its row.
 
   Background:
@@ -25,14 +25,14 @@ Feature: Which commands set, keep, drop and change a ttl
         | GETEX user:1 EX 100       | a     |
 
     @cache-076
-    Scenario: TTL tells a missing key from a key without a ttl
+    Scenario: TTL distinguishes a missing key from a key without a ttl
       Then the cache replies
         | COMMANDS                  | REPLY |
         | TTL user:1                | -2    |
         | SET user:1 a; TTL user:1  | -1    |
 
     @cache-077
-    Scenario: EXPIRETIME tells the moment at which a key expires
+    Scenario: EXPIRETIME returns the moment at which a key expires
       Given an engine with "EXPIRETIME"
       Then the cache replies
         | COMMANDS                                               | REPLY         |
@@ -69,10 +69,10 @@ Feature: Which commands set, keep, drop and change a ttl
         | SET user:1 a EX 100; RENAME user:1 user:2; TTL user:2    | between 90 and 100 |
         | COPY user:2 user:1; TTL user:1                           | between 90 and 100 |
 
-  Rule: A ttl can be taken away, and changed under a condition
+  Rule: A ttl can be removed, and changed under a condition
 
     @cache-083
-    Scenario: PERSIST and GETEX take the ttl away, GETDEL the key
+    Scenario: PERSIST and GETEX remove the ttl, GETDEL the key
       Then the cache replies
         | COMMANDS                                         | REPLY |
         | SET user:1 a EX 100; PERSIST user:1              | 1     |

@@ -1,4 +1,4 @@
-Feature: Write-through and write-behind: a change of the origin reaches the cache in order
+Feature: Write-through and write-behind: writes reach cache and origin in order
   Write-through saves the miss after each change, unless two writers overtake each other on the way to the cache.
   Write-behind replies before the origin has the write: a crash of the wrong server loses writes that users saw succeed.
 

@@ -9,8 +9,8 @@ Feature: The cluster has the settings and the replicas to survive a failure
 
     @cluster-001
     Scenario: the node timeout is long enough for a busy machine and short enough for a failover
-      Writes to the slots of a dead primary fail for twice the node timeout and two seconds. Below 200 milliseconds
-      a busy machine looks dead.
+      Writes to the slots of a dead primary fail for up to twice the node timeout and two seconds. Below 200
+      milliseconds a busy machine looks dead.
 
       Given the cluster under test
       Then the setting "cluster-node-timeout" is between 200 and 15000
@@ -48,7 +48,9 @@ Feature: The cluster has the settings and the replicas to survive a failure
       And the field "maxmemory" is at most 80 % of the field "total_system_memory"
 
     @cluster-006
-    Scenario: the minority side of a split brain serves no stale reads
+    Scenario: the minority side of a split brain refuses reads once it is down
+      A node counts as down when it has missed the majority for a node timeout. Until then it may serve stale reads.
+
       Given the cluster under test
       Then the setting "cluster-allow-reads-when-down" is one of "no"
 

@@ -1,10 +1,11 @@
 @audit
-Feature: Values pass the way to every node of the cluster unchanged
+Feature: Values reach every node of the cluster and return unchanged
   A cluster spreads keys over many machines. One machine that loses or changes acknowledged data spoils a share of all
   keys, and no client can tell which share.
 
   @core
-  Rule: Acknowledged data is in the cluster, complete and at once
+  Rule: Acknowledged data can be read back at once and complete
+    One client writes, and a second client reads.
 
     @cluster-013
     Scenario: the cluster loses no acknowledged write
@@ -34,7 +35,7 @@ Feature: Values pass the way to every node of the cluster unchanged
   Rule: Conditional and counting commands are atomic for all clients
 
     @cluster-017
-    Scenario: the cluster grants a lock to one client
+    Scenario: the cluster grants a contested lock to exactly one client
       Given the cluster under test
       When the cluster serves 20 competing locks
       Then exactly 1 lock was granted

@@ -20,7 +20,9 @@ Feature: A writer chooses which acknowledged writes a failover may lose
   Rule: WAIT tells a writer whether a replica has its writes
 
     @cluster-020 @disruptive
-    Scenario: WAIT acknowledges no write while the replica is away
+    Scenario: WAIT counts no write as acknowledged while the replica is away
+      WAIT does not undo a write: the primary keeps it, and loses it only in a failover.
+
       Given an isolated cluster of 3 primaries with 1 replica each
       When a replica of "{user:1}" is paused
       And the primary of "{user:1}" is isolated from its replicas
@@ -32,6 +34,8 @@ Feature: A writer chooses which acknowledged writes a failover may lose
 
     @cluster-021 @disruptive
     Scenario: no write that WAIT has acknowledged is lost in a failover under load
+      The only replica has these writes. Among several replicas the election decides: see the last rule.
+
       Given an isolated cluster of 3 primaries with 1 replica each
       And a workload of 2 writers and 1 reader
         | OPTION               | VALUE |
@@ -60,7 +64,7 @@ Feature: A writer chooses which acknowledged writes a failover may lose
       Then exactly 0 writes were acknowledged
       And the write failed with "NOREPLICAS"
 
-  Rule: The replica with most data wins the election, if the node timeout is long enough
+  Rule: The replica with the most data wins the election, if the node timeout is long enough
     A replica waits before it asks for votes, and waits longer if other replicas have more data. Valkey 9.1 makes this
     head start a fifteenth of the node timeout, but checks only every 100 ms. Below a node timeout of 3 seconds a replica
     that missed everything may win. Redis 7.0 gives a second for each rank with any node timeout. After half a

@@ -1,7 +1,7 @@
-Feature: A replica takes over a dead primary, and a planned failover costs nothing
-  A cluster proves its worth on the day a machine dies: without any operator, users of a part of the keys see seconds of
-  errors. A failover that was never rehearsed fails on that day. Patches and restarts need the planned failover, which
-  users do not notice.
+Feature: A replica replaces a dead primary, and a planned failover causes no error
+  A cluster proves its worth on the day a machine dies: users of a part of the keys see errors for seconds, and no
+  operator acts. A failover that was never rehearsed may fail on that day. Patches and restarts need the planned
+  failover, which users do not notice.
 
   Rule: Automatic failover: writes come back without an operator
     When the other primaries agree that a primary is dead, its replica waits 0.5 to 1 second before it asks for their
@@ -9,7 +9,7 @@ Feature: A replica takes over a dead primary, and a planned failover costs nothi
     half the time, see docs/compatibility.md.
 
     @cluster-024 @core @disruptive
-    Scenario: a replica takes over a killed primary, which comes back as a replica
+    Scenario: a replica replaces a killed primary, which comes back as a replica
       Given an isolated cluster of 3 primaries with 1 replica each
       And 300 keys are written
       And a workload of 2 writers and 1 reader
@@ -25,7 +25,7 @@ Feature: A replica takes over a dead primary, and a planned failover costs nothi
       And every written key is readable
 
     @cluster-025 @core @disruptive
-    Scenario: a replica takes over a paused primary, which refuses stale writes after it is resumed
+    Scenario: a replica replaces a paused primary, which refuses stale writes after it is resumed
       Given an isolated cluster of 3 primaries with 1 replica each
       And the cluster holds "Ann" as "user:1"
       And 300 keys are written
@@ -50,7 +50,7 @@ Feature: A replica takes over a dead primary, and a planned failover costs nothi
     processor looks dead, and the cluster is down although nothing has failed.
 
     @cluster-026 @core @disruptive
-    Scenario: a promoted replica takes over under load without an error
+    Scenario: a promoted replica replaces its primary under load without an error
       Given an isolated cluster of 3 primaries with 1 replica each
         | SETTING              | VALUE |
         | cluster-node-timeout | 2000  |
@@ -79,7 +79,7 @@ Feature: A replica takes over a dead primary, and a planned failover costs nothi
         | longest gap | within 2 seconds |
 
     @cluster-028 @disruptive @waits
-    Scenario: a failover that cannot succeed is refused with its reason
+    Scenario: a failover that cannot succeed fails with its reason
       Given an isolated cluster of 3 primaries with 1 replica each
       When the primary of "user:1" is promoted
       Then the failover failed with "to a replica"

@@ -25,7 +25,7 @@ Feature: The nodes form one cluster with one slot map
       Given the cluster under test
       Then there are no wrong addresses
 
-  Rule: At any size there is one slot map, and keys spread by it
+  Rule: A cluster of 3 to 48 primaries has one slot map, and its keys spread evenly
     No node fails here. The node timeout is longer than one of many nodes may wait for a busy processor.
 
     @cluster-085

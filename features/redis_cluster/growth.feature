@@ -27,9 +27,10 @@ Feature: Nodes join and leave while clients are served
         | longest gap | within 2 seconds |
       And every written key is readable
 
-  Rule: A client follows to a node that it does not know
-    While its first slot migrates, a new node is in no slot map yet, and clients get its address from ASK alone. redis-py 8.1 ends in an AttributeError then, see https://github.com/redis/redis-py/issues/4015. The client of
-    src/redis_practices/clients.py adds what is missing.
+  Rule: A client follows a redirection to a node that it does not know
+    While its first slot migrates, a new node is in no slot map yet, and clients get its address from ASK alone. The
+    client of redis-py 8.1 then fails with an AttributeError: https://github.com/redis/redis-py/issues/4015. The client
+    of src/redis_practices/clients.py adds what is missing.
 
     @cluster-034 @disruptive @known_limit
     Scenario: the client of src/redis_practices/clients.py follows ASK to a new node, and the client of redis-py fails
@@ -64,7 +65,7 @@ Feature: Nodes join and leave while clients are served
         | AUTH reporting x; PING   | NOPERM |
         | AUTH reporting x; DBSIZE | 0      |
 
-  Rule: A client outlives every node that it knew
+  Rule: A client stays connected while every node that it knew is replaced
 
     @cluster-036 @disruptive @waits
     Scenario: all nodes are replaced one after another under load

@@ -1,4 +1,4 @@
-Feature: A migration that fails leaves no slot behind
+Feature: A migration that fails leaves no slot open
   A target without memory, a node that dies, a wrong node in the command line: migrations fail in production. A slot that
   stays open replies ASK for some of its keys, and later migrations of it are refused, until an operator repairs it.
 
@@ -22,7 +22,7 @@ Feature: A migration that fails leaves no slot behind
         | by default |
 
     @cluster-075 @disruptive
-    Scenario Outline: an atomic migration with a paused side moves no slot when <EVENT>
+    Scenario Outline: an atomic migration of which one side is paused moves no slot when <EVENT>
       Given an isolated cluster of 3 primaries with 1 replica each
       And 2000 keys are written
       When 2000 slots with that of "user:1" are migrated
@@ -36,7 +36,7 @@ Feature: A migration that fails leaves no slot behind
         | the migration is cancelled            |
         | the target of the migration is killed |
 
-  Rule: A senseless migration is refused before a slot moves, and the error says what to do
+  Rule: An impossible migration is refused before a slot moves, and the error says what to do
 
     @cluster-076 @disruptive
     Scenario Outline: a migration <CASE> is refused before a slot moves

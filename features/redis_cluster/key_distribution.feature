@@ -64,10 +64,10 @@ Feature: The slot of a key decides which node has it
       Given the cluster under test
       Then the cluster has at most 10 % slot imbalance
 
-  Rule: A scan of a cluster is a scan of every primary, and again where slots arrive
+  Rule: A scan of a cluster visits every primary, and visits it again if slots arrive
 
     @cluster-082
-    Scenario: a scan of all primaries finds every key on one node
+    Scenario: a scan of all primaries finds every key exactly once
       Given the cluster under test
       And 5000 keys are written
       When the keys are scanned
@@ -94,10 +94,10 @@ Feature: The slot of a key decides which node has it
         | meanwhile | a slot migrates           |
       Then exactly 500 keys were found
 
-  Rule: No acknowledged key is lost and no deleted key returns in any history of events
-    Events are writes, deletes, expiries, slot migrations, failovers and new nodes, in any order.
+  Rule: No acknowledged key is lost and no deleted key returns in any history of planned events
+    Events are writes, deletes, expiries, slot migrations, planned failovers and new nodes, in any order.
 
     @cluster-045 @disruptive @waits
-    Scenario: every key reads as acknowledged after migrations, failovers and new nodes
+    Scenario: every key reads as acknowledged after migrations, planned failovers and new nodes
       Given an isolated cluster of 3 primaries with 1 replica each
       Then "every key of the cluster reads as acknowledged" holds for 10 histories

@@ -1,7 +1,7 @@
-Feature: Messages travel no further in the cluster than they must
+Feature: Sharded pub/sub: a sharded message stays in its shard, a classic one reaches every node
   A classic message goes to every node over the cluster bus, and this traffic is the scaling limit of pub/sub in a big
-  cluster. A sharded message stays in its shard. A keyspace notification stays on the node of its key, so a listener on
-  one node alone misses most of them.
+  cluster. A sharded message stays in its shard. A node sends the keyspace notifications of its keys only to
+  clients that subscribe at this node, so a listener on one node misses most of them.
 
   Rule: A sharded channel belongs to one shard
 
@@ -37,10 +37,12 @@ Feature: Messages travel no further in the cluster than they must
         | the replicas of the owner | sharded messages | exactly 100 |
         | the nodes of other shards | sharded messages | exactly 0   |
 
-  Rule: A keyspace notification is heard on the node of its key alone
+  Rule: A keyspace notification reaches no other shard than that of its key
 
     @cluster-049 @disruptive
-    Scenario: a subscriber on each primary hears of the keys of that primary and of no others
+    Scenario: a subscriber on each primary gets the notifications of that primary's keys and no others
+      A replica that has the setting publishes the notifications of its keys too. Listen on one node of each shard.
+
       Given an isolated cluster of 3 primaries with 1 replica each
         | SETTING                | VALUE |
         | notify-keyspace-events | KEA   |

@@ -1,11 +1,11 @@
-Feature: Quiet problems of a cluster are found before they hurt
+Feature: Silent problems of a cluster are found before they hurt
   A hot key takes all the traffic to one node. A big key fills its node. A setting is changed on one node alone. Nothing
-  fails until the next peak or failover, but each problem can be asked for, and the answer names the place.
+  fails until the next peak or failover, but each problem can be queried, and the answer names its node or key.
 
   Rule: All nodes have the same settings and the same users
 
     @cluster-050 @audit
-    Scenario: nodes differ only in the settings that say which node it is
+    Scenario: nodes differ only in the settings that identify a node
       Given the cluster under test
       Then there are no node differences
 

@@ -1,10 +1,14 @@
-Feature: A network partition leaves one primary a slot
-  In a split brain both sides take the other one for dead. If both went on to accept writes, the writes of one side would
-  be thrown away when the network heals. Redis Cluster lets the side with the majority of the primaries go on.
+Feature: A network partition leaves each slot with one primary
+  In a split brain both sides take the other one for dead. If both continued to accept writes, the writes of one side
+  would be thrown away when the network heals. In Redis Cluster only the side with the majority of the primaries continues.
 
   Rule: The minority side stops, and only the majority side accepts writes
     With a node timeout of half a second on an idle machine, Redis 7.0 replaced a killed primary after 2 seconds. An
     isolated primary was replaced after up to 2.9 seconds, so a write has one more second here.
+
+    Until its node timeout is over, an isolated primary still acknowledges writes, and these are lost when the network
+    heals. The workload writes each key again after the failover, so it counts only final values. `WAIT` and
+    `min-replicas-to-write` reveal such writes: see durability.feature.
 
     @cluster-057 @core @disruptive
     Scenario: an isolated primary stops, is replaced, and becomes a replica when the network heals

@@ -1,9 +1,9 @@
 Feature: An operator knows before a failure whether a failover would work
   `cluster_state:ok` is also true of a cluster whose replicas are dead, empty or forbidden to take over. Monitoring that
   watches this field alone learns of it at the death of a primary. Then a part of the keys is down until an operator
-  comes. `why_not_failover_ready` names every failover blocker.
+  comes. `why_not_failover_ready` names the known failover blockers.
 
-  Rule: Every blocker of a failover is found, and a healthy cluster has none
+  Rule: Each known failover blocker is named, and a healthy cluster has none
 
     @cluster-059 @core @disruptive
     Scenario: a healthy cluster has no failover blockers
@@ -44,6 +44,9 @@ Feature: An operator knows before a failure whether a failover would work
 
     @cluster-063 @disruptive
     Scenario: one of three replicas dies, and the remaining nodes still say that the cluster is ok
+      The dead node's silence is the first blocker, what the other nodes say about it is the second. The last step asks
+      only nodes that answer.
+
       Given an isolated cluster of 3 primaries with 1 replica each
       When a replica of "user:1" is killed
       Then the failover blockers include "does not answer"

@@ -54,8 +54,8 @@ Feature: A client finds a key on the node that owns its slot
       And a client reads "ahead" from "{cart}:2"
 
     @cluster-067 @disruptive
-    Scenario: a command over a key that has moved and one that has not gets TRYAGAIN
-      Redis 6.2 sends such a client on to the new node, which replies TRYAGAIN: one more round trip each time.
+    Scenario: a command on two keys of a migrating slot gets TRYAGAIN if only one of them has moved
+      Redis 6.2 redirects such a client to the new node, which replies TRYAGAIN: one more round trip each time.
 
       Given an isolated cluster of 3 primaries with 1 replica each
       And an engine with "Redis 7.0"
@@ -102,7 +102,7 @@ Feature: A client finds a key on the node that owns its slot
       And exactly 1 command was refused
       And the pipeline failed with "not an integer"
 
-  Rule: Numbered databases do not keep applications apart
+  Rule: A cluster has the numbered databases of its configuration, by default one
 
     @cluster-070
     Scenario: a client may select exactly the databases of the configuration

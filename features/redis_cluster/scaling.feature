@@ -1,5 +1,5 @@
 Feature: Slots migrate while clients are served
-  Resharding moves slots under live traffic whenever a cluster grows or shrinks. Done by hand it stops halfway: half a
+  Resharding moves slots under live traffic whenever a cluster grows or shrinks. Done by hand it may stop halfway: half a
   slot on each node, and clients between MOVED and ASK. Atomic slot migration (Valkey 9.0, Redis 8.4) moves all slots or
   none; key by key works everywhere.
 
@@ -8,7 +8,7 @@ Feature: Slots migrate while clients are served
     leaves no slot without an owner. This costs time: key by key, slots take several times as long as on Redis.
 
     @cluster-072 @core @disruptive
-    Scenario: slots migrate key by key under load
+    Scenario: slots migrate key by key under load without an error
       Given an isolated cluster of 3 primaries with 1 replica each
         | SETTING              | VALUE |
         | cluster-node-timeout | 2000  |
@@ -27,7 +27,7 @@ Feature: Slots migrate while clients are served
       And every written key is readable
 
     @cluster-073 @disruptive
-    Scenario: slots migrate atomically under load
+    Scenario: slots migrate atomically under load without an error
       Given an isolated cluster of 3 primaries with 1 replica each
         | SETTING              | VALUE |
         | cluster-node-timeout | 2000  |
@@ -44,11 +44,11 @@ Feature: Slots migrate while clients are served
         | longest gap | within 2 seconds |
       And every written key is readable
 
-  Rule: Values and ttls of a key migrate with it
+  Rule: A key keeps its value and its ttls when its slot migrates
 
     @cluster-080 @disruptive
-    Scenario Outline: values of all types and their ttls migrate <METHOD>
-      A ttl runs on while its key migrates: its change is the time of the migration.
+    Scenario Outline: keys of all types keep value and ttl when their slots migrate <METHOD>
+      A ttl continues to run while its key migrates, so it is shorter by the time of the migration.
 
       Given an isolated cluster of 3 primaries with 1 replica each
       And these keys
@@ -73,7 +73,7 @@ Feature: Slots migrate while clients are served
         | by default |
 
     @cluster-081 @disruptive
-    Scenario Outline: the ttl of a hash field migrates <METHOD>
+    Scenario Outline: a hash field keeps its ttl when its slot migrates <METHOD>
       Given an isolated cluster of 3 primaries with 1 replica each
       And an engine with "HPEXPIRE"
       And these keys

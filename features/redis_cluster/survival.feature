@@ -5,7 +5,7 @@ Feature: A cluster without a replica that can take over behaves as configured
   Rule: Full coverage: whether a lost shard stops the other shards is a choice
 
     @cluster-086 @disruptive @waits
-    Scenario: a lost shard stops all writes, or its own alone without full coverage
+    Scenario: a lost shard stops writes to all shards, or without full coverage only to its own slots
       Given an isolated cluster of 3 primaries without replicas
       When the primary of "user:1" is killed
       Then every primary other than that of "user:1" has exactly 0 writable keys within 2 node timeouts and 2 seconds

@@ -17,7 +17,7 @@ Feature: A cluster is fast if its nodes share the keys, the reads and the round 
         | MGET of keys in many slots     | at least 40 |
         | MGET of keys with one hash tag | exactly 1   |
 
-  Rule: Each node gets its commands in one piece, and all nodes work at the same time
+  Rule: Each node gets its commands in one pipeline, and all nodes work at the same time
 
     @tuning-002
     Scenario: one pipeline a node takes less processor time than single reads or redis-py's cluster pipeline

@@ -33,7 +33,7 @@ Feature: A client keeps its connections, shares them, and sets timeouts
         | GET, a new client each time | GET one at a time | at least 5   | 15     |
 
     @tuning-010
-    Scenario: a client of a cluster fetches the slot map once, a new client each time costs 15 times as much
+    Scenario: a new cluster client for each read fetches the slot map each time, for 15 times the processor time
       Given the cluster under test
       And 5 values of 100 bytes
       Then the comparison shows

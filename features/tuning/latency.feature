@@ -5,7 +5,7 @@ Feature: Latency is measured from the moment a request was due
   Rule: An open loop counts every request that a pause delays
 
     @tuning-015 @disruptive
-    Scenario: a pause is one slow reply to a closed loop, and many to an open loop (coordinated omission)
+    Scenario: a closed loop sees a pause as few slow replies, an open loop as many (coordinated omission)
       Given an isolated server
       And 100 values of 100 bytes
       Then each way cost
@@ -14,7 +14,7 @@ Feature: Latency is measured from the moment a request was due
         | open loop, server paused for 0.3 s   | at least 30        |
 
     @tuning-016
-    Scenario: percentiles of latency by load
+    Scenario: percentiles of latency by load are reported
       The tail shows the machine as much as the server, so this claims nothing.
 
       Given the cache under test

@@ -1,6 +1,6 @@
 Feature: Data is packed, and no command blocks the server for long
-  A Redis server runs one command at a time. KEYS, or the DEL of a big key, makes every other client wait. A key costs 50
-  bytes and more beside its value, so millions of small values pay for keys rather than for data.
+  A Redis server runs one command at a time. KEYS, or the DEL of a big key, makes every other client wait. A key costs at
+  least 50 bytes beside its value, so millions of small values pay for keys rather than for data.
 
   Rule: Small values share a hash, large texts are compressed, and names are short
 
@@ -16,8 +16,8 @@ Feature: Data is packed, and no command blocks the server for long
   Rule: LFU eviction keeps keys that are read again and again
 
     @tuning-019 @disruptive
-    Scenario: LFU keeps hot keys while scans go through an LRU cache and push them out
-      LRU knows only when a key was read last, so a scan of keys that are never read again evicts all others.
+    Scenario: LFU keeps hot keys that scans push out of an LRU cache
+      LRU knows only when a key was read last, so a scan of keys that are never read again evicts hot keys.
 
       Then the comparison shows
         | NAIVE           | TUNED           | TIMES MORE HITS |
@@ -40,10 +40,11 @@ Feature: Data is packed, and no command blocks the server for long
         | UNLINK                      | exactly 1                       |
         | DEL, lazyfree-lazy-user-del | exactly 1                       |
 
-  Rule: A near cache keeps values that are read far more often than written
+  Rule: A near cache saves reads of values that are read far more often than written
+    Client-side caching: the server invalidates what a client has cached (CLIENT TRACKING).
 
     @tuning-021
-    Scenario: with client-side caching, 5000 reads of 100 keys ask the server 100 times, and once more after a change
+    Scenario: with a near cache, 5000 reads of 100 keys cost the server 100 reads, and one more after a change
       Given an isolated server
       And 100 values of 100 bytes
       Then each way cost

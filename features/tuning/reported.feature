@@ -5,7 +5,7 @@ Feature: A measurement claims no more than its spread allows
   Rule: Practices that depend on the machine are reported without a bound
 
     @tuning-042 @disruptive
-    Scenario: the same way against itself is neither faster nor slower
+    Scenario: a comparison of a way with itself shows no gain above twofold
       Given an isolated server
       And 100 values of 100 bytes
       Then the comparison shows
@@ -13,7 +13,7 @@ Feature: A measurement claims no more than its spread allows
         | GET one at a time | GET one at a time | between 0.5 and 2 | 15     |
 
     @tuning-022
-    Scenario: the gain of deeper pipelines
+    Scenario: the gain of deeper pipelines is reported
       From 10 commands on, Python's packing and parsing is the limit. From 100 on, depth gains little, and memory grows on
       both sides.
 
@@ -26,7 +26,7 @@ Feature: A measurement claims no more than its spread allows
         | GET in pipelines of 100 | MGET of 100              | reported     |
 
     @tuning-023
-    Scenario: the gain of asyncio on the loopback, where a round trip is shorter than its overhead
+    Scenario: the gain of asyncio on the loopback, where a round trip is shorter than its overhead, is reported
       Given the cache under test
       And 200 values of 100 bytes
       Then the comparison shows
@@ -34,7 +34,7 @@ Feature: A measurement claims no more than its spread allows
         | GET one at a time | asyncio, 20 at once | reported     |
 
     @tuning-024
-    Scenario: the gain of one hash tag for a whole cluster pipeline
+    Scenario: the gain of one hash tag for a whole cluster pipeline is reported
       It saves no round trip, as redis-py writes to all nodes before it reads. It saves the client the writes and reads of
       two nodes, and one node does the work of three.
 
@@ -49,7 +49,7 @@ Feature: A measurement claims no more than its spread allows
     Threads for input and output spin while they wait, so they need idle processors.
 
     @tuning-025 @disruptive
-    Scenario: the price of an append-only file, by appendfsync
+    Scenario: the price of an append-only file is reported for each appendfsync
       Then the comparison shows
         | NAIVE                   | TUNED                        | TIMES FASTER |
         | writes, nothing on disk | writes, appendfsync no       | reported     |
@@ -57,7 +57,7 @@ Feature: A measurement claims no more than its spread allows
         | writes, nothing on disk | writes, appendfsync always   | reported     |
 
     @tuning-026 @disruptive
-    Scenario: the gain of io-threads and of unix sockets
+    Scenario: the gain of io-threads and of unix sockets is reported
       Then the comparison shows
         | NAIVE               | TUNED                    | TIMES FASTER |
         | reads, io-threads 1 | reads, io-threads 2      | reported     |

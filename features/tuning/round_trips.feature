@@ -58,7 +58,7 @@ Feature: A pipeline or one command for many keys saves round trips
         | SET one at a time | exactly 1000 | exactly 1000 |
         | MSET of 100       | exactly 10   | exactly 10   |
 
-  Rule: One command does what belongs together
+  Rule: One command replaces several that belong together
     Two commands leave a gap: a client that dies between SET and EXPIRE leaves a key that lives for ever.
 
     @tuning-032

@@ -17,8 +17,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from fixtures.bdd.vocabulary import records, register
-from fixtures.celery_worker.client import let_go
-from fixtures.celery_worker.operations import Operations
+from fixtures.celery_worker.client import Operations, let_go
 from fixtures.context import Context, Plan, target
 from fixtures.proxies.streams import TlsProxy
 from fixtures.stacks.protocols import Broker
@@ -86,13 +85,9 @@ def have_sentinels(plan: Plan, number: str) -> None:
     plan.after.append(start)
 
 
-class Tls(TlsProxy):
-    """The proxy that ends TLS before the broker of a scenario."""
-
-    @classmethod
-    def of(cls, context: Context) -> Tls:
-        """Start it."""
-        return context.ending.enter_context(closing(cls(context.request.getfixturevalue("tmp_path"))))
+def tls(context: Context) -> TlsProxy:
+    """Start the proxy that ends TLS before the broker of a scenario."""
+    return context.ending.enter_context(closing(TlsProxy(context.request.getfixturevalue("tmp_path"))))
 
 
 @register("setting", "tls", "clients reach the broker through TLS alone")
@@ -100,7 +95,7 @@ def have_tls(plan: Plan, value: str) -> None:
     """Put a proxy that ends TLS before the broker."""
 
     def cover(context: Context, broker: Any) -> None:
-        proxy = context.part(Tls)
+        proxy = context.part(tls)
         address = proxy.before(int(broker.node.address.rpartition(":")[2]))
         # The URL is the same for tasks and results; Celery's results insist on ssl_cert_reqs.
         broker.url = f"rediss://{address}/0?ssl_cert_reqs=required&ssl_ca_certs={proxy.ca_file}"
@@ -116,10 +111,11 @@ def clients_without_tls(context: Context, broker: Any) -> int:
         own = client.client_id()
         ports = {int(other["addr"].rpartition(":")[2]) for other in client.client_list() if int(other["id"]) != own}
     assert ports, "the broker has no clients"
-    return len(ports - context.part(Tls).upstream_ports)
+    return len(ports - context.part(tls).upstream_ports)
 
 
-USER, PASSWORD = "celery", "secret"
+USER, PASSWORD, PREFIX = "celery", "secret", "app1:"
+"""In scenarios about rights; the prefix is that of the keys."""
 
 RESTRICTED = {"WORKER_CONCURRENCY": "1", "VISIBILITY_TIMEOUT": "1", "RESTORE_INTERVAL": "0.5", "RESTORE_THROTTLE": "1"}
 """Settings of the workers of that user: one of the operations waits for a redelivery."""
@@ -201,10 +197,6 @@ def every_right_is_needed(context: Context, number: int, table: Table) -> None:
     with ThreadPoolExecutor(4) as pool:
         problems = list(filter(None, pool.map(lambda case: problem_without(context, *case), cases)))
     assert not problems, "\n".join(problems)
-
-
-PREFIX = "app1:"
-"""Of the keys in scenarios about rights."""
 
 
 def problem_without(context: Context, right: str, operation: str) -> str:

@@ -26,7 +26,7 @@ from worker import settings
 @when("the result is read")
 @records("wait for the result", "the time until the result of the last task was there", unit="s")
 @records("reads of the result", "GET of the result's key, if the task was sent with `count commands`", unit="commands")
-@records("subscriptions to the result", "SUBSCRIBE to the result, likewise", unit="commands")
+@records("subscriptions to the result", "SUBSCRIBE to the result, with `count commands`", unit="commands")
 @records("ttl of the result", "the time after which the result of the last task expires", unit="s")
 @records("delay of the task", "the time from the sending of the last task until it ran", unit="s")
 @records("wait before retry 1", "the time from the first run of the last task to the second", unit="s")

@@ -361,21 +361,9 @@ setting("ignore result", "whether what a task returns is dropped", is_yes, optio
 setting("batch", "whether tasks are sent in batches, a round trip each", is_yes, option="batch")
 setting("count commands", "whether what the broker receives for the task is counted", is_yes, option="counted")
 setting("timeout", "the time after which a sender gives up (`publisher`)", seconds, option="timeout")
-setting(
-    "url", "the broker of a sender or a worker; BROKER and CLUSTER are addresses", option="url", variable="BROKER_URL"
-)
-setting(
-    "queue",
-    'the queue of a worker or a task; "default" is that of the shared worker',
-    option="queue",
-    variable="TASK_QUEUE",
-)
-setting(
-    "signing",
-    "whether a worker runs signed tasks alone, and whether a task is signed",
-    option="signing",
-    variable="SIGNING_FOLDER",
-)
+setting("url", "the broker; BROKER and CLUSTER are addresses", option="url", variable="BROKER_URL")
+setting("queue", 'the queue; "default" is that of the shared worker', option="queue", variable="TASK_QUEUE")
+setting("signing", "whether tasks are signed, and a worker runs no others", option="signing", variable="SIGNING_FOLDER")
 
 
 def read_settings(kind: str, table: Mapping[str, str]) -> Plan:
@@ -418,9 +406,7 @@ def waiting_tasks(context: Context, thing: Any) -> Seen:
     return context.part(Tasks).certain(queue_length(context), "tasks that wait", more_than=SHORTEST)
 
 
-@register(
-    "measurement", "stored results", "keys of the broker that hold results of the tasks that were sent", unit="keys"
-)
+@register("measurement", "stored results", "keys of the broker that hold results of sent tasks", unit="keys")
 def stored_results(context: Context, thing: Any) -> float:
     """Count them now, of one task or of all that were sent."""
     tasks = [thing] if isinstance(thing, SentTask) else context.part(Tasks).sent
@@ -454,6 +440,12 @@ def send_task(context: Context, name: str, given: list[Any], datatable: Table | 
 
     The OPTIONs are those of Celery, and ``timeout``: the sender then gives up after that time.
 
+    ``add`` is a task of `src/worker.py`; `fixtures/celery_worker/tasks.py` defines all other tasks. ``stamp [s]``
+    takes s seconds and returns when it began, ``linger [s]`` takes them only in its first run. ``flaky [n, s]`` fails
+    n times, and waits s seconds before its first retry. ``tidy [s, t]`` takes s seconds, or t more after its soft
+    time limit. ``refuse [n]`` returns its message n times, with -1 it drops the message. ``crash`` kills its process,
+    ``end_worker`` its worker. ``book`` pays in each run, ``pay`` once.
+
     Example: ``When the task "add" is sent with [4, 8]``
     """
     context.part(Tasks).send(name, given, **read_settings("task", options(datatable)).config)
@@ -462,9 +454,7 @@ def send_task(context: Context, name: str, given: list[Any], datatable: Table | 
 @when(parsers.parse('{number:Count} tasks "{name}" are sent with {given:Arguments}', extra_types=TYPES))
 @records("send", "the time until the broker had taken what was sent", unit="s")
 @records("requests for each task", "requests that the broker read for each task until it was done", unit="requests")
-@records(
-    "saving by the batch", "how many times less processor time a task takes in a batch than sent alone", unit="times"
-)
+@records("saving by the batch", "processor time of a task sent alone, divided by that in a batch", unit="times")
 def send_tasks(context: Context, number: int, name: str, given: list[Any], datatable: Table | None = None) -> None:
     """Send the same task several times, one after another or in batches.
 

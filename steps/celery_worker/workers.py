@@ -60,12 +60,6 @@ def state_file(plan: Plan, value: str) -> None:
         plan.environment["STATE_DB"] = value
 
 
-def as_it_is(context: Context, value: str) -> str:
-    """Return the value of a variable that names no place."""
-    del context
-    return value
-
-
 PLACES: Mapping[str, Callable[[Context, str], str]] = {
     "STATE_DB": lambda context, value: str(context.request.getfixturevalue("tmp_path") / value),
     "SIGNING_FOLDER": lambda context, _: str(context.request.getfixturevalue("signing_folder")),
@@ -160,7 +154,7 @@ class Workers:
     environment: dict[str, str] = field(default_factory=dict)
     """Settings of the first ones; those that start later have them too."""
 
-    def have(self, number: int, environment: Mapping[str, str]) -> None:
+    def have(self, number: int, environment: dict[str, str]) -> None:
         """Add workers.
 
         One without settings is the worker that the scenarios of this process share. Workers of an isolated broker start
@@ -168,7 +162,9 @@ class Workers:
         """
         context, tasks = self.context, self.context.part(Tasks)
         context.role = "broker"
-        environment = {name: PLACES.get(name, as_it_is)(context, value) for name, value in environment.items()}
+        environment |= {
+            name: place(context, environment[name]) for name, place in PLACES.items() if name in environment
+        }
         tasks.redelivery = float(environment.get("VISIBILITY_TIMEOUT", tasks.redelivery))
         if context.planned:
             self._keep(context.start_broker(number, environment).workers(), environment)
@@ -193,7 +189,6 @@ class Workers:
         return not {"broker", "queue"} & set(self.context.own)
 
     def _keep(self, processes: Sequence[Worker], environment: Mapping[str, str]) -> None:
-        """Note workers."""
         queue = {**self.environment, **environment}.get("TASK_QUEUE", self.context.part(Tasks).queue)
         self.all += [StartedWorker(self.context.part(Tasks), one, queue) for one in processes]
 
@@ -230,7 +225,7 @@ class Workers:
 
 @given(parsers.parse("{number:Workers}", extra_types=TYPES))
 def have_workers(context: Context, number: int, datatable: Table | None = None) -> None:
-    """Have workers of the scenario's broker; the SETTINGs are those of ``worker.py``.
+    """Start workers on the scenario's broker; the SETTINGs are those of ``worker.py``.
 
     One without settings is shared by scenarios; all others are the scenario's own.
 
@@ -273,7 +268,7 @@ def running_worker(context: Context) -> StartedWorker:
 
 
 target("every worker", "all workers of the scenario that run")(running)
-target("worker {number:d}", "the worker of the scenario that started as number so and so")(
+target("worker {number:d}", "the worker with this number in the order in which workers started")(
     lambda context, number: context.part(Workers).all[number - 1]
 )
 target("the beat", "the first beat of the scenario")(lambda context: context.part(Beats).running[0])
@@ -288,10 +283,6 @@ def check_still_processes(context: Context, target: str) -> None:
     clock = WorkersClock()
     for worker in context.targets(target):
         clock.eventually(worker.probe, within=PATIENCE, every=0.01)
-
-
-SLOW = 1.0
-"""Seconds of a busy judge that make an answer late."""
 
 
 @when(parsers.parse("{target:Target} is pinged {number:Repeats}", extra_types=TYPES))
@@ -312,7 +303,8 @@ def ping(context: Context, target: str, number: int) -> None:
     with context.attempt("ping", RedisConnectionError):
         calls = [tasks.app.control.broadcast("ping", reply=True, **asked) for _ in range(number)]
         answered = sum(name in reply for replies in calls for reply in replies or [])
-        context.record("pings answered", tasks.certain(answered, "answers", more_than=SLOW))
+        # A busy judge makes an answer late.
+        context.record("pings answered", tasks.certain(answered, "answers", more_than=1.0))
 
 
 # Beats

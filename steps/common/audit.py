@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,10 +11,12 @@ from pytest_bdd import parsers, then
 
 from fixtures.bdd.vocabulary import register
 from fixtures.context import Context
+from fixtures.redis_cluster.nodes import clients_of
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Lacks, Unsupported
 from fixtures.run.practices_file import AuditBounds, change, changeable
 from fixtures.stacks.protocols import Node, need
+from redis_practices.redis_cluster.slot_migration import open_slots
 from redis_practices.redis_cluster.topology import SLOTS, Member, itself, members
 from redis_practices.server_info import Refused, engine_name, facts, may_run, settings, user_of, version_of
 from steps.common.vocabulary import TYPES, Table, choices, release, rows
@@ -50,9 +51,8 @@ class Audited:
     def told(self, kind: str) -> dict[str, Any]:
         """Return all settings, or else all fields, of every server by its address."""
         if kind not in self._told:
-            self._told[kind] = dict(
-                self.each("CONFIG GET", settings) if kind == "setting" else self.each("INFO", facts)
-            )
+            command, ask = ("CONFIG GET", settings) if kind == "setting" else ("INFO", facts)
+            self._told[kind] = dict(self.each(command, ask))
         return self._told[kind]
 
     def engines(self) -> dict[str, str]:
@@ -94,7 +94,8 @@ def check_choice(context: Context, kind: str, name: str, text: str) -> None:
     audited = context.part(Audited)
     wanted = audited.bounds.text(name, text)
     wrong = {address: value for address, value in audited.values(kind, name).items() if value not in choices(wanted)}
-    assert not wrong, f"{name} must be one of {wanted}, but it is {listed(wrong)}{change(name)}"
+    listed = ", ".join(f"{value!r} on {address}" for address, value in wrong.items())
+    assert not wrong, f"{name} must be one of {wanted}, but it is {listed}{change(name)}"
 
 
 @then(parsers.parse('the {kind:Fact} "{name}" is {bound:Bound}', extra_types=TYPES))
@@ -176,11 +177,6 @@ def check_dangerous(context: Context, datatable: Table) -> None:
         assert not allowed, f"{address}: the user may run {dangers}"
 
 
-def listed(values: dict[str, Any]) -> str:
-    """Return values by server as a clause."""
-    return ", ".join(f"{value!r} on {address}" for address, value in values.items())
-
-
 BAD = {"fail", "fail?", "handshake", "noaddr"}
 """Flags in CLUSTER NODES of a node that its peers do not see."""
 
@@ -199,15 +195,10 @@ def failed_nodes(context: Context) -> list[dict[str, object]]:
 
 
 @register("finding", "open slots", "slots that a node says are migrating from it or importing to it")
-def open_slots(context: Context) -> list[dict[str, object]]:
-    """Return these slots; a node names only slots that migrate from it or to it."""
-    found: list[dict[str, object]] = []
-    for node in context.cluster.nodes:
-        with node.client() as client:
-            mine = itself(client)
-        states = {"migrating": mine.leaving, "importing": mine.arriving}
-        found += [{"SLOT": slot, "NODE": node.address, "STATE": state} for state in states for slot in states[state]]
-    return found
+def find_open_slots(context: Context) -> list[dict[str, str]]:
+    """Ask every primary."""
+    with clients_of(context.cluster.nodes) as clients:
+        return [{"NODE": line} for line in open_slots(clients)]
 
 
 @register("finding", "version differences", "servers of a deployment that runs more than one engine or version")
@@ -229,35 +220,29 @@ def replicas(audited: Audited, name: str) -> dict[str, str]:
     return audited.values("field", name) if "slave" in audited.values("field", "role").values() else {}
 
 
-@register("measurement", "primaries", "nodes that own slots", unit="")
-def count_primaries(context: Context, _: object) -> int:
-    """Count them."""
-    return sum(bool(member.slots) for member in known(context))
+register("measurement", "primaries", "nodes that own slots", unit="")(
+    lambda context, _: sum(bool(member.slots) for member in known(context))
+)
 
 
 @register("measurement", "live replicas", "replicas of a primary that are not marked as failed", unit="")
 def count_live_replicas(context: Context, node: Any) -> int:
     """Count those of one primary, as the first node of the cluster knows them."""
-    found = known(context)
-    live = Counter(member.primary for member in found if not member.failed)
-    return sum(live[member.identity] for member in found if member.address == node.address)
+    with node.client() as client:
+        identity = itself(client).identity  # its address may be another one to other nodes
+    return sum(member.primary == identity and not member.failed for member in known(context))
 
 
-PING_PERIOD = "repl-ping-replica-period"
-"""Seconds after which a primary that has nothing to copy sends a PING to its replicas."""
-
-
-@register(
-    "measurement",
-    "missed pings",
-    "silence of a primary in periods of `repl-ping-replica-period`, which count as at least 5 seconds",
-)
+@register("measurement", "missed pings", "silence of a primary in periods of its pings; one counts as 5 s at least")
 def count_missed_pings(context: Context, _: object) -> dict[str, float]:
-    """Return them by replica; silence and period are counted in loops of a second, which is allowed for."""
+    """Return them by replica, in periods of `repl-ping-replica-period`.
+
+    Silence and period are counted in loops of a second, which is allowed for.
+    """
     audited = context.part(Audited)
     period = 10.0  # the default, for a user without the right to CONFIG GET
     with suppress(Unsupported):
-        period = max(audited.numbers("setting", PING_PERIOD).values())
+        period = max(audited.numbers("setting", "repl-ping-replica-period").values())
     silence = replicas(audited, "master_last_io_seconds_ago")
     late = {address: number("the silence", address, seconds) - 1 for address, seconds in silence.items()}
     return {address: round(max(seconds, 0) / max(period, 5), 2) for address, seconds in late.items()} or {"": 0}

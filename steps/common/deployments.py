@@ -203,13 +203,9 @@ def let_time_pass(duration: Duration) -> None:
     time.sleep(duration.seconds())
 
 
-class Undoing(ExitStack):
-    """What undoes the faults of a scenario, at its end at the latest."""
-
-    @classmethod
-    def of(cls, context: Context) -> Undoing:
-        """Begin with nothing."""
-        return context.ending.enter_context(cls())
+def undoing(context: Context) -> ExitStack:
+    """Return what undoes the faults of a scenario, at its end at the latest."""
+    return context.ending.enter_context(ExitStack())
 
 
 @dataclass
@@ -224,11 +220,6 @@ class ServerUnderTest:
     def address(self) -> str:
         """Where it answers, as ``host:port``."""
         return str(self.node.address)
-
-    def hold(self, key: str, value: str, ttl: float = 60) -> None:
-        """Store a value for `ttl` seconds."""
-        with self.client() as client:
-            client.set(self.context.key_prefix + key, value, px=round(ttl * 1000))
 
     def read(self, key: str) -> Any:
         """Return the value of a key, or None."""
@@ -250,7 +241,7 @@ class ServerUnderTest:
     def slow_down(self) -> None:
         """Hold up all clients for 2 s again and again, and serve them in between (CLIENT PAUSE)."""
         over = threading.Event()
-        self.context.part(Undoing).callback(over.set)
+        self.context.part(undoing).callback(over.set)
         client = self.client(retry=Retry(NoBackoff(), 0))  # retries would hold up the server that replaces this one
 
         def hold() -> None:
@@ -264,19 +255,19 @@ class ServerUnderTest:
     def refuse_connections(self) -> None:
         """Listen in its place with a full queue: a connection is neither made nor refused."""
         self.node.kill()
-        undoing, (host, port) = self.context.part(Undoing), self.address.split(":")
-        listener = undoing.enter_context(socket.socket())
+        to_undo, (host, port) = self.context.part(undoing), self.address.split(":")
+        listener = to_undo.enter_context(socket.socket())
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, int(port)))
         listener.listen(0)
         for _ in range(3):
-            waiting = undoing.enter_context(socket.socket())
+            waiting = to_undo.enter_context(socket.socket())
             waiting.settimeout(0)
             waiting.connect_ex((host, int(port)))
 
     def recover(self) -> None:
         """Undo the fault, and start it again."""
-        self.context.part(Undoing).close()
+        self.context.part(undoing).close()
         self.node.restart()
 
     def disconnect(self) -> None:

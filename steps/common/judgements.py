@@ -81,7 +81,7 @@ def check_state(context: Context, target: str, bound: Bound, name: str) -> None:
 
 @then(parsers.parse("{target:Target} has {bound:Bound} {name:Asked} within {duration:Duration}", extra_types=TYPES))
 def await_state(context: Context, target: str, bound: Bound, name: str, duration: Duration) -> None:
-    """Ask as above, again and again until the bound is kept.
+    """Ask how many things a target has, again and again until the bound is kept.
 
     Example: ``Then that primary has exactly 1 linked replica within 5 seconds``
     """
@@ -139,7 +139,7 @@ def check_replies(context: Context, target: str, datatable: Table) -> None:
 
 @then(parsers.parse("{target:Target} replies within {duration:Duration}", extra_types=TYPES))
 def await_replies(context: Context, target: str, duration: Duration, datatable: Table) -> None:
-    """Send as above, again and again until the table holds; the time counts from the last fault.
+    """Send the commands of each row until the table holds; the time counts from the last fault.
 
     Example: a table of COMMANDS and REPLY
     """
@@ -160,8 +160,9 @@ def replies(context: Context, node: Any, datatable: Table) -> list[dict[str, str
     for row in rows(datatable, ("COMMANDS", "REPLY")):
         with node.client() as client:
             last = answers(client, list(commands(row["COMMANDS"], context.key)))[-1]
-        said = in_words(last)
-        seen.append({"COMMANDS": row["COMMANDS"], "REPLY": row["REPLY"] if _is_within(said, row["REPLY"]) else said})
+        said, wanted = in_words(last), row["REPLY"]
+        is_within = wanted.startswith("between ") and said.isdigit() and bound(wanted).allows(int(said))
+        seen.append({"COMMANDS": row["COMMANDS"], "REPLY": wanted if is_within else said})
     return seen
 
 
@@ -189,11 +190,6 @@ def check_received(context: Context, target: str, datatable: Table) -> None:
     for row in table:
         name, bound = row["COMMAND"], bound_or_reported(row["NUMBER"], context)
         context.measure(f"{name} received", unit="", bound=bound, seen=seen[name])
-
-
-def _is_within(said: str, wanted: str) -> bool:
-    """Tell whether a reply is a number in a wanted range, ``between 90 and 100``."""
-    return wanted.startswith("between ") and said.isdigit() and bound(wanted).allows(int(said))
 
 
 @then(parsers.parse('{reader:Target} reads {value:Value} from "{key}"', extra_types=TYPES))

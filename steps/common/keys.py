@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, Protocol
+from typing import Any
 
 from pytest_bdd import given, parsers, then, when
 from redis.exceptions import RedisError, ResponseError
@@ -14,10 +14,10 @@ from redis.exceptions import RedisError, ResponseError
 from fixtures.bdd.vocabulary import records, register
 from fixtures.context import Context, target
 from fixtures.redis_cluster.nodes import by_holder, holder, is_copied, node_at, owner_of
-from fixtures.reporting.measurements import Chart, Measure
 from fixtures.run.own_time import Stopwatch
 from redis_practices.redis_cluster.key_distribution import batches, read, write
 from redis_practices.redis_cluster.topology import slot_of
+from redis_practices.tuning.bulk import bulk
 from steps.common.judgements import check_measurements, usual_client
 from steps.common.vocabulary import TYPES, Table, duration, options, rows
 
@@ -211,7 +211,7 @@ def _lost(context: Context, keys: Sequence[str]) -> int:
 @when(parsers.parse('"{key}" is read {repeats:Repeats}', extra_types=TYPES))
 @records("slowest read", "longest time of one read", unit="s")
 @records("median read", "time of the read in the middle of all reads, from the fastest to the slowest", unit="s")
-@records("median of the last 20 reads", "the same of the last 20 reads alone", unit="s")
+@records("median of the last 20 reads", "time of the middle one of the last 20 reads", unit="s")
 @records("reads delayed", "reads that took 200 milliseconds or more", unit="reads")
 def read_often(context: Context, key: str, repeats: int, datatable: Table | None = None) -> None:
     """Read one key, one time after another, through the cache of the scenario if it has one, else through a client.
@@ -254,18 +254,11 @@ def check_written(context: Context) -> None:
     assert seen == written, f"{sum(seen[key] != written[key] for key in written)} of {len(written)} keys read otherwise"
 
 
-class Workload(Protocol):
-    """Writers and readers that are at work in the background."""
+WORKLOADS: dict[str, Callable[[Context, int, int, Mapping[str, str]], Any]] = {}
+"""By kind of deployment, what starts writers and readers with the options of the table.
 
-    def seen(self) -> Mapping[str, float]:
-        """End after some more operations, and return what was measured, by the names of registered measurements."""
-
-    def report(self, measure: Measure, chart: Chart) -> None:
-        """Show what is not judged, such as the kinds of errors."""
-
-
-WORKLOADS: dict[str, Callable[[Context, int, int, Mapping[str, str]], Workload]] = {}
-"""By kind of deployment, the function that starts writers and readers with the options of the table."""
+It returns a thing whose `seen` ends them and returns the measurements, and whose `report` shows the rest.
+"""
 
 
 @given(parsers.parse("a workload of {clients:Clients}", extra_types=TYPES))
@@ -284,11 +277,28 @@ def check_workload(context: Context, datatable: Table) -> None:
 
     Example: a table of MEASUREMENT and BOUND
     """
-    workload: Workload = context.named["workload"]
+    workload = context.named["workload"]
     for name, seen in workload.seen().items():
         context.record(name, seen)
     workload.report(context.measure, context.chart)
     check_measurements(context, datatable)
+
+
+def send_by_redis_py(client: Any, commands: Sequence[tuple[str, ...]]) -> list[Any]:
+    """Send commands in one pipeline of redis-py, and return their replies."""
+    with client.pipeline() as pipe:
+        for command in commands:
+            pipe.execute_command(*command)
+        return list(pipe.execute(raise_on_error=False))
+
+
+def send_by_node(client: Any, commands: Sequence[tuple[str, ...]]) -> list[Any]:
+    """Send commands in one packed pipeline to each node of a cluster, and return their replies."""
+    return [reply == "OK" or reply for reply in bulk(client, commands, batch=100)]
+
+
+PIPELINES = {"": send_by_redis_py, "one pipeline a node": send_by_node}
+"""By the option ``client`` of a pipeline, what sends it."""
 
 
 @when(parsers.parse("a pipeline of {count:Count} commands is sent", extra_types=TYPES))
@@ -301,18 +311,15 @@ def send_pipeline(context: Context, count: int, datatable: Table | None = None) 
 
     Example: ``When a pipeline of 600 commands is sent``
     """
-    client = context.part(Data).client(options(datatable).get("client", ""))
-    names = [f"{context.key_prefix}{number}" for number in range(count // 2)]
-    expected: list[object] = []
-    with client.pipeline() as pipe:
-        for number, key in enumerate(names):
-            pipe.set(key, f"text {number}", ex=TTL)
-            pipe.get(key)
-            expected += [True, f"text {number}"]
-            if number == len(names) // 2:
-                pipe.incr(key)
-                expected.append(None)
-        said = pipe.execute(raise_on_error=False)
+    commands, expected = list[tuple[str, ...]](), list[object]()
+    for number in range(count // 2):
+        key, text = f"{context.key_prefix}{number}", f"text {number}"
+        commands += [("SET", key, text, "EX", str(TTL)), ("GET", key)]
+        expected += [True, text]
+        if number == count // 4:
+            commands.append(("INCR", key))
+            expected.append(None)
+    said = PIPELINES[options(datatable).get("client", "")](context.part(Data).client(), commands)
     wrong = [one for one, wanted in zip(said, expected, strict=True) if wanted is not None and one != wanted]
     refusals = [one for one in said if isinstance(one, RedisError)]
     context.record("replies out of order", len(wrong))

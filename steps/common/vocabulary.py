@@ -177,7 +177,7 @@ def number(text: str) -> int:
 NAME = reads(r"(?!measurements\b)[a-z][a-z -]*", "Read a registered name.")
 NAME_WITH_NUMBER = reads(
     r"[a-z0-9][a-z0-9 .-]*",
-    "Read a registered name that may contain numbers, such as ``90th percentile of the round trips``.",
+    "Read a registered name, which may contain numbers: ``90th percentile of the round trips``.",
 )
 
 TYPES: dict[str, Any] = {

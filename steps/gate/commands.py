@@ -15,7 +15,6 @@ from fixtures.context import Context, target
 from fixtures.gate.commands import (
     MACHINES,
     TIMEOUT,
-    Ended,
     Leaks,
     Outcome,
     Process,
@@ -35,9 +34,6 @@ from redis_practices.polling import eventually, seconds_until
 from steps.common.judgements import PATIENCE
 from steps.common.vocabulary import TYPES, Duration, Table, options, rows
 
-UP_WITHIN = 120.0
-"""Seconds until a command is up; it may build the image of a compose stack in them."""
-
 
 @dataclass(repr=False)
 class CommandLine:
@@ -48,7 +44,7 @@ class CommandLine:
     names: dict[str, str] = field(default_factory=dict)
     running: Running | None = None
     leaks: Leaks | None = None
-    ended: Ended | None = None
+    ended: Outcome | None = None
 
     @classmethod
     def of(cls, context: Context) -> CommandLine:
@@ -86,7 +82,7 @@ class CommandLine:
 
     def seen(self, stream: str) -> str:
         """Return what the command has printed to a stream."""
-        outcome: Outcome = self.ended or self.runs.said()
+        outcome = self.ended or self.runs.said()
         streams = {"the standard output": outcome.stdout, "the error output": outcome.stderr}
         return streams.get(stream, f"{outcome.stdout}{outcome.stderr}")
 
@@ -154,7 +150,7 @@ def start_command(context: Context, command: str, datatable: Table | None = None
 
     if "--stack=docker" in command:
         context.ending.callback(remove, run_project(running.process.pid))
-    eventually(has_printed, within=UP_WITHIN, every=0.01)
+    eventually(has_printed, within=120.0, every=0.01)  # it may build the image of a compose stack
     if "servers" in wanted:
         line.await_servers(int(wanted["servers"]))
 
@@ -283,9 +279,7 @@ def watched(line: CommandLine) -> list[dict[str, int]]:
     return [{address: int(slots) for address, slots in re.findall(r"(\S+) (\d+)/\d+", text)} for text in shown]
 
 
-@register(
-    "measurement", "moved slots", "slots that a watched cluster has at another primary than at first", unit="slots"
-)
+@register("measurement", "moved slots", "slots that a watched cluster shows at another primary at last", unit="slots")
 def count_moved(_: Context, line: CommandLine) -> int:
     """Compare the last line with the first one."""
     first, last = watched(line)[0], watched(line)[-1]

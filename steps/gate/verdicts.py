@@ -61,7 +61,10 @@ def judge(context: Context, datatable: Table | None = None) -> None:
     for name in given:
         find("setting", name)
     if "user" in given:
-        USERS[given["user"].partition(":")[0]](gate, given["user"].partition(": ")[2])
+        _, _, denied = given["user"].partition("without: ")
+        # Managed services deny some commands to a user who may run all others.
+        all_but = ["~*", "&*", "+@all", *[f"-{name}" for name in denied.split(", ")]]
+        gate.give_user(all_but if denied else rules(gate.role))
     run = gate.kill_early if "killed when" in given else gate.judge
     run(folder, given.get("arguments", "--quick"))
     if gate.records:
@@ -72,19 +75,7 @@ register("setting", "arguments", "the arguments of pytest for the gate, in place
 register("setting", "killed when", "the event after which SIGKILL ends the gate: `a worker waits for tasks`")(judge)
 
 
-@register("setting", "user", "the user of the gate: `of src/gate_user.py`, or `without: ` and commands")
-def give_least_rights(gate: DeploymentUnderTest, _: str) -> None:
-    """Let the gate connect as the user that src/gate_user.py prints."""
-    gate.give_user(rules(gate.role))
-
-
-def deny(gate: DeploymentUnderTest, commands: str) -> None:
-    """Let the gate connect as a user that may run all but some commands, as managed services have it."""
-    gate.give_user(["~*", "&*", "+@all", *[f"-{name}" for name in commands.split(", ")]])
-
-
-USERS = {"of src/gate_user.py": give_least_rights, "without": deny}
-"""What gives the gate a user, by the words before a colon."""
+register("setting", "user", "the user of the gate: `of src/gate_user.py`, or `without: ` and commands")(judge)
 
 
 @then(parsers.parse('the verdict is "{name}"'))

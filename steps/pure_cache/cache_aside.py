@@ -6,9 +6,8 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -92,10 +91,6 @@ class LookAside:
         return self.origin.calls == before
 
 
-BREAKER = partial(Breaker, failures=3, pause=0.4)
-"""A pause short enough for a try that fails while the server is still down."""
-
-
 def look_aside(context: Context, rules: dict[str, Any]) -> LookAside:
     """Put a look-aside cache in front of the origin.
 
@@ -113,7 +108,7 @@ def look_aside(context: Context, rules: dict[str, Any]) -> LookAside:
         limits = {"socket_timeout": timeout, "socket_connect_timeout": timeout} if timeout else {}
         client = context.cache.client(**limits)
     if "cache" in context.own:
-        rules["breaker"] = BREAKER()
+        rules["breaker"] = Breaker(failures=3, pause=0.4)  # short: a try fails while the server is still down
     else:
         require_compare_and_set(client)
     made = LookAside(context, CacheAside(client, **rules), client)
@@ -139,7 +134,7 @@ KINDS: dict[str, Callable[[Context, dict[str, Any]], Any]] = {"look-aside": look
 
 @given(parsers.parse("an origin that takes {delay:Duration}", extra_types=TYPES))
 def have_origin(context: Context, delay: Duration) -> None:
-    """Have a source of truth that is slow, and counts its calls.
+    """Use a source of truth that takes this time for a call, and counts its calls.
 
     Example: ``Given an origin that takes 100 milliseconds``
     """
@@ -302,10 +297,7 @@ def read_in_threads(cache: LookAside, count: int, key: str, again: float) -> Non
     if again:
         cache.read(key)
     until = time.monotonic() + again
-    if again:
-        with watched(cache, key, begun):
-            at_once(count, read)
-    else:
+    with watched(cache, key, begun) if again else nullcontext():
         at_once(count, read)
     cache.context.record("slowest read", round(max(took), 3))
 

@@ -27,11 +27,7 @@ from steps.pure_cache.cache_aside import LookAside
 @when(parsers.parse('{count:Count} keys "{key}" are read', extra_types=TYPES))
 @records("shortest ttl", "the least time that a value gets in the cache", unit="s")
 @records("longest ttl", "the most time that a value gets in the cache", unit="s")
-@records(
-    "values in the fullest tenth",
-    "largest share of the values that expire in one tenth of the window of the jitter",
-    unit="%",
-)
+@records("values in the fullest tenth", "largest share that expires in one tenth of the jitter's window", unit="%")
 def read_keys(context: Context, count: int, key: str, datatable: Table | None = None) -> None:
     """Read numbered keys with this prefix.
 
@@ -182,9 +178,7 @@ for of_key in (ExpiringKey.expire, ReplicatedKey.expire):
 
 
 @register("load", "expired events", "keys with one ttl of 300 ms and no reader, among 10,000 keys with a long ttl")
-@records(
-    "expired events on time", "events that a subscriber got at most 1 second after the end of the ttl", unit="events"
-)
+@records("expired events on time", "events that came at most 1 second after the end of the ttl", unit="events")
 def send_expired_events(way: Any, count: int) -> None:
     """Write all keys, and count the expired events of the first second."""
     way.writer.config_set("notify-keyspace-events", "Ex")
@@ -207,9 +201,7 @@ def send_expired_events(way: Any, count: int) -> None:
     way.context.record("expired events on time", len(late))
 
 
-@register(
-    "load", "freed sets of {members:d} members", "sets that are freed by UNLINK, then by a DEL that frees at once"
-)
+@register("load", "freed sets of {members:d} members", "sets freed by UNLINK, then by a DEL that frees at once")
 @records("time of UNLINK", "the fastest of these commands, by the clock of the server", unit="s")
 @records("DEL as a multiple of UNLINK", "the fastest DEL, compared with the fastest UNLINK", unit="times")
 def free_sets(way: Any, count: int, members: int) -> None:
@@ -233,38 +225,28 @@ def free_sets(way: Any, count: int, members: int) -> None:
     way.context.record("DEL as a multiple of UNLINK", round(fastest["DEL"] / fastest["UNLINK"], 1))
 
 
-class BigReaders:
-    """Readers of a value of 2 MB in the background."""
+def read_big_value(context: Context, _writers: int, readers: int, _options: Mapping[str, str]) -> None:
+    """Start readers of a value of 2 MB in the background, and wait until each has read it."""
+    ended, reading, key = threading.Event(), threading.Semaphore(0), context.key("big")
 
-    def __init__(self, context: Context, _writers: int, readers: int, _options: Mapping[str, str]) -> None:
-        """Start the readers, and wait until each has read the value."""
-        ended, reading, key = threading.Event(), threading.Semaphore(0), context.key("big")
+    def read() -> None:
+        with context.cache.client(decode_responses=False) as client:
+            while not ended.wait(0.005):  # this pause leaves the processor to further threads of this process
+                client.get(key)
+                reading.release()
 
-        def read() -> None:
-            with context.cache.client(decode_responses=False) as client:
-                while not ended.wait(0.005):  # this pause leaves the processor to further threads of this process
-                    client.get(key)
-                    reading.release()
-
-        with context.cache.client() as client:
-            client.set(key, "x" * 2_000_000)
-        threads = [threading.Thread(target=read) for _ in range(readers)]
-        for thread in threads:
-            context.ending.callback(thread.join)
-            thread.start()
-        context.ending.callback(ended.set)
-        for _ in threads:
-            assert reading.acquire(timeout=10), "a reader of the big value got no reply"
-
-    def seen(self) -> Mapping[str, float]:
-        """Return nothing: only small reads beside them are measured."""
-        return {}
-
-    def report(self, *_: object) -> None:
-        """Show nothing more."""
+    with context.cache.client() as client:
+        client.set(key, "x" * 2_000_000)
+    threads = [threading.Thread(target=read) for _ in range(readers)]
+    for thread in threads:
+        context.ending.callback(thread.join)
+        thread.start()
+    context.ending.callback(ended.set)
+    for _ in threads:
+        assert reading.acquire(timeout=10), "a reader of the big value got no reply"
 
 
-WORKLOADS["cache"] = BigReaders
+WORKLOADS["cache"] = read_big_value
 
 
 @then(parsers.parse('{bound:Bound} keys "{key}" are left', extra_types=TYPES))
@@ -294,7 +276,7 @@ asked("bytes of data", "used_memory without what an empty server uses", "", "mem
       lambda told: told["used_memory"] - told["used_memory_startup"])  # fmt: skip
 asked("evicted keys", "keys that were evicted since the start", "", "stats", lambda told: told["evicted_keys"])
 asked("read hits", "reads that found their key since the start", "", "stats", lambda told: told["keyspace_hits"])
-asked("read misses", "reads that did not", "", "stats", lambda told: told["keyspace_misses"])
+asked("read misses", "reads that found no key since the start", "", "stats", lambda told: told["keyspace_misses"])
 asked("connections", "clients without two: this one, and the client that watches the server", "", "clients",
       lambda told: told["connected_clients"] - 2)  # fmt: skip
 
@@ -311,9 +293,6 @@ def count_files(_: Context, thing: Any) -> int:
     """Look into its data folder."""
     return len({path.name for path in thing.folder.iterdir()} - {"log", "server.conf"})
 
-
-OWN = b"practices:"
-"""How the keys of this suite begin."""
 
 LIMITS: dict[str, Callable[[str], object]] = {"key-ttl": at_most, "key-size": at_most, "key-pattern": name_pattern}
 """By limit, what reads its bound."""
@@ -362,7 +341,7 @@ def take_sample(context: Context, limit: int) -> list[Key]:
         except NoPermissionError as error:
             raise Unsupported(f"needs to look at keys: {error}") from None
     assert found[-1].name == ours, "the look does not find a key that was just written"
-    return [key for key in found if key.name == ours or not key.name.startswith(OWN)]
+    return [key for key in found if key.name == ours or not key.name.startswith(b"practices:")]
 
 
 @register("finding", "key findings", "keys without a ttl, with a long one, of another style of name, or big")

@@ -128,12 +128,9 @@ def set_active_expiry(plan: Plan, value: str) -> None:
     plan.after.append(lambda _, made: made.client().execute_command("DEBUG", "SET-ACTIVE-EXPIRE", flag))
 
 
-@register(
-    "measurement", "copies", "values that a near cache keeps, which it drops while it hears nothing", unit="values"
+register("measurement", "copies", "values that a near cache keeps, and drops while it hears nothing", unit="values")(
+    lambda _, near: len(near.cache)
 )
-def count_copies(_: Context, thing: Near) -> int:
-    """Count the values that are kept."""
-    return len(thing.cache)
 
 
 @register("property", "a copy costs the server no command", "reads of a copy are answered from memory")

@@ -72,7 +72,7 @@ class Behind:
         with self.context.attempt("drain", RuntimeError):
             self.queue.drain(save, batch=3)
         pairs = zip(origin.saved, self.written, strict=False)
-        in_order = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+        in_order = len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)))
         self.context.record("writes saved in order", in_order)
 
 
@@ -90,10 +90,9 @@ register("measurement", "writes saved in order", "writes that the origin has, up
 )
 
 
-@register("measurement", "unsaved writes", "queued writes that the origin does not have yet", unit="writes")
-def count_unsaved(_: Context, thing: Behind) -> int:
-    """Ask the queue."""
-    return thing.queue.waiting()
+register("measurement", "unsaved writes", "queued writes that the origin does not have yet", unit="writes")(
+    lambda _, behind: behind.queue.waiting()
+)
 
 
 @when("these records are written")

@@ -7,6 +7,7 @@ import re
 from binascii import crc_hqx
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from itertools import count as numbers
 from typing import Any
 
@@ -252,9 +253,7 @@ def linked_replicas(context: Context, node: NodeUnderTest) -> int:
     return sum(one["state"] == "online" and f"{one['ip']}:{one['port']}" not in away for one in found)
 
 
-@register(
-    "measurement", "writable keys", "own keys of a primary for which it accepts a write; one is tried", unit="keys"
-)
+@register("measurement", "writable keys", "keys of its own that a primary accepts; one is tried", unit="keys")
 def writable_keys(context: Context, node: NodeUnderTest) -> int:
     """Write a key of one of its slots; the only error allowed is CLUSTERDOWN."""
     slots = next(held for held in context.part(NamedNodes).before if held.primary == node.address)
@@ -330,17 +329,11 @@ searching = settings(max_examples=100, deadline=None, database=None)
 """How Hypothesis searches: batches of keys share a round trip, so that it takes no longer than the search itself."""
 
 
-def _disagreements(cluster: Cluster, keys: Iterable[bytes]) -> list[str]:
-    """Return the keys on whose slot client and server disagree, with both slots."""
-    keys = list(keys)
-    seen = pipelined(cluster.nodes[0], "CLUSTER KEYSLOT", keys)
-    both = zip(keys, map(slot_of, keys), seen, strict=True)
-    return [f"{key!r}: client {ours}, server {theirs}" for key, ours, theirs in both if ours != theirs]
-
-
 def _require_agreement(cluster: Cluster, keys: Iterable[bytes]) -> None:
     """Raise AssertionError if client and server disagree on the slot of a key."""
-    found = _disagreements(cluster, keys)
+    keys = list(keys)
+    both = zip(keys, map(slot_of, keys), pipelined(cluster.nodes[0], "CLUSTER KEYSLOT", keys), strict=True)
+    found = [f"{key!r}: client {ours}, server {theirs}" for key, ours, theirs in both if ours != theirs]
     assert not found, f"client and server disagree on {len(found)} keys: {found[:3]}"
 
 
@@ -387,13 +380,11 @@ def tag_decides(context: Context, count: int) -> None:
     agree()
 
 
-@register(
-    "property", "every key of the cluster reads as acknowledged", "after writes, migrations, failovers, new nodes"
-)
+@register("property", "every key of the cluster reads as acknowledged", "also after migrations, failovers, new nodes")
 def histories(context: Context, count: int) -> None:
     """Let Hypothesis look for an order of up to 15 events after which a key reads otherwise than it should."""
     cluster = ClusterUnderTest(context.cluster, context.private)
-    try_histories(lambda: ClusterMachine(cluster), count, 15, cluster.failures)
+    try_histories(partial(ClusterMachine, cluster), count, 15)
     for what, times in sorted(cluster.done.items()):
         context.measure(what, unit="", seen=times)
 
@@ -407,12 +398,10 @@ def check_tags(context: Context, datatable: Table) -> None:
     Example: a table of KEY and TAG
     """
     for row in rows(datatable, ("KEY", "TAG")):
-        key, tag = _bytes(row["KEY"]), _bytes(row["TAG"])
+        key, tag = (
+            re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes([int(found[1], 16)]), row[column].encode())
+            for column in ("KEY", "TAG")
+        )
         [server] = pipelined(context.cluster.nodes[0], "CLUSTER KEYSLOT", [key])
         expected = crc_hqx(tag, 0) % SLOTS
         assert (slot_of(key), server) == (expected, expected), f"{key!r}: client {slot_of(key)}, server {server}"
-
-
-def _bytes(text: str) -> bytes:
-    """Return the bytes of a cell."""
-    return re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes([int(found[1], 16)]), text.encode())

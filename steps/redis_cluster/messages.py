@@ -179,7 +179,6 @@ def _load(context: Context, node: Node, name: str) -> None:
 
 
 def _add_user(node: Any, name: str) -> None:
-    """Create a user."""
     with node.client() as client:
         if name in client.execute_command("ACL USERS"):
             raise Unsupported(f"a user {name} is there already, and is not ours to change")

@@ -124,7 +124,6 @@ class NodeUnderTest:
         self.context.ending.callback(self._end_pause)
 
     def _end_pause(self) -> None:
-        """Resume it if it is still paused."""
         if self.node in self.nodes.paused:
             self.resume()
 
@@ -268,7 +267,6 @@ class NodeUnderTest:
 
 
 def _says(client: Redis, wanted: dict[str, str]) -> bool:
-    """Tell whether a node says this in CLUSTER INFO."""
     return bool(wanted.items() <= client.execute_command("CLUSTER INFO").items())
 
 
@@ -285,11 +283,6 @@ class TheCluster:
         with owner_of(self.cluster, name).client() as client:
             client.set(name, value, ex=TTL)
         await_copies(self.context, name, len(holder(self.cluster, name).replicas))
-
-    def read(self, key: str) -> Any:
-        """Return the value of a key, or None."""
-        with self.client() as client:
-            return client.get(self.context.key(key))
 
     def is_ready(self) -> bool:
         """Tell whether all nodes serve, know each other, and have linked replicas."""
@@ -442,7 +435,6 @@ def announce_hosts(plan: Plan, value: str) -> None:
 
 
 def _hosts(client: Redis) -> set[str]:
-    """Return the hosts of all nodes, as one of them knows them."""
     return {member.host for member in members(client).values()}
 
 

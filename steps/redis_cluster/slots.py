@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 
 from pytest_bdd import parsers, then, when
@@ -14,17 +14,75 @@ from redis.exceptions import ResponseError
 
 from fixtures.bdd.vocabulary import records, register
 from fixtures.context import Context
-from fixtures.redis_cluster.held_migration import HeldMigration
 from fixtures.redis_cluster.nodes import answers, clients_of, owner_of, primaries, ranges
 from fixtures.run.keys import Unsupported
+from fixtures.stacks.protocols import Node
 from redis_practices.polling import eventually
 from redis_practices.redis_cluster.growth import rebalance
 from redis_practices.redis_cluster.key_distribution import every_key
-from redis_practices.redis_cluster.slot_migration import close_open_slots, move_slots, open_slots
-from redis_practices.redis_cluster.topology import ClusterError, itself, members, owner, slot_of, slot_ranges
+from redis_practices.redis_cluster.slot_migration import atomic_interface, close_open_slots, move_slots, open_slots
+from redis_practices.redis_cluster.topology import ClusterError, as_ranges, itself, members, owner, slot_of, slot_ranges
+from redis_practices.server_info import by_name
 from steps.common.keys import Data
 from steps.common.vocabulary import TYPES, Table, options
 from steps.redis_cluster.nodes import NamedNodes, NodeUnderTest
+
+OVER = {"success", "completed", "failed", "cancelled", "canceled"}
+"""States of a migration that has ended, in the words of both engines."""
+
+
+class HeldMigration:
+    """A migration that one side has begun and the other, which is paused, does not answer."""
+
+    def __init__(self, ending: ExitStack, source: Node, target: Node, slots: Sequence[int]) -> None:
+        """Pause the side that does not drive the migration until `ending` is closed, and begin.
+
+        Raises:
+            Unsupported: the servers have no atomic slot migration.
+        """
+        self.target, self._ending = target, ending
+        self.killed: list[Node] = []
+        giver, taker = (ending.enter_context(side.client()) for side in (source, target))
+        if not (interface := atomic_interface(giver)):
+            raise Unsupported("needs Valkey 9.0 or Redis 8.4: atomic slot migration")
+        self._pushed = interface == "MIGRATESLOTS"
+        """Whether the source drives it, as in Valkey; in Redis the target pulls."""
+        edges = [edge for pair in as_ranges(slots) for edge in pair]
+        identity = taker.execute_command("CLUSTER MYID")
+        paused = target if self._pushed else source
+        paused.pause()
+
+        def resume() -> None:
+            with suppress(OSError):  # it may have been killed
+                paused.resume()
+
+        ending.callback(resume)
+        if self._pushed:
+            giver.execute_command("CLUSTER MIGRATESLOTS", "SLOTSRANGE", *edges, "NODE", identity)
+        else:
+            taker.execute_command("CLUSTER MIGRATION", "IMPORT", *edges)
+        self._driver = giver if self._pushed else taker
+        assert self.state() not in OVER, f"the migration is over: {self.state()}"
+
+    def state(self) -> str:
+        """Return how far it is (``CLUSTER GETSLOTMIGRATIONS``, ``CLUSTER MIGRATION STATUS``)."""
+        command = ["GETSLOTMIGRATIONS"] if self._pushed else ["MIGRATION", "STATUS", "ALL"]
+        return str(by_name(self._driver.execute_command("CLUSTER", *command)[0])["state"])
+
+    def cancel(self) -> None:
+        """Cancel it (``CLUSTER CANCELSLOTMIGRATIONS``, ``CLUSTER MIGRATION CANCEL``), and resume the paused side."""
+        command = ["CANCELSLOTMIGRATIONS"] if self._pushed else ["MIGRATION", "CANCEL", "ALL"]
+        self._driver.execute_command("CLUSTER", *command)
+        assert self.state() in ("cancelled", "canceled"), self.state()
+        self._ending.close()
+
+    def kill(self) -> None:
+        """Kill its target, wait until it has failed, and resume the paused side."""
+        self.target.kill()
+        self.killed.append(self.target)
+        if self._pushed:  # a target that pulls takes along what it knew of the migration
+            eventually(lambda: self.state() == "failed", within=10.0)
+        self._ending.close()
 
 
 @when(parsers.parse('{count:Count} slots with that of "{key}" are migrated', extra_types=TYPES))
@@ -50,7 +108,7 @@ def migrate(context: Context, count: int, key: str, datatable: Table | None = No
     context.record("keys changed", lambda _: _changes(context, contents)[0])
     context.record("largest change of a ttl", lambda _: _changes(context, contents)[1])
     if chosen.get("paused") == "one side":
-        paused = context.ending.enter_context(HeldMigration(source.node, to.node, slots))
+        paused = HeldMigration(context.ending.enter_context(ExitStack()), source.node, to.node, slots)
         context.named |= {"the migration": paused, "the target of the migration": paused}
         return
     begun = time.monotonic()
@@ -108,7 +166,7 @@ def _changes(context: Context, before: Mapping[str, Content]) -> tuple[int, floa
 
 @then(parsers.parse("those slots belong to {target:Target}", extra_types=TYPES))
 def check_owner(context: Context, target: str) -> None:
-    """Require that every node that answers says so of the slots of the migration, and that none of them is open.
+    """Require that every answering node names this owner of the migrated slots, and that none of them is open.
 
     Example: ``Then those slots belong to their new primary``
     """

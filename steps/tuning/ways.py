@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import median
 from threading import Timer
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from redis import Redis
 from redis.cluster import RedisCluster
@@ -28,7 +28,6 @@ from redis_practices.pure_cache.near_cache import NearCache
 from redis_practices.tuning import bulk, connections, failures, load, memory, round_trips, scaling, server_settings
 from redis_practices.tuning.measuring import PLAIN, counted
 from steps.common.deployments import Values
-from steps.common.keys import CLIENTS
 
 Way = Callable[[Sequence[str]], object]
 """Works on keys."""
@@ -94,38 +93,6 @@ for name, meaning, work in (
     ("GET of copies of a hot key", "16 copies of the key take turns", bulk.read_hot_copies),
 ):
     way(name, meaning)(partial(on_values, work))
-
-
-class NodePipelines:
-    """A client, and a pipeline, that sends one packed pipeline to each node."""
-
-    def __init__(self, cluster: RedisCluster) -> None:
-        """Begin without commands."""
-        self._cluster = cluster
-        self._commands: list[bulk.Command] = []
-
-    def __enter__(self) -> Self:
-        """Use it as redis-py's own clients and pipelines."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave the client of the cluster open: the scenario ends it."""
-
-    def pipeline(self) -> NodePipelines:
-        """Return a new pipeline."""
-        return NodePipelines(self._cluster)
-
-    def __getattr__(self, command: str) -> Callable[..., None]:
-        """Return what puts a command into the pipeline."""
-        return lambda *words, ex=None: self._commands.append((command, *words, *(("EX", str(ex)) if ex else ())))
-
-    def execute(self, *, raise_on_error: bool) -> list[Any]:
-        """Return the replies, and errors in their places."""
-        assert not raise_on_error
-        return [reply == "OK" or reply for reply in bulk.bulk(self._cluster, self._commands, batch=100)]
-
-
-CLIENTS["one pipeline a node"] = lambda context: NodePipelines(context.ending.enter_context(context.cluster.client()))
 
 
 @dataclass

@@ -16,6 +16,7 @@ a user with the fewest rights suffices                       security           
 a worker refuses an unsigned task                            security              hostile
 a short task costs one round trip                            batch_transport       one_trip
 the settings of a worker, with reasons                       ../../worker.py       delivery, twice, shutdown
+a worker of Celery 5.7 survives a restart of the broker      consumer              pinned
 order, schedule and state of a worker                        ../../worker.py       order, schedule, trouble
 a task is sent, processed, and its result comes back         ../../send_task.py    processing, availability
 Celery itself keeps it: no code here                         -                     audit, control, data_path, pinned
