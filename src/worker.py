@@ -14,6 +14,7 @@ from celery import Celery
 from redis_practices.celery_worker import queue_age  # noqa: F401 - its signal stamps every task with its time
 from redis_practices.celery_worker.broker_url import address_of, pool_options, transport_for
 from redis_practices.celery_worker.security import sign_messages
+from redis_practices.celery_worker.transport import CHECK_EVERY, IDLE
 from redis_practices.celery_worker.workflows import with_chords
 
 SOCKET_TIMEOUT = float(os.environ.get("SOCKET_TIMEOUT", "5"))
@@ -42,10 +43,8 @@ def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]
     results = address_of(RESULTS or broker_url, options=True)
     if backend := os.environ.get("RESULT_BACKEND_CLASS"):
         results = f"{backend}+{results}"
-    # For tasks and results: the prefix of all keys, and the sentinels' name of the primary.
-    shared = {"global_keyprefix": os.environ.get("KEY_PREFIX", "")}
-    if sentinel_primary := os.environ.get("SENTINEL_PRIMARY"):
-        shared["master_name"] = sentinel_primary
+    # For tasks and results: the prefix of all keys. Give each application its own on a server that others use too.
+    shared: dict[str, Any] = {"global_keyprefix": os.environ.get("KEY_PREFIX", ""), **sentinel_settings(timeout)}
     return {
         "broker_url": address_of(broker_url),
         "result_backend": with_chords(results),
@@ -62,11 +61,12 @@ def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]
         **delivery_settings(),
         # Prefetch: a process reserves one task, so that long tasks do not hold up short ones.
         "worker_prefetch_multiplier": int(os.environ.get("PREFETCH_MULTIPLIER", "1")),
-        # A worker of Celery 5.7.0 ends without it when the broker restarts; 5.6 does not need it.
-        "worker_consumer": "redis_practices.celery_worker.consumer:SurvivingConsumer",
         # The file that keeps revoked ids for the worker's next start; without it a restart forgets them.
         "worker_state_db": os.environ.get("STATE_DB"),
         "broker_connection_retry_on_startup": True,
+        # Through an outage of the broker running tasks are kept, the others given back. Kept ones count as prefetched.
+        "worker_consumer": "redis_practices.celery_worker.consumer:KeepingConsumer",
+        "worker_enable_prefetch_count_reduction": False,
         "broker_transport": transport_for(broker_url, transport()),
         "broker_transport_options": {
             **redelivery_settings(),
@@ -75,15 +75,29 @@ def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]
             **shared,
             "socket_timeout": timeout,
             "socket_connect_timeout": timeout,
+            # Seconds between checks of the connection for control commands, by default 25.
+            "health_check_interval": CHECK_EVERY,
             **pool_options(broker_url),
         },
         # Without this retry policy the result backend tries for 19 s before it reports that Redis is down.
         "result_backend_transport_options": {"retry_policy": {"timeout": timeout}, **shared},
         "redis_socket_timeout": timeout,
         "redis_socket_connect_timeout": timeout,
+        # Seconds after which an idle connection is replaced: a firewall may have forgotten it.
+        "redis_backend_health_check_interval": IDLE,
         # `celery beat` records each sending at once; by default a killed beat repeats up to 3 minutes of them.
         "beat_sync_every": 1,
     }
+
+
+def sentinel_settings(timeout: float) -> dict[str, Any]:
+    """Return how to find the primary through sentinels: its name, and the sentinels' own user and password."""
+    primary = os.environ.get("SENTINEL_PRIMARY")
+    if not primary:
+        return {}
+    login = {"username": os.environ.get("SENTINEL_USERNAME"), "password": os.environ.get("SENTINEL_PASSWORD")}
+    timeouts = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+    return {"master_name": primary, "sentinel_kwargs": {**timeouts, **{k: v for k, v in login.items() if v}}}
 
 
 def transport() -> str | None:
@@ -106,8 +120,7 @@ def delivery_settings() -> dict[str, Any]:
         "task_acks_late": True,
         # A task that killed its process is not run again, or it would kill the next process too: see `Guarded`.
         "task_reject_on_worker_lost": False,
-        # Running tasks continue without the broker. Cancelling them would save double work, but a worker of Celery
-        # 5.6.3 ends if Redis is away at that moment, because it cannot record the revocation.
+        # Running tasks continue without the broker, and run once.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         # Seconds for running tasks on SIGQUIT before they return to the queue; keep it below stop_grace_period.
         "worker_soft_shutdown_timeout": float(os.environ.get("SOFT_SHUTDOWN", "10")),

@@ -59,8 +59,10 @@ Feature: Idempotent tasks: a second run changes nothing
   Rule: Idempotency key: `once` lets one run do the work
 
     @celery-119 @disruptive
-    Scenario Outline: with cancellation <CANCEL>, an order is paid <TIMES> when connections drop
-      The message goes back to the queue while the task runs. Cancelling the task narrows the window; `once` closes it.
+    Scenario Outline: with cancellation <CANCEL>, an order is paid once when connections drop
+      The worker keeps a running task, and acknowledges it with its next connection: see
+      redis_practices.celery_worker.consumer. Celery alone returns the message while the task runs, so that it runs twice.
+      Cancelling the task instead runs it again from its beginning; that needs `once`.
 
       Given an isolated broker
       And a worker
@@ -71,16 +73,15 @@ Feature: Idempotent tasks: a second run changes nothing
       When the task "book" is sent with ["A-1", 1.0]
       And a worker has begun the task
       And every client is disconnected
-      Then the task is delivered again within 10 seconds
-      And the state of the task is "SUCCESS"
+      Then the state of the task is "SUCCESS"
       And worker 1 still processes tasks
-      And the task ran exactly twice
-      And "A-1" was paid <TIMES>
+      And the task ran <TIMES>
+      And "A-1" was paid exactly once
 
       Examples:
         | CANCEL | TIMES         |
-        | off    | exactly twice |
-        | on     | exactly once  |
+        | off    | exactly once  |
+        | on     | exactly twice |
 
     @celery-120 @core @waits
     Scenario: a payment whose task runs twice at the same time is booked once

@@ -6,9 +6,9 @@ Feature: A network partition leaves each slot with one primary
     With a node timeout of half a second on an idle machine, Redis 7.0 replaced a killed primary after 2 seconds. An
     isolated primary was replaced after up to 2.9 seconds, so a write has one more second here.
 
-    Until its node timeout is over, an isolated primary still acknowledges writes, and these are lost when the network
-    heals. The workload writes each key again after the failover, so it counts only final values. `WAIT` and
-    `min-replicas-to-write` reveal such writes: see durability.feature.
+    The partition cuts the cluster bus. Replication stays connected, so the replica still gets what the isolated primary
+    acknowledges before its node timeout is over. A partition that cuts replication too loses these writes.
+    `WAIT` and `min-replicas-to-write` reveal them: see durability.feature.
 
     @cluster-057 @core @disruptive
     Scenario: an isolated primary stops, is replaced, and becomes a replica when the network heals

@@ -62,7 +62,7 @@ def judge(context: Context, datatable: Table | None = None) -> None:
         find("setting", name)
     if "user" in given:
         _, _, denied = given["user"].partition("without: ")
-        # Managed services deny some commands to a user who may run all others.
+        # Managed services deny some commands to a user with all other rights.
         all_but = ["~*", "&*", "+@all", *[f"-{name}" for name in denied.split(", ")]]
         gate.give_user(all_but if denied else rules(gate.role))
     run = gate.kill_early if "killed when" in given else gate.judge

@@ -253,7 +253,7 @@ def linked_replicas(context: Context, node: NodeUnderTest) -> int:
     return sum(one["state"] == "online" and f"{one['ip']}:{one['port']}" not in away for one in found)
 
 
-@register("measurement", "writable keys", "keys of its own that a primary accepts; one is tried", unit="keys")
+@register("measurement", "writable keys", "own keys that a primary accepts; one is tried", unit="keys")
 def writable_keys(context: Context, node: NodeUnderTest) -> int:
     """Write a key of one of its slots; the only error allowed is CLUSTERDOWN."""
     slots = next(held for held in context.part(NamedNodes).before if held.primary == node.address)

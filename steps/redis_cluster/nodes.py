@@ -395,14 +395,16 @@ def start_empty_nodes(context: Context, count: int) -> None:
 
 @when(parsers.parse("{target:Target} is isolated from {others:Target}", extra_types=TYPES))
 def isolate(context: Context, target: str, others: str) -> None:
-    """Cut the connections between one node and others, in both directions, until it "is reconnected".
+    """Cut the cluster bus between one node and others, in both directions, until it "is reconnected".
+
+    Without a network that can be partitioned, end the replication of paused replicas instead.
 
     Example: ``When the primary of "user:1" is isolated from all other nodes``
     """
     context.target(target).isolate(context.targets(others))
 
 
-@setting("network", '"can be partitioned" leads what nodes say to each other through a proxy')
+@setting("network", '"can be partitioned" leads the cluster bus through a proxy; replication is direct')
 def make_partitionable(plan: Plan, value: str) -> None:
     """Put the proxy between the nodes."""
     assert value == "can be partitioned", f"a network {value!r} is not known"

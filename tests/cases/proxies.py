@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 
 from fixtures.proxies.resp import Command, Mutation
 from fixtures.proxies.streams import LoopThread
@@ -50,6 +51,7 @@ class TcpProxy:
         self.cut = 0
         """The number of idle connections that were closed or forgotten."""
         self._idle, self._silently = idle, silently
+        self._forgotten: set[asyncio.Event] = set()
         self._loop = LoopThread()
         self.port = self._loop.listen(self._serve)
         self.url = f"redis://127.0.0.1:{self.port}/0"
@@ -58,6 +60,15 @@ class TcpProxy:
         """Close all connections and stop listening."""
         self._loop.close()
 
+    def forget(self) -> None:
+        """Forget all open connections: their bytes are dropped, and the clients do not hear of it."""
+
+        def all_of_them() -> None:
+            for event in self._forgotten:
+                event.set()
+
+        self._loop.loop.call_soon_threadsafe(all_of_them)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection until either side closes it."""
         try:
@@ -65,18 +76,21 @@ class TcpProxy:
         except OSError:
             writer.close()
             return
-        heard = asyncio.Event()
-        ways = [
+        heard, forgotten = asyncio.Event(), asyncio.Event()
+        self._forgotten.add(forgotten)
+        ways: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(self._carry(reader, there, heard)),
             asyncio.ensure_future(self._carry(there_reader, writer, heard)),
+            asyncio.ensure_future(forgotten.wait()),
         ]
         if self._idle:
             ways.append(asyncio.ensure_future(self._wait_idle(heard)))
         with suppress(asyncio.CancelledError):
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            if self._idle and ways[-1].done():
+            if any(way.done() for way in ways[2:]):
                 self.cut += 1
-                await self._forget(reader, ways, there)
+                await self._forget(reader, ways, there, silently=self._silently or forgotten.is_set())
+        self._forgotten.discard(forgotten)
         for way in ways:
             way.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
@@ -84,10 +98,15 @@ class TcpProxy:
         there.close()
 
     async def _forget(
-        self, reader: asyncio.StreamReader, ways: list[asyncio.Task[None]], there: asyncio.StreamWriter
+        self,
+        reader: asyncio.StreamReader,
+        ways: list[asyncio.Future[Any]],
+        there: asyncio.StreamWriter,
+        *,
+        silently: bool,
     ) -> None:
         """Swallow further bytes of the client without an answer, if `silently`."""
-        if not self._silently:
+        if not silently:
             return
         for way in ways:
             way.cancel()

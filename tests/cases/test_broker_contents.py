@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -12,6 +13,7 @@ from kombu.exceptions import OperationalError
 
 from fixtures import PROJECT
 from fixtures.run.processes import ForkingGroup
+from redis_practices.celery_worker.transport import FORGOTTEN
 from redis_practices.polling import eventually
 from redis_practices.servers.server import Config
 from tests.cases.bench import Bench, detached
@@ -28,7 +30,6 @@ REPLIES = "_kombu.binding.reply.celery.pidbox"
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the mailbox of each killed worker stays bound for ever")
 def test_mailboxes_of_killed_workers(bench: Bench) -> None:
     """Mailboxes of killed workers do not stay bound while another worker lives."""
     bench.worker(WORKER_POOL="solo")
@@ -60,11 +61,9 @@ sender(settings(url)).control.ping(timeout=30, limit=99)
 """A program that sends a command to all workers and exits once its reply queue is bound."""
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="the queue of each killed asker stays bound as long as others ask"
-)
+@pytest.mark.slow
 def test_queues_of_killed_askers(bench: Bench, group: ForkingGroup) -> None:
-    """Reply queues of killed processes do not stay bound after the next request."""
+    """Reply queues of killed processes do not stay bound after a request of `FORGOTTEN` seconds later."""
     source = PROJECT / "src"
     program = group.folder / "ask.py"
     program.write_text(ASK)
@@ -74,6 +73,7 @@ def test_queues_of_killed_askers(bench: Bench, group: ForkingGroup) -> None:
         asker = group.start_python(program.stem, asked, group.folder / "asked", cwd=source, env=environment)
         asker.wait(20)
     prepared(lambda: bench.client.scard(REPLIES) == 2)
+    time.sleep(FORGOTTEN)
     bench.sender().control.ping(timeout=0.1)
     assert bench.client.scard(REPLIES) == 0
 

@@ -71,9 +71,6 @@ def goes_on(worker: WorkerProcess, url: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="the worker exits with 1: its old connection is to a replica now"
-)
 @pytest.mark.parametrize(
     "settings",
     [{}, {"BROKER_TRANSPORT": "redis_practices.celery_worker.batch_transport:Transport", "WORKER_POOL": "solo"}],
@@ -88,9 +85,6 @@ def test_idle_worker_after_a_planned_failover(bench: Bench, managed: Managed, se
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="the worker exits with 1: its old connection is to a replica now"
-)
 def test_busy_worker_after_a_planned_failover(bench: Bench, managed: Managed) -> None:
     """A busy worker process ends its task and takes new ones within 15 s of a planned failover."""
     worker = bench.worker(managed.url)
@@ -133,9 +127,6 @@ def test_sender_after_a_planned_failover(managed: Managed) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="its connection for results is to a replica now: READONLY for ever"
-)
 def test_caller_after_a_planned_failover(bench: Bench, managed: Managed) -> None:
     """A long-lived sender that waits for results gets them again after at most one error."""
     first = bench.worker(managed.url)
@@ -148,11 +139,6 @@ def test_caller_after_a_planned_failover(bench: Bench, managed: Managed) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="the result cannot be written: the task has none, and its message is gone",
-)
 @pytest.mark.parametrize("pool", ["prefork", "solo"])
 def test_task_that_ends_while_the_broker_hangs(bench: Bench, pool: str) -> None:
     """A task that ends while the broker is paused for seconds is SUCCESS."""
@@ -166,9 +152,6 @@ def test_task_that_ends_while_the_broker_hangs(bench: Bench, pool: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="the result cannot be written: the task is FAILURE, its message gone"
-)
 def test_task_that_ends_while_the_broker_is_away(new_bench: Callable[..., Bench]) -> None:
     """A task that ends while the broker is stopped for seconds is SUCCESS."""
     bench = new_bench({"appendfsync": "always"})
@@ -201,9 +184,6 @@ def test_worker_says_that_the_broker_lacks_hello(
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="a worker with a task in hand says nothing: cut off, it takes it twice"
-)
 @pytest.mark.parametrize("silently", [False, True], ids=["closed", "forgotten"])
 def test_worker_behind_a_balancer_that_cuts_idle_connections(
     bench: Bench, carried: Callable[..., TcpProxy], *, silently: bool

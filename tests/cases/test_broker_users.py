@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
-
 import pytest
 
 from fixtures.run.processes import ForkingGroup
 from redis_practices.celery_worker.security import rules
+from redis_practices.celery_worker.sending import sender
 from redis_practices.servers.celery import READY, WorkerProcess
 from redis_practices.servers.server import BROKER, NAME, Sentinel, start_server
+from send_task import call
 from tests.cases.bench import Bench
 from tests.cases.preparing import prepared
+from worker import settings
 
 PASSWORD = "s3cret"  # noqa: S105 - of servers that live as long as a test
 
@@ -26,42 +26,20 @@ def is_ready(worker: WorkerProcess) -> None:
     assert CANNOT not in worker.log_tail(200), worker.log_tail(3)
 
 
-def granted(prefix: str, database: int) -> Sequence[str]:
-    """Return the ACL rules of the broker's user, for a database if the server supports that."""
-    asked: Callable[..., Sequence[str]] = rules  # this server has no rules for databases
-    return asked(prefix, database) if len(inspect.signature(rules).parameters) > 1 else asked(prefix)
-
-
-@pytest.mark.parametrize(
-    "database",
-    [
-        0,
-        pytest.param(1, marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason="no permission for SELECT")),
-    ],
-)
+@pytest.mark.parametrize("database", [0, 1])
 def test_worker_with_the_rights_of_the_broker_user(bench: Bench, group: ForkingGroup, database: int) -> None:
     """A worker with the rights of `broker_user` consumes from its database."""
-    bench.client.execute_command("ACL", "SETUSER", "celery", "on", f">{PASSWORD}", *granted("app1:", database))
+    bench.client.execute_command("ACL", "SETUSER", "celery", "on", f">{PASSWORD}", *rules("app1:", database))
     url = f"redis://celery:{PASSWORD}@{bench.server.address}/{database}"
     is_ready(WorkerProcess(group, url, "worker", {"KEY_PREFIX": "app1:"}))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "password",
-    [
-        "",
-        pytest.param(
-            PASSWORD,
-            marks=pytest.mark.xfail(
-                strict=True, raises=AssertionError, reason="there is no way to say the sentinels' own password"
-            ),
-        ),
-    ],
-    ids=["open", "password"],
-)
-def test_worker_with_sentinels_that_want_a_password(group: ForkingGroup, password: str) -> None:
-    """A worker finds the primary through sentinels with a password."""
+@pytest.mark.parametrize("password", ["", PASSWORD], ids=["open", "password"])
+def test_worker_with_sentinels_that_want_a_password(
+    group: ForkingGroup, password: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker and a sender find the primary through sentinels with a password."""
     primary = start_server(group, {**BROKER, "requirepass": PASSWORD, "masterauth": PASSWORD})
     sentinel = Sentinel(
         group,
@@ -73,5 +51,9 @@ def test_worker_with_sentinels_that_want_a_password(group: ForkingGroup, passwor
         },
     )
     sentinel.wait_ready()
-    settings = {"SENTINEL_PRIMARY": NAME, "SENTINEL_PASSWORD": password}
-    is_ready(WorkerProcess(group, f"sentinel://:{PASSWORD}@{sentinel.address}/0", "worker", settings))
+    found = {"SENTINEL_PRIMARY": NAME, "SENTINEL_PASSWORD": password}
+    url = f"sentinel://:{PASSWORD}@{sentinel.address}/0"
+    is_ready(WorkerProcess(group, url, "worker", found))
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    assert call(sender(settings(url)), "worker.add", 4, 8) == 12

@@ -17,13 +17,15 @@ from __future__ import annotations
 
 from collections import deque
 from queue import Empty
-from time import monotonic, time
+from time import monotonic
 from typing import Any
 
-from kombu.transport import redis, virtual
+from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 from redis.exceptions import NoScriptError
+
+from redis_practices.celery_worker import transport
 
 # KEYS: the hash of unacknowledged tasks, its index, then the lists to take from. ARGV: the time in seconds since 1970,
 # the number of tasks to take, and the tags that were acknowledged. Returns list and message alternately. A message that
@@ -55,7 +57,7 @@ return taken
 """
 
 
-class QoS(redis.QoS):
+class QoS(transport.QoS):
     """The worker's unacknowledged tasks."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -68,7 +70,7 @@ class QoS(redis.QoS):
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Record a message, unless the script did when it took the message."""
-        (virtual.QoS if self.recorded else redis.QoS).append(self, message, delivery_tag)
+        (virtual.QoS if self.recorded else transport.QoS).append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
         """Remove the record of a message: with the next round trip if one follows, else immediately."""
@@ -88,7 +90,7 @@ class QoS(redis.QoS):
                 pipe.zrem(self.unacked_index_key, *tags).hdel(self.unacked_key, *tags).execute()
 
 
-class Channel(redis.Channel):
+class Channel(transport.Channel):
     """A channel that takes tasks with the script, and waits in BRPOP once that finds none."""
 
     QoS = QoS
@@ -138,7 +140,9 @@ class Channel(redis.Channel):
         self._brpop_sent_at = monotonic()
         self._question = self.qos.take_acknowledged()
         room = self.qos.can_consume_max_estimate() or 1
-        self.client.connection.send_command("EVALSHA", self._script, len(keys), *keys, time(), room, *self._question)
+        self.client.connection.send_command(
+            "EVALSHA", self._script, len(keys), *keys, self.qos.now(), room, *self._question
+        )
 
     def _brpop_read(self, **options: Any) -> Any:
         """Read the reply, and deliver its messages.
@@ -190,17 +194,17 @@ class Channel(redis.Channel):
                 self.qos.restore_by_tag(loads(raw)["properties"]["delivery_tag"])
 
 
-class Transport(redis.Transport):
+class Transport(transport.Transport):
     """kombu's transport for Redis with the channel above."""
 
     Channel = Channel
 
 
-class SentinelChannel(Channel, redis.SentinelChannel):
+class SentinelChannel(transport.SentinelChannel, Channel):
     """The same channel for a primary that sentinels name."""
 
 
-class SentinelTransport(redis.SentinelTransport):
+class SentinelTransport(transport.SentinelTransport):
     """kombu's transport for sentinels with the channel above."""
 
     Channel = SentinelChannel

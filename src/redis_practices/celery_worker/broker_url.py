@@ -10,8 +10,10 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
-from kombu.transport import resolve_transport
+from kombu.transport import TRANSPORT_ALIASES, resolve_transport
 from redis.connection import SSLConnection, parse_url
+
+from redis_practices.celery_worker import transport
 
 _IN_ADDRESS = {"host", "port", "db", "username", "password", "connection_class"}
 """The parts of a URL that stand before the ``?``."""
@@ -58,12 +60,21 @@ def address_of(url: str, *, options: bool = False) -> str:
     ).geturl()
 
 
+KEPT = f"{transport.__name__}:Transport"
+KEPT_BY_SENTINELS = f"{transport.__name__}:SentinelTransport"
+
+# Under these names, so that logs show a plain URL, and kombu returns to it when it tries the next sentinel.
+TRANSPORT_ALIASES.update(redis=KEPT, rediss=KEPT, sentinel=KEPT_BY_SENTINELS)
+
+
 def transport_for(url: str, name: str | None) -> Any:
-    """Return the transport `name` (None: kombu's), with the URL's options on each connection if it has any."""
+    """Return the transport `name` (None: that of `transport`), with the URL's options on each connection if any."""
     options = {name: value for name, value in options_of(url).items() if name not in _NOT_OF_CONNECTIONS}
+    if name and url.startswith("sentinel://"):
+        TRANSPORT_ALIASES["sentinel"] = name
     if not options:
         return name
-    base: Any = resolve_transport(name or "redis")
+    base: Any = resolve_transport(name or KEPT)
 
     class Channel(base.Channel):  # type: ignore[misc]  # the base is known at run time only
         """A channel whose connections have the options."""

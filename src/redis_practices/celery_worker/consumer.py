@@ -1,11 +1,15 @@
-"""Keep a worker of Celery 5.7 alive when the broker restarts.
+"""Keep a worker alive, and what it holds, when its connection to the broker is lost.
+
+Celery 5.6 and 5.7 return to the queue every task that the worker holds, if they still can: one that runs is run twice.
+If they cannot, what waits in the worker waits for the visibility timeout. `KeepingConsumer` acknowledges, with the next
+connection, what has ended, keeps what runs, and returns the rest. It needs the transport of `transport`.
+
+    app.conf.worker_consumer = "redis_practices.celery_worker.consumer:KeepingConsumer"
+    app.conf.worker_enable_prefetch_count_reduction = False    # kept tasks count as prefetched
 
 A worker of Celery 5.7.0 with kombu 5.7.0 ends if its connection breaks while it holds an unacknowledged message and
 waits for another: `'NoneType' object has no attribute 'hostname'`. Celery closes the connection a second time, and
-kombu still holds a channel that it could not close the first time. `SurvivingConsumer` drops that channel. Set it by
-
-    app.conf.worker_consumer = "redis_practices.celery_worker.consumer:SurvivingConsumer"
-
+kombu still holds a channel that it could not close the first time. `SurvivingConsumer` drops that channel.
 Celery 5.6 does not close a second time, so it is harmless there. docs/upstream/celery.md has the details;
 tests/test_upstream.py fails once upstream has mended it.
 """
@@ -15,6 +19,13 @@ from __future__ import annotations
 from typing import Any
 
 from celery.worker.consumer import Consumer
+from celery.worker.state import active_requests
+from kombu.transport import virtual
+
+from redis_practices.celery_worker.transport import Channel
+
+RECONNECT = 5.0
+"""The longest wait in seconds between two attempts of a worker to connect; Celery's is 30."""
 
 
 class SurvivingConsumer(Consumer):  # type: ignore[misc] # Celery has no types
@@ -34,3 +45,69 @@ class SurvivingConsumer(Consumer):  # type: ignore[misc] # Celery has no types
 
             connection.collect = collect_and_forget
         super().on_connection_error_after_connected(exc)
+
+
+class KeepingConsumer(SurvivingConsumer):
+    """A consumer that keeps running tasks through a lost connection, and gives the others back."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Start without tasks."""
+        super().__init__(*arguments, **options)
+        self._held: dict[str, Any] = {}
+        self._unwritten: set[str] = set()
+        self._unrecorded: list[Any] = []
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Close what is left of the connection, and note the tasks that it held."""
+        qos = self._qos()
+        if qos is not None:
+            qos.restore_at_shutdown = False
+        super().on_connection_error_after_connected(exc)
+        if qos is not None:
+            qos._flush()  # noqa: SLF001 - kombu has no other way
+            self._held |= qos._delivered  # noqa: SLF001
+            qos._delivered.clear()  # noqa: SLF001
+            self._unwritten |= qos.unwritten
+            self._unrecorded += qos.unrecorded
+
+    def _qos(self) -> Any:
+        """Return the record of the tasks that the connection holds, if it has ours."""
+        channel = getattr(self.task_consumer, "channel", None)
+        return channel.qos if isinstance(channel, Channel) else None
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Connect, and try at least every `RECONNECT` seconds."""
+        ensure = conn.ensure_connection
+        conn.ensure_connection = lambda *arguments, **options: ensure(
+            *arguments, **{"interval_max": RECONNECT, **options}
+        )
+        return super().ensure_connected(conn)
+
+    def on_ready(self) -> None:
+        """Take up, with a new connection, the tasks that the lost one held."""
+        qos = self._qos()
+        if qos is not None:
+            self._take_up(qos)
+        super().on_ready()
+
+    def _take_up(self, qos: Any) -> None:
+        """Acknowledge what has ended, keep what runs, and give back the rest."""
+        qos.forget(self._unwritten)
+        qos.give_back(self._unrecorded)
+        self._unrecorded.clear()
+        # A task that Celery has cancelled runs no more, although its process may not have ended yet.
+        running = {
+            request.message.delivery_tag
+            for request in active_requests
+            if not getattr(request, "_already_cancelled", False)
+        }
+        for tag, message in list(self._held.items()):
+            if tag in self._unwritten:
+                pass
+            elif tag in running:
+                message.channel = qos.channel
+                virtual.QoS.append(qos, message, tag)
+            else:
+                qos.restore_by_tag(tag)
+            del self._held[tag]
+        self._unwritten.clear()

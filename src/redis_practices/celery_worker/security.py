@@ -55,8 +55,10 @@ RIGHTS: dict[str, tuple[str, ...]] = {
 """The commands by operation; an operation fails without any one of its commands."""
 
 
-def rules(prefix: str) -> list[str]:
+def rules(prefix: str, database: int = 0) -> list[str]:
     """Return the rules of the user, as ``ACL SETUSER`` takes them, for keys and channels that begin with `prefix`.
+
+    The user may select `database`, the number at the end of the URL, and no other one.
 
     A worker subscribes to its mailbox by a pattern, which must be granted literally: the last rule does so. All
     channels are revoked first, since Redis 6.2 grants them to every new user.
@@ -67,4 +69,7 @@ def rules(prefix: str) -> list[str]:
     if not prefix or any(sign in prefix for sign in " *?[]\\"):
         raise UsageError("give the prefix of the application's keys, like app1: (without * ? [ ])")
     commands = [f"+{command}" for group in RIGHTS.values() for command in group]
-    return ["-@all", "resetchannels", *commands, f"~{prefix}*", f"&{prefix}*", f"&{prefix}/0.celery.pidbox"]
+    if database:
+        commands.append(f"+select|{database}")
+    mailbox = f"&{prefix}/{database}.celery.pidbox"
+    return ["-@all", "resetchannels", *commands, f"~{prefix}*", f"&{prefix}*", mailbox]

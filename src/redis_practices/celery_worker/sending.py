@@ -22,9 +22,11 @@ from celery import Celery
 from celery.exceptions import TimeoutError as NoAnswerError
 from celery.result import AsyncResult
 from kombu.exceptions import EncodeError, OperationalError
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
 
 from redis_practices.celery_worker.queue_age import stamp_message
+from redis_practices.celery_worker.transport import NotPrimaryError
 from redis_practices.cli import Failure, Parser, run
 from redis_practices.clients import TIMEOUT, explained, is_cluster_node, one_line_errors, redis_client, shown
 from redis_practices.servers.locate import deployment
@@ -129,6 +131,8 @@ def _cause(error: BaseException) -> Exception:
     """Return redis-py's error behind the errors of Celery and kombu, whose text may fill a page."""
     while not isinstance(error, RedisError) and (behind := error.__cause__ or error.__context__):
         error = behind
+    while isinstance(error, RedisConnectionError) and isinstance(error.__cause__, (NotPrimaryError, ResponseError)):
+        error = error.__cause__
     return error if isinstance(error, Exception) else RuntimeError(str(error))
 
 

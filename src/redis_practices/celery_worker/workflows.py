@@ -13,7 +13,7 @@ ends later than `result_expires` after another          the result; the limit is
 is unknown to its worker, or its message is malformed   NotRegistered, or the error of the message
 drops its message with Reject or Ignore                 Reject or Ignore as the error
 is revoked or expires, as a link of a chain             TaskRevokedError, for the last link too
-ends while Redis is away                                the result, when Redis is back (`result_backend_always_retry`)
+ends while Redis is away                                the result, when Redis is back: see `outages`
 
 The body of a chord is sent once. It is sent twice if its sender is killed between sending and recording that: make a
 body idempotent, see `once`. A failed chord is reported once its other members have ended. A chord never ends if
@@ -30,10 +30,11 @@ from typing import Any, TypeVar
 
 from celery import maybe_signature, states
 from celery.app.task import Context
-from celery.backends.redis import RedisBackend, SentinelBackend
 from celery.exceptions import ChordError, Ignore, InvalidTaskError, NotRegistered, Reject, TaskRevokedError
 from celery.result import GroupResult, allow_join_result
 from celery.signals import task_postrun, task_rejected, task_unknown
+
+from redis_practices.celery_worker import outages
 
 logger = logging.getLogger(__name__)
 
@@ -161,11 +162,11 @@ class _Chords:
                 time.sleep(RETRY_EVERY)
 
 
-class Backend(_Chords, RedisBackend):  # type: ignore[misc] # Celery has no types
+class Backend(_Chords, outages.Backend):
     """Celery's result backend, whose chords end."""
 
 
-class BackendOfSentinels(_Chords, SentinelBackend):  # type: ignore[misc] # Celery has no types
+class BackendOfSentinels(_Chords, outages.BackendOfSentinels):
     """The same for ``sentinel://`` URLs."""
 
 

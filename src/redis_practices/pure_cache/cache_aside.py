@@ -33,7 +33,6 @@ import json
 import math
 import random
 import secrets
-import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -56,6 +55,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redis_practices.clients import after_fork
+from redis_practices.polling import Flag
 from redis_practices.pure_cache.circuit_breaker import Breaker
 from redis_practices.pure_cache.expiry import is_due, jittered
 
@@ -349,6 +349,11 @@ DEAD = (RedisConnectionError, RedisTimeoutError, OSError, ClusterDownError, Redi
 ERRORS = (RedisError, OSError, RedisClusterException)
 
 
+def is_dead(error: Exception) -> bool:
+    """Tell whether an error means that the server does not answer; a full or read-only cache can still be read."""
+    return isinstance(error, DEAD) and not isinstance(error, MaxConnectionsError)
+
+
 MOST_AT_ONCE = 100
 """Concurrent commands on a client whose pool has no limit of connections."""
 
@@ -376,10 +381,9 @@ class Common:
 
     def failed(self, error: Exception) -> Unavailable:
         """Report an error to the circuit breaker, and return the error for the steps."""
-        if isinstance(error, DEAD) and not isinstance(error, MaxConnectionsError):
+        if is_dead(error):
             self.breaker.failed()
             return Unavailable(str(error))
-        # It answered: a full or read-only cache can still be read.
         self.breaker.succeeded()
         return Refused(str(error))
 
@@ -409,7 +413,7 @@ class CacheAside(Common):
 
     def _begin(self) -> None:
         """Begin with no caller at work."""
-        self._computing: dict[bytes, threading.Event] = {}
+        self._computing: dict[bytes, Flag] = {}
 
     def get_or_compute(self, key: str, compute: Callable[[], Any]) -> Any:
         """Return the value of `key`; `compute` makes it on a miss, and while the cache does not answer.
@@ -453,20 +457,20 @@ class CacheAside(Common):
     @contextmanager
     def _at_work(self, mark: bytes) -> Iterator[None]:
         """Let callers of this process wait for the end of a computation under a lease."""
-        event = threading.Event()
+        done = Flag()
         if mark:
-            self._computing[mark] = event
+            self._computing[mark] = done
         try:
             yield
         finally:
             self._computing.pop(mark, None)
-            event.set()
+            done.set()
 
     def _wait(self, pause: Pause) -> None:
         """Wait for the owner of a lease: until it is done if it runs in this process, else for the pause."""
-        if event := self._computing.get(pause.lease):
-            event.wait(LONGEST_WAIT)
-        time.sleep(pause / 10 if event else pause)
+        if done := self._computing.get(pause.lease):
+            done.wait(LONGEST_WAIT)
+        time.sleep(pause / 10 if done else pause)
 
     def _command(self, command: Command) -> Any:
         """Run a command unless the circuit breaker is open; wait while all connections are in use."""
