@@ -74,13 +74,6 @@ MEMBERS: dict[str, Member] = {
 }
 """Members by the way in which they end: task, arguments, options, and the end of their workflow."""
 
-QUICK = {"is unknown"}
-
-
-def parametrised(cases: dict[str, Any]) -> list[Any]:
-    """Return the cases as parameters; one is quick."""
-    return [pytest.param(case, marks=[] if case in QUICK else [pytest.mark.slow], id=case) for case in cases]
-
 
 def start(bench: Bench, **environment: str) -> WorkerProcess:
     """Start a worker with the tasks of these tests."""
@@ -117,7 +110,8 @@ def ended(bench: Bench, task_ids: dict[str, str]) -> dict[str, str]:
     return states()
 
 
-@pytest.mark.parametrize("case", parametrised(MEMBERS))
+@pytest.mark.slow
+@pytest.mark.parametrize("case", MEMBERS)
 def test_workflows_end(bench: Bench, case: str) -> None:
     """Each workflow ends: with success, or as a failure if its member fails."""
     name, arguments, options, end = MEMBERS[case]
