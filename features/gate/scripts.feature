@@ -111,11 +111,11 @@ Feature: Each script in src prints its result, and explains its options
         """
 
       Examples:
-        | OPTIONS                                               | CODE | TEXT                                      |
-        | --url redis://$CACHE --only MGET --seconds 0.5 --json | 0    | "results": [                              |
-        | --url redis://$CACHE --only pipeline-of-none          | 2    | no practice is called 'pipeline-of-none'  |
-        | --only "queue of" --markdown                          | 0    | queue of                                  |
-        | --markdown --json                                     | 2    | not allowed with argument --markdown      |
-        | --url localhost                                       | 2    | --url is not a Redis URL                  |
-        | --url redis://$NOTHING --only MGET                    | 1    | refuses the connection                    |
-        | --url redis://$CACHE --only MSET --seconds 0.5 --plot /no/x | 1    |
+        | OPTIONS                                                     | CODE | TEXT                                     |
+        | --url redis://$CACHE --only MGET --seconds 0.5 --json       | 0    | "results": [                             |
+        | --url redis://$CACHE --only pipeline-of-none                | 2    | no practice is called 'pipeline-of-none' |
+        | --only "queue of" --markdown                                | 0    | queue of                                 |
+        | --markdown --json                                           | 2    | not allowed with argument --markdown     |
+        | --url localhost                                             | 2    | --url is not a Redis URL                 |
+        | --url redis://$NOTHING --only MGET                          | 1    | refuses the connection                   |
+        | --url redis://$CACHE --only MSET --seconds 0.5 --plot /no/x | 1    | /no/x                                    |
