@@ -41,6 +41,9 @@ SHAPES: dict[str, Make] = {
         [chord([member, one(bench)], bench.signature("echo")), one(bench)], bench.signature("echo")
     ),
     "group in a chord": lambda bench, member: chord([group(member, one(bench)), one(bench)], bench.signature("echo")),
+    "chain to a group in a chord": lambda bench, member: chord(
+        [chain(member, pair(bench)), one(bench)], bench.signature("echo")
+    ),
 }
 """Workflows by name: each holds the member once, and its result is that of its last task."""
 
@@ -152,6 +155,41 @@ def test_workflows_of_a_revoked_member_end(bench: Bench, when: str, shape: str) 
         prepared(lambda: bench.client.hlen("unacked") > 0)
     bench.sender().control.revoke(member_id, terminate=runs)
     assert ended(bench, {shape: last})[shape] in {"FAILURE", "REVOKED"}
+
+
+@pytest.mark.slow
+def test_members_further_apart_than_results_are_kept(bench: Bench) -> None:
+    """A workflow ends, in each shape, if its members end further apart than results are kept."""
+    start(bench, WORKER_POOL="threads", WORKER_CONCURRENCY="16", RESULT_EXPIRES="1")
+    sent = {}
+    for shape, make in SHAPES.items():
+        sent[shape] = send(make(bench, bench.signature("tidy", [3.0], immutable=True)))
+    assert returned(bench, sent) == {
+        "chord": [2, "done"],
+        "chain": "done",
+        "long chain": "done",
+        "chain before a chord": [2, 2],
+        "chain in a chord": ["done", 2],
+        "chord in a chord": [["done", 2], 2],
+        "group in a chord": [2, "done", 2],  # Celery takes the inner group apart, from its end
+        "chain to a group in a chord": [[2, 2], 2],
+    }
+
+
+def returned(bench: Bench, task_ids: dict[str, str]) -> dict[str, Any]:
+    """Return what these tasks returned or raised, seen before it expires; None of a task that does not end."""
+    seen: dict[str, Any] = {}
+
+    def all_ended() -> bool:
+        for name, task_id in task_ids.items():
+            stored = json.loads(bench.client.get(f"celery-task-meta-{task_id}") or "{}")
+            if stored.get("status") in ENDED:
+                seen[name] = stored["result"]
+        return len(seen) == len(task_ids)
+
+    with suppress(AssertionError):
+        WorkersClock().eventually(all_ended, within=WITHIN, every=0.05)
+    return seen
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ drops its message with Reject or Ignore                 Reject or Ignore as the 
 is revoked or expires, as a link of a chain             TaskRevokedError, for the last link too
 ends while Redis is away                                the result, when Redis is back: see `outages`
 
+Celery takes a group inside the header of a chord apart, from its end; where the order matters, put a chord there.
 The body of a chord is sent once. It is sent twice if its sender is killed between sending and recording that: make a
 body idempotent, see `once`. A failed chord is reported once its other members have ended. A chord never ends if
 its server evicts keys, or the broker loses a member, or a member ends later than `result_chord_expires`. The reader
@@ -31,7 +32,7 @@ from typing import Any, TypeVar
 from celery import maybe_signature, states
 from celery.app.task import Context
 from celery.exceptions import ChordError, Ignore, InvalidTaskError, NotRegistered, Reject, TaskRevokedError
-from celery.result import GroupResult, allow_join_result
+from celery.result import GroupResult
 from celery.signals import task_postrun, task_rejected, task_unknown
 
 from redis_practices.celery_worker import outages
@@ -65,6 +66,12 @@ return redis.call('ZRANGE', parts, 0, -1)
 """
 """Record a part; return all parts to the member that must send the body. The keys are those of Celery 5.7."""
 
+_SIZE = """
+local size = math.max(ARGV[1], redis.call('GET', KEYS[1]) or 0)
+return redis.call('SET', KEYS[1], size, 'EX', ARGV[2])
+"""
+"""Set the number of members, or keep a greater one: a group inside the header sets its own under the same key."""
+
 Value = TypeVar("Value")
 
 
@@ -72,9 +79,9 @@ class _Chords:
     """What both backends do otherwise than Celery's."""
 
     def set_chord_size(self: Any, group_id: str, chord_size: int) -> None:
-        """Store the number of members, for `result_chord_expires` seconds (``SET``)."""
-        size = self.get_key_for_group(group_id, ".s")
-        self._patiently(lambda: self.client.set(size, chord_size, ex=self._kept))
+        """Store the number of members, for `result_chord_expires` seconds (``EVALSHA``)."""
+        size = self.client.register_script(_SIZE)
+        self._patiently(lambda: size([self.get_key_for_group(group_id, ".s")], [chord_size, self._kept]))
 
     def apply_chord(self: Any, header_result_args: Any, body: Any, **options: Any) -> None:
         """Begin a chord: forget an earlier run, store the shape of a nested chord as long as its size."""
@@ -116,13 +123,11 @@ class _Chords:
             self._end_links([body, *(body.options.get("chain") or ())], failure, states.FAILURE)
 
     def _results(self: Any, group_id: str, parts: list[bytes]) -> list[Any]:
-        """Return the results of all members in their order (ChordError: one failed)."""
+        """Return the results of all members in their order and shape (ChordError: one failed)."""
+        results = {self.decode(part)[1]: self._unpack_chord_result(part, self.decode) for part in parts}
         nested = GroupResult.restore(group_id, app=self.app)
-        if nested is None:
-            return [self._unpack_chord_result(part, self.decode) for part in parts]
-        nested.on_ready()
-        with allow_join_result():
-            return list(nested.join_native(timeout=self.app.conf.result_chord_join_timeout))
+        # Celery reads the members of a nested chord from their own results, which may have expired.
+        return list(results.values()) if nested is None else _shaped(nested, results)
 
     def mark_as_failure(self: Any, task_id: str, exc: Exception, *args: Any, **options: Any) -> None:
         """Store a failure, also for the links of a chain that follow."""
@@ -175,6 +180,11 @@ def with_chords(url: str) -> str:
     kinds = {"redis": Backend, "rediss": Backend, "sentinel": BackendOfSentinels}
     kind = kinds.get(url.partition("://")[0])
     return f"{__name__}:{kind.__name__}+{url}" if kind else url
+
+
+def _shaped(members: GroupResult, results: Mapping[str, Any]) -> list[Any]:
+    """Return the results of a group, by id, as a list that holds a list for each group in it."""
+    return [_shaped(one, results) if isinstance(one, GroupResult) else results[one.id] for one in members.results]
 
 
 def _chain(options: Mapping[str, Any]) -> Any:
