@@ -19,13 +19,13 @@ from typing import Any
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import initialize, rule
 from redis import Redis
 from redis.exceptions import RedisError
 
 from fixtures.run.own_time import WorkersClock
 from fixtures.run.processes import ForkingGroup
-from fixtures.stateful import try_histories
+from fixtures.stateful import History, try_histories
 from redis_practices.clients import async_client, redis_client
 from redis_practices.polling import poll
 from redis_practices.pure_cache.cache_aside import AsyncCacheAside, CacheAside
@@ -59,7 +59,6 @@ class CacheUnderTest:
         self.proxy = ending.enter_context(closing(TcpProxy(port)))
         self.runner = ending.enter_context(asyncio.Runner())
         self.prefixes = (f"history{number}:" for number in count())
-        self.failures: list[BaseException] = []
         self.done: Counter[str] = Counter()
 
     def client(self, **options: Any) -> Redis:
@@ -221,12 +220,12 @@ class NotCachedError(RedisError):
     """A write-through was saved, but not cached."""
 
 
-class CacheMachine(RuleBasedStateMachine):
+class CacheMachine(History):
     """One history with its own keys."""
 
-    def __init__(self, tested: CacheUnderTest) -> None:
+    def __init__(self, tested: CacheUnderTest, failures: list[BaseException]) -> None:
         """Make a front of each kind."""
-        super().__init__()
+        super().__init__(failures)
         self.tested, self.prefix, self.ending = tested, next(tested.prefixes), ExitStack()
         self.origin = dict.fromkeys(NAMES, 0)
         self.version = 0
@@ -386,7 +385,10 @@ class CacheMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Close the clients of this history."""
-        self.ending.close()
+        try:
+            super().teardown()
+        finally:
+            self.ending.close()
 
 
 @pytest.fixture
@@ -401,7 +403,7 @@ def tested() -> Iterator[CacheUnderTest]:
 )
 def test_event(tested: CacheUnderTest, event: str) -> None:
     """No front has an error or an old value through one event, and each caches again after it."""
-    machine = CacheMachine(tested)
+    machine = CacheMachine(tested, [])
     try:
         machine.begin()
         machine.happen(event, NAMES[0], 0.1)
@@ -412,5 +414,5 @@ def test_event(tested: CacheUnderTest, event: str) -> None:
 @pytest.mark.slow
 def test_histories(tested: CacheUnderTest) -> None:
     """No front has an error or an old value in any history of events."""
-    try_histories(lambda: CacheMachine(tested), 12, 12, tested.failures)
+    try_histories(lambda failures: CacheMachine(tested, failures), 12, 12)
     assert sum(tested.done.values()) >= 12, tested.done

@@ -137,7 +137,7 @@ def assigned_at_the_target_only(found: Broken) -> None:
 
 
 def forgotten_by_both(found: Broken) -> None:
-    """Close the slot at both sides, as an operator does who does not look for its keys."""
+    """Close the slot at both sides, as an operator may do without a look for its keys."""
     for side in (found.source, found.target):
         found.clients[side].execute_command("CLUSTER SETSLOT", SLOT, "STABLE")
 

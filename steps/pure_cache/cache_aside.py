@@ -26,7 +26,7 @@ from fixtures.run.keys import StackError
 from fixtures.run.own_time import Stopwatch
 from redis_practices.clients import client_options
 from redis_practices.polling import join
-from redis_practices.pure_cache.cache_aside import COMPUTE, LEASE, NATIVE, SCRIPT, CacheAside, Unavailable, decoded
+from redis_practices.pure_cache.cache_aside import LEASE, NATIVE, SCRIPT, CacheAside, Effect, Unavailable, decoded
 from redis_practices.pure_cache.circuit_breaker import Breaker
 from steps.common.vocabulary import TYPES, Duration, Table, options, seconds
 
@@ -177,7 +177,7 @@ class PausedReader:
         """Take steps to the end or the origin; tell whether it asks."""
         try:
             step = self.steps.send(answer)
-            while step is not COMPUTE:
+            while not isinstance(step, Effect):
                 assert isinstance(step, tuple), "the reader waits for another reader"
                 try:
                     reply = self.cache.aside._command(step)  # noqa: SLF001 - what its own driver does with a step

@@ -8,7 +8,9 @@ Values are JSON, never pickle: a client that can write to the cache must not run
 the origin has no value. Give the client a short timeout: while the server is paused, each call blocks for this timeout
 until the circuit breaker opens. For asyncio there is `AsyncCacheAside`.
 
-Single flight: one caller computes a missing value, other callers wait. Its lease is stored in the key to be filled, so
+Single flight: one caller computes a missing value, other callers wait. In one process, callers that wait for the same
+key share one read of the cache that begins after they came. They need one connection, and while the cache is away the
+origin has one call at a time for a key. Between processes a lease does it. It is stored in the key to be filled, so
 deleting the key ends the lease too. A value computed before an invalidation is therefore never stored after it. The
 lock of ``redis.lock.Lock`` is another key, which cannot guarantee that.
 
@@ -146,7 +148,7 @@ class Entry:
 def decoded(raw: bytes, key: bytes | str) -> Entry | None:
     """Return the entry of `key` in `raw`; None for a lease, another key's entry, another form or half a value."""
     try:
-        value, cost, until, name = json.loads(raw)
+        value, cost, until, name = json.loads(raw.decode())  # bytes would cost a look at their encoding
         return Entry(value, float(cost), float(until)) if name == _text(key) else None
     except (ValueError, TypeError):
         return None
@@ -169,9 +171,10 @@ class Effect(Enum):
     """A request of the steps that is neither a command nor a pause."""
 
     COMPUTE = "the value, from the origin"
+    REFRESH = "the value, from the origin, while other callers read the old one"
 
 
-COMPUTE = Effect.COMPUTE
+COMPUTE, REFRESH = Effect.COMPUTE, Effect.REFRESH
 
 
 class Pause(float):
@@ -187,7 +190,7 @@ class Pause(float):
 
 
 Steps = Generator[Command | Pause | Effect, Any, Any]
-"""Steps that yield a command, a pause, or `COMPUTE`, and get the reply sent."""
+"""Steps that yield a command, a pause, `COMPUTE` or `REFRESH`, and get the reply sent."""
 
 
 @dataclass(frozen=True)
@@ -288,7 +291,7 @@ class CacheProtocol:
         """Compute the value, and store it if the key still holds the mark; serve `old` if the origin fails."""
         begun = self.rules.clock()
         try:
-            value = yield COMPUTE
+            value = yield REFRESH if old else COMPUTE
             life = self.rules.life_of(value)
             raw = self.encoded(key, value, life, self.rules.clock() - begun)
         except GeneratorExit:
@@ -358,6 +361,23 @@ MOST_AT_ONCE = 100
 """Concurrent commands on a client whose pool has no limit of connections."""
 
 
+def copied(value: Any) -> Any:
+    """Return a value for another caller, who may change it."""
+    return json.loads(json.dumps(value)) if type(value) in {dict, list} else value
+
+
+class Flight:
+    """One read of a key in this process, whose value other callers share if they came before it began."""
+
+    landed = False
+    """Whether `value` is its result: it was neither interrupted nor refused by the origin."""
+    value: Any = None
+
+    def __init__(self, over: Any) -> None:
+        """Set the event `over` at the end."""
+        self.over = over
+
+
 class Common:
     """The part that both drivers share: rules, steps and a circuit breaker that hears every outcome."""
 
@@ -373,6 +393,15 @@ class Common:
 
     def _begin(self) -> None:
         """Begin with no caller at work."""
+
+    _flights: dict[str, Flight]
+
+    def _end(self, key: str, flight: Flight | None) -> None:
+        """End a flight."""
+        if flight and self._flights.get(key) is flight:
+            self._flights.pop(key, None)
+        if flight:
+            flight.over.set()
 
     def check(self) -> None:
         """Raise `Unavailable` while the circuit breaker is open."""
@@ -414,6 +443,7 @@ class CacheAside(Common):
     def _begin(self) -> None:
         """Begin with no caller at work."""
         self._computing: dict[bytes, Flag] = {}
+        self._flights: dict[str, Flight] = {}
 
     def get_or_compute(self, key: str, compute: Callable[[], Any]) -> Any:
         """Return the value of `key`; `compute` makes it on a miss, and while the cache does not answer.
@@ -421,7 +451,29 @@ class CacheAside(Common):
         Raises any exception of `compute`, and NotJSONError (a TypeError) if JSON cannot hold its value; never an error
         of the cache.
         """
-        return self._run(self.protocol.get_or_compute(key), compute)
+        flight = Flight(Flag())
+        running = self._flights.setdefault(key, flight)
+        if running is flight:
+            return self._lead(key, compute, flight)
+        # It began before this call, so it may have read what was invalidated before this call.
+        if running.over.wait(self.rules.patience):
+            following = self._flights.setdefault(key, flight)
+            if following is flight:
+                return self._lead(key, compute, flight)
+            if following.over.wait(self.rules.patience) and following.landed:
+                return copied(following.value)
+        elif self._flights.get(key) is running:
+            self._flights.pop(key, None)  # an interrupt may have ended its caller at its first instruction
+        return self._run(key, compute)
+
+    def _lead(self, key: str, compute: Callable[[], Any], flight: Flight) -> Any:
+        """Read a key for all callers of this process that wait for it."""
+        try:
+            flight.value = self._run(key, compute, flight)
+            flight.landed = True
+            return flight.value
+        finally:
+            self._end(key, flight)
 
     def invalidate(self, *keys: str) -> None:
         """Delete keys after the origin has changed; computations from the old state are then not stored (``DEL``).
@@ -433,9 +485,9 @@ class CacheAside(Common):
         for some in self.deletions(keys):
             self._client.delete(*some)
 
-    def _run(self, steps: Steps, compute: Callable[[], Any]) -> Any:
-        """Run the steps to their end."""
-        answer, error, mark = None, None, b""
+    def _run(self, key: str, compute: Callable[[], Any], flight: Flight | None = None) -> Any:
+        """Run the steps to their end; other callers wait for a flight only as long as they have no value to read."""
+        steps, answer, error, mark = self.protocol.get_or_compute(key), None, None, b""
         while True:
             try:
                 effect = steps.throw(error) if error else steps.send(answer)
@@ -447,6 +499,8 @@ class CacheAside(Common):
                     answer = self._command(effect)
                     mark = _mark_in(effect) or mark
                 elif isinstance(effect, Effect):
+                    if effect is REFRESH:
+                        self._end(key, flight)
                     with self._at_work(mark):
                         answer = compute()
                 else:
@@ -513,9 +567,40 @@ class AsyncCacheAside(Common):
         pool = getattr(self._client, "connection_pool", None)
         self._connections = asyncio.Semaphore(getattr(pool, "max_connections", MOST_AT_ONCE))
         self._computing: dict[bytes, asyncio.Event] = {}
+        self._flights: dict[str, Flight] = {}
 
     async def get_or_compute(self, key: str, compute: Callable[[], Awaitable[Any]]) -> Any:
         """Return the value of `key`, as `CacheAside.get_or_compute` does."""
+        flight = Flight(asyncio.Event())
+        running = self._flights.setdefault(key, flight)
+        if running is flight:
+            return await self._lead(key, compute, flight)
+        if await self._over(running):
+            following = self._flights.setdefault(key, flight)
+            if following is flight:
+                return await self._lead(key, compute, flight)
+            if await self._over(following) and following.landed:
+                return copied(following.value)
+        return await self._run(key, compute)
+
+    async def _lead(self, key: str, compute: Callable[[], Awaitable[Any]], flight: Flight) -> Any:
+        """Read a key for all callers of this event loop that wait for it."""
+        try:
+            flight.value = await self._run(key, compute, flight)
+            flight.landed = True
+            return flight.value
+        finally:
+            self._end(key, flight)
+
+    async def _over(self, flight: Flight) -> bool:
+        """Wait for the end of a flight; tell whether it has ended in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.rules.patience):
+                await flight.over.wait()
+        return bool(flight.over.is_set())
+
+    async def _run(self, key: str, compute: Callable[[], Awaitable[Any]], flight: Flight | None = None) -> Any:
+        """Run the steps as `CacheAside` does."""
         steps, answer, error, mark = self.protocol.get_or_compute(key), None, None, b""
         while True:
             try:
@@ -528,6 +613,8 @@ class AsyncCacheAside(Common):
                     answer = await self._command(effect)
                     mark = _mark_in(effect) or mark
                 elif isinstance(effect, Effect):
+                    if effect is REFRESH:
+                        self._end(key, flight)
                     async with self._at_work(mark):
                         answer = await compute()
                 else:

@@ -118,7 +118,7 @@ class NearCache:
         try:
             self._listen_again()
         finally:
-            self._running = None  # whatever ended it: the next read starts it again
+            self._running = None  # the next read starts it again, also after an error
             stopped.set()
 
     def _listen_again(self) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from redis import Redis
 from redis.client import NEVER_DECODE
 from redis.exceptions import RedisError, ResponseError
+from redis.utils import str_if_bytes
 
 from redis_practices.polling import poll
 from redis_practices.redis_cluster.topology import (
@@ -297,8 +298,12 @@ def _migrate_from(source: Redis, target: Redis, identity: str, slots: Sequence[i
 
 def _jobs(node: Redis) -> list[dict[str, Any]]:
     """Return a node's atomic migrations, the same from RESP2 and RESP3 (``CLUSTER GETSLOTMIGRATIONS``)."""
-    answer = node.execute_command("CLUSTER", "GETSLOTMIGRATIONS")
-    return [by_name(job) for job in answer]
+    return [_fields(job) for job in node.execute_command("CLUSTER", "GETSLOTMIGRATIONS")]
+
+
+def _fields(job: Any) -> dict[str, Any]:
+    """Return the fields of a migration, text also from a client that does not decode."""
+    return {name: str_if_bytes(value) for name, value in by_name(job).items()}
 
 
 def _import_into(target: Redis, slots: Sequence[int], deadline: float) -> None:
@@ -315,7 +320,7 @@ def _import_into(target: Redis, slots: Sequence[int], deadline: float) -> None:
     def done() -> bool:
         """Check the task."""
         [status] = target.execute_command("CLUSTER MIGRATION", "STATUS", "ID", task)
-        fields = by_name(status)
+        fields = _fields(status)
         if fields["state"] in ("failed", "canceled"):
             raise ClusterError(
                 f"{address(target)} did not get the slots, {fields['state']}: {fields.get('last_error')}"
@@ -352,8 +357,8 @@ def close_open_slots(nodes: Sequence[Redis]) -> list[int]:
     Commands: those of `move_key_by_key`.
 
     Raises:
-        ClusterError: `nodes` lacks a primary, an atomic migration is running, a slot has no owner, so its place is
-            unknown; or keys of it are left at another node.
+        ClusterError: `nodes` lacks a primary. Or an atomic migration is running. Or a slot has no owner, so its place
+            is unknown. Or keys of it are left at another node.
         redis.exceptions.RedisError: a node does not answer or refuses.
     """
     known = by_identity(nodes)
@@ -415,7 +420,7 @@ def is_moving(node: Redis) -> bool:
         return any(job["state"] not in ENDED for job in _jobs(node))
     if interface == "MIGRATION":
         tasks = node.execute_command("CLUSTER MIGRATION", "STATUS", "ALL")
-        return any(by_name(task)["state"] not in ENDED for task in tasks)
+        return any(_fields(task)["state"] not in ENDED for task in tasks)
     return False
 
 
