@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from base64 import b64decode
 from collections.abc import Callable
 from contextlib import suppress
@@ -190,6 +191,23 @@ def returned(bench: Bench, task_ids: dict[str, str]) -> dict[str, Any]:
     with suppress(AssertionError):
         WorkersClock().eventually(all_ended, within=WITHIN, every=0.05)
     return seen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_members_that_end_without_a_broker(bench: Bench, pool: str) -> None:
+    """A workflow ends, in each shape, if its member ends while the broker is away for 3 s."""
+    start(bench, WORKER_POOL=pool, WORKER_CONCURRENCY="8")
+    sent, members = {}, []
+    for shape, make in SHAPES.items():
+        member = bench.signature("stamp", [2.0], immutable=True)
+        members.append(member.freeze().id)
+        sent[shape] = send(make(bench, member))
+    prepared(lambda: all(bench.runs(member) for member in members))
+    bench.server.kill()
+    time.sleep(3)
+    bench.server.restart()
+    assert ended(bench, sent) == dict.fromkeys(SHAPES, "SUCCESS")
 
 
 @pytest.mark.slow
