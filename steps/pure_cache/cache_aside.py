@@ -66,12 +66,8 @@ class LookAside:
     context: Context
     aside: CacheAside
     client: Redis
+    origin: Origin
     got: list[Any] = field(default_factory=list)
-
-    @property
-    def origin(self) -> Origin:
-        """The origin of the scenario."""
-        return self.context.part(Origin)
 
     def read(self, key: str) -> Any:
         """Read through the cache; the origin is asked on a miss."""
@@ -111,7 +107,7 @@ def look_aside(context: Context, rules: dict[str, Any]) -> LookAside:
         rules["breaker"] = Breaker(failures=3, pause=0.4)  # short: a try fails while the server is still down
     else:
         require_compare_and_set(client)
-    made = LookAside(context, CacheAside(client, **rules), client)
+    made = LookAside(context, CacheAside(client, **rules), client, context.part(Origin))
     made.aside.protocol.known_dialect = SCRIPT if dialect == "a script" else ""
     return made
 
