@@ -1,4 +1,17 @@
-"""Make clients with timeouts, retries and pools, and errors that name the server without its password."""
+"""Make clients with timeouts, retries and pools, and errors that name the server without its password.
+
+Promises, for threads and asyncio:
+
+- Interrupt (soft time limit, alarm, Ctrl-C, cancelled task): no reply answers another command. The pool closes the
+  connection, and counts it no more. A subscription can still be closed.
+- Outage: a lost connection is retried twice, at once and after 50 ms; a timeout is not. A command that may have been
+  done is not sent again, unless twice is the same as once (`ReplyLostError`, `ReplyLateError`).
+- Failover: a cluster client finds the new primaries, and after all addresses changed it asks the name in its URL again.
+- Fork: the child makes its own connections.
+
+Not promised: whether an interrupted command was done. A client of one server does not follow a failover to another
+address; give it a name that does.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +52,7 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from redis_practices.cli import Failure, UsageError, printable
@@ -49,6 +63,14 @@ TIMEOUT = 5.0
 
 DRIVER = DriverInfo()
 """The client's name for ``CLIENT SETINFO``, made once: redis-py spends 0.5 ms on it for every client."""
+
+
+WITHOUT_NOTICES = MaintNotificationsConfig(enabled=False)
+"""No notices of Redis Cloud about maintenance. To ask for them redis-py calls ``logging.getLogger`` at each connection.
+
+A signal handler that raises there leaves the lock of `logging` taken (Python before 3.13), and other threads then wait
+for ever. With notices, redis-py also does not look whether an idle connection has an unread reply.
+"""
 
 
 def after_fork(method: Callable[[], None]) -> None:
@@ -316,6 +338,8 @@ class Pool(ConnectionPool):
                 self._next_collection = time.monotonic() + COLLECTION
                 gc.collect()
             with self._lock:
+                # A signal may have interrupted the callback that drops a dead member, which the length then counts.
+                self._in_use_connections = WeakSet(list(self._in_use_connections))
                 self._created_connections = len(self._available_connections) + len(self._in_use_connections)
             return super().get_connection(*arguments, **options)
 
@@ -356,6 +380,7 @@ def client_options(timeout: float = TIMEOUT) -> dict[str, Any]:
         "socket_connect_timeout": timeout,
         "retry": SafeRetry(ExponentialBackoff(cap=0.5, base=0.05), 2, supported_errors=(RedisConnectionError,)),
         "health_check_interval": 30,
+        "maint_notifications_config": WITHOUT_NOTICES,
         "driver_info": DRIVER,
         "decode_responses": True,
     }

@@ -19,8 +19,9 @@ still holds its lease (`set_if_equal`). ``WATCH``/``MULTI`` would need two more 
 meanwhile.
 
 Promises: an interrupt (soft time limit, alarm, cancelled task) gives the lease back. An entry knows its key, so
-no reader gets another key's value. While the server is away or refuses, the origin answers. After a fork the child uses
-its own connections. An eviction is a miss, and so is an entry of another form, such as one of an earlier release. A
+no reader gets another key's value. While the server is away or refuses, the origin answers. Each call pays one timeout
+until the circuit breaker opens, and caching is back when it lets a call through (1 s). After a fork the child uses its
+own connections. An eviction is a miss, and so is an entry of another form, such as one of an earlier release. A
 value that JSON would change is refused (`NotJSONError`), so that a hit equals the miss.
 
 `CacheProtocol` decides without any I/O (sans-I/O). Both drivers run the same steps, and a test can stop between any
@@ -362,7 +363,7 @@ MOST_AT_ONCE = 100
 
 
 def copied(value: Any) -> Any:
-    """Return a value for another caller, who may change it."""
+    """Return a copy of a value, as its caller may change it."""
     return json.loads(json.dumps(value)) if type(value) in {dict, list} else value
 
 

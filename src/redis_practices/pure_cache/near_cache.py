@@ -3,6 +3,13 @@
 redis-py has a client-side cache too (``CacheConfig``): use it if every server is Redis 7.4 or newer. It refuses older
 ones and Valkey, and polls the socket on every hit. This one works on every engine since 6.0. It registers a prefix
 (``CLIENT TRACKING ON BCAST``), and the server names each key with this prefix that is written, expires or is evicted.
+
+Promises: a change, an eviction or a flush drops the copy, after one trip of the notice. After a lost connection all
+copies are dropped at once, and the listener connects again every quarter of a heartbeat. After a fork the child begins
+empty, and listens from its first read. An interrupt of a read keeps nothing of it. Names are bytes.
+
+Not promised: while a connection is silently dead, a copy may be up to two heartbeats and one quarter old. `get` raises
+the errors of the client; it has no origin.
 """
 
 from __future__ import annotations

@@ -7,6 +7,14 @@ does so, since no other way compares and writes atomically on every engine.
 `WriteBehind` answers a write at once and saves it in the origin a little later, in order. It is not for a pure cache:
 an eviction or a restart would lose writes that users believe to be saved. Use a server with
 ``noeviction`` and an append-only file, and only where an answer cannot wait for the origin.
+
+`WriteThrough` promises: no error of the cache, since a cache that is away is a miss, and its circuit breaker spares
+each call the timeout. A record knows its key; one of an earlier release, without it, is read. An interrupt between
+`save` and the cache leaves the older record, like a failed write: until its ttl ends, or the next write.
+
+`WriteBehind` promises: after an interrupt or the death of a drainer its lock ends within 40 s. The next drainer saves
+what is left, the last write perhaps twice. A write that raised may be queued. Not promised: anything that a
+server without its file loses in a restart or a failover.
 """
 
 from __future__ import annotations

@@ -3,6 +3,9 @@
 `write`, `read` and `remove` send pipelines to the owners of the slots; `every_key` scans also while slots move.
 `distribution` counts the keys of each server, and `p_value` (Pearson's chi-squared test) tells chance from a hot hash
 tag. `hottest_slots` and `biggest_keys` find the hot slots and big keys that no resharding can divide.
+
+All but `write` and `remove` only read. An interrupt of these two leaves some keys written or removed: repeat the call.
+A node that does not answer is an error, and so is a failover, in which `every_key` is to be begun again.
 """
 
 from __future__ import annotations
@@ -317,7 +320,7 @@ def _scan_all(node: Redis, match: str, count: int) -> Iterator[tuple[Redis, list
 def biggest_keys(nodes: Iterable[Redis], limit: int = 10, match: str = "*") -> list[tuple[int, bytes]]:
     """Return bytes and name of the `limit` biggest keys, biggest first (``SCAN``, ``MEMORY USAGE``).
 
-    Every database of a node is scanned, whichever the client was made for. It reads every key of `nodes` once, in steps
+    Every database of a node is scanned, not only that of the client. It reads every key of `nodes` once, in steps
     of 1000, beside other work. Prefer replicas, which have less load, and send them ``READONLY`` first. The size of a
     collection is estimated from five of its elements.
 
