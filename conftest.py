@@ -17,7 +17,7 @@ PLUGINS = [
     "fixtures.stacks.stack",
     "fixtures.celery_worker.client",
     "fixtures.celery_worker.workers",
-    "fixtures.gate.endpoints",
+    "fixtures.gate.commands",
     "fixtures.reporting.plugin",
     "fixtures.reporting.redaction",
     "fixtures.context",

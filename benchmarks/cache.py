@@ -9,11 +9,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import statistics
-import sys
 from collections.abc import Callable
 from functools import partial
 
-from lib.cache_peers import INSTALL, ways
+from lib.cache_peers import ways
 from lib.cache_ways import Way
 from lib.ending import run
 from lib.side_by_side import rounds_of, show, summary
@@ -69,10 +68,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables; without the stampedes")
     options = parser.parse_args()
     with ProcessGroup() as group, asyncio.Runner() as runner:
-        try:
-            found = ways(start_server(group, CACHE, binary=options.server_binary), runner)
-        except ImportError as error:
-            sys.exit(f"{error.name} is missing, one of the three packages of this comparison: {INSTALL}")
+        found = ways(start_server(group, CACHE, binary=options.server_binary), runner)
         for kind, ways_of_kind in found.items():
             measure(kind, ways_of_kind, options)
 

@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from redis.cluster import RedisCluster
 
 from fixtures.run.processes import ForkingGroup
 from redis_practices.clients import cluster_client, redis_client
 from redis_practices.pure_cache.cache_aside import CacheAside
 from redis_practices.pure_cache.near_cache import NearCache
+from redis_practices.pure_cache.write_through import WriteThrough
 from redis_practices.servers.cluster import start_cluster
 from redis_practices.servers.server import CACHE, start_server
 from redis_practices.tuning.bulk import pipelined, read_bulk
@@ -51,6 +53,50 @@ def in_transaction(client: Redis, key: str) -> Any:
         return pipe.execute()[1]
 
 
+def by_watch(client: Redis, key: str) -> Any:
+    """Read a key that is watched."""
+    with client.pipeline() as pipe:
+        pipe.watch(key)
+        seen = pipe.get(key)
+        pipe.multi()
+        pipe.get(key)
+        assert pipe.execute() == [seen]
+        return seen
+
+
+def by_subscription(client: Redis, key: str) -> Any:
+    """Publish a key to a channel of its name, and return the message."""
+    with client.pubsub(ignore_subscribe_messages=True) as messages:
+        messages.subscribe(f"channel:{key}")
+        messages.get_message(timeout=1)
+        client.publish(f"channel:{key}", key)
+        while not (message := messages.get_message(timeout=1)):
+            pass
+        return message["data"]
+
+
+def by_cluster_pipeline(cluster: RedisCluster, key: str) -> Any:
+    """Read a key between two others, which other nodes may own."""
+    with cluster.pipeline() as pipe:
+        for one in (KEYS[0], key, KEYS[1]):
+            pipe.get(one)
+        return pipe.execute()[1]
+
+
+def by_cluster_transaction(cluster: RedisCluster, key: str) -> Any:
+    """Read a key twice in a transaction of its node."""
+    with cluster.pipeline(transaction=True) as pipe:
+        pipe.exists(key)
+        pipe.get(key)
+        return pipe.execute()[1]
+
+
+def by_write_through(records: WriteThrough, key: str) -> Any:
+    """Write a record and read it."""
+    records.put(f"record:{key}", key, 1)
+    return records.get(f"record:{key}") or key  # a miss is no wrong value
+
+
 def by_near_cache(near: NearCache, key: str) -> Any:
     """Read a key that the near cache never stores, so that the server is asked."""
     return near.get(key)
@@ -65,10 +111,15 @@ def askers(url: str, cluster_url: str) -> dict[str, Callable[[str], Any]]:
         "a transaction": partial(in_transaction, client),
         "a pipeline": lambda key: pipelined(client, [("GET", KEYS[0]), ("GET", key)])[1],
         "a blocking read": lambda key: _popped(client, key),
+        "a watched key": partial(by_watch, client),
+        "a subscription": partial(by_subscription, client),
         "a cluster client": cluster.get,
+        "a cluster's pipeline": partial(by_cluster_pipeline, cluster),
+        "a cluster's transaction": partial(by_cluster_transaction, cluster),
         "bulk": lambda key: read_bulk(cluster, [KEYS[0], key])[1],
         "CacheAside": lambda key: cache.get_or_compute(f"cached:{key}", lambda: key),
         "NearCache": partial(by_near_cache, _near(beside)),
+        "WriteThrough": partial(by_write_through, WriteThrough(client, ttl=60)),
     }
 
 
@@ -90,10 +141,15 @@ WAYS = (
     "a transaction",
     "a pipeline",
     "a blocking read",
+    "a watched key",
+    "a subscription",
     "a cluster client",
+    "a cluster's pipeline",
+    "a cluster's transaction",
     "bulk",
     "CacheAside",
     "NearCache",
+    "WriteThrough",
 )
 
 

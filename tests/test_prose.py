@@ -56,12 +56,13 @@ NO_PROSE = re.compile(r"^[|@#!<]|\S {2,}\S")
 def paragraphs(text: str) -> Iterator[str]:
     """Yield the paragraphs, list items and lines of a feature in a text, without code and tables."""
     block: list[str] = []
-    fenced = False
+    fenced = ""
     for line in [*text.splitlines(), ""]:
         words = line.strip()
-        fence = words.startswith(("```", '"""'))
-        fenced ^= fence
-        skipped = fence or fenced or not words or bool(NO_PROSE.search(words))
+        fence = words.startswith(fenced or ("```", '"""'))
+        if fence:
+            fenced = "" if fenced else words[:3]
+        skipped = fence or bool(fenced) or not words or bool(NO_PROSE.search(words))
         alone = KEYWORD.match(words)
         if skipped or alone or ITEM.match(words):
             yield " ".join(block)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import redis.asyncio
-
 from lib.cache_ways import TTL, Counter, Read, TaskWay, ThreadWay, Way
 
-from redis_practices.clients import redis_client
+from redis_practices.clients import async_client, redis_client
 from redis_practices.pure_cache.cache_aside import AsyncCacheAside, CacheAside
 from redis_practices.servers.server import Server
 
@@ -52,13 +52,13 @@ def dogpile(server: Server, counter: Counter) -> Read:
 
 async def ours_async(server: Server, counter: Counter) -> Read:
     """Return `AsyncCacheAside`."""
-    aside = AsyncCacheAside(redis.asyncio.Redis.from_url(server.url), ttl=TTL)
+    aside = AsyncCacheAside(async_client(server.url), ttl=TTL)
     return lambda name, delay: aside.get_or_compute(f"ours-a:{name}", lambda: counter.compute_async(delay))
 
 
 async def bare_async(server: Server, counter: Counter) -> Read:
     """Return GET and SET with JSON, without stampede protection."""
-    client = redis.asyncio.Redis.from_url(server.url)
+    client = async_client(server.url)
 
     async def read(name: str, delay: float) -> Any:
         """Get, else compute and set."""
@@ -111,7 +111,7 @@ async def aiocache(server: Server, counter: Counter) -> Read:
 
 
 def ways(server: Server, runner: asyncio.Runner) -> dict[str, dict[str, Way]]:
-    """Return every way, those for threads and those for asyncio, each after its bare GET."""
+    """Return every way for threads and for asyncio, each after its bare GET; missing packages are left out."""
     threads: dict[str, Callable[[Server, Counter], Read]] = {
         "bare GET": bare,
         "cache_aside": ours,
@@ -126,7 +126,18 @@ def ways(server: Server, runner: asyncio.Runner) -> dict[str, dict[str, Way]]:
     }
     found: dict[str, dict[str, Way]] = {"threads": {}, "asyncio": {}}
     for name, make in threads.items():
-        found["threads"][name] = ThreadWay(partial(make, server))
+        with left_out(name):
+            found["threads"][name] = ThreadWay(partial(make, server))
     for name, start in tasks.items():
-        found["asyncio"][name] = TaskWay(runner, partial(start, server))
+        with left_out(name):
+            found["asyncio"][name] = TaskWay(runner, partial(start, server))
     return found
+
+
+@contextmanager
+def left_out(name: str) -> Iterator[None]:
+    """Leave out a package that is not installed, and say so."""
+    try:
+        yield
+    except ImportError:
+        print(f"{name} is not installed, and left out: {INSTALL}", file=sys.stderr)

@@ -13,8 +13,8 @@ Feature: Results arrive at once and expire
 
     @celery-087 @waits
     Scenario: the broker keeps neither tasks nor results of 200 tasks whose results expired after 1 second
-      Celery's bindings of queues have no ttl. Their number grows by one with each worker that is killed and comes back
-      under another name, so give workers names that stay.
+      The names of queues have no ttl. With Celery alone their number grows by one with each worker that is killed and
+      comes back under another name. `redis_practices.celery_worker.transport` removes the names of killed workers.
 
       Given an isolated broker
       And a worker

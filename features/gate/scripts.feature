@@ -105,13 +105,17 @@ Feature: Each script in src prints its result, and explains its options
     Scenario Outline: tuning_example.py <OPTIONS> exits with <CODE>
       When I run "python src/tuning_example.py <OPTIONS>"
       Then the command exits with <CODE>
+      And the output contains
+        """
+        <TEXT>
+        """
 
       Examples:
-        | OPTIONS                                                     | CODE |
-        | --url redis://$CACHE --only MGET --seconds 0.5 --json       | 0    |
-        | --url redis://$CACHE --only pipeline-of-none                | 2    |
-        | --only "queue of" --markdown                                | 0    |
-        | --markdown --json                                           | 2    |
-        | --url localhost                                             | 2    |
-        | --url redis://$NOTHING --only MGET                          | 1    |
-        | --url redis://$CACHE --only MSET --seconds 0.5 --plot /no/x | 1    |
+        | OPTIONS                                                     | CODE | TEXT                                     |
+        | --url redis://$CACHE --only MGET --seconds 0.5 --json       | 0    | "results": [                             |
+        | --url redis://$CACHE --only pipeline-of-none                | 2    | no practice is called 'pipeline-of-none' |
+        | --only "queue of" --markdown                                | 0    | queue of                                 |
+        | --markdown --json                                           | 2    | not allowed with argument --markdown     |
+        | --url localhost                                             | 2    | --url is not a Redis URL                 |
+        | --url redis://$NOTHING --only MGET                          | 1    | refuses the connection                   |
+        | --url redis://$CACHE --only MSET --seconds 0.5 --plot /no/x | 1    | /no/x                                    |

@@ -1,4 +1,17 @@
-"""Make clients with timeouts, retries and pools, and errors that name the server without its password."""
+"""Make clients with timeouts, retries and pools, and errors that name the server without its password.
+
+Promises, for threads and asyncio:
+
+- Interrupt (soft time limit, alarm, Ctrl-C, cancelled task): no reply answers another command. The pool closes the
+  connection, and counts it no more. A subscription can still be closed.
+- Outage: a lost connection is retried twice, at once and after 50 ms; a timeout is not. A command that may have been
+  done is not sent again, unless twice is the same as once (`ReplyLostError`, `ReplyLateError`).
+- Failover: a cluster client finds the new primaries, and after all addresses changed it asks the name in its URL again.
+- Fork: the child makes its own connections.
+
+Not promised: whether an interrupted command was done. A client of one server does not follow a failover to another
+address; give it a name that does.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +26,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
 from weakref import WeakMethod, WeakSet
 
@@ -21,8 +34,10 @@ from redis import Redis
 from redis.asyncio import Connection as AsyncConnection
 from redis.asyncio import ConnectionPool as AsyncConnectionPool
 from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff
-from redis.cluster import PRIMARY, ClusterNode, RedisCluster
+from redis.client import PubSub
+from redis.cluster import PRIMARY, ClusterNode, ClusterPubSub, RedisCluster
 from redis.connection import AbstractConnection, Connection, ConnectionPool, parse_url
 from redis.driver_info import DriverInfo
 from redis.exceptions import (
@@ -37,15 +52,25 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from redis_practices.cli import Failure, UsageError, printable
+from redis_practices.polling import Flag
 
 TIMEOUT = 5.0
 """Seconds for connecting, and for each reply. redis-py before version 8 had no timeout by default."""
 
 DRIVER = DriverInfo()
 """The client's name for ``CLIENT SETINFO``, made once: redis-py spends 0.5 ms on it for every client."""
+
+
+WITHOUT_NOTICES = MaintNotificationsConfig(enabled=False)
+"""No notices of Redis Cloud about maintenance. To ask for them redis-py calls ``logging.getLogger`` at each connection.
+
+A signal handler that raises there leaves the lock of `logging` taken (Python before 3.13), and other threads then wait
+for ever. With notices, redis-py also does not look whether an idle connection has an unread reply.
+"""
 
 
 def after_fork(method: Callable[[], None]) -> None:
@@ -109,17 +134,31 @@ def is_repeatable(command: Sequence[Any]) -> bool:
     return name in REPEATABLE or (name == "SET" and _CONDITIONS.isdisjoint(rest))
 
 
+def _unless_done(is_retryable: Callable[[Exception], bool] | None) -> Callable[[Exception], bool]:
+    """Return the test of errors after which a command is sent again."""
+    return lambda error: not isinstance(error, ReplyLostError) and (is_retryable is None or is_retryable(error))
+
+
 class SafeRetry(Retry):
     """Retry a command after a lost connection, unless that might do it twice (`ReplyLostError`)."""
 
     def call_with_retry(self, do: Any, fail: Any, is_retryable: Any = None, with_failure_count: bool = False) -> Any:  # noqa: FBT001, FBT002 - redis-py's
         """Do it, as redis-py's own does."""
-        return super().call_with_retry(
-            do,
-            fail,
-            lambda error: not isinstance(error, ReplyLostError) and (is_retryable is None or is_retryable(error)),
-            with_failure_count,
-        )
+        return super().call_with_retry(do, fail, _unless_done(is_retryable), with_failure_count)
+
+
+class AsyncSafeRetry(AsyncRetry):
+    """The same for asyncio."""
+
+    async def call_with_retry(
+        self,
+        do: Any,
+        fail: Any,
+        is_retryable: Any = None,
+        with_failure_count: bool = False,  # noqa: FBT001, FBT002 - redis-py's
+    ) -> Any:
+        """Do it, as redis-py's own does."""
+        return await super().call_with_retry(do, fail, _unless_done(is_retryable), with_failure_count)
 
 
 class _Counting:
@@ -138,11 +177,12 @@ class _Counting:
     is_whole = False
     """Whether connecting, with its handshake, was not interrupted; closing it was begun otherwise."""
 
-    def pack_commands(self, commands: Sequence[Any]) -> Packed:
+    def pack_commands(self, commands: Iterable[Any]) -> Packed:
         """Pack the commands of a pipeline or transaction; each has a reply."""
-        self.is_repeatable = all(map(is_repeatable, commands))
-        parts: Iterable[bytes] = super().pack_commands([as_text(command) for command in commands])  # type: ignore[misc]
-        return Packed(parts, len(commands))
+        packed = [as_text(command) for command in commands]  # redis-py passes a generator for asyncio's transactions
+        self.is_repeatable = all(map(is_repeatable, packed))
+        parts: Iterable[bytes] = super().pack_commands(packed)  # type: ignore[misc]
+        return Packed(parts, len(packed))
 
     def send_command(self, *command: Any, **options: Any) -> Any:
         """Send one command."""
@@ -298,6 +338,8 @@ class Pool(ConnectionPool):
                 self._next_collection = time.monotonic() + COLLECTION
                 gc.collect()
             with self._lock:
+                # A signal may have interrupted the callback that drops a dead member, which the length then counts.
+                self._in_use_connections = WeakSet(list(self._in_use_connections))
                 self._created_connections = len(self._available_connections) + len(self._in_use_connections)
             return super().get_connection(*arguments, **options)
 
@@ -338,14 +380,55 @@ def client_options(timeout: float = TIMEOUT) -> dict[str, Any]:
         "socket_connect_timeout": timeout,
         "retry": SafeRetry(ExponentialBackoff(cap=0.5, base=0.05), 2, supported_errors=(RedisConnectionError,)),
         "health_check_interval": 30,
+        "maint_notifications_config": WITHOUT_NOTICES,
         "driver_info": DRIVER,
         "decode_responses": True,
     }
 
 
+class _Interruptible:
+    """A subscription that an exception of a signal handler leaves able to end.
+
+    redis-py's has a `threading.Event`, whose lock may stay taken: then ``close`` waits for ever.
+    """
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """Make its flag first: redis-py's ``__del__`` uses it even if ``__init__`` was interrupted."""
+        made = super().__new__(cls)
+        made._flag = Flag()
+        return made
+
+    _flag: Flag
+
+    @property
+    def subscribed_event(self) -> Flag:
+        """Whether it has a subscription."""
+        return self._flag
+
+    @subscribed_event.setter
+    def subscribed_event(self, _: object) -> None:
+        """Ignore redis-py's event."""
+
+
+class Subscription(_Interruptible, PubSub):  # type: ignore[misc] # redis-py's event is an attribute
+    """redis-py's, interruptible."""
+
+
+class ClusterSubscription(_Interruptible, ClusterPubSub):  # type: ignore[misc] # the same
+    """redis-py's for clusters, interruptible."""
+
+
+class Client(Redis):
+    """redis-py's client, with interruptible subscriptions."""
+
+    def pubsub(self, **options: Any) -> PubSub:
+        """Return a subscription, as redis-py's does."""
+        return Subscription(self.connection_pool, **options)
+
+
 def node_client(host: str, port: int, **options: Any) -> Redis:
     """Return a client of one server; `options` are redis-py's and override `client_options`."""
-    return Redis.from_pool(POOLS["sync"](host=host, port=port, **{**client_options(), **options}))
+    return Client.from_pool(POOLS["sync"](host=host, port=port, **{**client_options(), **options}))
 
 
 def _positive(value: float) -> bool:
@@ -463,12 +546,13 @@ def _without_decoding(url: str) -> str:
 
 def redis_client(url: str, timeout: float = TIMEOUT, **options: Any) -> Redis:
     """Return a client of the server at `url`; it connects at the first command."""
-    return Redis.from_pool(POOLS["sync"].from_url(_without_decoding(url), **{**client_options(timeout), **options}))
+    return Client.from_pool(POOLS["sync"].from_url(_without_decoding(url), **{**client_options(timeout), **options}))
 
 
 def async_client(url: str, timeout: float = TIMEOUT, **options: Any) -> AsyncRedis:
-    """Return a client for asyncio, which does not use the synchronous retries."""
-    ours = {name: value for name, value in client_options(timeout).items() if name != "retry"}
+    """Return a client for asyncio, with the same retries."""
+    again = AsyncSafeRetry(ExponentialBackoff(cap=0.5, base=0.05), 2, supported_errors=(RedisConnectionError,))
+    ours = {**client_options(timeout), "retry": again}
     return AsyncRedis.from_pool(POOLS["asynchronous"].from_url(_without_decoding(url), **{**ours, **options}))
 
 
@@ -486,6 +570,10 @@ class ClusterClient(RedisCluster):
             name, _, number = node_name.rpartition(":")
             found = ClusterNode(name, int(number), PRIMARY)
         return found
+
+    def pubsub(self, node: Any = None, host: Any = None, port: Any = None, **options: Any) -> PubSub:
+        """Return a subscription, as redis-py's does."""
+        return ClusterSubscription(self, node=node, host=host, port=port, **options)
 
     def execute_command(self, *args: Any, **kwargs: Any) -> Any:
         """Run a command; if it reaches no node, the next command asks the name in the URL again.

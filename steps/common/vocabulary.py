@@ -132,8 +132,13 @@ COMPARATOR = "exactly|at least|at most"
 def times(text: str) -> Bound:
     """Read "exactly once", "at least twice", "at most 3 times", "between 2 and 12 times"."""
     comparator, number = text.removesuffix(" times").rsplit(" ", 1)
-    read: Bound = bound(f"{comparator} {({'once': 1, 'twice': 2}).get(number, number)}")
+    read: Bound = bound(f"{comparator} {repeats(number)}")
     return read
+
+
+def repeats(text: str) -> int:
+    """Read "once", "twice", "30 times"."""
+    return {"once": 1, "twice": 2}.get(text) or number(text)
 
 
 @with_pattern(r"(?:\d+ writers?(?: and \d+ readers?)?|\d+ readers?)")
@@ -183,9 +188,7 @@ NAME_WITH_NUMBER = reads(
 TYPES: dict[str, Any] = {
     "Arguments": reads(r"\[.*\]", 'Read the arguments of a task as JSON: ``[2, "text"]``.', json.loads),
     "Asked": NAME,
-    "Beats": reads(
-        r"(?:a beat that sends|\d+ beats that send)", 'Read "a beat that sends", "2 beats that send".', number
-    ),
+    "Beats": reads(r"a beat that sends|\d+ beats that send", 'Read "a beat that sends", "2 beats that send".', number),
     "Bound": bound,
     "CacheKind": reads("look-aside|write-through|write-behind|near", "Read a kind of cache in front of an origin."),
     "Clients": clients,
@@ -199,9 +202,7 @@ TYPES: dict[str, Any] = {
     "Duration": duration,
     "EmptyNodes": reads(r"an empty node|\d+ empty nodes", 'Read "an empty node", "3 empty nodes".', number),
     "Fact": reads("setting|field", "Read the kind of a server's fact: a setting (CONFIG GET) or a field (INFO)."),
-    "Fault": reads(
-        "|".join(sorted(FAULTS, key=len, reverse=True)), "Read the name of a fault; see `fixtures.context.FAULTS`."
-    ),
+    "Fault": reads("|".join(sorted(FAULTS, key=len, reverse=True)), "Read a fault; see `fixtures.context.FAULTS`."),
     "Findings": NAME,
     "Json": reads(r"(?:[\[{\"].*|-?\d[\d.]*|true|false|null)", "Read a value of JSON.", json.loads),
     "Load": NAME_WITH_NUMBER,
@@ -209,16 +210,9 @@ TYPES: dict[str, Any] = {
     "Order": reads(r"(?:each order|\"[^\"]+\")", 'Read "each order" or the name of one in quotes.', unquoted),
     "Orders": reads(r"(?:1 order is|[\d,]+ orders are)", 'Read "1 order is" or "2,000 orders are".', number),
     "Property": reads(r"[^\"]+", "Read a registered name in quotes."),
-    "Repeats": reads(
-        r"(?:once|twice|\d+ times)",
-        'Read "once", "twice", "30 times".',
-        lambda text: {"once": 1, "twice": 2}.get(text) or number(text),
-    ),
+    "Repeats": reads(r"once|twice|\d+ times", 'Read "once", "twice", "30 times".', repeats),
     "Signal": reads("(?:Ctrl-C|SIG[A-Z0-9]+)", "Read the name of a signal."),
-    "Stream": reads(
-        "the (?:standard output|error output|output)",
-        "Read what a command writes to; the output is the standard output and the error output.",
-    ),
+    "Stream": reads("the (?:standard output|error output|output)", "Read a stream of a command; the output is both."),
     "Target": reads(
         r"(?:the|that|this|an?|each|every|another|all|their|its|worker|reader) [^\"]*?(?:\"[^\"]*\")?",
         'Read the name of a target, such as ``the primary of "user:1"``; see `fixtures.context.target`.',

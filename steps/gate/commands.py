@@ -15,6 +15,7 @@ from fixtures.context import Context, target
 from fixtures.gate.commands import (
     MACHINES,
     TIMEOUT,
+    Addresses,
     Leaks,
     Outcome,
     Process,
@@ -23,7 +24,6 @@ from fixtures.gate.commands import (
     run,
     run_at_terminal,
 )
-from fixtures.gate.endpoints import Addresses
 from fixtures.redis_cluster.nodes import primaries
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import StackError, Unsupported

@@ -26,7 +26,7 @@ from fixtures.run.keys import StackError
 from fixtures.run.own_time import Stopwatch
 from redis_practices.clients import client_options
 from redis_practices.polling import join
-from redis_practices.pure_cache.cache_aside import COMPUTE, LEASE, NATIVE, SCRIPT, CacheAside, Unavailable, decoded
+from redis_practices.pure_cache.cache_aside import LEASE, NATIVE, SCRIPT, CacheAside, Effect, Unavailable, decoded
 from redis_practices.pure_cache.circuit_breaker import Breaker
 from steps.common.vocabulary import TYPES, Duration, Table, options, seconds
 
@@ -66,12 +66,8 @@ class LookAside:
     context: Context
     aside: CacheAside
     client: Redis
+    origin: Origin
     got: list[Any] = field(default_factory=list)
-
-    @property
-    def origin(self) -> Origin:
-        """The origin of the scenario."""
-        return self.context.part(Origin)
 
     def read(self, key: str) -> Any:
         """Read through the cache; the origin is asked on a miss."""
@@ -111,7 +107,7 @@ def look_aside(context: Context, rules: dict[str, Any]) -> LookAside:
         rules["breaker"] = Breaker(failures=3, pause=0.4)  # short: a try fails while the server is still down
     else:
         require_compare_and_set(client)
-    made = LookAside(context, CacheAside(client, **rules), client)
+    made = LookAside(context, CacheAside(client, **rules), client, context.part(Origin))
     made.aside.protocol.known_dialect = SCRIPT if dialect == "a script" else ""
     return made
 
@@ -177,7 +173,7 @@ class PausedReader:
         """Take steps to the end or the origin; tell whether it asks."""
         try:
             step = self.steps.send(answer)
-            while step is not COMPUTE:
+            while not isinstance(step, Effect):
                 assert isinstance(step, tuple), "the reader waits for another reader"
                 try:
                     reply = self.cache.aside._command(step)  # noqa: SLF001 - what its own driver does with a step

@@ -27,12 +27,7 @@ class Through:
 
     context: Context
     records: WriteThrough
-    client: Redis
-
-    @property
-    def origin(self) -> Origin:
-        """The origin of the scenario."""
-        return self.context.part(Origin)
+    origin: Origin
 
     def read(self, key: str) -> Any:
         """Read a record from the cache alone."""
@@ -49,8 +44,8 @@ class Through:
 
 def write_through(context: Context, rules: dict[str, Any]) -> Through:
     """Put a write-through cache in front of the origin."""
-    client = context.cache.client()
-    return Through(context, WriteThrough(client, **{"ttl": 60.0} | rules), client)
+    made = WriteThrough(context.cache.client(), **{"ttl": 60.0} | rules)
+    return Through(context, made, context.part(Origin))
 
 
 @dataclass

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from pytest_bdd import given, parsers, when
-from redis import Redis
 from redis.cluster import RedisCluster
 from redis.exceptions import RedisError
 
@@ -85,8 +84,7 @@ class NamedNodes:
         A primary of Valkey 9.1 does not vote: "it is not safe to vote in this moment". A lost election is repeated
         after 4 seconds (twice the 2 seconds, or 2 node timeouts, that it runs).
         """
-        for node in self.present():
-            eventually(lambda node=node: _age(node) >= OLD_ENOUGH, within=10.0, every=0.02)  # type: ignore[misc]
+        eventually(lambda: min(map(_age, self.present())) >= OLD_ENOUGH, within=10.0, every=0.02)
 
 
 def _age(node: Node) -> float:
@@ -191,8 +189,11 @@ class NodeUnderTest:
             eventually(lambda: bool(replica.execute_command("CLUSTER REPLICATE", identity)), 5.0, also=(RedisError,))
         wanted = {"cluster_known_nodes": str(len(self.cluster.nodes) + 1), "cluster_state": "ok"}
         with clients_of([*self.cluster.nodes, self.node]) as clients:
-            for client in clients:
-                eventually(partial(_says, client, wanted), within=10.0)
+
+            def all_know() -> bool:
+                return all(wanted.items() <= client.execute_command("CLUSTER INFO").items() for client in clients)
+
+            eventually(all_know, within=10.0)
 
     def drain(self) -> None:
         """Give its slots to the other primaries, and leave the cluster."""
@@ -264,10 +265,6 @@ class NodeUnderTest:
                 client.execute_command(*command)
 
         self.context.ending.callback(send)
-
-
-def _says(client: Redis, wanted: dict[str, str]) -> bool:
-    return bool(wanted.items() <= client.execute_command("CLUSTER INFO").items())
 
 
 class TheCluster:
@@ -431,13 +428,14 @@ def announce_hosts(plan: Plan, value: str) -> None:
                 client.config_set("cluster-announce-hostname", first if node in leading else second)
             context.part(NamedNodes).node(node).undo("CONFIG SET", "cluster-announce-hostname", "")
         with clients_of(cluster.nodes) as clients:
-            eventually(lambda: all(_hosts(client) == {first, second} for client in clients), within=10.0)
+
+            def all_know() -> bool:
+                known = [{member.host for member in members(client).values()} for client in clients]
+                return all(hosts == {first, second} for hosts in known)
+
+            eventually(all_know, within=10.0)
 
     plan.after.append(announce)
-
-
-def _hosts(client: Redis) -> set[str]:
-    return {member.host for member in members(client).values()}
 
 
 def _plain_client(context: Context) -> RedisCluster:

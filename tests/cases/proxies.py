@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 
 from fixtures.proxies.resp import Command, Mutation
 from fixtures.proxies.streams import LoopThread
@@ -50,20 +51,23 @@ class TcpProxy:
         self.cut = 0
         """The number of idle connections that were closed or forgotten."""
         self._idle, self._silently = idle, silently
+        self._forgotten: set[asyncio.Event] = set()
         self._loop = LoopThread()
-        self._forgetting = asyncio.Event()
         self.port = self._loop.listen(self._serve)
         self.url = f"redis://127.0.0.1:{self.port}/0"
-
-    def forget(self) -> None:
-        """Forget all connections of now: they stay open, and their bytes are dropped, as a firewall does it."""
-        forgetting, self._forgetting = self._forgetting, asyncio.Event()
-        self._silently = True
-        self._loop.loop.call_soon_threadsafe(forgetting.set)
 
     def close(self) -> None:
         """Close all connections and stop listening."""
         self._loop.close()
+
+    def forget(self) -> None:
+        """Forget all open connections: their bytes are dropped, and the clients do not hear of it."""
+
+        def all_of_them() -> None:
+            for event in self._forgotten:
+                event.set()
+
+        self._loop.loop.call_soon_threadsafe(all_of_them)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection until either side closes it."""
@@ -72,17 +76,21 @@ class TcpProxy:
         except OSError:
             writer.close()
             return
-        heard = asyncio.Event()
-        ways = [
+        heard, forgotten = asyncio.Event(), asyncio.Event()
+        self._forgotten.add(forgotten)
+        ways: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(self._carry(reader, there, heard)),
             asyncio.ensure_future(self._carry(there_reader, writer, heard)),
-            asyncio.ensure_future(self._wait_forgotten(heard)),
+            asyncio.ensure_future(forgotten.wait()),
         ]
+        if self._idle:
+            ways.append(asyncio.ensure_future(self._wait_idle(heard)))
         with suppress(asyncio.CancelledError):
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            if ways[-1].done():
+            if any(way.done() for way in ways[2:]):
                 self.cut += 1
-                await self._forget(reader, ways, there)
+                await self._forget(reader, ways, there, silently=self._silently or forgotten.is_set())
+        self._forgotten.discard(forgotten)
         for way in ways:
             way.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
@@ -90,10 +98,15 @@ class TcpProxy:
         there.close()
 
     async def _forget(
-        self, reader: asyncio.StreamReader, ways: list[asyncio.Task[None]], there: asyncio.StreamWriter
+        self,
+        reader: asyncio.StreamReader,
+        ways: list[asyncio.Future[Any]],
+        there: asyncio.StreamWriter,
+        *,
+        silently: bool,
     ) -> None:
         """Swallow further bytes of the client without an answer, if `silently`."""
-        if not self._silently:
+        if not silently:
             return
         for way in ways:
             way.cancel()
@@ -110,17 +123,6 @@ class TcpProxy:
                 heard.set()
                 writer.write(data)
                 await writer.drain()
-
-    async def _wait_forgotten(self, heard: asyncio.Event) -> None:
-        """Wait until the connection is idle for too long, or is forgotten with all others."""
-        ends: list[asyncio.Future[object]] = [asyncio.ensure_future(self._forgetting.wait())]
-        if self._idle:
-            ends.append(asyncio.ensure_future(self._wait_idle(heard)))
-        try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for end in ends:
-                end.cancel()
 
     async def _wait_idle(self, heard: asyncio.Event) -> None:
         """Wait until the connection is idle for too long."""

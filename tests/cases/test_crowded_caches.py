@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis as AsyncRedis
 
+from fixtures.proxies.streams import TlsProxy
 from fixtures.run.processes import ForkingGroup
 from redis_practices.clients import redis_client
+from redis_practices.polling import join
 from redis_practices.pure_cache.cache_aside import AsyncCacheAside, CacheAside
 from redis_practices.servers.server import CACHE, Server, start_server
 
@@ -24,10 +30,20 @@ def connections(number: int | None) -> dict[str, Any]:
     return {"max_connections": number} if number else {}
 
 
+@pytest.fixture(params=["plain", "TLS"])
+def url(request: pytest.FixtureRequest, group: ForkingGroup, ending: ExitStack, tmp_path: Path) -> str:
+    """Give the URL of a cache; with TLS each connection costs the client 22 ms of processor time."""
+    server = start_server(group, {**CACHE, "maxclients": 5000})
+    if request.param == "plain":
+        return server.url
+    proxy = ending.enter_context(closing(TlsProxy(tmp_path)))
+    return f"rediss://{proxy.before(server.port)}/0?ssl_ca_certs={proxy.ca_file}"
+
+
 @pytest.mark.parametrize(("limit", "threads"), [(150, 100), (16, 100), (None, 300), (16, 300)])
-def test_threads_that_miss_at_once(cache_server: Server, limit: int | None, threads: int) -> None:
+def test_threads_that_miss_at_once(url: str, limit: int | None, threads: int) -> None:
     """Threads with a simultaneous miss ask the origin once, with any number of connections."""
-    client = redis_client(cache_server.url, **connections(limit))
+    client = redis_client(url, **connections(limit))
     cache = CacheAside(client, ttl=60)
     calls: list[int] = []
     got: list[object] = []
@@ -53,9 +69,8 @@ def test_threads_that_miss_at_once(cache_server: Server, limit: int | None, thre
 
 
 @pytest.mark.parametrize(("limit", "tasks"), [(None, 50), (None, 1000), (16, 1000)])
-def test_coroutines_that_miss_at_once(group: ForkingGroup, limit: int | None, tasks: int) -> None:
+def test_coroutines_that_miss_at_once(url: str, limit: int | None, tasks: int) -> None:
     """Coroutines with a simultaneous miss ask the origin once, with any number of connections."""
-    server = start_server(group, {**CACHE, "maxclients": 5000})
     calls: list[int] = []
 
     async def origin() -> str:
@@ -64,9 +79,122 @@ def test_coroutines_that_miss_at_once(group: ForkingGroup, limit: int | None, ta
         return "value"
 
     async def read_all() -> list[object]:
-        async with AsyncRedis.from_url(server.url, socket_timeout=5, **connections(limit)) as client:
+        async with AsyncRedis.from_url(url, socket_timeout=5, **connections(limit)) as client:
             cache = AsyncCacheAside(client, ttl=60)
             return list(await asyncio.gather(*(cache.get_or_compute("key", origin) for _ in range(tasks))))
 
     assert asyncio.run(read_all()) == ["value"] * tasks
     assert len(calls) == 1
+
+
+@dataclass
+class Crowd:
+    """Readers of one key in threads, and what they got."""
+
+    cache: CacheAside
+    got: list[Any] = field(default_factory=list)
+    threads: list[threading.Thread] = field(default_factory=list)
+
+    def read(self, origin: Callable[[], Any], number: int = 1) -> None:
+        """Start readers."""
+
+        def go() -> None:
+            try:
+                self.got.append(self.cache.get_or_compute("key", origin))
+            except BaseException as error:  # noqa: BLE001 - an interrupt is an outcome
+                self.got.append(type(error))
+
+        for _ in range(number):
+            self.threads.append(threading.Thread(target=go))
+            self.threads[-1].start()
+
+    def end(self) -> list[Any]:
+        """Wait for all readers."""
+        for thread in self.threads:
+            join(thread)
+        return self.got
+
+
+def test_threads_during_an_outage(cache_server: Server) -> None:
+    """While the cache is away, the readers of one key ask the origin one after another, and share its values."""
+    calls: list[int] = []
+
+    def origin() -> dict[str, str]:
+        calls.append(1)
+        time.sleep(ORIGIN_SECONDS)
+        return {"name": "Ann"}
+
+    crowd = Crowd(CacheAside(redis_client(cache_server.url, timeout=0.5), ttl=60))
+    cache_server.kill()
+    crowd.read(origin, 50)
+    got = crowd.end()
+    assert got == [{"name": "Ann"}] * 50
+    assert len(calls) <= 5, "50 readers asked the origin at once"
+    assert len({id(value) for value in got}) == 50, "two readers share an object that one may change"
+
+
+def test_reader_after_an_invalidation(cache_server: Server) -> None:
+    """A reader that comes after an invalidation does not share the value of a computation that began before it."""
+    computing, may_end = threading.Event(), threading.Event()
+
+    def old() -> str:
+        computing.set()
+        may_end.wait(10)
+        return "old"
+
+    with redis_client(cache_server.url) as client:
+        crowd = Crowd(CacheAside(client, ttl=60))
+        crowd.read(old)
+        assert computing.wait(5)
+        crowd.cache.invalidate("key")
+        crowd.read(lambda: "new", 5)
+        time.sleep(0.1)
+        may_end.set()
+        assert sorted(crowd.end()) == ["new"] * 5 + ["old"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_readers_behind_one_that_fails(cache_server: Server, error: type[BaseException]) -> None:
+    """The error of one reader, or of its origin, is not that of the readers that wait for it."""
+    computing = threading.Event()
+
+    def failing() -> str:
+        computing.set()
+        time.sleep(ORIGIN_SECONDS)
+        raise error
+
+    with redis_client(cache_server.url) as client:
+        crowd = Crowd(CacheAside(client, ttl=60))
+        crowd.read(failing)
+        assert computing.wait(5)
+        crowd.read(lambda: "value", 20)
+        got = crowd.end()
+    assert (got.count(error), got.count("value")) == (1, 20)
+
+
+def test_readers_beside_a_refresh(cache_server: Server) -> None:
+    """Readers get the old value at once while another reader of the process refreshes it."""
+    with redis_client(cache_server.url) as client:
+        crowd = Crowd(CacheAside(client, ttl=60, beta=1e9))  # each read is due to refresh
+
+        def first() -> str:
+            time.sleep(0.01)
+            return "old"
+
+        crowd.cache.get_or_compute("key", first)
+        refreshing, may_end = threading.Event(), threading.Event()
+
+        def new() -> str:
+            refreshing.set()
+            may_end.wait(10)
+            return "new"
+
+        crowd.read(new)
+        assert refreshing.wait(5)
+        reader = CacheAside(client, ttl=60, beta=0.0)
+        crowd.cache.protocol = reader.protocol
+        begun = time.monotonic()
+        assert crowd.cache.get_or_compute("key", lambda: "computed again") == "old"
+        assert time.monotonic() - begun < 1
+        may_end.set()
+        assert crowd.end() == ["new"]

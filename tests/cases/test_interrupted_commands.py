@@ -77,7 +77,7 @@ def test_cache_reader_after_an_interrupted_one(cache_server: Server, late_url: s
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "usual": {},
-    "without maintenance notices": {"maint_notifications_config": MaintNotificationsConfig(enabled=False)},
+    "with maintenance notices": {"maint_notifications_config": MaintNotificationsConfig(enabled="auto")},
     "RESP2": {"protocol": 2},
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from base64 import b64decode
 from collections.abc import Callable
 from contextlib import suppress
@@ -41,6 +42,9 @@ SHAPES: dict[str, Make] = {
         [chord([member, one(bench)], bench.signature("echo")), one(bench)], bench.signature("echo")
     ),
     "group in a chord": lambda bench, member: chord([group(member, one(bench)), one(bench)], bench.signature("echo")),
+    "chain to a group in a chord": lambda bench, member: chord(
+        [chain(member, pair(bench)), one(bench)], bench.signature("echo")
+    ),
 }
 """Workflows by name: each holds the member once, and its result is that of its last task."""
 
@@ -73,13 +77,6 @@ MEMBERS: dict[str, Member] = {
     "expires": ("add", [1, 2], {"expires": 0.001}, "FAILURE"),
 }
 """Members by the way in which they end: task, arguments, options, and the end of their workflow."""
-
-QUICK = {"is unknown"}
-
-
-def parametrised(cases: dict[str, Any]) -> list[Any]:
-    """Return the cases as parameters; one is quick."""
-    return [pytest.param(case, marks=[] if case in QUICK else [pytest.mark.slow], id=case) for case in cases]
 
 
 def start(bench: Bench, **environment: str) -> WorkerProcess:
@@ -117,7 +114,8 @@ def ended(bench: Bench, task_ids: dict[str, str]) -> dict[str, str]:
     return states()
 
 
-@pytest.mark.parametrize("case", parametrised(MEMBERS))
+@pytest.mark.slow
+@pytest.mark.parametrize("case", MEMBERS)
 def test_workflows_end(bench: Bench, case: str) -> None:
     """Each workflow ends: with success, or as a failure if its member fails."""
     name, arguments, options, end = MEMBERS[case]
@@ -158,6 +156,58 @@ def test_workflows_of_a_revoked_member_end(bench: Bench, when: str, shape: str) 
         prepared(lambda: bench.client.hlen("unacked") > 0)
     bench.sender().control.revoke(member_id, terminate=runs)
     assert ended(bench, {shape: last})[shape] in {"FAILURE", "REVOKED"}
+
+
+@pytest.mark.slow
+def test_members_further_apart_than_results_are_kept(bench: Bench) -> None:
+    """A workflow ends, in each shape, if its members end further apart than results are kept."""
+    start(bench, WORKER_POOL="threads", WORKER_CONCURRENCY="16", RESULT_EXPIRES="1")
+    sent = {}
+    for shape, make in SHAPES.items():
+        sent[shape] = send(make(bench, bench.signature("tidy", [3.0], immutable=True)))
+    assert returned(bench, sent) == {
+        "chord": [2, "done"],
+        "chain": "done",
+        "long chain": "done",
+        "chain before a chord": [2, 2],
+        "chain in a chord": ["done", 2],
+        "chord in a chord": [["done", 2], 2],
+        "group in a chord": [2, "done", 2],  # Celery takes the inner group apart, from its end
+        "chain to a group in a chord": [[2, 2], 2],
+    }
+
+
+def returned(bench: Bench, task_ids: dict[str, str]) -> dict[str, Any]:
+    """Return what these tasks returned or raised, seen before it expires; None of a task that does not end."""
+    seen: dict[str, Any] = {}
+
+    def all_ended() -> bool:
+        for name, task_id in task_ids.items():
+            stored = json.loads(bench.client.get(f"celery-task-meta-{task_id}") or "{}")
+            if stored.get("status") in ENDED:
+                seen[name] = stored["result"]
+        return len(seen) == len(task_ids)
+
+    with suppress(AssertionError):
+        WorkersClock().eventually(all_ended, within=WITHIN, every=0.05)
+    return seen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_members_that_end_without_a_broker(bench: Bench, pool: str) -> None:
+    """A workflow ends, in each shape, if its member ends while the broker is away for 3 s."""
+    start(bench, WORKER_POOL=pool, WORKER_CONCURRENCY="8")
+    sent, members = {}, []
+    for shape, make in SHAPES.items():
+        member = bench.signature("stamp", [2.0], immutable=True)
+        members.append(member.freeze().id)
+        sent[shape] = send(make(bench, member))
+    prepared(lambda: all(bench.runs(member) for member in members))
+    bench.server.kill()
+    time.sleep(3)
+    bench.server.restart()
+    assert ended(bench, sent) == dict.fromkeys(SHAPES, "SUCCESS")
 
 
 @pytest.mark.slow

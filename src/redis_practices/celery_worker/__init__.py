@@ -16,7 +16,7 @@ a user with the fewest rights suffices                       security           
 a worker refuses an unsigned task                            security              hostile
 a short task costs one round trip                            batch_transport       one_trip
 the settings of a worker, with reasons                       ../../worker.py       delivery, twice, shutdown
-a worker keeps what it holds when a connection is lost       consumer, transport   trouble, twice, pinned
+a worker keeps what it holds when a connection is lost       consumer              trouble, twice, pinned
 finished work is recorded when the broker is back            outages               trouble
 names of queues of killed processes are removed              transport             results
 order, schedule and state of a worker                        ../../worker.py       order, schedule, trouble

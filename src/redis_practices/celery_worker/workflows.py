@@ -13,8 +13,10 @@ ends later than `result_expires` after another          the result; the limit is
 is unknown to its worker, or its message is malformed   NotRegistered, or the error of the message
 drops its message with Reject or Ignore                 Reject or Ignore as the error
 is revoked or expires, as a link of a chain             TaskRevokedError, for the last link too
+is a group at the end of a chain, in a chord            all results
 ends while Redis is away                                the result, when Redis is back: see `outages`
 
+Celery takes a group inside the header of a chord apart, from its end; where the order matters, put a chord there.
 The body of a chord is sent once. It is sent twice if its sender is killed between sending and recording that: make a
 body idempotent, see `once`. A failed chord is reported once its other members have ended. A chord never ends if
 its server evicts keys, or the broker loses a member, or a member ends later than `result_chord_expires`. The reader
@@ -24,14 +26,13 @@ then gets a TimeoutError from `value_of`, so give it a time limit. All members n
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from celery import maybe_signature, states
 from celery.app.task import Context
 from celery.exceptions import ChordError, Ignore, InvalidTaskError, NotRegistered, Reject, TaskRevokedError
-from celery.result import GroupResult, allow_join_result
+from celery.result import GroupResult
 from celery.signals import task_postrun, task_rejected, task_unknown
 
 from redis_practices.celery_worker import outages
@@ -43,9 +44,6 @@ CHORD_EXPIRES = 7 * 86400
 
 CLAIM = 60
 """Seconds for which one member may send the body: longer than sending takes with all its retries."""
-
-RETRY_EVERY = 0.2
-"""Seconds between two attempts to reach Redis."""
 
 _RECORD = """
 local parts, added, size, seen, claim, shape = unpack(KEYS)
@@ -65,6 +63,12 @@ return redis.call('ZRANGE', parts, 0, -1)
 """
 """Record a part; return all parts to the member that must send the body. The keys are those of Celery 5.7."""
 
+_SIZE = """
+local size = math.max(ARGV[1], redis.call('GET', KEYS[1]) or 0)
+return redis.call('SET', KEYS[1], size, 'EX', ARGV[2])
+"""
+"""Set the number of members, or keep a greater one: a group inside the header sets its own under the same key."""
+
 Value = TypeVar("Value")
 
 
@@ -72,16 +76,16 @@ class _Chords:
     """What both backends do otherwise than Celery's."""
 
     def set_chord_size(self: Any, group_id: str, chord_size: int) -> None:
-        """Store the number of members, for `result_chord_expires` seconds (``SET``)."""
-        size = self.get_key_for_group(group_id, ".s")
-        self._patiently(lambda: self.client.set(size, chord_size, ex=self._kept))
+        """Store the number of members, for `result_chord_expires` seconds (``EVALSHA``)."""
+        size = self.client.register_script(_SIZE)
+        self._ensured(lambda: size([self.get_key_for_group(group_id, ".s")], [chord_size, self._kept]))
 
     def apply_chord(self: Any, header_result_args: Any, body: Any, **options: Any) -> None:
         """Begin a chord: forget an earlier run, store the shape of a nested chord as long as its size."""
         keys = self._keys(header_result_args[0])
-        self._patiently(lambda: self.client.delete(*keys))
+        self._ensured(lambda: self.client.delete(*keys))
         super().apply_chord(header_result_args, body, **options)  # type: ignore[misc]
-        self._patiently(lambda: self.client.expire(keys[-1], self._kept))
+        self._ensured(lambda: self.client.expire(keys[-1], self._kept))
 
     def on_chord_part_return(self: Any, request: Context, state: str, result: Any, **_: Any) -> None:
         """Record the end of a member; after the last one send the body, or its failure (``EVALSHA``)."""
@@ -91,13 +95,13 @@ class _Chords:
         index = "+inf" if request.group_index is None else request.group_index
         part = self.encode([index, request.id, state, self.encode_result(result, state)])
         record = self.client.register_script(_RECORD)
-        parts = self._patiently(lambda: record(keys, [request.id, index, part, self._kept, CLAIM]))
+        parts = self._ensured(lambda: record(keys, [request.id, index, part, self._kept, CLAIM]))
         if parts is None:
             return
         self._send_body(request, parts)
         *recorded, claim, shape = keys
-        self._patiently(lambda: self.client.set(claim, "done", ex=self._kept))
-        self._patiently(lambda: self.client.delete(*recorded, shape))
+        self._ensured(lambda: self.client.set(claim, "done", ex=self._kept))
+        self._ensured(lambda: self.client.delete(*recorded, shape))
 
     def _keys(self: Any, group_id: str) -> list[Any]:
         """Return the keys of a chord, with Celery's names: parts, added, size, seen, claim, shape."""
@@ -116,13 +120,11 @@ class _Chords:
             self._end_links([body, *(body.options.get("chain") or ())], failure, states.FAILURE)
 
     def _results(self: Any, group_id: str, parts: list[bytes]) -> list[Any]:
-        """Return the results of all members in their order (ChordError: one failed)."""
+        """Return the results of all members in their order and shape (ChordError: one failed)."""
+        results = {self.decode(part)[1]: self._unpack_chord_result(part, self.decode) for part in parts}
         nested = GroupResult.restore(group_id, app=self.app)
-        if nested is None:
-            return [self._unpack_chord_result(part, self.decode) for part in parts]
-        nested.on_ready()
-        with allow_join_result():
-            return list(nested.join_native(timeout=self.app.conf.result_chord_join_timeout))
+        # Celery reads the members of a nested chord from their own results, which may have expired.
+        return list(results.values()) if nested is None else _shaped(nested, results)
 
     def mark_as_failure(self: Any, task_id: str, exc: Exception, *args: Any, **options: Any) -> None:
         """Store a failure, also for the links of a chain that follow."""
@@ -151,15 +153,9 @@ class _Chords:
         """Whole seconds for which the state of a chord is kept: never shorter than a result."""
         return max(1, int(self.app.conf.get("result_chord_expires") or CHORD_EXPIRES), int(self.expires or 0))
 
-    def _patiently(self: Any, command: Callable[[], Value]) -> Value:
-        """Return the reply of an idempotent command; with ``result_backend_always_retry`` wait until Redis is back."""
-        while True:
-            try:
-                return self.ensure(command, ())  # type: ignore[no-any-return]
-            except Exception as error:
-                if not (self.always_retry and self.exception_safe_to_retry(error)):
-                    raise
-                time.sleep(RETRY_EVERY)
+    def _ensured(self: Any, command: Callable[[], Value]) -> Value:
+        """Return the reply of an idempotent command, repeated after a lost connection as `outages` has it."""
+        return self.ensure(command, ())  # type: ignore[no-any-return]
 
 
 class Backend(_Chords, outages.Backend):
@@ -175,6 +171,11 @@ def with_chords(url: str) -> str:
     kinds = {"redis": Backend, "rediss": Backend, "sentinel": BackendOfSentinels}
     kind = kinds.get(url.partition("://")[0])
     return f"{__name__}:{kind.__name__}+{url}" if kind else url
+
+
+def _shaped(members: GroupResult, results: Mapping[str, Any]) -> list[Any]:
+    """Return the results of a group, by id, as a list that holds a list for each group in it."""
+    return [_shaped(one, results) if isinstance(one, GroupResult) else results[one.id] for one in members.results]
 
 
 def _chain(options: Mapping[str, Any]) -> Any:

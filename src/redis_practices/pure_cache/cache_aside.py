@@ -8,7 +8,9 @@ Values are JSON, never pickle: a client that can write to the cache must not run
 the origin has no value. Give the client a short timeout: while the server is paused, each call blocks for this timeout
 until the circuit breaker opens. For asyncio there is `AsyncCacheAside`.
 
-Single flight: one caller computes a missing value, other callers wait. Its lease is stored in the key to be filled, so
+Single flight: one caller computes a missing value, other callers wait. In one process, callers that wait for the same
+key share one read of the cache that begins after they came. They need one connection, and while the cache is away the
+origin has one call at a time for a key. Between processes a lease does it. It is stored in the key to be filled, so
 deleting the key ends the lease too. A value computed before an invalidation is therefore never stored after it. The
 lock of ``redis.lock.Lock`` is another key, which cannot guarantee that.
 
@@ -17,8 +19,9 @@ still holds its lease (`set_if_equal`). ``WATCH``/``MULTI`` would need two more 
 meanwhile.
 
 Promises: an interrupt (soft time limit, alarm, cancelled task) gives the lease back. An entry knows its key, so
-no reader gets another key's value. While the server is away or refuses, the origin answers. After a fork the child uses
-its own connections. An eviction is a miss, and so is an entry of another form, such as one of an earlier release. A
+no reader gets another key's value. While the server is away or refuses, the origin answers. Each call pays one timeout
+until the circuit breaker opens, and caching is back when it lets a call through (1 s). After a fork the child uses its
+own connections. An eviction is a miss, and so is an entry of another form, such as one of an earlier release. A
 value that JSON would change is refused (`NotJSONError`), so that a hit equals the miss.
 
 `CacheProtocol` decides without any I/O (sans-I/O). Both drivers run the same steps, and a test can stop between any
@@ -33,13 +36,14 @@ import json
 import math
 import random
 import secrets
-import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import Enum
+from threading import get_ident
 from typing import Any, Self
+from weakref import ref
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
@@ -56,6 +60,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redis_practices.clients import after_fork
+from redis_practices.polling import Flag
 from redis_practices.pure_cache.circuit_breaker import Breaker
 from redis_practices.pure_cache.expiry import is_due, jittered
 
@@ -146,7 +151,7 @@ class Entry:
 def decoded(raw: bytes, key: bytes | str) -> Entry | None:
     """Return the entry of `key` in `raw`; None for a lease, another key's entry, another form or half a value."""
     try:
-        value, cost, until, name = json.loads(raw)
+        value, cost, until, name = json.loads(raw.decode())  # bytes would cost a look at their encoding
         return Entry(value, float(cost), float(until)) if name == _text(key) else None
     except (ValueError, TypeError):
         return None
@@ -169,9 +174,10 @@ class Effect(Enum):
     """A request of the steps that is neither a command nor a pause."""
 
     COMPUTE = "the value, from the origin"
+    REFRESH = "the value, from the origin, while other callers read the old one"
 
 
-COMPUTE = Effect.COMPUTE
+COMPUTE, REFRESH = Effect.COMPUTE, Effect.REFRESH
 
 
 class Pause(float):
@@ -187,7 +193,7 @@ class Pause(float):
 
 
 Steps = Generator[Command | Pause | Effect, Any, Any]
-"""Steps that yield a command, a pause, or `COMPUTE`, and get the reply sent."""
+"""Steps that yield a command, a pause, `COMPUTE` or `REFRESH`, and get the reply sent."""
 
 
 @dataclass(frozen=True)
@@ -288,7 +294,7 @@ class CacheProtocol:
         """Compute the value, and store it if the key still holds the mark; serve `old` if the origin fails."""
         begun = self.rules.clock()
         try:
-            value = yield COMPUTE
+            value = yield REFRESH if old else COMPUTE
             life = self.rules.life_of(value)
             raw = self.encoded(key, value, life, self.rules.clock() - begun)
         except GeneratorExit:
@@ -349,8 +355,42 @@ DEAD = (RedisConnectionError, RedisTimeoutError, OSError, ClusterDownError, Redi
 ERRORS = (RedisError, OSError, RedisClusterException)
 
 
+def is_dead(error: Exception) -> bool:
+    """Tell whether an error means that the server does not answer; a full or read-only cache can still be read."""
+    return isinstance(error, DEAD) and not isinstance(error, MaxConnectionsError)
+
+
 MOST_AT_ONCE = 100
 """Concurrent commands on a client whose pool has no limit of connections."""
+
+
+def copied(value: Any) -> Any:
+    """Return a copy of a value, as its caller may change it."""
+    return json.loads(json.dumps(value)) if type(value) in {dict, list} else value
+
+
+class Leader:
+    """A caller in its flight: an interrupt between any two instructions drops this object with its frame."""
+
+    __slots__ = ("__weakref__",)
+
+
+class Flight:
+    """One read of a key in this process, whose value other callers share if they came before it began."""
+
+    __slots__ = ("landed", "leader", "over", "thread", "value")
+
+    def __init__(self, leader: Leader, over: Any) -> None:
+        """Set the event `over` at the end."""
+        self.leader, self.thread, self.over = ref(leader), get_ident(), over
+        self.value: Any = None
+        self.landed = False
+        """Whether `value` is its result: it was neither interrupted nor refused by the origin."""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its caller was interrupted before it could end it, or waits for itself: its origin reads the key."""
+        return self.leader() is None or self.thread == get_ident()
 
 
 class Common:
@@ -369,6 +409,15 @@ class Common:
     def _begin(self) -> None:
         """Begin with no caller at work."""
 
+    _flights: dict[str, Flight]
+
+    def _end(self, key: str, flight: Flight | None) -> None:
+        """End a flight."""
+        if flight and self._flights.get(key) is flight:
+            self._flights.pop(key, None)
+        if flight:
+            flight.over.set()
+
     def check(self) -> None:
         """Raise `Unavailable` while the circuit breaker is open."""
         if not self.breaker.allows():
@@ -376,10 +425,9 @@ class Common:
 
     def failed(self, error: Exception) -> Unavailable:
         """Report an error to the circuit breaker, and return the error for the steps."""
-        if isinstance(error, DEAD) and not isinstance(error, MaxConnectionsError):
+        if is_dead(error):
             self.breaker.failed()
             return Unavailable(str(error))
-        # It answered: a full or read-only cache can still be read.
         self.breaker.succeeded()
         return Refused(str(error))
 
@@ -409,7 +457,8 @@ class CacheAside(Common):
 
     def _begin(self) -> None:
         """Begin with no caller at work."""
-        self._computing: dict[bytes, threading.Event] = {}
+        self._computing: dict[bytes, Flag] = {}
+        self._flights: dict[str, Flight] = {}
 
     def get_or_compute(self, key: str, compute: Callable[[], Any]) -> Any:
         """Return the value of `key`; `compute` makes it on a miss, and while the cache does not answer.
@@ -417,7 +466,40 @@ class CacheAside(Common):
         Raises any exception of `compute`, and NotJSONError (a TypeError) if JSON cannot hold its value; never an error
         of the cache.
         """
-        return self._run(self.protocol.get_or_compute(key), compute)
+        leader = Leader()
+        flight = Flight(leader, Flag())
+        running = self._flights.setdefault(key, flight)
+        if running is flight:
+            return self._lead(key, compute, flight)
+        # It began before this call, so it may have read what was invalidated before this call.
+        if self._is_over(key, running):
+            following = self._flights.setdefault(key, flight)
+            if following is flight:
+                return self._lead(key, compute, flight)
+            if self._is_over(key, following) and following.landed:
+                return copied(following.value)
+        return self._run(key, compute)
+
+    def _is_over(self, key: str, flight: Flight) -> bool:
+        """Wait for the end of a flight; tell whether it has ended in time."""
+        give_up = time.monotonic() + self.rules.patience
+        while not flight.over.is_set():
+            if flight.is_lost:
+                self._end(key, flight)
+            elif time.monotonic() > give_up:
+                return False
+            else:
+                flight.over.wait(LOOK)
+        return True
+
+    def _lead(self, key: str, compute: Callable[[], Any], flight: Flight) -> Any:
+        """Read a key for all callers of this process that wait for it."""
+        try:
+            flight.value = self._run(key, compute, flight)
+            flight.landed = True
+            return flight.value
+        finally:
+            self._end(key, flight)
 
     def invalidate(self, *keys: str) -> None:
         """Delete keys after the origin has changed; computations from the old state are then not stored (``DEL``).
@@ -429,9 +511,9 @@ class CacheAside(Common):
         for some in self.deletions(keys):
             self._client.delete(*some)
 
-    def _run(self, steps: Steps, compute: Callable[[], Any]) -> Any:
-        """Run the steps to their end."""
-        answer, error, mark = None, None, b""
+    def _run(self, key: str, compute: Callable[[], Any], flight: Flight | None = None) -> Any:
+        """Run the steps to their end; other callers wait for a flight only as long as they have no value to read."""
+        steps, answer, error, mark = self.protocol.get_or_compute(key), None, None, b""
         while True:
             try:
                 effect = steps.throw(error) if error else steps.send(answer)
@@ -443,6 +525,8 @@ class CacheAside(Common):
                     answer = self._command(effect)
                     mark = _mark_in(effect) or mark
                 elif isinstance(effect, Effect):
+                    if effect is REFRESH:
+                        self._end(key, flight)
                     with self._at_work(mark):
                         answer = compute()
                 else:
@@ -453,20 +537,20 @@ class CacheAside(Common):
     @contextmanager
     def _at_work(self, mark: bytes) -> Iterator[None]:
         """Let callers of this process wait for the end of a computation under a lease."""
-        event = threading.Event()
+        done = Flag()
         if mark:
-            self._computing[mark] = event
+            self._computing[mark] = done
         try:
             yield
         finally:
             self._computing.pop(mark, None)
-            event.set()
+            done.set()
 
     def _wait(self, pause: Pause) -> None:
         """Wait for the owner of a lease: until it is done if it runs in this process, else for the pause."""
-        if event := self._computing.get(pause.lease):
-            event.wait(LONGEST_WAIT)
-        time.sleep(pause / 10 if event else pause)
+        if done := self._computing.get(pause.lease):
+            done.wait(LONGEST_WAIT)
+        time.sleep(pause / 10 if done else pause)
 
     def _command(self, command: Command) -> Any:
         """Run a command unless the circuit breaker is open; wait while all connections are in use."""
@@ -485,6 +569,9 @@ class CacheAside(Common):
             time.sleep(jittered(pause, 0.5, self.rules.draw))
             pause = min(pause * 2, 0.1)
 
+
+LOOK = 0.1
+"""Seconds after which a caller that waits for another one looks whether that was interrupted."""
 
 LONGEST_WAIT = 1.0
 """Seconds after which a caller that waits for a caller of the same process reads the cache again."""
@@ -509,9 +596,41 @@ class AsyncCacheAside(Common):
         pool = getattr(self._client, "connection_pool", None)
         self._connections = asyncio.Semaphore(getattr(pool, "max_connections", MOST_AT_ONCE))
         self._computing: dict[bytes, asyncio.Event] = {}
+        self._flights: dict[str, Flight] = {}
 
     async def get_or_compute(self, key: str, compute: Callable[[], Awaitable[Any]]) -> Any:
         """Return the value of `key`, as `CacheAside.get_or_compute` does."""
+        leader = Leader()
+        flight = Flight(leader, asyncio.Event())
+        running = self._flights.setdefault(key, flight)
+        if running is flight:
+            return await self._lead(key, compute, flight)
+        if await self._over(running):
+            following = self._flights.setdefault(key, flight)
+            if following is flight:
+                return await self._lead(key, compute, flight)
+            if await self._over(following) and following.landed:
+                return copied(following.value)
+        return await self._run(key, compute)
+
+    async def _lead(self, key: str, compute: Callable[[], Awaitable[Any]], flight: Flight) -> Any:
+        """Read a key for all callers of this event loop that wait for it."""
+        try:
+            flight.value = await self._run(key, compute, flight)
+            flight.landed = True
+            return flight.value
+        finally:
+            self._end(key, flight)
+
+    async def _over(self, flight: Flight) -> bool:
+        """Wait for the end of a flight; tell whether it has ended in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.rules.patience):
+                await flight.over.wait()
+        return bool(flight.over.is_set())
+
+    async def _run(self, key: str, compute: Callable[[], Awaitable[Any]], flight: Flight | None = None) -> Any:
+        """Run the steps as `CacheAside` does."""
         steps, answer, error, mark = self.protocol.get_or_compute(key), None, None, b""
         while True:
             try:
@@ -524,6 +643,8 @@ class AsyncCacheAside(Common):
                     answer = await self._command(effect)
                     mark = _mark_in(effect) or mark
                 elif isinstance(effect, Effect):
+                    if effect is REFRESH:
+                        self._end(key, flight)
                     async with self._at_work(mark):
                         answer = await compute()
                 else:

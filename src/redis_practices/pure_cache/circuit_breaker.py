@@ -2,6 +2,9 @@
 
 pybreaker holds one lock during each call, so threads would use the cache one at a time, and its asyncio support needs
 Tornado. Threads and tasks ask this circuit breaker before a call, and report the outcome after it.
+
+It is per process: after a fork each child counts its own failures, from those of its parent. A call that is interrupted
+reports nothing. The next trial is then the one after the pause.
 """
 
 from __future__ import annotations

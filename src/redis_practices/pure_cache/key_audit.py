@@ -4,7 +4,10 @@
         print(finding)
 
 It runs only ``SCAN``, ``TTL`` and ``MEMORY USAGE``, which change no key and do not count as a use for eviction. Names
-are bytes, since not every program writes UTF-8; `shown` makes them readable.
+are bytes, since not every program writes UTF-8; `shown` makes them readable. It looks at the database of the client.
+
+It writes nothing, so an interrupt or a fork leaves nothing behind. If the server does not answer, it raises. Keys that
+are evicted meanwhile are left out.
 """
 
 from __future__ import annotations

@@ -3,10 +3,18 @@
 redis-py has a client-side cache too (``CacheConfig``): use it if every server is Redis 7.4 or newer. It refuses older
 ones and Valkey, and polls the socket on every hit. This one works on every engine since 6.0. It registers a prefix
 (``CLIENT TRACKING ON BCAST``), and the server names each key with this prefix that is written, expires or is evicted.
+
+Promises: a change, an eviction or a flush drops the copy, after one trip of the notice. After a lost connection all
+copies are dropped at once, and the listener connects again every quarter of a heartbeat. After a fork the child begins
+empty, and listens from its first read. An interrupt of a read keeps nothing of it. Names are bytes.
+
+Not promised: while a connection is silently dead, a copy may be up to two heartbeats and one quarter old. `get` raises
+the errors of the client; it has no origin.
 """
 
 from __future__ import annotations
 
+import _thread
 import logging
 import threading
 import time
@@ -18,7 +26,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redis_practices.clients import after_fork
-from redis_practices.polling import join
+from redis_practices.polling import Flag
 
 _log = logging.getLogger(__name__)
 
@@ -35,24 +43,26 @@ class NearCache:
         self._client, self._prefix, self.limit, self._heartbeat = client, prefix, limit, heartbeat
         # By the bytes of the name: another client's name need not be text.
         self._values: dict[bytes, object] = {}
-        self._ended = threading.Event()
+        self._ended = Flag()
         self.listening = False
         """Whether the connection for notices works; values are kept only then."""
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._running: Flag | None = None
         self._begin()
         after_fork(self._forked)
 
     def _begin(self) -> None:
         """Listen in a thread."""
         with self._lock:
-            if self._thread is None and not self._ended.is_set():
-                self._thread = threading.Thread(target=self._run, daemon=True, name="near cache")
-                self._thread.start()
+            if self._running is None and not self._ended.is_set():
+                stopped = Flag()
+                # Not threading.Thread: an exception of a signal handler in its start leaves it broken.
+                _thread.start_new_thread(self._run, (stopped,))
+                self._running = stopped
 
     def _forked(self) -> None:
         """Drop all values in a child process, which has no listening thread until its first read."""
-        self._values, self.listening, self._lock, self._thread = {}, False, threading.Lock(), None
+        self._values, self.listening, self._lock, self._running = {}, False, threading.Lock(), None
 
     def get(self, key: bytes | str) -> Any:
         """Return the value of `key`, or None; from memory if it is kept (else ``GET`` and ``PTTL``).
@@ -60,7 +70,7 @@ class NearCache:
         Raises:
             redis.exceptions.RedisError: the value is not kept, and the server does not answer.
         """
-        if self._thread is None:
+        if self._running is None:
             self._begin()
         name = _bytes(key)
         kept = self._values.get(name)
@@ -99,8 +109,8 @@ class NearCache:
     def close(self) -> None:
         """Stop listening and drop all values."""
         self._ended.set()
-        if self._thread:
-            join(self._thread)
+        if running := self._running:
+            running.wait(30)
 
     def __enter__(self) -> Self:
         """Return this object."""
@@ -110,7 +120,15 @@ class NearCache:
         """Close this object."""
         self.close()
 
-    def _run(self) -> None:
+    def _run(self, stopped: Flag) -> None:
+        """Listen until `close`."""
+        try:
+            self._listen_again()
+        finally:
+            self._running = None  # the next read starts it again, also after an error
+            stopped.set()
+
+    def _listen_again(self) -> None:
         """Listen, and start again after each lost connection; meanwhile no value is kept."""
         connection = None
         while not self._ended.is_set():

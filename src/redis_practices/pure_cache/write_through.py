@@ -7,12 +7,21 @@ does so, since no other way compares and writes atomically on every engine.
 `WriteBehind` answers a write at once and saves it in the origin a little later, in order. It is not for a pure cache:
 an eviction or a restart would lose writes that users believe to be saved. Use a server with
 ``noeviction`` and an append-only file, and only where an answer cannot wait for the origin.
+
+`WriteThrough` promises: no error of the cache, since a cache that is away is a miss, and its circuit breaker spares
+each call the timeout. A record knows its key; one of an earlier release, without it, is read. An interrupt between
+`save` and the cache leaves the older record, like a failed write: until its ttl ends, or the next write.
+
+`WriteBehind` promises: after an interrupt or the death of a drainer its lock ends within 40 s. The next drainer saves
+what is left, the last write perhaps twice. A write that raised may be queued. Not promised: anything that a
+server without its file loses in a restart or a failover.
 """
 
 from __future__ import annotations
 
+import _thread
 import json
-import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -20,9 +29,11 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import LockError, RedisError
 from redis.lock import Lock
+from redis.utils import str_if_bytes
 
-from redis_practices.polling import join
-from redis_practices.pure_cache.cache_aside import require_json
+from redis_practices.polling import Flag
+from redis_practices.pure_cache.cache_aside import ERRORS, is_dead, require_json
+from redis_practices.pure_cache.circuit_breaker import Breaker
 
 # Versions are compared as text: Lua's numbers are exact only up to 2**53.
 _PUT = """
@@ -35,7 +46,7 @@ local function below(a, b)
 end
 local known = redis.call('HGET', KEYS[1], 'version')
 if known and not below(known, ARGV[1]) then return 0 end
-redis.call('HSET', KEYS[1], 'version', ARGV[1], 'value', ARGV[2])
+redis.call('HSET', KEYS[1], 'version', ARGV[1], 'key', KEYS[1], 'value', ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1
 """
@@ -44,9 +55,9 @@ return 1
 class WriteThrough:
     """A cache of records with versions, such as a row's counter or the time of its last change."""
 
-    def __init__(self, client: Redis, *, ttl: float) -> None:
+    def __init__(self, client: Redis, *, ttl: float, breaker: Breaker | None = None) -> None:
         """Keep records for `ttl` seconds; after a failed write the old record may live that long."""
-        self._client, self._ttl = client, ttl
+        self._client, self._ttl, self.breaker = client, ttl, breaker or Breaker()
 
     def write(self, key: str, value: Any, save: Callable[[Any], int]) -> bool:
         """Save `value` in the origin, then cache it with the version that `save` returns.
@@ -56,30 +67,39 @@ class WriteThrough:
         ends. Raises any exception of `save`.
         """
         version = save(value)
-        try:
-            return self.put(key, value, version)
-        except RedisError:
-            return False
+        return self.put(key, value, version)
 
     def put(self, key: str, value: Any, version: int) -> bool:
-        """Cache a value unless the cache holds this version or a newer one; readers call it after a miss.
+        """Cache a value; readers call it after a miss.
 
-        A version is a whole number of any size, such as a time in nanoseconds.
-
-        Raises:
-            redis.exceptions.RedisError: the cache does not answer or refuses the write.
+        False means that the cache holds this version or a newer one, or that it does not answer or refuses the write. A
+        version is a whole number of any size, such as a time in nanoseconds.
         """
         require_json(value)
-        return bool(self._client.eval(_PUT, 1, key, str(int(version)), json.dumps(value), round(self._ttl * 1000)))
+        arguments = (str(int(version)), json.dumps(value), round(self._ttl * 1000))
+        return bool(self._asked(lambda: self._client.eval(_PUT, 1, key, *arguments)))
 
     def get(self, key: str) -> Any:
-        """Return the cached value of `key`, or None on a miss (``HGET``).
+        """Return the cached value of `key`, or None on a miss and while the cache does not answer (``HMGET``)."""
+        found = self._asked(lambda: self._client.hmget(key, ["key", "value"]))
+        if not isinstance(found, list) or found[1] is None or str_if_bytes(found[0] or key) != key:
+            return None
+        return json.loads(found[1])
 
-        Raises:
-            redis.exceptions.RedisError: the cache does not answer.
-        """
-        raw = self._client.hget(key, "value")
-        return json.loads(raw) if raw is not None else None
+    def _asked(self, command: Callable[[], Any]) -> Any:
+        """Return the reply to a command; None if there is none, and at once while the circuit breaker is open."""
+        if not self.breaker.allows():
+            return None
+        try:
+            reply = command()
+        except ERRORS as error:
+            if is_dead(error):
+                self.breaker.failed()
+            else:
+                self.breaker.succeeded()
+            return None
+        self.breaker.succeeded()
+        return reply
 
 
 LOCK = 30.0
@@ -92,24 +112,31 @@ return 1
 """
 
 
+class _Drainer:
+    """A running drainer: an interrupt drops this object with its frame, and so ends the renewal of its lock."""
+
+    def __init__(self) -> None:
+        self.ended = Flag()
+
+
+def _renew(drainer: weakref.ref[_Drainer], ended: Flag, lock: Lock) -> None:
+    """Renew a lock three times in its ttl until the drainer has ended: one save may take longer than the ttl."""
+    # If the renewal fails, the drainer notices at its next check.
+    with suppress(RedisError):
+        while not ended.wait(LOCK / 3) and drainer() is not None:
+            lock.reacquire()
+
+
 @contextmanager
 def _renewed(lock: Lock) -> Iterator[None]:
-    """Renew a lock three times in its ttl, in a thread, as long as the block runs: one save may take longer than it."""
-    ended = threading.Event()
-
-    def renew() -> None:
-        # If the renewal fails, the drainer notices at its next check.
-        with suppress(RedisError):
-            while not ended.wait(LOCK / 3):
-                lock.reacquire()
-
-    thread = threading.Thread(target=renew, daemon=True, name="lock of a drainer")
+    """Renew a lock as long as the block runs."""
+    drainer = _Drainer()
     try:
-        thread.start()
+        # Not threading.Thread: a signal handler that raises in its start leaves it broken.
+        _thread.start_new_thread(_renew, (weakref.ref(drainer), drainer.ended, lock))
         yield
     finally:
-        ended.set()
-        join(thread)
+        drainer.ended.set()
 
 
 class WriteBehind:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from redis import Redis
@@ -153,3 +153,23 @@ def _of_map(known: Mapping[str, Member]) -> list[str]:
         if not able:
             reasons.append(f"{primary.address} has no replica that could take over")
     return reasons
+
+
+def restarts_empty(nodes: Iterable[Redis]) -> list[str]:
+    """Return a line for each primary that would come back empty from a restart; [] if there is none.
+
+    A known limit: a primary without files that restarts before it is replaced is still the primary. Its replica follows
+    it, and all its keys are lost. Set ``appendonly yes``. Or let the service manager wait before it starts a node
+    again, for more than twice the node timeout and 2 seconds (systemd's ``RestartSec``). A planned restart begins with
+    `fail_over`. Commands: ``INFO replication``, ``CONFIG GET``.
+
+    Raises:
+        redis.exceptions.RedisError: a node does not answer, or refuses a command to this user.
+    """
+    return [
+        f"{address(node)} keeps no files: restarted before a replica takes over, it loses all its keys"
+        for node in nodes
+        if node.info("replication")["role"] == "master"
+        and node.config_get("appendonly").get("appendonly") == "no"
+        and not node.config_get("save").get("save")
+    ]

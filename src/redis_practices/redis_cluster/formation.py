@@ -10,6 +10,7 @@ from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
+from redis.utils import str_if_bytes
 
 from redis_practices.polling import poll
 from redis_practices.redis_cluster.topology import (
@@ -47,7 +48,7 @@ def form(nodes: Sequence[Redis], primaries: int, timeout: float = 30.0) -> None:
         for other, bus in zip(nodes, buses, strict=True):
             if other is not node:
                 node.execute_command("CLUSTER MEET", *endpoint(other), bus)
-    ids = [str(node.execute_command("CLUSTER MYID")) for node in nodes[:primaries]]
+    ids = [str_if_bytes(node.execute_command("CLUSTER MYID")) for node in nodes[:primaries]]
     deadline = time.monotonic() + timeout
     for index, replica in enumerate(nodes[primaries:]):
         _replicate(replica, ids[index % primaries], deadline)

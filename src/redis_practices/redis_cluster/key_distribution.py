@@ -3,6 +3,9 @@
 `write`, `read` and `remove` send pipelines to the owners of the slots; `every_key` scans also while slots move.
 `distribution` counts the keys of each server, and `p_value` (Pearson's chi-squared test) tells chance from a hot hash
 tag. `hottest_slots` and `biggest_keys` find the hot slots and big keys that no resharding can divide.
+
+All but `write` and `remove` only read. An interrupt of these two leaves some keys written or removed: repeat the call.
+A node that does not answer is an error, and so is a failover, in which `every_key` is to be begun again.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from redis.client import NEVER_DECODE
 from redis.cluster import RedisCluster
 from redis.exceptions import AskError, MovedError, ResponseError
 
+from redis_practices.redis_cluster.slot_migration import databases, in_database
 from redis_practices.redis_cluster.topology import SlotRange, owner, slot_of, slot_ranges, widest_deviation
 from redis_practices.server_info import by_name
 
@@ -119,7 +123,7 @@ class NodeKeys:
     keys: int
 
 
-def distribution(cluster: RedisCluster, keys: Sequence[str]) -> list[NodeKeys]:
+def distribution(cluster: RedisCluster, keys: Sequence[bytes | str]) -> list[NodeKeys]:
     """Return each primary, by address, followed by its replicas, with the number of `keys` that each holds.
 
     Each server is asked for the keys of its slots; replicas answer after ``READONLY``.
@@ -135,7 +139,7 @@ def distribution(cluster: RedisCluster, keys: Sequence[str]) -> list[NodeKeys]:
         for address in (held.primary, *held.replicas):
             roles.setdefault(address, "primary" if address == held.primary else "replica")
             slots[address] = slots.get(address, 0) + held.last - held.first + 1
-    expected: dict[str, list[str]] = {address: [] for address in roles}
+    expected: dict[str, list[bytes | str]] = {address: [] for address in roles}
     for key in keys:
         held_by = owner(slot_of(key), ranges)
         for address in (held_by.primary, *held_by.replicas) if held_by else ():
@@ -143,7 +147,7 @@ def distribution(cluster: RedisCluster, keys: Sequence[str]) -> list[NodeKeys]:
     return [NodeKeys(node, roles[node], slots[node], count_on(cluster, node, expected[node])) for node in roles]
 
 
-def count_on(cluster: RedisCluster, address: str, keys: Sequence[str]) -> int:
+def count_on(cluster: RedisCluster, address: str, keys: Sequence[bytes | str]) -> int:
     """Return the number of `keys` that the server at `address` holds (``READONLY``, then ``EXISTS``).
 
     A key that the server redirects (``MOVED``, ``ASK``) does not count.
@@ -229,7 +233,8 @@ def every_key(cluster: RedisCluster, match: str = "*", count: int = 1000) -> Ite
 
     Primaries are scanned one after another. A plain scan misses keys whose slot migrates from a node not yet scanned to
     a scanned one. So the slot map is compared before and after, and nodes that gained slots are scanned again. `count`
-    is the number of keys that a node visits in one step, during which it serves no other client.
+    is the number of keys that a node visits in one step, during which it serves no other client. Every database is
+    scanned (Valkey 9), and a name that two databases hold is yielded for each.
 
     Not seen: a slot that moves away and back during one round, and migrated keys of a slot that is still open at the
     end.
@@ -245,7 +250,7 @@ def every_key(cluster: RedisCluster, match: str = "*", count: int = 1000) -> Ite
             return
         for address in arrived:
             node = cluster.get_redis_connection(cluster.get_node(node_name=address))
-            for keys in _scan(node, match, count):
+            for _, keys in _scan_all(node, match, count):
                 yield from keys
         before = now
 
@@ -304,19 +309,28 @@ def _scan(node: Redis, match: str, count: int) -> Iterator[list[bytes]]:
         yield keys
 
 
+def _scan_all(node: Redis, match: str, count: int) -> Iterator[tuple[Redis, list[bytes]]]:
+    """Yield the keys of one node in batches, each with a client of their database."""
+    for number in databases(node):
+        with in_database(node, number) as client:
+            for keys in _scan(client, match, count):
+                yield client, keys
+
+
 def biggest_keys(nodes: Iterable[Redis], limit: int = 10, match: str = "*") -> list[tuple[int, bytes]]:
     """Return bytes and name of the `limit` biggest keys, biggest first (``SCAN``, ``MEMORY USAGE``).
 
-    It reads every key of `nodes` once, in steps of 1000, beside other work. Prefer replicas, which have less load, and
-    send them ``READONLY`` first. The size of a collection is estimated from five of its elements.
+    Every database of a node is scanned, not only that of the client. It reads every key of `nodes` once, in steps
+    of 1000, beside other work. Prefer replicas, which have less load, and send them ``READONLY`` first. The size of a
+    collection is estimated from five of its elements.
 
     Raises:
         redis.exceptions.RedisError: a node does not answer.
     """
     biggest: list[tuple[int, bytes]] = []
     for node in nodes:
-        for keys in _scan(node, match, 1000):
-            with node.pipeline(transaction=False) as pipe:
+        for client, keys in _scan_all(node, match, 1000):
+            with client.pipeline(transaction=False) as pipe:
                 for key in keys:
                     pipe.memory_usage(key)
                 # A key that has expired meanwhile has no size.

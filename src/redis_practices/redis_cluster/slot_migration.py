@@ -2,6 +2,10 @@
 
 `move_slots` migrates atomically if the server can (Valkey 9, Redis 8.4), else key by key (`move_key_by_key`), as every
 server since 3.0 can. `close_open_slots` repairs open slots: some of their keys answer ``ASK`` for ever.
+
+Promises: names are bytes, and every database of a node is moved. An interrupt, or the death of a node, leaves open
+slots at most, which `close_open_slots` repairs without losing a key. It refuses where it cannot ask every primary. Not
+promised: keys that no replica had when their node died; ``redis-cli --cluster fix`` does no better.
 """
 
 from __future__ import annotations
@@ -14,9 +18,11 @@ from typing import Any, Literal
 from redis import Redis
 from redis.client import NEVER_DECODE
 from redis.exceptions import RedisError, ResponseError
+from redis.utils import str_if_bytes
 
 from redis_practices.polling import poll
 from redis_practices.redis_cluster.topology import (
+    SLOTS,
     ClusterError,
     Member,
     address,
@@ -292,8 +298,12 @@ def _migrate_from(source: Redis, target: Redis, identity: str, slots: Sequence[i
 
 def _jobs(node: Redis) -> list[dict[str, Any]]:
     """Return a node's atomic migrations, the same from RESP2 and RESP3 (``CLUSTER GETSLOTMIGRATIONS``)."""
-    answer = node.execute_command("CLUSTER", "GETSLOTMIGRATIONS")
-    return [by_name(job) for job in answer]
+    return [_fields(job) for job in node.execute_command("CLUSTER", "GETSLOTMIGRATIONS")]
+
+
+def _fields(job: Any) -> dict[str, Any]:
+    """Return the fields of a migration, text also from a client that does not decode."""
+    return {name: str_if_bytes(value) for name, value in by_name(job).items()}
 
 
 def _import_into(target: Redis, slots: Sequence[int], deadline: float) -> None:
@@ -310,7 +320,7 @@ def _import_into(target: Redis, slots: Sequence[int], deadline: float) -> None:
     def done() -> bool:
         """Check the task."""
         [status] = target.execute_command("CLUSTER MIGRATION", "STATUS", "ID", task)
-        fields = by_name(status)
+        fields = _fields(status)
         if fields["state"] in ("failed", "canceled"):
             raise ClusterError(
                 f"{address(target)} did not get the slots, {fields['state']}: {fields.get('last_error')}"
@@ -341,28 +351,100 @@ def close_open_slots(nodes: Sequence[Redis]) -> list[int]:
     """Close every slot that a broken migration left open, and return these slots in order.
 
     A migrating slot goes to its target if that node is there, else it stays with its owner. First every primary
-    is asked for its keys, in every database. After a failover of the target, a node may hold keys without knowing that
-    their slot is open. The owner's copy wins if several nodes hold a key. All keys are readable
-    afterwards. Commands: those of `move_key_by_key`.
+    is asked for its keys, in every database. After a failover, a node may hold keys without knowing that their slot is
+    open (`stray_slots`), and such a slot is repaired too. The owner's copy wins if several nodes hold a key. All keys
+    are readable afterwards. Keys of a dead node without a replica are repaired by the next call after its return.
+    Commands: those of `move_key_by_key`.
 
     Raises:
-        ClusterError: a slot has no owner, so its place is unknown; or keys of it are left at another node.
+        ClusterError: `nodes` lacks a primary. Or an atomic migration is running. Or a slot has no owner, so its place
+            is unknown. Or keys of it are left at another node.
         redis.exceptions.RedisError: a node does not answer or refuses.
     """
     known = by_identity(nodes)
     # Valkey's replicas repeat the open slots of their primaries.
     seen = {identity: member for identity, node in known.items() if not (member := itself(node)).primary}
     owners = {slot: identity for identity, member in seen.items() for slot in member.slots}
-    opened = sorted({slot for member in seen.values() for slot in (*member.leaving, *member.arriving)})
-    for slot in opened:
-        if slot not in owners:
-            place = next(member.address for member in seen.values() if slot in {*member.leaving, *member.arriving})
-            raise ClusterError(f"slot {slot} is open at {place} and has no owner: give it one first")
+    _require_all(known, seen, owners)
+    opened = {slot for member in seen.values() for slot in (*member.leaving, *member.arriving)}
+    opened.update(slot for identity, member in seen.items() for slot in stray_slots(known[identity], member))
+    if missing := sorted(opened - owners.keys()):
+        raise ClusterError(f"slot {missing[0]} is open or has keys, and has no owner: give it one first")
+    for identity in seen:
+        _tell_owners(known[identity], {slot: owners[slot] for slot in opened})
+    for slot in sorted(opened):
         home = owners[slot]
         goal = seen[home].leaving.get(slot, home)
         goal = goal if goal in seen else home
         _close(slot, {identity: known[identity] for identity in seen}, seen[home], seen[goal])
-    return opened
+    return sorted(opened)
+
+
+def _require_all(known: Mapping[str, Redis], primaries: Mapping[str, Member], owners: Mapping[int, str]) -> None:
+    """Refuse a repair that could not ask every primary, or that would meet an atomic migration (ClusterError)."""
+    for node in known.values():
+        for identity, member in members(node).items():
+            # A primary that died and was replaced is marked as failed until it returns, and other nodes own its slots.
+            replaced = member.failed and owners.keys() >= member.slots
+            if not member.primary and identity not in known and not replaced:
+                raise ClusterError(f"the primary {member.address} was not asked: keys of open slots may be there")
+    for identity in primaries:
+        if is_moving(known[identity]):
+            raise ClusterError(f"an atomic migration is running at {address(known[identity])}: wait for its end")
+
+
+def _tell_owners(node: Redis, owners: Mapping[int, str]) -> None:
+    """Tell a node the owners of slots, by their ids, if it knows others (``CLUSTER SETSLOT`` NODE).
+
+    While Redis 7 imports a slot, it hears of no new owner. After a failover of the source it knows none, and its state
+    is ``fail``.
+    """
+    seen, own = members(node), itself(node).slots
+    wrong = [slot for slot, identity in owners.items() if slot not in own | seen[identity].slots]
+    for slot in wrong:
+        set_slots(node, [slot], "NODE", owners[slot])
+    if wrong and not poll(lambda: node.execute_command("CLUSTER INFO")["cluster_state"] == "ok", REJOIN):
+        raise ClusterError(
+            f"{address(node)} knows the owners, and does not serve: close_open_slots needs a state of ok"
+        )
+
+
+REJOIN = 10.0
+"""Seconds within which a node that lacked an owner serves again: it waits for up to 5 s (``cluster-node-timeout``)."""
+
+
+def is_moving(node: Redis) -> bool:
+    """Tell whether an atomic migration from or to a node is running."""
+    interface = atomic_interface(node)
+    if interface == "MIGRATESLOTS":
+        return any(job["state"] not in ENDED for job in _jobs(node))
+    if interface == "MIGRATION":
+        tasks = node.execute_command("CLUSTER MIGRATION", "STATUS", "ALL")
+        return any(_fields(task)["state"] not in ENDED for task in tasks)
+    return False
+
+
+ENDED = frozenset({"success", "completed", "failed", "cancelled", "canceled"})
+"""States of an atomic migration that has ended."""
+
+
+def stray_slots(node: Redis, member: Member | None = None) -> list[int]:
+    """Return the slots in order of which a primary holds keys without owning them (``CLUSTER COUNTKEYSINSLOT``).
+
+    No client finds such keys. `member` is the node's own entry. It sends 16,384 commands a database in one pipeline:
+    0.1 s.
+
+    Raises:
+        redis.exceptions.RedisError: the node does not answer.
+    """
+    others = sorted(set(range(SLOTS)) - (member or itself(node)).slots)
+    found: set[int] = set()
+    for number in databases(node):
+        with in_database(node, number) as client, client.pipeline(transaction=False) as pipe:
+            for slot in others:
+                pipe.execute_command("CLUSTER COUNTKEYSINSLOT", slot)
+            found.update(slot for slot, keys in zip(others, pipe.execute(), strict=True) if keys)
+    return sorted(found)
 
 
 def _close(slot: int, primaries: Mapping[str, Redis], home: Member, goal: Member) -> None:

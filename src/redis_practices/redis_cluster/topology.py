@@ -302,7 +302,7 @@ def known_to(node: Redis, other: Redis) -> Member:
         ClusterError: `node` does not know it.
         redis.exceptions.RedisError: one of the two does not answer.
     """
-    identity = str(other.execute_command("CLUSTER MYID"))
+    identity = str_if_bytes(other.execute_command("CLUSTER MYID"))
     if found := members(node).get(identity):
         return found
     raise ClusterError(f"{address(node)} does not know the node {address(other)}: let it join the cluster first")
@@ -310,7 +310,7 @@ def known_to(node: Redis, other: Redis) -> Member:
 
 def by_identity(nodes: Sequence[Redis]) -> dict[str, Redis]:
     """Return clients by the ids of their nodes (``CLUSTER MYID``)."""
-    return {str(node.execute_command("CLUSTER MYID")): node for node in nodes}
+    return {str_if_bytes(node.execute_command("CLUSTER MYID")): node for node in nodes}
 
 
 def as_ranges(slots: Iterable[int]) -> list[tuple[int, int]]:

@@ -5,6 +5,9 @@ each node's commands in one piece, and all nodes work at the same time. The repl
 key whose slot has moved is read again at its new node (``MOVED``, ``ASK``).
 
 Use the client instead for transactions, and for commands with several keys.
+
+After an interrupt or a lost connection, the connections of a call are closed: no reply answers a later command. Some
+commands of the call may have been done. After a failover the first call fails, and the next one knows the new primary.
 """
 
 from __future__ import annotations
