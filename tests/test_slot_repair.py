@@ -118,7 +118,7 @@ def group() -> Iterator[ForkingGroup]:
         yield processes
 
 
-@pytest.fixture(params=["default", "redis7"])
+@pytest.fixture(params=["default", pytest.param("redis7", marks=pytest.mark.slow)])
 def engine(request: pytest.FixtureRequest) -> str | None:
     """Give the path of each available server program."""
     return None if request.param == "default" else server_binary("/usr/bin/redis-server")
