@@ -195,7 +195,9 @@ EVENTS: dict[str, tuple[Callable[[Shaken, float], None], float]] = {
 RETRIED = {2, 3}
 """Runs of a task that is retried once: the retry is sent again if the answer is lost, and then runs twice."""
 
-POOLS = {"prefork": {}, "threads": {"WORKER_POOL": "threads"}}
+BATCH = "redis_practices.celery_worker.batch_transport:Transport"
+
+POOLS = {"prefork": {}, "threads": {"WORKER_POOL": "threads"}, "batch transport": {"BROKER_TRANSPORT": BATCH}}
 
 
 @pytest.mark.slow

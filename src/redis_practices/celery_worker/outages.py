@@ -8,7 +8,7 @@ While Redis is away (restarted, hung, read-only, failed over), with the settings
   It runs when it is due.
 - A retry, the next step of a chain or chord, and a task that a task sends: its process waits until Redis takes it. The
   soft time limit interrupts the wait. In the pools `threads` and `solo` kombu may give up, and the task fails.
-- ``celery beat`` sends what was due as soon as Redis is back. Celery alone skips it until it is due again.
+- ``celery beat`` sends what was due as soon as Redis is back.
 - The worker stays the same process, and connects again within `consumer.RECONNECT` seconds.
 
 Not promised:
