@@ -79,6 +79,12 @@ class Bench:
         """Return how often a task that counts its runs has begun."""
         return self.client.llen(f"runs:{task_id}")
 
+    def revoke(self, task_id: str, *, terminate: bool = False) -> None:
+        """Revoke a task, once all workers hear commands: they subscribe after they say that they are ready."""
+        control = self.sender().control
+        prepared(lambda: len(control.ping(timeout=0.5, limit=self._workers)) == self._workers)
+        control.revoke(task_id, terminate=terminate)
+
     def await_run(self, task_id: str) -> None:
         """Wait until a task that counts its runs has begun."""
         prepared(lambda: self.runs(task_id) > 0)

@@ -37,13 +37,13 @@ def nothing(bench: Bench, made: Chord) -> None:
 def revoke_second(bench: Bench, made: Chord) -> None:
     """Revoke the second member while it waits in the queue or in the worker."""
     prepared(lambda: bench.runs(made.members[0]) == 1 or bench.state(made.members[0]) in ENDED)
-    bench.sender().control.revoke(made.members[1])
+    bench.revoke(made.members[1])
 
 
 def end_first(bench: Bench, made: Chord) -> None:
     """Revoke the first member while it runs."""
     bench.await_run(made.members[0])
-    bench.sender().control.revoke(made.members[0], terminate=True)
+    bench.revoke(made.members[0], terminate=True)
 
 
 Act = Callable[[Bench, Chord], None]

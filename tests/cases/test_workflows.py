@@ -149,13 +149,14 @@ def test_workflows_of_a_revoked_member_end(bench: Bench, when: str, shape: str) 
     member = bench.signature("stamp", arguments, immutable=True, **options)
     member_id = member.freeze().id
     workflow = SHAPES[shape](bench, member)
-    last = send(workflow)
+    result = workflow.apply_async()
     if runs:
         bench.await_run(member_id)
     elif when == "in the worker":
         prepared(lambda: bench.client.hlen("unacked") > 0)
-    bench.sender().control.revoke(member_id, terminate=runs)
-    assert ended(bench, {shape: last})[shape] in {"FAILURE", "REVOKED"}
+    bench.revoke(member_id, terminate=runs)
+    detach(result)
+    assert ended(bench, {shape: str(result.id)})[shape] in {"FAILURE", "REVOKED"}
 
 
 @pytest.mark.slow
