@@ -64,7 +64,7 @@ def settings(broker_url: str, timeout: float = SOCKET_TIMEOUT) -> dict[str, Any]
         # The file that keeps revoked ids for the worker's next start; without it a restart forgets them.
         "worker_state_db": os.environ.get("STATE_DB"),
         "broker_connection_retry_on_startup": True,
-        # Through an outage of the broker running tasks are kept, the others given back. Kept ones count as prefetched.
+        # Through an outage running tasks are kept, waiting ones given back. Kept ones count as prefetched.
         "worker_consumer": "redis_practices.celery_worker.consumer:KeepingConsumer",
         "worker_enable_prefetch_count_reduction": False,
         "broker_transport": transport_for(broker_url, transport()),

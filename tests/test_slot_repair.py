@@ -5,6 +5,9 @@ All keys are readable afterwards, or the repair refuses and says why. The yardst
 
 from __future__ import annotations
 
+import random
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -16,9 +19,16 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from fixtures.run.own_time import WorkersClock
 from fixtures.run.processes import ForkingGroup
+from redis_practices.polling import join
 from redis_practices.redis_cluster.failover import fail_over
-from redis_practices.redis_cluster.slot_migration import close_open_slots, open_slots
-from redis_practices.redis_cluster.topology import itself, known_to, members, slot_of
+from redis_practices.redis_cluster.slot_migration import (
+    atomic_interface,
+    close_open_slots,
+    is_moving,
+    move_slots,
+    open_slots,
+)
+from redis_practices.redis_cluster.topology import ClusterError, itself, known_to, members, slot_of
 from redis_practices.servers.binary import server_binary
 from redis_practices.servers.cluster import EmbeddedCluster, start_cluster
 from redis_practices.servers.server import Server
@@ -108,7 +118,7 @@ def group() -> Iterator[ForkingGroup]:
         yield processes
 
 
-@pytest.fixture(params=["default", "redis7"])
+@pytest.fixture(params=["default", pytest.param("redis7", marks=pytest.mark.slow)])
 def engine(request: pytest.FixtureRequest) -> str | None:
     """Give the path of each available server program."""
     return None if request.param == "default" else server_binary("/usr/bin/redis-server")
@@ -183,3 +193,77 @@ def assert_readable(found: Broken) -> None:
         assert all("cluster_state:ok" in state for state in states)
 
     WorkersClock().eventually(check, within=3, also=(RedisError, RedisClusterException))
+
+
+class SoftTimeLimitExceeded(Exception):  # noqa: N818 - it has the name of Celery's
+    """The exception that a signal raises between two instructions."""
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Python ignores it in __del__
+@pytest.mark.parametrize("key_by_key", [True, False])
+def test_interrupted_moves(broken: Broken, *, key_by_key: bool) -> None:
+    """A move that a signal interrupts at any moment leaves what the repair can close, and a later move works."""
+    draw, interrupted = random.Random(1), 0
+    source, target = broken.clients[broken.source], broken.clients[broken.target]
+
+    def interrupt(*_: object) -> None:
+        raise SoftTimeLimitExceeded
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for _ in range(25):
+            signal.setitimer(signal.ITIMER_REAL, draw.uniform(1e-4, 0.02))
+            try:
+                move_slots([SLOT], source, target, broken.alive(), key_by_key=key_by_key)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except SoftTimeLimitExceeded:
+                interrupted += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            prepared(lambda node=source: not is_moving(node))  # type: ignore[misc]
+            close_open_slots(broken.alive())
+            assert_readable(broken)
+            if SLOT in itself(target).slots:
+                source, target = target, source
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted > 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize("killed", [True, False], ids=["killed", "planned"])
+def test_atomic_move_and_a_failover(broken: Broken, side: str, *, killed: bool) -> None:
+    """An atomic move whose source or target fails over in the middle moves all keys, or none."""
+    source, target = broken.clients[broken.source], broken.clients[broken.target]
+    if atomic_interface(source) is None:
+        pytest.skip("needs atomic slot migration: Valkey 9.0 or Redis 8.4")
+    with broken.cluster.client() as client:
+        for number in range(20):
+            client.set(f"{{cart}}:filler:{number}", "x" * 2_000_000)
+    outcome: list[Exception] = []
+
+    def move() -> None:
+        try:
+            with broken.source.client() as here, broken.target.client() as there:
+                move_slots([SLOT], here, there, [], timeout=20)
+        except (ClusterError, RedisError) as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=move)
+    replica = broken.replica_of(getattr(broken, side))
+    broken.clients[getattr(broken, side)].wait(1, 5000)
+    thread.start()
+    prepared(lambda: is_moving(source) or SLOT in itself(target).slots)
+    if killed:
+        getattr(broken, side).kill()
+        broken.dead.add(getattr(broken, side))
+        prepared(lambda: not itself(replica).primary)
+    else:
+        fail_over(replica)
+    join(thread)
+    prepared(broken.settled)
+    prepared(lambda: not any(is_moving(node) for node in broken.alive()))
+    close_open_slots(broken.alive())
+    assert_readable(broken)

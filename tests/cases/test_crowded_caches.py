@@ -30,7 +30,7 @@ def connections(number: int | None) -> dict[str, Any]:
     return {"max_connections": number} if number else {}
 
 
-@pytest.fixture(params=["plain", "TLS"])
+@pytest.fixture(params=["plain", pytest.param("TLS", marks=pytest.mark.slow)])
 def url(request: pytest.FixtureRequest, group: ForkingGroup, ending: ExitStack, tmp_path: Path) -> str:
     """Give the URL of a cache; with TLS each connection costs the client 22 ms of processor time."""
     server = start_server(group, {**CACHE, "maxclients": 5000})
@@ -121,7 +121,7 @@ def test_threads_during_an_outage(cache_server: Server) -> None:
 
     def origin() -> dict[str, str]:
         calls.append(1)
-        time.sleep(ORIGIN_SECONDS)
+        time.sleep(0.05)
         return {"name": "Ann"}
 
     crowd = Crowd(CacheAside(redis_client(cache_server.url, timeout=0.5), ttl=60))

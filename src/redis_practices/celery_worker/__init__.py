@@ -16,7 +16,9 @@ a user with the fewest rights suffices                       security           
 a worker refuses an unsigned task                            security              hostile
 a short task costs one round trip                            batch_transport       one_trip
 the settings of a worker, with reasons                       ../../worker.py       delivery, twice, shutdown
-a worker of Celery 5.7 survives a restart of the broker      consumer              pinned
+a worker keeps what it holds when a connection is lost       consumer              trouble, twice, pinned
+finished work is recorded when the broker is back            outages               trouble
+names of queues of killed processes are removed              transport             results
 order, schedule and state of a worker                        ../../worker.py       order, schedule, trouble
 a task is sent, processed, and its result comes back         ../../send_task.py    processing, availability
 Celery itself keeps it: no code here                         -                     audit, control, data_path, pinned

@@ -48,12 +48,13 @@ class SurvivingConsumer(Consumer):  # type: ignore[misc] # Celery has no types
 
 
 class KeepingConsumer(SurvivingConsumer):
-    """A consumer that keeps running tasks through a lost connection, and gives the others back."""
+    """A consumer that keeps running tasks through a lost connection, and gives waiting ones back."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Start without tasks."""
         super().__init__(*arguments, **options)
         self._held: dict[str, Any] = {}
+        self._begun: dict[str, Any] = {}
         self._unwritten: set[str] = set()
         self._unrecorded: list[Any] = []
 
@@ -62,6 +63,7 @@ class KeepingConsumer(SurvivingConsumer):
         qos = self._qos()
         if qos is not None:
             qos.restore_at_shutdown = False
+            self._note_begun()
         super().on_connection_error_after_connected(exc)
         if qos is not None:
             qos._flush()  # noqa: SLF001 - kombu has no other way
@@ -95,19 +97,21 @@ class KeepingConsumer(SurvivingConsumer):
         qos.forget(self._unwritten)
         qos.give_back(self._unrecorded)
         self._unrecorded.clear()
-        # A task that Celery has cancelled runs no more, although its process may not have ended yet.
-        running = {
-            request.message.delivery_tag
-            for request in active_requests
-            if not getattr(request, "_already_cancelled", False)
-        }
+        # One that ended meanwhile acknowledges its message soon; one that Celery has cancelled runs no more.
+        self._note_begun()
+        kept = {tag for tag, request in self._begun.items() if not getattr(request, "_already_cancelled", False)}
         for tag, message in list(self._held.items()):
             if tag in self._unwritten:
                 pass
-            elif tag in running:
+            elif tag in kept:
                 message.channel = qos.channel
                 virtual.QoS.append(qos, message, tag)
             else:
                 qos.restore_by_tag(tag)
             del self._held[tag]
         self._unwritten.clear()
+        self._begun.clear()
+
+    def _note_begun(self) -> None:
+        """Note which tasks run now."""
+        self._begun |= {request.message.delivery_tag: request for request in tuple(active_requests)}

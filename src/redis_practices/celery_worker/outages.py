@@ -1,35 +1,40 @@
 """Carry a worker through an outage of its broker: finished work is recorded, held tasks are kept.
 
-While Redis is away (restarted, hung, failed over), as `worker.py` sets it:
+While Redis is away (restarted, hung, read-only, failed over), with the settings of `worker.py`:
 
-a task that runs       continues, and runs once. Its result is stored when Redis is back, at the earliest moment: the
-                       pool process waits, as long as the task's time limit allows. Then the task is acknowledged.
-a task that waits      in the worker, for its countdown or a free process: given back to the queue when the worker is
-                       connected again, and then taken anew. It runs when it is due.
-a retry, a next step   of a chain or a chord, and what a task sends: sent when Redis is back. The task's soft time limit
-                       interrupts the wait.
-the worker             stays the same process, and connects again within `RECONNECT` seconds (`consumer`).
+- A running task continues, and runs once. Its process waits until Redis takes the result, as long as the time limit of
+  the task allows.
+- A task that waits in the worker, for its countdown or a free process, returns to the queue with the next connection.
+  It runs when it is due.
+- A retry, the next step of a chain or chord, and a task that a task sends: its process waits until Redis takes it. The
+  soft time limit interrupts the wait. In the pools `threads` and `solo` kombu may give up, and the task fails.
+- ``celery beat`` sends what was due as soon as Redis is back. Celery alone skips it until it is due again.
+- The worker stays the same process, and connects again within `consumer.RECONNECT` seconds.
 
-Not promised: what the server itself has forgotten (``appendfsync everysec``: the last second; a failover: what the
-replica did not have). A task that runs twice for other reasons still needs `once`. A warm shutdown during an outage
-waits for the results; ``docker stop`` kills the worker after its grace period, and those tasks run again.
+Not promised:
+
+- What the server has forgotten: with ``appendfsync everysec`` the last second, after a failover what the replica lacks.
+- A task that Redis gives away at the moment when the connection breaks is lost, see `Outbox`.
+- A task, also a retry, is sent twice if its sending lost the answer. Make tasks idempotent: see `once`.
+- A warm shutdown during an outage waits for the results. ``docker stop`` then kills the worker after its grace period,
+  and its tasks run again after the visibility timeout.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
 from celery.backends.redis import RedisBackend, SentinelBackend
-from celery.signals import worker_init
+from celery.signals import beat_init, worker_init, worker_process_init
 from celery.utils.log import get_logger
-from redis.backoff import ExponentialBackoff
 from redis.connection import Connection
-from redis.exceptions import AuthenticationError, OutOfMemoryError, ResponseError
-from redis.retry import Retry
+from redis.exceptions import OutOfMemoryError, ResponseError
 from redis.sentinel import SentinelManagedConnection
 
-from redis_practices.celery_worker.transport import kept
+from redis_practices.celery_worker import transport
+from redis_practices.celery_worker.transport import Patience, kept
 from redis_practices.clients import Pool, counted
 
 PAUSE = 0.5
@@ -38,31 +43,28 @@ PAUSE = 0.5
 logger = get_logger(__name__)
 
 
-class Patience(Retry):
-    """Repeat a command until it is answered, at least once a second; a refused password is an error at once."""
-
-    def __init__(self) -> None:
-        """Wait 0.1 s after the first failure, and up to 1 s after later ones."""
-        super().__init__(ExponentialBackoff(cap=1.0, base=0.05), -1)
-
-    def call_with_retry(self, do: Any, fail: Any, is_retryable: Any = None, with_failure_count: bool = False) -> Any:  # noqa: FBT001, FBT002 - redis-py's
-        """Do it, as redis-py's own does."""
-
-        def is_outage(error: Exception) -> bool:
-            logger.warning("Redis does not take the result now: %s", error)
-            return not isinstance(error, AuthenticationError) and (is_retryable is None or is_retryable(error))
-
-        return super().call_with_retry(do, fail, is_outage, with_failure_count)
-
-
-_is_worker = False
+_worker = 0
+"""The id of the worker's process; 0 in a sender."""
 
 
 @worker_init.connect
+def wait_for_results(**_: Any) -> None:
+    """Make this process and its pool wait for an absent Redis; a sender reports it in time instead."""
+    global _worker  # noqa: PLW0603 - the pool's processes inherit it
+    _worker = os.getpid()
+
+
+@beat_init.connect
+@worker_process_init.connect
+def repeat_commands(**_: Any) -> None:
+    """Make a beat and a process of the pool repeat commands to an absent broker; the worker itself connects again."""
+    transport.waits = os.getpid() != _worker
+
+
+@worker_init.connect
+@beat_init.connect
 def wait_for_broker(sender: Any = None, **_: Any) -> None:
-    """Make this process and its pool wait for an absent broker; a sender reports it in time instead."""
-    global _is_worker  # noqa: PLW0603 - the pool's processes inherit it
-    _is_worker = True
+    """Make a worker and a beat wait for an absent broker when they send a task."""
     sender.app.conf.task_publish_retry_policy = {"max_retries": None, "interval_start": 0, "errback": wait_to_send}
 
 
@@ -95,7 +97,7 @@ class Backend(RedisBackend):  # type: ignore[misc] # Celery has no types
     def _create_client(self, **parameters: Any) -> Any:
         """Return a client of the results."""
         client = super()._create_client(**parameters)
-        if _is_worker:
+        if _worker:
             client.set_retry(Patience())
         return client
 

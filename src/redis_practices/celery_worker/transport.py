@@ -1,13 +1,15 @@
-"""Keep what a worker holds through a lost connection: kombu's transport for Redis, with four faults mended.
+"""Keep what a worker holds through a lost connection: kombu's transport for Redis, with its faults mended.
 
-promise                                                                            kombu 5.7.0
-a server that became a replica is left, and the next command reaches the primary   the worker exits, a sender fails
-an acknowledgement that was refused or lost is made with the next connection       the task runs again
-a task that was taken and could not be recorded is given back                      it is lost
-a task is given back by workers of its queue, by the server's clock                by any worker, by its own clock
+- A connection leaves a server that has become a replica: the next command reaches the primary. With kombu 5.7.0 alone
+  the worker exits, and a sender fails until it is restarted.
+- A connection that was idle is replaced: a firewall or balancer may have forgotten it.
+- An acknowledgement that failed is made with the next connection. With kombu alone the task runs again.
+- A task that was taken and could not be recorded is given back. With kombu alone it is lost.
+- A task is given back by workers of the same queue, and by the server's clock. With kombu alone any worker does it, by
+  the timeout and the clock of that worker.
 
-`Consumer` in `outages` uses the first three when a worker connects again. A worker killed between taking a task and
-recording it still loses it: see `Outbox`. Keys and values are kombu's, so workers with and without this transport share
+`consumer` does its part when a worker connects again. A worker killed between taking a task and recording it still
+loses it: see `Outbox`. Keys and values are kombu's, so workers with and without this transport share
 queues. A worker without it gives back tasks of all queues of its database and prefix after its own visibility timeout.
 With such workers on the same server give each application a KEY_PREFIX or a database.
 
@@ -20,15 +22,20 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from celery.utils.log import get_logger
 from kombu.transport import redis, virtual
 from kombu.transport.redis import MutexHeld
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps, loads
+from redis.backoff import ExponentialBackoff
 from redis.connection import Connection, SSLConnection
+from redis.exceptions import AuthenticationError, MasterDownError, OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import MasterDownError, OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.retry import Retry
 
 from redis_practices.clients import Pool
+
+logger = get_logger(__name__)
 
 
 class NotPrimaryError(RedisConnectionError):
@@ -44,6 +51,27 @@ def is_about_server(error: ResponseError) -> bool:
     return isinstance(error, (ReadOnlyError, MasterDownError)) or str(error).startswith(_WORDS)
 
 
+class Patience(Retry):
+    """Repeat a command until it is answered, at least once a second; a refused password is an error at once."""
+
+    def __init__(self) -> None:
+        """Wait 0.1 s after the first failure, and up to 1 s after later ones."""
+        super().__init__(ExponentialBackoff(cap=1.0, base=0.05), -1)
+
+    def call_with_retry(self, do: Any, fail: Any, is_retryable: Any = None, with_failure_count: bool = False) -> Any:  # noqa: FBT001, FBT002 - redis-py's
+        """Do it, as redis-py's own does."""
+
+        def is_outage(error: Exception) -> bool:
+            logger.warning("Redis is away or takes no writes: %s", error)
+            return not isinstance(error, AuthenticationError) and (is_retryable is None or is_retryable(error))
+
+        return super().call_with_retry(do, fail, is_outage, with_failure_count)
+
+
+waits = False
+"""Whether commands of this process are repeated until the broker is back; `outages` sets it in the pool's processes."""
+
+
 class Kept:
     """A connection that is replaced when its server takes no writes, and when it was idle.
 
@@ -54,6 +82,12 @@ class Kept:
 
     next_health_check: float
     health_check_interval: float
+
+    def __init__(self, **options: Any) -> None:
+        """Take what redis-py's connection takes."""
+        super().__init__(**options)
+        if waits:
+            self.retry: Retry = Patience()
 
     def read_response(self, *arguments: Any, **options: Any) -> Any:
         """Read one reply.
@@ -196,8 +230,8 @@ class QoS(redis.QoS):
 FORGOTTEN = 6.0
 """Seconds without a sign of life after which the name of a queue for control commands is removed."""
 
-# KEYS: the table with the names of the queues, and the times at which they were seen. ARGV: the seconds above, and the
-# names of this process. A living process shows itself three times as often.
+# KEYS: the table with the names of the queues; the times at which they were seen. ARGV: the seconds above; the names of
+# this process. A living process shows itself three times as often.
 SHOW = """
 local now = redis.call('TIME')
 local seconds = tonumber(now[1]) + tonumber(now[2]) / 1000000
@@ -220,7 +254,7 @@ IDLE = 2.0
 SILENCE = 10
 """Seconds until an overdue reply to BRPOP means a lost connection.
 
-A server that hangs for less goes on with it; a connection closed meanwhile would lose the task that it then takes.
+A server that hangs for less still executes BRPOP. A connection closed meanwhile would lose the task that it takes.
 """
 
 
