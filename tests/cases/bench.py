@@ -79,11 +79,9 @@ class Bench:
         """Return how often a task that counts its runs has begun."""
         return self.client.llen(f"runs:{task_id}")
 
-    def revoke(self, task_id: str, *, terminate: bool = False) -> None:
-        """Revoke a task, once all workers hear commands: they subscribe after they say that they are ready."""
-        control = self.sender().control
-        prepared(lambda: len(control.ping(timeout=0.5, limit=self._workers)) == self._workers)
-        control.revoke(task_id, terminate=terminate)
+    def await_hearing(self) -> None:
+        """Wait until all workers hear commands: they subscribe after they say that they are ready."""
+        prepared(lambda: len(self.sender().control.ping(timeout=0.5, limit=self._workers)) == self._workers)
 
     def await_run(self, task_id: str) -> None:
         """Wait until a task that counts its runs has begun."""

@@ -37,13 +37,13 @@ def nothing(bench: Bench, made: Chord) -> None:
 def revoke_second(bench: Bench, made: Chord) -> None:
     """Revoke the second member while it waits in the queue or in the worker."""
     prepared(lambda: bench.runs(made.members[0]) == 1 or bench.state(made.members[0]) in ENDED)
-    bench.revoke(made.members[1])
+    bench.sender().control.revoke(made.members[1])
 
 
 def end_first(bench: Bench, made: Chord) -> None:
     """Revoke the first member while it runs."""
     bench.await_run(made.members[0])
-    bench.revoke(made.members[0], terminate=True)
+    bench.sender().control.revoke(made.members[0], terminate=True)
 
 
 Act = Callable[[Bench, Chord], None]
@@ -81,6 +81,8 @@ def test_chord_ends(bench: Bench, case: str) -> None:
     """A chord ends after all its members: with success, or as a failure if one member failed."""
     members, act, state = CASES[case]
     bench.worker()
+    if act is not nothing:
+        bench.await_hearing()
     made = sent(bench, [bench.signature(name, arguments, **options) for name, arguments, options in members])
     act(bench, made)
     assert bench.ended(made.body, within=8) == state
