@@ -81,6 +81,8 @@ def test_chord_ends(bench: Bench, case: str) -> None:
     """A chord ends after all its members: with success, or as a failure if one member failed."""
     members, act, state = CASES[case]
     bench.worker()
+    if act is not nothing:
+        bench.await_hearing()
     made = sent(bench, [bench.signature(name, arguments, **options) for name, arguments, options in members])
     act(bench, made)
     assert bench.ended(made.body, within=8) == state
