@@ -68,6 +68,8 @@ CASES: dict[str, tuple[list[Made], Act, str]] = {
 
 
 MARKS: dict[str, list[pytest.MarkDecorator]] = {
+    "one expires": [pytest.mark.slow],
+    "one hits its hard time limit": [pytest.mark.slow],
     "one is revoked while it runs": [pytest.mark.slow],
     "one is revoked in the worker": [pytest.mark.slow],
     "one drops its message": [pytest.mark.slow],
