@@ -79,6 +79,10 @@ class Bench:
         """Return how often a task that counts its runs has begun."""
         return self.client.llen(f"runs:{task_id}")
 
+    def await_hearing(self) -> None:
+        """Wait until all workers hear commands: they subscribe after they say that they are ready."""
+        prepared(lambda: len(self.sender().control.ping(timeout=0.5, limit=self._workers)) == self._workers)
+
     def await_run(self, task_id: str) -> None:
         """Wait until a task that counts its runs has begun."""
         prepared(lambda: self.runs(task_id) > 0)

@@ -165,6 +165,7 @@ def test_task_that_ends_while_the_broker_is_away(new_bench: Callable[..., Bench]
     assert bench.ended(task, within=20) == "SUCCESS"
 
 
+@pytest.mark.slow
 def test_worker_of_a_broker_without_hello(bench: Bench, mutated: Callable[[int, Mutation], RespProxy]) -> None:
     """A worker and a sender use a broker without HELLO, if the URL has protocol=2."""
     url = f"{mutated(bench.server.port, OldProtocol()).url}?protocol=2"
@@ -200,8 +201,10 @@ def test_worker_behind_a_balancer_that_cuts_idle_connections(
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        ({"maxmemory": 1}, "command not allowed when used memory"),
-        ({"replicaof": ["127.0.0.1", "1"]}, "can't write against a read only replica"),
+        pytest.param({"maxmemory": 1}, "command not allowed when used memory", marks=pytest.mark.slow),
+        pytest.param(
+            {"replicaof": ["127.0.0.1", "1"]}, "can't write against a read only replica", marks=pytest.mark.slow
+        ),
         ({"requirepass": "other"}, "refuses the user or password"),
     ],
 )

@@ -26,7 +26,7 @@ def is_ready(worker: WorkerProcess) -> None:
     assert CANNOT not in worker.log_tail(200), worker.log_tail(3)
 
 
-@pytest.mark.parametrize("database", [0, 1])
+@pytest.mark.parametrize("database", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_worker_with_the_rights_of_the_broker_user(bench: Bench, group: ForkingGroup, database: int) -> None:
     """A worker with the rights of `broker_user` consumes from its database."""
     bench.client.execute_command("ACL", "SETUSER", "celery", "on", f">{PASSWORD}", *rules("app1:", database))

@@ -68,6 +68,8 @@ CASES: dict[str, tuple[list[Made], Act, str]] = {
 
 
 MARKS: dict[str, list[pytest.MarkDecorator]] = {
+    "one expires": [pytest.mark.slow],
+    "one hits its hard time limit": [pytest.mark.slow],
     "one is revoked while it runs": [pytest.mark.slow],
     "one is revoked in the worker": [pytest.mark.slow],
     "one drops its message": [pytest.mark.slow],
@@ -81,6 +83,8 @@ def test_chord_ends(bench: Bench, case: str) -> None:
     """A chord ends after all its members: with success, or as a failure if one member failed."""
     members, act, state = CASES[case]
     bench.worker()
+    if act is not nothing:
+        bench.await_hearing()
     made = sent(bench, [bench.signature(name, arguments, **options) for name, arguments, options in members])
     act(bench, made)
     assert bench.ended(made.body, within=8) == state

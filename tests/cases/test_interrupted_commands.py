@@ -83,7 +83,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
-@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("number", [1, *(pytest.param(later, marks=pytest.mark.slow) for later in (2, 3))])
 def test_client_after_an_interrupted_answer(
     cache_server: Server, late_url: str, interrupt: Interrupt, number: int, options: dict[str, Any]
 ) -> None:

@@ -143,19 +143,21 @@ def test_workflows_of_a_revoked_member_end(bench: Bench, when: str, shape: str) 
     """A workflow ends as a failure if its member is revoked in any state."""
     arguments, options, runs = REVOCATIONS[when]
     start(bench, WORKER_CONCURRENCY="1")
+    bench.await_hearing()
     if when == "in the queue":
         blocker = bench.send("stamp", [2.0])
         bench.await_run(blocker)
     member = bench.signature("stamp", arguments, immutable=True, **options)
     member_id = member.freeze().id
     workflow = SHAPES[shape](bench, member)
-    last = send(workflow)
+    result = workflow.apply_async()
     if runs:
         bench.await_run(member_id)
     elif when == "in the worker":
         prepared(lambda: bench.client.hlen("unacked") > 0)
     bench.sender().control.revoke(member_id, terminate=runs)
-    assert ended(bench, {shape: last})[shape] in {"FAILURE", "REVOKED"}
+    detach(result)
+    assert ended(bench, {shape: str(result.id)})[shape] in {"FAILURE", "REVOKED"}
 
 
 @pytest.mark.slow

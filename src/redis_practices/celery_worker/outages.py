@@ -37,6 +37,9 @@ from redis_practices.celery_worker import transport
 from redis_practices.celery_worker.transport import Patience, kept
 from redis_practices.clients import Pool, counted
 
+ATTEMPTS = 10**6
+"""Attempts to send a task, with up to 1 s between them: Celery 5.7 makes 3 of None, which is without end in 5.6."""
+
 PAUSE = 0.5
 """Seconds between two attempts to send a task while the broker answers and refuses it."""
 
@@ -65,7 +68,7 @@ def repeat_commands(**_: Any) -> None:
 @beat_init.connect
 def wait_for_broker(sender: Any = None, **_: Any) -> None:
     """Make a worker and a beat wait for an absent broker when they send a task."""
-    sender.app.conf.task_publish_retry_policy = {"max_retries": None, "interval_start": 0, "errback": wait_to_send}
+    sender.app.conf.task_publish_retry_policy = {"max_retries": ATTEMPTS, "interval_start": 0, "errback": wait_to_send}
 
 
 def wait_to_send(error: Exception, seconds: float) -> None:

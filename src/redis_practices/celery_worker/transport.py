@@ -108,7 +108,7 @@ class Kept:
         return reply
 
     def check_health(self) -> None:
-        """Connect anew if the last reply is older than the interval of checks (seconds)."""
+        """Reconnect if the last reply is older than the interval of checks (seconds)."""
         if self.health_check_interval and self.is_idle:
             unanswered = getattr(self, "unanswered", 0)
             self.disconnect()
