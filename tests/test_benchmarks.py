@@ -43,7 +43,12 @@ def _runs(pid: int) -> bool:
     ("command", "processes"),
     [
         pytest.param(["cluster_scale.py", "--sizes", "3", "--seconds", "60"], 4, id="a sleep beside servers"),
-        pytest.param(["celery_kills.py", "--orders", "200000"], 6, id="threads that publish, and workers"),
+        pytest.param(
+            ["celery_kills.py", "--orders", "200000"],
+            6,
+            id="threads that publish, and workers",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             ["gate_time.py", "--processes=1", "features/pure_cache/expiry.feature"],
             4,

@@ -44,7 +44,13 @@ def run(folder: Path, server: str) -> str:
     ("server", "row", "reasons"),
     [
         pytest.param("", "not run", ["- **not run**: needs apt-get"], id="cannot be had"),
-        pytest.param("exit 1", "refused: 1 failed", ["no scenario ran: ", "failed: the server on port"], id="ends"),
+        pytest.param(
+            "exit 1",
+            "refused: 1 failed",
+            ["no scenario ran: ", "failed: the server on port"],
+            id="ends",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             f'exec {server_binary(None)} "$@"',
             "refused: 1 failed",
