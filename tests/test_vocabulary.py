@@ -261,8 +261,8 @@ The features are written in the sentences below and in no others. Each is define
 records or compares, and an example. A word in braces is a placeholder with its type; [Types](#types) lists them. A name
 is what such a placeholder reads, or a column of a table: [Names](#names) has them all.
 
-`Given` says what a scenario has, `When` acts and records, and `Then` judges what was recorded, asks for a state, or
-probes with a value that no later step sees. An error that a `When` records and no `Then` judges fails the scenario.
+`Given` says what a scenario has. `When` acts and records. `Then` judges what was recorded, asks for a state, or probes
+with a value that no later step sees. An error that a `When` records and no `Then` judges fails the scenario.
 
 This document is made from the docstrings of `steps/` and from the registered names.
 """

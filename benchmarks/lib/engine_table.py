@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from fixtures.bdd.gherkin import is_id
+
 HEAD = """\
 # Which engines keep which promises
 
@@ -49,11 +51,13 @@ def _section(one: dict[str, Any]) -> str:
 
 
 def _by_reason(pairs: Iterable[Sequence[str]]) -> list[str]:
-    """Return a line for each reason with the scenarios that it excluded."""
-    reasons: dict[str, list[str]] = {}
+    """Return a line for each reason with the ids of the scenarios that it excluded."""
+    reasons: dict[str, dict[str, None]] = {}
     for name, reason in pairs:
-        reasons.setdefault(reason, []).append(name.replace("features/", "", 1))
-    return [f"- {reason}: {'; '.join(names)}" for reason, names in reasons.items()]
+        identity = name.partition(" ")[0]
+        shown = f"`{identity}`" if is_id(identity) else name.replace("features/", "", 1)
+        reasons.setdefault(reason, {})[shown] = None
+    return [f"- {reason}: {', '.join(names)}" for reason, names in reasons.items()]
 
 
 def _figures(engines: list[dict[str, Any]]) -> str:

@@ -1,7 +1,7 @@
 Feature: A replica replaces a dead primary, and a planned failover causes no error
-  A cluster proves its worth on the day a machine dies: users of a part of the keys see errors for seconds, and no
-  operator acts. A failover that was never rehearsed may fail on that day. Patches and restarts need the planned
-  failover, which users do not notice.
+  A cluster proves its worth on the day a machine dies: users of some keys see errors for seconds. No operator acts. A
+  failover that was never rehearsed may fail on that day. Patches and restarts need the planned failover, which users do
+  not notice.
 
   Rule: Automatic failover: writes come back without an operator
     When the other primaries agree that a primary is dead, its replica waits 0.5 to 1 second before it asks for their

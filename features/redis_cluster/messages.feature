@@ -1,7 +1,7 @@
 Feature: Sharded pub/sub: a sharded message stays in its shard, a classic one reaches every node
   A classic message goes to every node over the cluster bus, and this traffic is the scaling limit of pub/sub in a big
-  cluster. A sharded message stays in its shard. A node sends the keyspace notifications of its keys only to
-  clients that subscribe at this node, so a listener on one node misses most of them.
+  cluster. A sharded message stays in its shard. A node sends keyspace notifications only to clients that subscribe at
+  this node. A listener on one node misses those of all other nodes.
 
   Rule: A sharded channel belongs to one shard
 

@@ -485,7 +485,7 @@ FAILING: dict[str, tuple[str, object, dict[str, float]]] = {
     "drops its message": ("refuse", -1, {}),
     "has expired": ("echo", 1, {"expires": 0.001}),
 }
-"""Members that do not return: task, argument and options, by what the member does."""
+"""Members that do not return: the end of the member, then its task, argument and options."""
 
 
 @when(parsers.parse("a {kind:w} of {number:Tasks} is sent", extra_types=TYPES))
