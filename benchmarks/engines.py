@@ -25,7 +25,7 @@ from redis_practices import cli
 
 EXAMPLES = """\
   python benchmarks/engines.py
-  python benchmarks/engines.py --engines redis-6.2,valkey-8.1 --practices pure_cache -n 2
+  python benchmarks/engines.py --engines redis-6.2,valkey-8.1 --practices pure_cache --processes 2
   python benchmarks/engines.py --practices ''            the table, of the reports that are there"""
 PRACTICES = ("pure_cache", "redis_cluster", "celery_worker", "tuning")
 

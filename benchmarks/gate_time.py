@@ -51,7 +51,7 @@ def costly(cost: Cost, most: int) -> str:
 
 def imports(most: int) -> str:
     """Return the packages on which a collection spends most import time, without their own imports."""
-    command = [sys.executable, "-X", "importtime", "-m", "pytest", "-n", "0", "--collect-only", "-q", "-s"]
+    command = [sys.executable, "-X", "importtime", "-m", "pytest", "--processes", "0", "--collect-only", "-q", "-s"]
     ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=120)
     spent: Counter[str] = Counter()
     for own, module in re.findall(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)", ended.stderr):
@@ -72,7 +72,7 @@ def main() -> None:
     costs: dict[int, Cost] = {}
     for number in options.processes:
         progress(f"{number} processes")
-        costs[number] = cost_of(["-n", str(number), *arguments])
+        costs[number] = cost_of(["--processes", str(number), *arguments])
         progress()
         for line in costs[number].red:
             print(f"{number} processes: {line}", file=sys.stderr)

@@ -40,12 +40,14 @@ GONE_WITHIN = 25.0
 
 RUNS = {
     "embedded": (
-        "features/pure_cache/data_path.feature features/redis_cluster/failover.feature -n 2",
-        "features/celery_worker/processing.feature features/celery_worker/delivery.feature -n 2",
-        "features/gate/verdict.feature features/gate/scripts.feature -n 2",
-        "features/celery_worker/processing.feature -n 0",
+        "features/pure_cache/data_path.feature features/redis_cluster/failover.feature --processes 2",
+        "features/celery_worker/processing.feature features/celery_worker/delivery.feature --processes 2",
+        "features/gate/verdict.feature features/gate/scripts.feature --processes 2",
+        "features/celery_worker/processing.feature --processes 0",
     ),
-    "docker": ("features/pure_cache/data_path.feature features/celery_worker/processing.feature --stack=docker -n 2",),
+    "docker": (
+        "features/pure_cache/data_path.feature features/celery_worker/processing.feature --stack=docker --processes 2",
+    ),
 }
 
 

@@ -26,7 +26,7 @@ from redis_practices import cli
 EXAMPLES = """\
   python benchmarks/soak.py
   python benchmarks/soak.py --runs 10 features/tuning
-  python benchmarks/soak.py --runs 4 --server-binary /usr/bin/redis-server features/redis_cluster -k failover -n 2
+  python benchmarks/soak.py --runs 4 --server-binary /usr/bin/redis-server features/redis_cluster -k failover
   python benchmarks/soak.py --runs 0                                                the list of the runs so far
   python -m pytest -p benchmarks.lib.shuffled --hypothesis-seed 7 features/tuning       one run again, by its seed"""
 

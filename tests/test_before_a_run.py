@@ -35,7 +35,9 @@ def tree(project: Project) -> Project:
     return project
 
 
-@pytest.mark.parametrize("arguments", [[], ["-n", "2"], ["features/more"], ["features/more/trap.feature::two"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["--processes", "2"], ["features/more"], ["features/more/trap.feature::two"]]
+)
 def test_trap_is_refused_once_before_anything_starts(tree: Project, arguments: list[str]) -> None:
     """A trap ends the run with exit code 4 and one line, before the first hook of a session."""
     outcome = tree.run(*arguments)

@@ -20,7 +20,7 @@ Feature: A small, full or shared machine is named as the cause, or makes no diff
 
     @gate-054
     Scenario Outline: a run of pytest says that <MACHINE>, and its verdict is error
-      When I run "pytest features/pure_cache/data_path.feature -k cache-029 -n 0 --tb=line"
+      When I run "pytest features/pure_cache/data_path.feature -k cache-029 --processes 0 --tb=line"
         | OPTION  | VALUE     |
         | machine | <MACHINE> |
       Then the command exits with 1
@@ -37,7 +37,7 @@ Feature: A small, full or shared machine is named as the cause, or makes no diff
 
     @gate-056
     Scenario: a run of pytest fails if the disk gets full before its report is written
-      When I run "pytest features/pure_cache/data_path.feature -n 0 --report $TMPDIR/r"
+      When I run "pytest features/pure_cache/data_path.feature --processes 0 --report $TMPDIR/r"
         | OPTION  | VALUE              |
         | machine | the disk gets full |
       Then the command exits with 1
@@ -66,7 +66,7 @@ Feature: A small, full or shared machine is named as the cause, or makes no diff
 
     @gate-058
     Scenario Outline: a run of pytest is accepted where <MACHINE>
-      When I run "pytest features/pure_cache/data_path.feature -k cache-029 -n 0"
+      When I run "pytest features/pure_cache/data_path.feature -k cache-029 --processes 0"
         | OPTION  | VALUE     |
         | machine | <MACHINE> |
       Then the command exits with 0

@@ -30,7 +30,7 @@ Feature: A run names the servers it judges, or says why it cannot use them
 
     @gate-041
     Scenario: the header of a run on a deployment names its servers and the practices left out
-      When I run "BROKER_URL=redis://$BROKER pytest features/celery_worker/processing.feature -k celery-082 -n 1"
+      When I run "BROKER_URL=redis://$BROKER pytest features/celery_worker/processing.feature -k celery-082 --processes 1"
       Then the command exits with 0
       And the output contains
         """
@@ -46,7 +46,7 @@ Feature: A run names the servers it judges, or says why it cannot use them
 
     @gate-042
     Scenario: no password of a URL is printed, even by a failure with all local variables
-      When I run "pytest features/pure_cache/audit.feature -k cache-005 -n 0 --tb=long --showlocals --report $TMPDIR/r --cache-url redis://:s3cret@$LOCKED; cat $TMPDIR/r/*"
+      When I run "pytest features/pure_cache/audit.feature -k cache-005 --processes 0 --tb=long --showlocals --report $TMPDIR/r --cache-url redis://:s3cret@$LOCKED; cat $TMPDIR/r/*"
       Then the output contains
         """
         cache: $LOCKED
@@ -107,7 +107,7 @@ Feature: A run names the servers it judges, or says why it cannot use them
 
     @gate-047 @slow
     Scenario: a server that ends at its start shows the end of its log
-      When I run "pytest features/pure_cache/data_path.feature -k cache-029 -n 0 --server-binary $CRASHING"
+      When I run "pytest features/pure_cache/data_path.feature -k cache-029 --processes 0 --server-binary $CRASHING"
       Then the command exits with 1
       And the output contains
         """
