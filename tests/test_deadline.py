@@ -26,7 +26,7 @@ from redis_practices.servers.process_group import ProcessGroup
 from redis_practices.servers.server import CACHE, start_server
 
 fixtures.run.deadline.SECONDS, fixtures.run.deadline.AGAIN = 1.0, 0.3
-pytest_plugins = ["fixtures.bdd.collector", "fixtures.reporting.plugin", "fixtures.run.deadline"]
+pytest_plugins = ["fixtures.bdd.collector", "fixtures.reporting.plugin", "fixtures.run.deadline", "fixtures.run.runner"]
 
 
 @pytest.fixture
