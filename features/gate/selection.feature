@@ -10,7 +10,7 @@ Feature: Options and URLs select the scenarios of a run
 
   Rule: Six processes share the scenarios by default, and agree on the seed of the run
 
-    @gate-048
+    @gate-048 @slow
     Scenario: two processes shuffle the scenarios alike, by one seed
       The plugin shuffles by the seed of Hypothesis. Processes with different seeds collect different orders, and xdist
       fails such a run.
@@ -46,7 +46,7 @@ Feature: Options and URLs select the scenarios of a run
         """
       And the output does not contain "a run that selects no scenario"
 
-    @gate-051
+    @gate-051 @slow
     Scenario: a run with --quick leaves out scenarios that wait, and those about the gate
       When I run "pytest features/gate features/pure_cache --quick --collect-only -q"
       Then the command exits with 0
