@@ -22,7 +22,7 @@ Feature: A small, full or shared machine is named as the cause, or makes no diff
         | SCRIPT             | MACHINE         | REASON                                                                                              |
         | cluster_example.py | no port is free | no embedded cluster can be started: no free port: 6 between 10000 and 32000 of 127.0.0.1 are needed |
 
-    @gate-054
+    @gate-054 @slow
     Scenario Outline: a run of pytest says that <MACHINE>, and its verdict is error
       When I run "pytest features/pure_cache/data_path.feature -k cache-029 -n 0 --tb=line"
         | OPTION  | VALUE     |
@@ -38,7 +38,6 @@ Feature: A small, full or shared machine is named as the cause, or makes no diff
         | MACHINE          | REASON                              |
         | the disk is full | less than 1 MiB is left in /dev/shm |
 
-      @slow
       Examples: more
         | MACHINE         | REASON                                                          |
         | no port is free | no free port: 1 between 10000 and 32000 of 127.0.0.1 are needed |

@@ -37,8 +37,8 @@ Feature: A run names the servers it judges, or says why it cannot use them
         stack: external, $ENGINE
         cache: $CACHE
         nodes: $ENGINE at $CACHE
-        features/celery_worker is left out: no --broker-url is given
         features/redis_cluster is left out: no --cluster-url is given
+        features/celery_worker is left out: no --broker-url is given
         features/gate is left out: the verdict speaks of the deployment alone
         verdict: partial (1 scenario of
         """

@@ -31,7 +31,7 @@ Feature: The gate judges a deployment behind TLS like any other
         verdict: partial (4 scenarios of
         """
 
-    @gate-061
+    @gate-061 @slow
     Scenario Outline: rediss:// with <OPTIONS> is refused with its reason
       When I run "pytest features --broker-url rediss://:s3cret@$TLS/0?<OPTIONS>"
       Then the command exits with 4
@@ -41,7 +41,6 @@ Feature: The gate judges a deployment behind TLS like any other
         | OPTIONS | REASON                                                                                           |
         | db=0    | $TLS shows a certificate that is not trusted: name its authority in the URL (?ssl_ca_certs=FILE) |
 
-      @slow
       Examples: more
         | OPTIONS                                                 | REASON                                                                                               |
         | ssl_ca_certs=/no/ca.pem                                 | --broker-url names a file for ssl_ca_certs that does not exist: /no/ca.pem                           |

@@ -70,7 +70,7 @@ Feature: A run of the gate ends with a verdict and an exit code
         verdict: error (0 scenarios; no scenario ran)
         """
 
-    @gate-067 @waits
+    @gate-067 @slow @waits
     Scenario Outline: the verdict is error for a run that <SIGNAL> ends
       Given "exec pytest features/pure_cache/expiry.feature -k cache-087 -n 0" is running
         | OPTION  | VALUE |
@@ -86,7 +86,6 @@ Feature: A run of the gate ends with a verdict and an exit code
         | SIGNAL | TROUBLE     |
         | Ctrl-C | interrupted |
 
-      @slow
       Examples: more
         | SIGNAL  | TROUBLE            |
         | SIGTERM | stopped by SIGTERM |
