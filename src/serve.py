@@ -15,8 +15,8 @@ from redis_practices.servers.locate import Kind, embedded
 
 EXAMPLES = """\
   python src/serve.py cache
-  python src/serve.py cluster --port 7001      (the six ports from 7001 on)
-  python src/serve.py broker --port 6379       (with a worker; python src/send_task.py finds it there)"""
+  python src/serve.py cluster --port 7001      It uses the six ports from 7001 on.
+  python src/serve.py broker --port 6379       It has a worker; python src/send_task.py finds it there."""
 
 
 def main() -> None:

@@ -41,7 +41,7 @@ from redis_practices.tuning.round_trips import write_together
 
 EXAMPLES = """\
   python src/tuning_example.py
-  python src/tuning_example.py --seconds 3 --only pipeline --plot tuning.svg
+  python src/tuning_example.py --seconds 3 --only pipeline --plot tuning.svg      One comparison, and its picture.
   python src/tuning_example.py --url redis://:secret@cache.example:6379/0 --only MGET --json"""
 
 KEYS = 1000

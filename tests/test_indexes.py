@@ -95,9 +95,12 @@ def test_loopback_is_kept() -> None:
     program = """
 import subprocess, sys
 from redis_practices.tuning.failures import is_new_namespace, set_loopback
+
 assert is_new_namespace()
 set_loopback(up=True)
+
 ended = subprocess.run([sys.executable, "-m", "redis_practices.tuning.failures"], capture_output=True, text=True)
+
 assert ended.returncode == 1 and "unshare" in ended.stderr, ended
 assert not is_new_namespace(), "the loopback is down"
 """

@@ -235,10 +235,12 @@ FORGOTTEN = 6.0
 SHOW = """
 local now = redis.call('TIME')
 local seconds = tonumber(now[1]) + tonumber(now[2]) / 1000000
+
 for number = 2, #ARGV do
   redis.call('SADD', KEYS[1], ARGV[number])
   redis.call('ZADD', KEYS[2], seconds, ARGV[number])
 end
+
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', seconds - ARGV[1])) do
   redis.call('SREM', KEYS[1], gone)
   redis.call('ZREM', KEYS[2], gone)

@@ -6,15 +6,15 @@ mend these cases, on Celery 5.6 and 5.7:
     app.conf.result_backend = with_chords("redis://broker:6379/0")
     app.conf.result_chord_expires = 7 * 86400
 
-a member                                                what the reader of the workflow gets
-returns, fails, hits a time limit, loses its process    the result, or the member's error (Celery too)
-is delivered twice, with two results                    each member once, with its first result
-ends later than `result_expires` after another          the result; the limit is `result_chord_expires`
-is unknown to its worker, or its message is malformed   NotRegistered, or the error of the message
-drops its message with Reject or Ignore                 Reject or Ignore as the error
-is revoked or expires, as a link of a chain             TaskRevokedError, for the last link too
-is a group at the end of a chain, in a chord            all results
-ends while Redis is away                                the result, when Redis is back: see `outages`
+a member                                                the workflow's reader gets
+returns, fails, hits a time limit, loses its process    the result, or the member's error (Celery too).
+is delivered twice, with two results                    each member once, with its first result.
+ends later than `result_expires` after another          the result; the limit is `result_chord_expires`.
+is unknown to its worker, or its message is malformed   NotRegistered, or the error of the message.
+drops its message with Reject or Ignore                 Reject or Ignore as the error.
+is revoked or expires, as a link of a chain             TaskRevokedError, for the last link too.
+is a group at the end of a chain, in a chord            all results.
+ends while Redis is away                                the result, when Redis is back: see `outages`.
 
 Celery takes a group inside the header of a chord apart, from its end; where the order matters, put a chord there.
 The body of a chord is sent once. It is sent twice if its sender is killed between sending and recording that: make a
@@ -48,14 +48,21 @@ CLAIM = 60
 _RECORD = """
 local parts, added, size, seen, claim, shape = unpack(KEYS)
 local task, index, part, ttl, lease = unpack(ARGV)
+
+-- After the body was sent, another delivery changes nothing.
 if redis.call('GET', claim) == 'done' then return false end
+
 -- A member counts once, with its first result.
 if redis.call('SADD', seen, task .. ':' .. index) == 1 then redis.call('ZADD', parts, index, part) end
+
 for _, key in ipairs({parts, added, size, seen, shape}) do redis.call('EXPIRE', key, ttl) end
+
 local members = redis.call('GET', size)
 if not members then return false end
+
 local missing = members + (redis.call('GET', added) or 0) - redis.call('ZCOUNT', parts, '-inf', '+inf')
 if missing > 0 then return false end
+
 -- Only a second delivery of the member that claimed the body may claim it again: the first one was killed.
 if (redis.call('GET', claim) or task) ~= task then return false end
 redis.call('SET', claim, task, 'EX', lease)

@@ -2,7 +2,11 @@
 
     cache = CacheAside(redis_client(url, timeout=0.2), ttl=300)
     user = cache.get_or_compute(f"user:{id}", lambda: load_user(id))
-    save_user(id, changed); cache.invalidate(f"user:{id}")
+
+A writer invalidates the entry after its change:
+
+    save_user(id, changed)
+    cache.invalidate(f"user:{id}")
 
 Values are JSON, never pickle: a client that can write to the cache must not run code in its readers. None means that
 the origin has no value. Give the client a short timeout: while the server is paused, each call blocks for this timeout

@@ -38,14 +38,19 @@ from redis_practices.pure_cache.circuit_breaker import Breaker
 # Versions are compared as text: Lua's numbers are exact only up to 2**53.
 _PUT = """
 local function below(a, b)
+    -- Compare decimal integers.
     local a_negative, b_negative = a:sub(1, 1) == '-', b:sub(1, 1) == '-'
     if a_negative ~= b_negative then return a_negative end
+
+    -- With more digits, a number is further from 0.
     local less = #a < #b or #a == #b and a < b
     if a_negative then return a ~= b and not less end
     return less
 end
+
 local known = redis.call('HGET', KEYS[1], 'version')
 if known and not below(known, ARGV[1]) then return 0 end
+
 redis.call('HSET', KEYS[1], 'version', ARGV[1], 'key', KEYS[1], 'value', ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1
