@@ -45,8 +45,8 @@ BROKER: Config = {
 START_TIMEOUT = 10.0
 """Seconds until a silent server counts as failed; a server answers in 0.05 s on an idle machine."""
 
-LATER = ("cluster-port", "enable-debug-command")
-"""Directives of Redis 7.0; before, the bus had a node's port + 10000 and DEBUG was always allowed."""
+LATER = {"cluster-port": "0", "enable-debug-command": "no"}
+"""Directives of Redis 7.0, with a valid value; before, the bus had a node's port + 10000 and DEBUG was always allowed."""
 
 ROOM = 2**20
 """Free bytes that a scratch folder needs: a server that cannot write its log ends without a message."""
@@ -100,8 +100,8 @@ class Server:
 
     def configure(self, config: Config) -> None:
         """Write the directives that the process reads at its start; a running process does not see them."""
-        asked = {name: config[name] for name in LATER if name in config}
-        unknown = {name for name, value in asked.items() if not knows(self._binary, f"{name} {value}")}
+        # Not with the value of `config`: one question serves all servers of a program, whatever their ports are.
+        unknown = {name for name in LATER.keys() & config.keys() if not knows(self._binary, f"{name} {LATER[name]}")}
         usual: Config = {"bind": "127.0.0.1", "port": self.port, "dir": str(self.folder)}
         lines = {name: value for name, value in {**usual, **config}.items() if name not in unknown}
         self._config.write_text("".join(f"{name} {_quoted(value)}\n" for name, value in lines.items()))
