@@ -46,7 +46,7 @@ START_TIMEOUT = 10.0
 """Seconds until a silent server counts as failed; a server answers in 0.05 s on an idle machine."""
 
 LATER = {"cluster-port": "0", "enable-debug-command": "no"}
-"""Directives of Redis 7.0, with a valid value; before, the bus had a node's port + 10000 and DEBUG was always allowed."""
+"""Directives of Redis 7.0, with a value; before, the bus had a node's port + 10000 and DEBUG was always allowed."""
 
 ROOM = 2**20
 """Free bytes that a scratch folder needs: a server that cannot write its log ends without a message."""
