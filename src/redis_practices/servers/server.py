@@ -100,7 +100,7 @@ class Server:
 
     def configure(self, config: Config) -> None:
         """Write the directives that the process reads at its start; a running process does not see them."""
-        # Not with the value of `config`: one question serves all servers of a program, whatever their ports are.
+        # The answer does not depend on the value, so one question serves all servers of a program.
         unknown = {name for name in LATER.keys() & config.keys() if not knows(self._binary, f"{name} {LATER[name]}")}
         usual: Config = {"bind": "127.0.0.1", "port": self.port, "dir": str(self.folder)}
         lines = {name: value for name, value in {**usual, **config}.items() if name not in unknown}
