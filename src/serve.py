@@ -1,4 +1,4 @@
-"""Start one deployment on this machine and keep it until Ctrl-C: a cache, a cluster, or a broker with its worker.
+"""Start a cache, a cluster, or a broker with its worker on this machine, and keep it until Ctrl-C.
 
 It prints the URL when the deployment is ready. At the end no process and no file of it is left.
 """

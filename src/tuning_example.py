@@ -1,4 +1,4 @@
-"""Measure the gain of each tuning practice on your own server: the naive way against the tuned one, slice by slice.
+"""Measure the gain of each tuning practice on your own server: naive way against tuned way.
 
 It uses --url and --cluster-url, else CACHE_URL and CLUSTER_URL, else servers on this machine, else embedded servers
 that end with the command. It writes some hundred keys, and removes them at the end.

@@ -88,7 +88,7 @@ class _Chords:
         self._ensured(lambda: size([self.get_key_for_group(group_id, ".s")], [chord_size, self._kept]))
 
     def apply_chord(self: Any, header_result_args: Any, body: Any, **options: Any) -> None:
-        """Begin a chord: forget an earlier run, store the shape of a nested chord as long as its size."""
+        """Begin a chord: forget an earlier run. The shape of a nested chord is kept as long as its size."""
         keys = self._keys(header_result_args[0])
         self._ensured(lambda: self.client.delete(*keys))
         super().apply_chord(header_result_args, body, **options)  # type: ignore[misc]
@@ -115,7 +115,7 @@ class _Chords:
         return [self.get_key_for_group(group_id, suffix) for suffix in (".j", ".t", ".s", ".d", ".c", "")]
 
     def _send_body(self: Any, request: Context, parts: list[bytes]) -> None:
-        """Send the body of a complete chord; if a member failed or it cannot be sent, make it fail."""
+        """Send the body of a complete chord. The body fails if a member failed or it cannot be sent."""
         body = maybe_signature(request.chord, app=self.app)
         try:
             body.delay(self._results(request.group, parts))
@@ -174,14 +174,14 @@ class BackendOfSentinels(_Chords, outages.BackendOfSentinels):
 
 
 def with_chords(url: str) -> str:
-    """Return the URL of a result backend for ``result_backend``, with `Backend` if it is a Redis or its sentinels."""
+    """Return the URL for ``result_backend``, with `Backend` if it names a Redis or sentinels."""
     kinds = {"redis": Backend, "rediss": Backend, "sentinel": BackendOfSentinels}
     kind = kinds.get(url.partition("://")[0])
     return f"{__name__}:{kind.__name__}+{url}" if kind else url
 
 
 def _shaped(members: GroupResult, results: Mapping[str, Any]) -> list[Any]:
-    """Return the results of a group, by id, as a list that holds a list for each group in it."""
+    """Return a group's results as a list, with a list for each group in it."""
     return [_shaped(one, results) if isinstance(one, GroupResult) else results[one.id] for one in members.results]
 
 
@@ -216,7 +216,7 @@ def fail_malformed(sender: Any, message: Any, exc: Exception | None, **_: Any) -
 
 
 def _fail_workflow(app: Any, message: Any, error: Exception) -> None:
-    """Fail the task of a message that no worker will run; a message without an id is no task of a workflow."""
+    """Fail the task of a message that no worker will run. A message without an id belongs to no workflow."""
     if "id" not in (message.headers or ()):
         return
     _, _, embedded = message.payload

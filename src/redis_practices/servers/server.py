@@ -177,7 +177,9 @@ class Server:
         self._process.send_signal(signal.SIGCONT)
 
     def restart(self) -> None:
-        """End the process if it still runs, start it again with its port and data folder, and wait until it answers.
+        """Start the server again with its port and data folder, and wait until it answers.
+
+        A process that still runs is ended first.
 
         Raises:
             EmbeddedError: it ended, or did not answer in time.
@@ -262,5 +264,5 @@ def _ready(sentinel: Sentinel, others: int) -> bool:
 
 
 def sentinel_url(sentinels: Sequence[Server]) -> str:
-    """Return the URL by which Celery finds the primary; it lists all sentinels, since any may be down."""
+    """Return the URL by which Celery finds the primary. It lists all sentinels, since any may be down."""
     return ";".join(f"sentinel://{sentinel.address}/0" for sentinel in sentinels)
