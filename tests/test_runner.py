@@ -20,7 +20,7 @@ CONFTEST = """
 import os, signal, sys, threading, time, warnings
 import pytest
 
-pytest_plugins = ["fixtures.run.runner", "fixtures.reporting.plugin"]
+pytest_plugins = ["fixtures.run.runner"]
 """
 
 
@@ -38,7 +38,7 @@ class Suite:
 
     def run(self, *options: str, processes: int = 2, plugins: tuple[str, ...] = ()) -> pytest.RunResult:
         """Run pytest in a process, without the options of this run."""
-        loaded = [part for plugin in ("no:docker", "no:xdist", *plugins) for part in ("-p", plugin)]
+        loaded = [part for plugin in plugins for part in ("-p", plugin)]
         return self.pytester.runpytest_subprocess(*loaded, "--processes", str(processes), *options, timeout=60)
 
 
@@ -48,6 +48,7 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Suite:
     for name in ("REPORT", "GITHUB_ACTIONS", "PYTEST_ADDOPTS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     return Suite(pytester)
 
 
@@ -148,7 +149,7 @@ def test_run_stops_at_failures(suite: Suite, options: list[str], outcomes: dict[
 def test_last_failed(suite: Suite) -> None:
     """--lf runs the failures alone, --ff runs them first."""
     suite.write("@pytest.mark.parametrize('n', range(9))\ndef test_it(n): assert n != 7\n")
-    suite.run(plugins=("cacheprovider",)).assert_outcomes(passed=8, failed=1)
+    suite.run().assert_outcomes(passed=8, failed=1)
     suite.run("--lf").assert_outcomes(failed=1)
     first = suite.run("--ff", "-v", processes=1)
     assert re.search(r"test_it\[\d\] \w+", first.stdout.str()).group().startswith("test_it[7] FAILED")  # type: ignore[union-attr]
@@ -181,7 +182,7 @@ def test_coverage_of_forks_is_kept(suite: Suite) -> None:
     pytest.importorskip("coverage")
     suite.write("@pytest.mark.parametrize('n', range(4))\ndef test_it(n):\n    assert n >= 0\n")
     (suite.pytester.path / ".coveragerc").write_text("[run]\npatch = fork, _exit\nparallel = true\n")
-    suite.pytester.run("python", "-m", "coverage", "run", "-m", "pytest", "-p", "no:docker", "--processes=2")
+    suite.pytester.run("python", "-m", "coverage", "run", "-m", "pytest", "--processes=2")
     suite.pytester.run("python", "-m", "coverage", "combine")
     report = suite.pytester.run("python", "-m", "coverage", "report", "-m", "test_it.py")
     report.stdout.fnmatch_lines(["test_it.py * 100%*"])
@@ -237,6 +238,7 @@ def test_exit_of_a_test_ends_the_run(suite: Suite) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_stopped_run_leaves_nothing(suite: Suite, number: signal.Signals) -> None:
     """Ctrl-C and SIGTERM report what ran; after SIGKILL, too, no process, server or file is left."""
+    suite.pytester.makeconftest(CONFTEST.replace("]", ', "fixtures.reporting.plugin"]'))
     suite.write(
         "from redis_practices.servers.process_group import ProcessGroup\n"
         "from redis_practices.servers.server import CACHE, start_server\n"
@@ -285,21 +287,20 @@ def _await_started(folder: Path, number: int) -> None:
 def test_number_of_processes(suite: Suite) -> None:
     """There are at most as many as tests; less than none is refused."""
     suite.write("@pytest.mark.parametrize('n', range(40))\ndef test_it(n): pass\n")
-    loaded = ("-p", "no:docker", "-p", "no:xdist")
-    suite.pytester.runpytest_subprocess(*loaded).stdout.fnmatch_lines([f"processes: {PROCESSES}"])
+    suite.pytester.runpytest_subprocess().stdout.fnmatch_lines([f"processes: {PROCESSES}"])
     suite.run(processes=99).stdout.fnmatch_lines(["processes: 40"])
     refused = suite.run(processes=-1)
     assert refused.ret == pytest.ExitCode.USAGE_ERROR
-    refused.stderr.fnmatch_lines(["ERROR: --processes: -1 is less than 0"])
+    refused.stderr.fnmatch_lines(["*argument --processes: invalid whole_number value: '-1'"])
 
 
 def test_xdist_may_be_installed_beside_it(suite: Suite) -> None:
     """With ``-n`` xdist starts the processes; with ``--processes`` its plugin does not disturb."""
     pytest.importorskip("xdist")
     suite.write("@pytest.mark.parametrize('n', range(4))\ndef test_it(n): pass\n")
-    by_xdist = suite.pytester.runpytest_subprocess("-p", "no:docker", "-n2")
+    by_xdist = suite.pytester.runpytest_subprocess("-p", "xdist.plugin", "-n2")
     by_xdist.assert_outcomes(passed=4)
     by_xdist.stdout.fnmatch_lines(["created: 2/2 workers"])
-    beside = suite.pytester.runpytest_subprocess("-p", "no:docker", "--processes=2")
+    beside = suite.pytester.runpytest_subprocess("-p", "xdist.plugin", "--processes=2")
     beside.assert_outcomes(passed=4)
     beside.stdout.fnmatch_lines(["processes: 2"])
