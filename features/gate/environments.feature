@@ -71,7 +71,7 @@ Feature: A small, full or shared machine is named as the cause, or makes no diff
         | MACHINE               |
         | 256 files can be open |
 
-    @gate-058
+    @gate-058 @slow
     Scenario Outline: a run of pytest is accepted where <MACHINE>
       When I run "pytest features/pure_cache/data_path.feature -k cache-029 --processes 0"
         | OPTION  | VALUE     |
@@ -86,7 +86,6 @@ Feature: A small, full or shared machine is named as the cause, or makes no diff
         | MACHINE                            |
         | folders have spaces in their names |
 
-      @slow
       Examples: more
         | MACHINE                      |
         | the home folder is read-only |
