@@ -208,7 +208,7 @@ def main() -> None:
     for kind, halves in kinds_of(binary).items():
         for draining, title in ((False, "a new node gets its share"), (True, "the node is drained and leaves")):
             ways = {
-                name: lambda both=both, draining=draining: timed(binary, *both, draining=draining)  # type: ignore[misc]
+                name: lambda both=both, draining=draining: timed(binary, *both, draining=draining)
                 for name, both in halves.items()
             }
             rows = summary(rounds_of(ways, options.rounds), next(iter(ways)))

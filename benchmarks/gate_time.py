@@ -11,8 +11,8 @@ import re
 import statistics
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 
 from lib import PROJECT
 from lib.ending import run
@@ -46,19 +46,24 @@ def table(title: str, costs: Sequence[Cost]) -> str:
 
 def costly(costs: Sequence[Cost], most: int) -> str:
     """Return the scenarios with most processor time, and the sums of the files, as means of the runs."""
-    cpu, seconds, shared, files = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+    cpu, seconds, shared, files = (defaultdict[str, float](float) for _ in range(4))
     for cost in costs:
-        cpu.update(cost.bill.scenarios)
-        shared.update(cost.bill.others)
-        seconds.update(cost.scenarios)
+        for sums, added in ((cpu, cost.bill.scenarios), (shared, cost.bill.others), (seconds, cost.scenarios)):
+            for name, spent in added.items():
+                sums[name] += spent
     for name, spent in cpu.items():
         files[name.partition("::")[0]] += spent
     ran = len(costs)
-    lines = [f"{spent / ran:7.2f} {seconds[name] / ran:8.1f}  {name}" for name, spent in cpu.most_common(most)]
-    of_files = [f"{spent / ran:7.1f}  {name}" for name, spent in files.most_common(15)]
-    others = [f"{spent / ran:7.1f}  {name}" for name, spent in shared.most_common(10)]
+    lines = [f"{spent / ran:7.2f} {seconds[name] / ran:8.1f}  {name}" for name, spent in largest(cpu, most)]
+    of_files = [f"{spent / ran:7.1f}  {name}" for name, spent in largest(files, 15)]
+    others = [f"{spent / ran:7.1f}  {name}" for name, spent in largest(shared, 10)]
     heads = ("    cpu  seconds  of scenario", "    cpu  of file", "    cpu  of no scenario")
     return "\n".join([heads[0], *lines, "", heads[1], *of_files, "", heads[2], *others])
+
+
+def largest(sums: Mapping[str, float], most: int) -> list[tuple[str, float]]:
+    """Return the entries with the largest sums, in order."""
+    return sorted(sums.items(), key=lambda item: -item[1])[:most]
 
 
 def imports(most: int) -> str:

@@ -61,6 +61,7 @@ class Cost:
         collected = [line["ended"] for line in self.lines if "ended" in line and not line["id"]]
         shown = [line["shown"] for line in self.lines if "shown" in line]
         charged, others = self.bill.scenarios, self.bill.others
+        in_all = sum(charged.values())
         of_gate = sum(seconds for name, seconds in charged.items() if name.startswith(GATE))
         shared = sum(seconds for name, seconds in others.items() if name.startswith(SHARED))
         return {
@@ -69,10 +70,10 @@ class Cost:
             "most memory, MiB": self.memory / 2**20,
             "processor time, s": self.cpu,
             "  of it scenarios of gate": of_gate,
-            "  of it all other scenarios": charged.total() - of_gate,
+            "  of it all other scenarios": in_all - of_gate,
             "  of it processes that scenarios share": shared,
             "  of it pytest outside of scenarios": others[JUDGE],
-            "  of it seen too late": max(0.0, self.cpu - charged.total() - others.total()),
+            "  of it seen too late": max(0.0, self.cpu - in_all - sum(others.values())),
             "share of gate, %": 100 * of_gate / self.cpu if self.cpu else 0.0,
             "sum of the scenarios, s": sum(self.scenarios.values()),
             "the longest scenario, s": max(self.scenarios.values(), default=0.0),

@@ -12,7 +12,7 @@ import ctypes
 import os
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -143,10 +143,10 @@ class ProcessMeter:
             seen.settle(now)
             del self._running[seen.pid]
         for pid, stat in found.items():
-            seen = self._running.get(pid)
-            if seen is None:
-                seen = self._running[pid] = Seen(pid, stat._replace(own=0.0, reaped=0.0, command=""), stat.parent)
-                self.processes.append(seen)
+            if pid not in self._running:
+                self._running[pid] = Seen(pid, stat._replace(own=0.0, reaped=0.0, command=""), stat.parent)
+                self.processes.append(self._running[pid])
+            seen = self._running[pid]
             if stat.command != seen.stat.command:  # a new program has its own environment
                 seen.scenario = _scenario_of(pid) or seen.scenario
             if stat.own > seen.stat.own:
@@ -182,9 +182,9 @@ class Bill:
         self._by_pid = {seen.pid: seen for seen in processes}
         self._ran: defaultdict[int, list[Mapping[str, Any]]] = defaultdict(list)
         self._ends: dict[str, float] = {}
-        self.scenarios: Counter[str] = Counter()
+        self.scenarios: defaultdict[str, float] = defaultdict(float)
         """Seconds by the id of a scenario."""
-        self.others: Counter[str] = Counter()
+        self.others: defaultdict[str, float] = defaultdict(float)
         """Seconds of shared processes by the name of their program, and of the judges outside of scenarios."""
         for line in lines:
             if line["id"]:

@@ -64,11 +64,12 @@ def machine() -> dict[str, Any]:
     }
 
 
-def caption() -> str:
+def caption(load: float = LOAD_BEFORE) -> str:
     """Return these facts as a line of Markdown; every table of figures in README and docs ends with one."""
+    facts = machine() | {"load": round(load, 2)}
     return (
         "Measured with {cores} cores, load {load} before and {load_after} after, {system}, Python {python}, {date}."
-    ).format(**machine())
+    ).format(**facts)
 
 
 def add_shapes(parser: argparse.ArgumentParser) -> None:
