@@ -49,9 +49,9 @@ def spread(primaries: int, keys: int, numbers: random.Random) -> dict[str, float
     ]
     return {
         "slots of a primary": SLOTS / primaries,
-        "slots off an even share, worst": 100 * max(abs(count * primaries / SLOTS - 1) for count in slots),
-        "keys off an even share, worst": 100 * max(abs(count * primaries / keys - 1) for count in held),
-        "keys off the share of its slots, worst": 100 * max(map(abs, by_slots)),
+        "slots off an even share, worst, %": 100 * max(abs(count * primaries / SLOTS - 1) for count in slots),
+        "keys off an even share, worst, %": 100 * max(abs(count * primaries / keys - 1) for count in held),
+        "keys off the share of its slots, worst, %": 100 * max(map(abs, by_slots)),
     }
 
 

@@ -27,6 +27,9 @@ SCENARIO = "CPU_METER_SCENARIO"
 EVERY = 0.2
 """Seconds between two looks; a look at 300 processes takes 10 ms."""
 
+YOUNG = 5
+"""Looks at a process that is not known to have begun its program."""
+
 AFTERWARDS = 1.0
 """Seconds after the end of a scenario during which its processes end. Those that run longer are shared."""
 
@@ -84,6 +87,7 @@ class Seen:
     """Times of looks, with the seconds used since the look before."""
     unseen: list[tuple[float, float]] = field(default_factory=list)
     """The same for children that lived between two looks, or ended after the last one."""
+    looks: int = 0
     known: float = 0.0
     """Seconds of its ended children, as far as looks have seen them."""
     noted: float = 0.0
@@ -147,7 +151,9 @@ class ProcessMeter:
                 self._running[pid] = Seen(pid, stat._replace(own=0.0, reaped=0.0, command=""), stat.parent)
                 self.processes.append(self._running[pid])
             seen = self._running[pid]
-            if stat.command != seen.stat.command:  # a new program has its own environment
+            seen.looks += 1
+            # A new program has its own environment; a young process may not have begun its program yet.
+            if stat.command != seen.stat.command or (not seen.scenario and seen.looks <= YOUNG):
                 seen.scenario = _scenario_of(pid) or seen.scenario
             if stat.own > seen.stat.own:
                 seen.grown.append((now, stat.own - seen.stat.own))
