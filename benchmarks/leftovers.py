@@ -1,6 +1,6 @@
 """Kill runs of the specification at random points by SIGINT, SIGTERM and SIGKILL, and check for leaks.
 
-The program runs in a private mount namespace with a private ``/dev/shm``: every other process and file in it was left
+The program runs in a private mount namespace with a private ``/dev/shm``. Every other process and file in it was left
 by a run. New files beside the project's are a leak too. With ``--stack docker`` it checks containers, networks and
 volumes. The kills so far are kept in a file, and a further call continues it. It needs Linux with namespaces for
 unprivileged users.
