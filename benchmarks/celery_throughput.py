@@ -2,8 +2,8 @@
 
 Every contender carries the same empty tasks, over the same kind of server, with two workers' worth of processes. Each
 round goes through all contenders, so that a slow moment of the machine slows all. The table shows medians, with their
-ratio to Celery's defaults and their spread. The recommendation is a bundle of three parts. Each is measured alone and
-with the others, and the last table has its contribution.
+ratio to Celery's defaults and their spread. The recommendation is a bundle of three parts. All combinations are
+measured, and the last table has the factor of each part.
 
     python benchmarks/celery_throughput.py
     python benchmarks/celery_throughput.py --tasks 100000 --rounds 1
@@ -101,12 +101,12 @@ FIGURES = {"publish": "publish", "drain": "drain", "end_to_end": "end to end", "
 
 
 def contributions(seen: dict[str, list[Measured]]) -> str:
-    """Return the factor of each part of the recommendation, alone and on top of the other parts, as Markdown."""
+    """Return the factor of each part of the recommendation, alone and on top of the other two, as Markdown."""
     if not all(bundle(parts) in seen for parts in COMBINATIONS):
         return ""
     lines = [f"| factor of | {' | '.join(FIGURES.values())} |", f"|---|{'--:|' * len(FIGURES)}"]
     cases = [(part, frozenset[str](), frozenset({part})) for part in PARTS]
-    cases += [(f"{part}, on top of the others", frozenset(PARTS) - {part}, frozenset(PARTS)) for part in PARTS]
+    cases += [(f"{part}, on top of the other two", frozenset(PARTS) - {part}, frozenset(PARTS)) for part in PARTS]
     cases.append(("all three", frozenset(), frozenset(PARTS)))
     for name, before, after in cases:
         cells = [f"{_factor(seen, field, before, after):.2f}" for field in FIGURES]

@@ -1,8 +1,8 @@
 """Time the start of a ready cluster of 3 primaries with 1 replica each: both ways of this project, and redis-cli's.
 
 A cluster is ready by the rules of `formation.why_not_ready`: state ok, all nodes known, one slot map, every replica
-linked. The quick way is for tests only: it writes the nodes.conf of every node ahead, so that no node waits for
-CLUSTER_WRITABLE_DELAY, 2 s after its start as a primary. On a real cluster that delay protects against split brain.
+linked. The quick way is for tests only. It writes the nodes.conf of every node ahead, so that no node waits for
+CLUSTER_WRITABLE_DELAY: 2 s after a start as a primary. On a real cluster that delay protects against split brain.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Measure the processor time of every process below this one, and charge it to the scenario that needed it.
 
 `cpu_meter.py` puts the name of its scenario into the environment, which every program inherits that the scenario
-starts. A fork without a program has only the environment of its parent, so its process group decides: the leader of a
-`ProcessGroup` was started by the scenario. Orphans become children of this process (``PR_SET_CHILD_SUBREAPER``), which
+starts. A fork without a program has only the environment of its parent, so its process group decides. The scenario
+started the leader of that `ProcessGroup`. Orphans become children of this process (``PR_SET_CHILD_SUBREAPER``), which
 waits for them, so that their time is counted too. It needs Linux.
 """
 
