@@ -308,6 +308,13 @@ def counted(kind: type) -> type:
     return kind if issubclass(kind, _Counting) else type(f"Counted{kind.__name__}", (ours, kind), {})
 
 
+def is_unwatched(connection: Any) -> bool:
+    """Tell whether a connection for threads sends and reads by redis-py's own methods, counted or not."""
+    kind = type(connection)
+    names = ("send_packed_command", "read_response")
+    return all(getattr(kind, name) in {getattr(AbstractConnection, name), getattr(_Counted, name)} for name in names)
+
+
 COLLECTION = 1.0
 """Seconds between two collections of garbage by a pool that has no connection left: one takes 50 ms and more."""
 
