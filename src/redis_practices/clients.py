@@ -310,9 +310,10 @@ def counted(kind: type) -> type:
 
 def is_unwatched(connection: Any) -> bool:
     """Tell whether a connection for threads sends and reads by redis-py's own methods, counted or not."""
-    kind = type(connection)
+    kinds = [kind for kind in type(connection).__mro__ if kind is not _Counted]
     names = ("send_packed_command", "read_response")
-    return all(getattr(kind, name) in {getattr(AbstractConnection, name), getattr(_Counted, name)} for name in names)
+    first = [next((kind for kind in kinds if name in vars(kind)), None) for name in names]
+    return first == [AbstractConnection, AbstractConnection]
 
 
 COLLECTION = 1.0

@@ -223,7 +223,7 @@ def _run(work: Work, batch: int) -> list[list[Answer]]:
             pool = server.connection_pool
             taken.append((pool, pool.get_connection()))
         given = [(connection, commands) for (_, connection), (_, commands) in zip(taken, work, strict=True)]
-        answers = (_at_once if all(_is_direct(connection) for _, connection in taken) else _in_turns)(given, batch)
+        answers = (_at_once if all(is_direct(connection) for _, connection in taken) else _in_turns)(given, batch)
         done = True
     finally:
         for pool, connection in taken:
@@ -272,7 +272,7 @@ ROOM = 2**17
 """Bytes to receive at once."""
 
 
-def _is_direct(connection: Any) -> bool:
+def is_direct(connection: Any) -> bool:
     """Tell whether this module may use the socket of a connection, which has no unread reply or notice."""
     return (
         hasattr(select, "poll")
