@@ -73,7 +73,7 @@ class Scripted:
         """Listen.
 
         A notice comes after each `notices` replies, unless it is 0; the end comes after `ends_after` bytes; `extra`
-        comes after the replies.
+        comes together with the replies.
         """
         self._draw, self._notices, self._left, self._extra = random.Random(0), notices, ends_after, extra
         self.most = 0
@@ -115,7 +115,7 @@ class Scripted:
     async def _write(self, replies: bytes, writer: asyncio.StreamWriter) -> None:
         """Send replies in pieces, up to the end."""
         while replies and self._left != 0:
-            size = self._draw.choice([1, 2, 3, 10, 100, 1000, 5000, 100_000])
+            size = len(replies) if self._extra else self._draw.choice([1, 2, 3, 10, 100, 1000, 5000, 100_000])
             if self._left is not None:
                 size = min(size, self._left)
                 self._left -= size
@@ -202,14 +202,20 @@ def test_notice_is_no_reply(scripted: Callable[..., Scripted], way: str) -> None
     assert heard[0] == [b"invalidate", [b"key"]]
 
 
-@pytest.mark.parametrize("extra", [b":1\r\n", b"$5\r\nha"])
-def test_unasked_reply_closes_the_connection(scripted: Callable[..., Scripted], extra: bytes) -> None:
-    """A reply to no command answers no later one."""
-    started = scripted(extra=extra)
-    with started.client(socket_timeout=0.1) as client:
-        for number in range(3):
-            with suppress(InvalidResponse, RedisTimeoutError):
-                assert pipelined(client, [("ECHO", b":%d\r\n" % number)]) == [number]
+@pytest.mark.parametrize(("extra", "error"), [(b":1\r\n", InvalidResponse), (b"$5\r\nha", RedisTimeoutError)])
+def test_reply_to_no_command(scripted: Callable[..., Scripted], extra: bytes, error: type[Exception]) -> None:
+    """A reply that no command asked for is an error, and so is a part of one."""
+    with scripted(extra=extra).client(socket_timeout=0.2) as client, pytest.raises(error):
+        pipelined(client, [("ECHO", b":7\r\n")])
+
+
+def test_connection_is_kept(server: Server) -> None:
+    """The connection of a call stays open, and waits for a late reply again."""
+    with redis_client(server.url) as client:
+        before = client.client_id()
+        assert pipelined(client, [("SET", "kept", "1"), ("GET", "kept")]) == ["OK", "1"]
+        assert client.blpop(["none"], timeout=0.05) is None
+        assert client.client_id() == before
 
 
 @pytest.mark.parametrize("ends_after", [0, 1, 9, 1000])
