@@ -4,7 +4,7 @@ promise                                                module             featur
 fewer round trips: pipelines, MGET, scripts            round_trips        round_trips
 connections that are kept and shared                   connections        connections
 a compiled parser; a cache in the client               connections        latency, memory
-one packed pipeline a node; keys and reads spread      bulk               cluster
+bulk commands; one packed pipeline a node; hot keys    bulk               cluster
 smaller values and names; eviction policies            memory             memory, reported
 persistence, threads, replication                      server_settings    reported, scaling
 paused servers, vanished clients                       failures           connections

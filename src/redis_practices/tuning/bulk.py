@@ -339,7 +339,7 @@ class _Stream:
         }
         self._reader: Any = hiredis.Reader(**self._options)
         self._awaited = 0
-        """The replies in the array that hiredis was told of; 0 without one."""
+        """The number of replies in the array that hiredis parses; 0 without an array."""
 
     @property
     def is_done(self) -> bool:
