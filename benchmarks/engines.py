@@ -25,8 +25,8 @@ from redis_practices import cli
 
 EXAMPLES = """\
   python benchmarks/engines.py
-  python benchmarks/engines.py --engines redis-6.2,valkey-8.1 --practices pure_cache -n 2
-  python benchmarks/engines.py --practices ''            the table, of the reports that are there"""
+  python benchmarks/engines.py --engines redis-6.2,valkey-8.1 --practices pure_cache -n 2  Two engines.
+  python benchmarks/engines.py --practices ''                                              The table of kept reports."""
 PRACTICES = ("pure_cache", "redis_cluster", "celery_worker", "tuning")
 
 

@@ -20,7 +20,7 @@ from redis_practices import cli
 
 EXAMPLES = """\
   python benchmarks/gate_time.py
-  python benchmarks/gate_time.py --processes 4 --costly 40 features/celery_worker
+  python benchmarks/gate_time.py --processes 4 --costly 40 features/celery_worker      Its 40 costliest scenarios too.
   python benchmarks/gate_time.py --processes 1,2,4,8 --server-binary /usr/bin/redis-server -m core"""
 
 

@@ -1,6 +1,6 @@
 """Kill runs of the specification at random points by SIGINT, SIGTERM and SIGKILL, and check for leaks.
 
-The program runs in a private mount namespace with a private ``/dev/shm``: every other process and file in it was left
+The program runs in a private mount namespace with a private ``/dev/shm``. Every other process and file in it was left
 by a run. With ``--stack docker`` it checks containers, networks and volumes too. It needs Linux with namespaces for
 unprivileged users.
 """

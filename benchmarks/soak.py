@@ -25,10 +25,10 @@ from redis_practices import cli
 
 EXAMPLES = """\
   python benchmarks/soak.py
-  python benchmarks/soak.py --runs 10 features/tuning
-  python benchmarks/soak.py --runs 4 --server-binary /usr/bin/redis-server features/redis_cluster -k failover -n 2
-  python benchmarks/soak.py --runs 0                                                the list of the runs so far
-  python -m pytest -p benchmarks.lib.shuffled --hypothesis-seed 7 features/tuning       one run again, by its seed"""
+  python benchmarks/soak.py --runs 10 features/tuning                                Ten runs of one practice.
+  python benchmarks/soak.py --runs 4 --server-binary /usr/bin/redis-server -n 2      Another server program.
+  python benchmarks/soak.py --runs 0                                                 The list of the runs so far.
+  python -m pytest -p benchmarks.lib.shuffled --hypothesis-seed 7 features/tuning    One run again, by its seed."""
 
 
 def soak_once(folder: Path, arguments: list[str]) -> None:

@@ -38,8 +38,8 @@ From `python src/tuning_example.py --plot docs/tuning.svg`. Values without a spr
 
 {pairs}
 
-[reported.feature](../features/tuning/reported.feature) reports some ways without recommending them: unix sockets,
-asyncio for single reads on the loopback, I/O threads, and hash tags inside a pipeline.
+[reported.feature](../features/tuning/reported.feature) reports some ways without recommending them. They are unix
+sockets, asyncio for single reads on the loopback, I/O threads, and hash tags inside a pipeline.
 
 ## Latency by load
 
@@ -79,19 +79,19 @@ flight, {cores} processors, load {load}. A spread above 40 % makes a number mean
 
 More measurements:
 
-- [docs/cache.md](docs/cache.md): the cost of a cache in front of a function;
-- [docs/scale.md](docs/scale.md): a cluster of 1,000 nodes;
-- [docs/celery_throughput.md](docs/celery_throughput.md): the gain of the worker's settings, and of a batch transport;
+- [docs/cache.md](docs/cache.md): the cost of a cache in front of a function.
+- [docs/scale.md](docs/scale.md): a cluster of 1,000 nodes.
+- [docs/celery_throughput.md](docs/celery_throughput.md): the gain of the worker's settings, and of a batch transport.
 - [docs/compatibility.md](docs/compatibility.md): the promises that each engine keeps, from Redis 6.2 to 8.6, Redict and
   Valkey.
 
 The programs in `benchmarks/` print ratios measured side by side. For example, an embedded cluster of six nodes is ready
 12 times sooner than one by `redis-cli --cluster create` (`cluster_start.py`). Further programs:
 
-- `soak.py` runs the specification many times, and lists failures and leftovers;
-- `refusals.py` counts the defects of a deployment that each tool notices;
-- `leftovers.py` kills runs at random points, and checks for leaked processes and files;
-- `engines.py` fetches other engines, and runs the specification on each;
+- `soak.py` runs the specification many times, and lists failures and leftovers.
+- `refusals.py` counts the defects of a deployment that each tool notices.
+- `leftovers.py` kills runs at random points, and checks for leaked processes and files.
+- `engines.py` fetches other engines, and runs the specification on each.
 - `gate_time.py` shows where the time of a run goes.
 
 """

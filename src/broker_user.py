@@ -1,7 +1,7 @@
 """Print the rule of the least privileged user that Celery needs on its broker.
 
-    python src/broker_user.py app1:                  its rights, for users.acl or ACL SETUSER
-    python src/broker_user.py app1: 3                the same for a broker's URL that ends with /3
+    python src/broker_user.py app1:                  Its rights, for users.acl or ACL SETUSER.
+    python src/broker_user.py app1: 3                The same for a broker's URL that ends with /3.
     redis-cli ACL SETUSER celery on '>secret' $(python src/broker_user.py app1:)
 
 The user reaches only keys and channels with the application's prefix (``KEY_PREFIX`` in ``worker.py``).

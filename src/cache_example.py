@@ -13,7 +13,7 @@ from redis_practices.servers.locate import deployment
 
 EXAMPLES = """\
   python src/cache_example.py
-  python src/cache_example.py --key city --value Paris --ttl 2 --wait 3
+  python src/cache_example.py --key city --value Paris --ttl 2 --wait 3     The value lives for 2 seconds.
   CACHE_URL=redis://:secret@cache.example:6379/0 python src/cache_example.py"""
 
 

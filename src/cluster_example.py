@@ -55,7 +55,7 @@ def write_and_read_back(cluster: RedisCluster, values: dict[str, str]) -> None:
 
 
 def journey(cluster: RedisCluster, key: str) -> list[str]:
-    """Return the lines that follow one key to its slot, its owner, and a node that does not own it."""
+    """Describe the way of one key: its slot, its owner, and the answer of another node."""
     ranges = slot_map(cluster)
     slot = slot_of(key)
     held_by = owner(slot, ranges)
@@ -68,7 +68,10 @@ def journey(cluster: RedisCluster, key: str) -> list[str]:
 
 
 def watch(cluster: RedisCluster, values: dict[str, str], interval: float) -> None:
-    """Show the distribution every `interval` seconds until Ctrl-C: in place on a terminal, else a line each time."""
+    """Show the distribution every `interval` seconds until Ctrl-C.
+
+    A terminal shows it in place; other outputs get a line each time.
+    """
     drawn, renewed = 0, time.monotonic()
     say("watching until Ctrl-C")
     while True:

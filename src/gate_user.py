@@ -1,6 +1,6 @@
 """Print the rule of the user that the gate needs on your servers.
 
-    python src/gate_user.py cache                    its rights, for users.acl or ACL SETUSER
+    python src/gate_user.py cache                    Its rights, for users.acl or ACL SETUSER.
     redis-cli ACL SETUSER gate on '>secret' $(python src/gate_user.py cache)
 
 The user reads and writes only keys that begin with ``practices:``, and changes no setting. Remove rights that you do

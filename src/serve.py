@@ -1,4 +1,4 @@
-"""Start one deployment on this machine and keep it until Ctrl-C: a cache, a cluster, or a broker with its worker.
+"""Start a cache, a cluster, or a broker with its worker on this machine, and keep it until Ctrl-C.
 
 It prints the URL when the deployment is ready. At the end no process and no file of it is left.
 """
@@ -15,8 +15,8 @@ from redis_practices.servers.locate import Kind, embedded
 
 EXAMPLES = """\
   python src/serve.py cache
-  python src/serve.py cluster --port 7001      (the six ports from 7001 on)
-  python src/serve.py broker --port 6379       (with a worker; python src/send_task.py finds it there)"""
+  python src/serve.py cluster --port 7001      It uses the six ports from 7001 on.
+  python src/serve.py broker --port 6379       It has a worker; python src/send_task.py finds it there."""
 
 
 def main() -> None:

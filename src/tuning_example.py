@@ -1,4 +1,4 @@
-"""Measure the gain of each tuning practice on your own server: the naive way against the tuned one, slice by slice.
+"""Measure the gain of each tuning practice on your own server: naive way against tuned way.
 
 It uses --url and --cluster-url, else CACHE_URL and CLUSTER_URL, else servers on this machine, else embedded servers
 that end with the command. It writes some hundred keys, and removes them at the end.
@@ -41,7 +41,7 @@ from redis_practices.tuning.round_trips import write_together
 
 EXAMPLES = """\
   python src/tuning_example.py
-  python src/tuning_example.py --seconds 3 --only pipeline --plot tuning.svg
+  python src/tuning_example.py --seconds 3 --only pipeline --plot tuning.svg      One comparison, and its picture.
   python src/tuning_example.py --url redis://:secret@cache.example:6379/0 --only MGET --json"""
 
 KEYS = 1000

@@ -104,6 +104,7 @@ def test_failure_shows_its_sentence(caches: Project) -> None:
         run,
         """
         E   AssertionError: room for 2 keys only
+
         features/limits.feature:2: Scenario: too many
         Given a cache of 2 keys
         > Then 3 keys fit    <- features/limits.feature:4

@@ -293,11 +293,14 @@ FORKS = """
 import os, signal, sys
 from fixtures.stacks.external.command_guard import guard
 from redis_practices.clients import redis_client
+
 guard(disrupt=False)
+
 def send():
     with redis_client(sys.argv[1]) as client:
         for _ in range(20):
             client.ping()
+
 send()
 child = os.fork()
 if child:

@@ -45,6 +45,7 @@ def stubborn():
 def have_server(request, group):
     server = start_server(group, CACHE)
     request.node.stash[SERVERS] = lambda: [server]
+
     with open("started", "a") as file:
         print(server.client().info("server")["process_id"], file=file)
     return server
@@ -60,9 +61,11 @@ def wait_in_recv():
 def wait_for_lock():
     lock = threading.Lock()
     lock.acquire()
+
     try:
         lock.acquire()
-    finally:  # a second wait, which a single signal would not end
+    finally:
+        # One signal ends the first wait, not this one.
         threading.Event().wait()
 
 

@@ -25,6 +25,7 @@ group = ProcessGroup()
 if not os.fork():
     time.sleep(60)
     os._exit(0)
+
 print(group.folder, flush=True)
 if sys.argv[1] == "closes":
     group.close()
@@ -38,8 +39,12 @@ from fixtures.run.processes import ForkingGroup
 
 if __name__ == "__main__":
     with ForkingGroup() as group:
+        # The first fork ends.
         assert group.start_python("this", [], group.folder / "log", cwd=group.folder).wait(30) == 0
+
+        # The second fork serves until its group ends.
         group.start_python("http.server", ["0", "--bind", "127.0.0.1"], group.folder / "log", cwd=group.folder)
+
         print("forked", flush=True)
         time.sleep(float(sys.argv[1]))
 """
@@ -64,9 +69,12 @@ def is_server(process):
 
 if __name__ == "__main__":
     assert Fork(fork_server(), program("this")).wait(30) == 0
+
+    # The next fork waits for a paused server.
     [server] = [int(process.name) for process in Path("/proc").glob("[0-9]*") if is_server(process)]
     os.kill(server, signal.SIGSTOP)
     print(server, flush=True)
+
     Fork(fork_server(), program("http.server", "0", "--bind", "127.0.0.1"))
 """
 

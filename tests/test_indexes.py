@@ -38,10 +38,11 @@ assert not {{"pytest", "celery", "kombu"}} & {{*sys.modules}}
 
 @pytest.mark.parametrize("practice", ["celery_worker", "redis_cluster", "pure_cache", "tuning"])
 def test_index(practice: str) -> None:
-    """The index of a practice lists exactly its modules and features."""
+    """The index of a practice lists exactly its modules and features; each promise is a sentence."""
     package = PROJECT / "src" / "redis_practices" / practice
     lines = (ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or "").splitlines()
     head, *rows = lines[2:]
+    assert not [row for row in rows if not row.partition("  ")[0].endswith(".")]
     where, what = head.index("module"), head.index(f"features/{practice}/")
     modules = {row[where:what].strip() for row in rows} - {"-"}
     assert {name for name in modules if "/" not in name} == {path.stem for path in package.glob("[!_]*.py")}
@@ -55,10 +56,11 @@ PACKAGES = sorted(path.parent for name in ("fixtures", "steps") for path in PROJ
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: str(path.relative_to(PROJECT)))
 def test_contents(package: Path) -> None:
-    """A package of fixtures or steps lists each of its modules and packages, one a line."""
+    """A package of fixtures or steps lists each of its modules and packages, one a line with a full stop."""
     lines = (ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or "").splitlines()
     named = {line.split()[0] for line in lines[2:] if line[0] != " "} - {"module"}  # the header of a table
     modules = {path.stem for path in package.glob("[!_]*.py")}
+    assert not [line for line in lines[2:] if not line.startswith("module ") and not line.endswith(".")]
     assert {name.rstrip("/") for name in named} == modules | {
         path.parent.name for path in package.glob("*/__init__.py")
     }
@@ -95,9 +97,12 @@ def test_loopback_is_kept() -> None:
     program = """
 import subprocess, sys
 from redis_practices.tuning.failures import is_new_namespace, set_loopback
+
 assert is_new_namespace()
 set_loopback(up=True)
+
 ended = subprocess.run([sys.executable, "-m", "redis_practices.tuning.failures"], capture_output=True, text=True)
+
 assert ended.returncode == 1 and "unshare" in ended.stderr, ended
 assert not is_new_namespace(), "the loopback is down"
 """

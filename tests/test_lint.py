@@ -193,7 +193,9 @@ def test_file_without_a_scenario_is_refused(keys: Project) -> None:
         run,
         """
         features/empty.feature:1: no "Feature:" in this file; write one or delete the file
+
         features/german.feature:1: these checks read English Gherkin alone; write it without a language line
+
         features/later.feature:1: a feature without scenarios proves nothing; write one or delete the file
         """,
     )

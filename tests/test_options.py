@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from fixtures import PROJECT
 from fixtures.gate.deployment_under_test import gate_environment
-from fixtures.run.options import ROLES, STACKS, checked, is_quick
+from fixtures.run.keys import LEFT_OUT
+from fixtures.run.options import OPTIONS as OF_RUN
+from fixtures.run.options import ROLES, STACKS, checked, is_quick, pytest_report_header
 from fixtures.stacks.external.stack import ExternalStack
 from redis_practices.celery_worker.broker_url import address_of
 from redis_practices.cli import Failure, UsageError
@@ -206,6 +208,44 @@ def test_any_text_as_an_option(pytestconfig: pytest.Config, options: dict[str, A
 def test_what_is_quick(tags: str, kept: bool) -> None:  # noqa: FBT001 - a value of the table
     """A quick run selects core and audit scenarios, except for disruptive and long ones."""
     assert is_quick(tags.split()) is kept
+
+
+FEATURES = {
+    "pure_cache/ttl": "Feature: keys\n Scenario Outline: one\n  Examples:\n  | A |\n  | 1 |\n"
+    "  @slow\n  Examples: more\n  | A |\n  | 2 |\n  | 3 |\n",
+    "gate/verdict": "@slow\nFeature: verdicts\n Scenario: two\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "left_out", "line"),
+    [
+        ({}, {}, ["3 slow rows are left out: -m slow"]),
+        ({"args": ["features/gate"]}, {}, ["1 slow row is left out: -m slow"]),
+        ({}, {"gate": "for a deployment"}, ["2 slow rows are left out: -m slow"]),
+        ({"args": ["features/pure_cache/ttl.feature::one[2]"]}, {}, []),
+        ({"quick": True}, {}, []),
+        ({"markexpr": "slow or not slow"}, {}, []),
+        ({"keyword": "keys"}, {}, []),
+    ],
+)
+def test_header_names_slow_rows(
+    tmp_path: Path, given: dict[str, Any], left_out: dict[str, str], line: list[str]
+) -> None:
+    """The header of a run without a selection has the number of slow rows in its files."""
+    for name, text in FEATURES.items():
+        (tmp_path / "features" / name).parent.mkdir(parents=True)
+        (tmp_path / "features" / f"{name}.feature").write_text(text, encoding="utf-8")
+    arguments = given.pop("args", ["features"])
+    options = SimpleNamespace(quick=False, require=(), keep_stack=False, allow_disruption=False, max_ops=None)
+    config: Any = SimpleNamespace(
+        args=arguments,
+        invocation_params=SimpleNamespace(args=arguments, dir=tmp_path),
+        option=SimpleNamespace(**{"quick": False, "markexpr": "", "keyword": "", "hypothesis_seed": 7, **given}),
+        stash={LEFT_OUT: left_out, OF_RUN: options},
+        hook=SimpleNamespace(pytest_ignore_collect=lambda **_: False),
+    )
+    assert pytest_report_header(config) == ["hypothesis seed: 7", *line]
 
 
 WAY_OUT = "; put `and`, `or` or `not` between words, and quotes around them: -m 'core or audit', -k 'user and name'"

@@ -161,6 +161,7 @@ def test_page_of_a_run_that_failed(cache: Project) -> None:
         """
         Refused
         At least one scenario failed.
+
         asked
         4 scenarios of 6 asked
         selection
@@ -168,24 +169,30 @@ def test_page_of_a_run_that_failed(cache: Project) -> None:
         1 failed
         1 skipped
         2 passed
+
         Failed scenarios
         reads by <reader>[many-3.1]
         a read: seen 3.1 s, bound <= 2.5 s
+
         Skipped scenarios
         one node only
         several nodes
+
         Pure cache
         Reads are fast
         A client of a slow cache could ask the database instead.
+
         A read is answered in time
         Even when many read.
         reads by <reader>
         core
+
         Given
         these nodes
         127.0.0.1:7002
         340
         a read took
+
         Examples: usual readers
         many
         Examples: others
@@ -193,6 +200,7 @@ def test_page_of_a_run_that_failed(cache: Project) -> None:
         a read
         3.1 s
         ≤ 2.5 s
+
         keys per node
         several nodes
         one node only
@@ -277,6 +285,7 @@ def test_markup_in_names_and_messages_stays_text(cache: Project) -> None:
         Names <i>are</i> text
         </style><script>alert(3)</script>
         "Quoted" & <marked>
+
         <b>mary</b> & <script>alert(1)</script> at redis://***@10.0.0.1:6379?ssl_password=***
         Examples: <u>names</u>
         <img onerror=alert(2)>

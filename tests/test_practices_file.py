@@ -38,9 +38,11 @@ AUDIT = """\
 Feature: {feature}
   Scenario: colour
     Then "colour" is one of "red, blue"
+
   @cache-007
   Scenario Outline: size
     Then the number "size-<name>" is at most <most>
+
     Examples:
       | name  | most |
       | small | 4    |
@@ -50,8 +52,10 @@ OTHER = """\
 Feature: Others
   Scenario: of the broker
     Then the number "clients" is at least 9
+
   Scenario: colour
     Then "colour" is one of "green"
+
   Scenario: broken
     Then an error
 """

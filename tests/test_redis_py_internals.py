@@ -43,15 +43,20 @@ import sys
 if sys.argv[2] == "python":
     sys.modules["hiredis"] = None  # as where it is not installed
 from redis import Redis
+
 other = Redis(port=int(sys.argv[1]))
 connection = other.connection_pool.make_connection()
 connection.connect()
+
 heard = []
 connection._get_parser().set_invalidation_push_handler(lambda notice: heard.append(notice) or notice)
+
 connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "user:")
 assert connection.read_response() == b"OK"
+
 other.set("user:1", "value")
 connection.read_response(push_request=True, timeout=5)
+
 other.flushall()
 connection.read_response(push_request=True, timeout=5)
 print(type(connection._get_parser()).__name__, heard)

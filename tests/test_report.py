@@ -37,11 +37,14 @@ Feature: A sample
     @core
     Scenario: keeps
       Then a read took 0.81 of at most 2.5 seconds
+
     Scenario: breaks
       Then a read took 3.1 of at most 2.5 seconds
+
     @core
     Scenario: cannot
       Given what this stack cannot do
+
     Scenario: stack
       Given a stack that broke
 """
@@ -120,10 +123,10 @@ def masked(record: dict[str, Any], begun: datetime, ended: datetime) -> dict[str
 
 
 ENDS: dict[str, tuple[int, list[str], str, str | None, float | None]] = {
-    "breaks": (6, [], "failed", "a read: seen 3.1 s, bound <= 2.5 s", 3.1),
-    "cannot": (9, ["core"], "skipped", "one node only", None),
+    "breaks": (7, [], "failed", "a read: seen 3.1 s, bound <= 2.5 s", 3.1),
+    "cannot": (11, ["core"], "skipped", "one node only", None),
     "keeps": (4, ["core"], "passed", None, 0.81),
-    "stack": (11, [], "error", "the server did not start", None),
+    "stack": (14, [], "error", "the server did not start", None),
 }
 """Line, tags, status, reason and value of each scenario."""
 
@@ -234,13 +237,16 @@ Feature: A sample
   Scenario: server
     Given a cache
     Then it answers
+
   Scenario: paused
     Given a cache
     And the cache is paused
     Then it answers
+
   Scenario: cluster
     Given a cluster
     Then it answers
+
   Scenario: good
     Given a cache
     Then all is well

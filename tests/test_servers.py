@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from threading import Timer
 
 import pytest
@@ -41,6 +42,17 @@ def test_port_of_a_killed_server() -> None:
         join(closing)
         with server.client() as client:
             assert client.ping()
+
+
+def test_program_is_asked_once_for_a_directive(tmp_path: Path) -> None:
+    """Nodes of a cluster have different bus ports, and ask their program once whether it knows `cluster-port`."""
+    program, asked = tmp_path / "server", tmp_path / "asked"
+    program.write_text(f'#!/bin/sh\n[ "$1" != - ] || echo >>"{asked}"\nexec "{server_binary()}" "$@"\n')
+    program.chmod(0o700)
+    with ProcessGroup() as group:
+        for _ in range(2):
+            start_server(group, {"cluster-enabled": "yes", "save": ""}, binary=str(program))
+    assert asked.read_text() == "\n"
 
 
 def test_cluster_example() -> None:

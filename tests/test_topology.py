@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +23,7 @@ from redis_practices.redis_cluster.topology import (
     read_shards,
     read_slots,
 )
+from steps.common.audit import refusal
 
 A, B, C, D = (letter * 40 for letter in "abcd")
 """The ids in all recorded answers: two primaries, the replica of the first, and a dead primary."""
@@ -300,3 +302,27 @@ def test_slots_without_ids() -> None:
     answer = [[0, 100, ["h", 1, ""]], [101, 16383, ["g", 2], ["g", 3, "", None]]]
     told = {member.address: (member.ranges, member.primary) for member in read_slots(answer)}
     assert told == {"h:1": (((0, 100),), None), "g:2": (((101, 16383),), None), "g:3": ((), "g:2")}
+
+
+SECRET = f"#{sha256(b'secret').hexdigest()}"
+
+REFUSALS: dict[str, tuple[dict[str, str], dict[str, list[str]], str]] = {
+    "no passwords": ({"masterauth": ""}, {"default": ["on", "nopass"]}, ""),
+    "one password": ({"masterauth": "secret"}, {"default": ["on", SECRET]}, ""),
+    "a user for replicas": ({"masteruser": "copy", "masterauth": "secret"}, {"copy": ["on", SECRET]}, ""),
+    "a certificate": ({"tls-auth-clients-user": "CN"}, {"default": ["off"]}, ""),
+    "an old password": ({"masterauth": "old"}, {"default": ["on", SECRET]}, "no password of the user default"),
+    "a password forgotten": ({"masterauth": ""}, {"default": ["on", SECRET]}, "it has no masterauth"),
+    "a password too many": ({"masterauth": "secret"}, {"default": ["on", "nopass"]}, "has no password"),
+    "a missing user": ({"masteruser": "copy", "masterauth": "secret"}, {}, "copy is off or missing"),
+}
+"""By case: settings of a node, users of its peer, and a part of the reason for a refusal."""
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_replication_password_is_compared_with_the_users_of_the_peer(case: str) -> None:
+    """The reason names what the peer refuses; it is empty where the peer accepts."""
+    own, users, why = REFUSALS[case]
+    seen = refusal(own, users)
+    assert (why in seen) is True
+    assert bool(seen) is bool(why)

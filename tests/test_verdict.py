@@ -39,22 +39,30 @@ FEATURE = """\
 Feature: A sample
   Scenario: dies
     Given SIGKILL is sent to this process
+
   @core
   Scenario: keeps
     Given what holds
+
   Scenario: breaks
     Given what does not
+
   @core
   Scenario: cannot
     Given what this stack cannot do
+
   Scenario: lacks
     Given what this stack cannot do
+
   Scenario: stack
     Given a stack that broke
+
   Scenario: stopped
     Given SIGINT is sent to this process
+
   Scenario: ended
     Given SIGTERM is sent to this process
+
   Scenario: parent
     Given SIGTERM is sent to the parent process
 """

@@ -19,6 +19,18 @@ Feature: The broker has the settings of a broker
       Given the broker under test
       Then the field "evicted_keys" is exactly 0
 
+  Rule: Locks, results and dead letters are not evicted either
+
+    @celery-127
+    Scenario: the broker evicts no key with a ttl
+      Locks of `once`, counters of chords, results and dead letters have a ttl. A volatile policy takes them first: a
+      task runs twice, and a chord never ends. For a broker without such keys, `practices.toml` allows the policy.
+      Remedy: CONFIG SET maxmemory-policy noeviction, and the same in redis.conf or the parameter group; or keep such keys
+      on a separate server.
+
+      Given the broker under test
+      Then the setting "maxmemory-policy" is one of "noeviction"
+
   Rule: Acknowledged tasks survive a restart of the broker
 
     @celery-003
@@ -29,8 +41,13 @@ Feature: The broker has the settings of a broker
 
     @celery-004
     Scenario: the broker can write its append-only file and its snapshots
+      A log that cannot be rewritten grows until the disk is full.
+      Remedy: read the error in the server's log, free its disk or mend the folder's rights, and run BGREWRITEAOF and
+      BGSAVE.
+
       Given the broker under test
       Then the field "aof_last_write_status" is one of "ok"
+      And the field "aof_last_bgrewrite_status" is one of "ok"
       And the field "rdb_last_bgsave_status" is one of "ok"
 
     @celery-005

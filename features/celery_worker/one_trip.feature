@@ -16,7 +16,7 @@ Feature: Batch transport: a worker takes, notes and acknowledges short tasks in 
         | concurrency        | 1           |
         | visibility timeout | 60 seconds  |
         | transport          | <TRANSPORT> |
-      When 1,000 tasks "add" are sent with [4, 8]
+      When 400 tasks "add" are sent with [4, 8]
         | OPTION         | VALUE |
         | batch          | yes   |
         | ignore result  | yes   |

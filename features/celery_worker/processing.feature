@@ -28,7 +28,7 @@ Feature: A task is processed by a worker in the background
       Objects with the keys `__type__` and `__value__` are the exception: see hostile.feature.
 
       Given a worker
-      Then "a value returns as it was sent" holds for 50 values
+      Then "a value returns as it was sent" holds for 25 values
 
   Rule: A failed task raises its error where its result is read
 

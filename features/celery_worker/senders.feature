@@ -38,11 +38,11 @@ Feature: A sender learns in time whether its task was taken
     batches, each costs a ninth of that time on an idle machine; the bound leaves room for a busy one.
 
     @celery-016
-    Scenario: each of 500 tasks that were sent in batches runs once
+    Scenario: each of 200 tasks that were sent in batches runs once
       Given a worker
         | SETTING | VALUE |
         | pool    | solo  |
-      When 500 tasks "stamp" are sent with []
+      When 200 tasks "stamp" are sent with []
         | OPTION | VALUE |
         | batch  | yes   |
       And all results are read

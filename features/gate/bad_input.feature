@@ -20,12 +20,12 @@ Feature: A script refuses a wrong call in one line before it contacts a server
       Examples:
         | SCRIPT           | OPTIONS  | REASON                                                                            |
         | cache_example.py | --ttl -1 | argument --ttl: '-1' is not a number of seconds: give a positive one, at most 1e8 |
-        | cache_example.py | --tll 3  | unrecognized arguments: --tll 3                                                   |
-        | serve.py         |          | the following arguments are required: kind                                        |
 
       @slow
       Examples: more
         | SCRIPT             | OPTIONS            | REASON                                                                              |
+        | cache_example.py   | --tll 3            | unrecognized arguments: --tll 3                                                     |
+        | serve.py           |                    | the following arguments are required: kind                                          |
         | cache_example.py   | --wait 1e9         | argument --wait: '1e9' is not a number of seconds: give a positive one, at most 1e8 |
         | cluster_example.py | --keys 0           | argument --keys: '0' is not a positive whole number                                 |
         | send_task.py       | four 8             | argument X: 'four' is not a number                                                  |
@@ -47,17 +47,17 @@ Feature: A script refuses a wrong call in one line before it contacts a server
       And the error output is "<SCRIPT>: <VARIABLE> is <REASON>: write redis://[[user]:password@]host[:port][/db], rediss:// for TLS, special characters percent-encoded"
 
       Examples:
-        | VARIABLE  | URL                    | SCRIPT           | REASON                                        |
-        | CACHE_URL | redis://:s3/cret@host  | cache_example.py | not a Redis URL                               |
-        | CACHE_URL | unix:///run/redis.sock | cache_example.py | a unix socket, and a host and port are needed |
+        | VARIABLE  | URL                   | SCRIPT           | REASON          |
+        | CACHE_URL | redis://:s3/cret@host | cache_example.py | not a Redis URL |
 
       @slow
       Examples: more
-        | VARIABLE    | URL                  | SCRIPT             | REASON          |
-        | CACHE_URL   | localhost            | cache_example.py   | not a Redis URL |
-        | CACHE_URL   | redis://host:s3cret  | cache_example.py   | not a Redis URL |
-        | CLUSTER_URL | redis://[::1         | cluster_example.py | not a Redis URL |
-        | BROKER_URL  | amqp://u:s3cret@host | send_task.py       | not a Redis URL |
+        | VARIABLE    | URL                    | SCRIPT             | REASON                                        |
+        | CACHE_URL   | unix:///run/redis.sock | cache_example.py   | a unix socket, and a host and port are needed |
+        | CACHE_URL   | localhost              | cache_example.py   | not a Redis URL                               |
+        | CACHE_URL   | redis://host:s3cret    | cache_example.py   | not a Redis URL                               |
+        | CLUSTER_URL | redis://[::1           | cluster_example.py | not a Redis URL                               |
+        | BROKER_URL  | amqp://u:s3cret@host   | send_task.py       | not a Redis URL                               |
 
   Rule: An embedded server that cannot start says why
 
@@ -69,12 +69,12 @@ Feature: A script refuses a wrong call in one line before it contacts a server
       And the error output is "<SCRIPT>: no embedded <ROLE> can be started: <REASON>"
 
       Examples:
-        | SETTING               | SCRIPT           | OPTIONS                     | ROLE  | REASON                                                                  |
-        |                       | serve.py         | cache --port $PORT_OF_CACHE | cache | port $PORT_OF_CACHE is taken: choose another, or end what listens there |
-        | SERVER_BINARY=/bin/sh | cache_example.py |                             | cache | '/bin/sh' does not run, or is no Redis or Valkey server                 |
+        | SETTING | SCRIPT   | OPTIONS                     | ROLE  | REASON                                                                  |
+        |         | serve.py | cache --port $PORT_OF_CACHE | cache | port $PORT_OF_CACHE is taken: choose another, or end what listens there |
 
       @slow
       Examples: more
-        | SETTING                  | SCRIPT       | OPTIONS                      | ROLE   | REASON                                                                   |
-        |                          | serve.py     | cache --port $PORT_OF_PAUSED | cache  | port $PORT_OF_PAUSED is taken: choose another, or end what listens there |
-        | SERVER_BINARY=/no/server | send_task.py |                              | broker | '/no/server' is not a program: name a redis-server or valkey-server      |
+        | SETTING                  | SCRIPT           | OPTIONS                      | ROLE   | REASON                                                                   |
+        |                          | serve.py         | cache --port $PORT_OF_PAUSED | cache  | port $PORT_OF_PAUSED is taken: choose another, or end what listens there |
+        | SERVER_BINARY=/bin/sh    | cache_example.py |                              | cache  | '/bin/sh' does not run, or is no Redis or Valkey server                  |
+        | SERVER_BINARY=/no/server | send_task.py     |                              | broker | '/no/server' is not a program: name a redis-server or valkey-server      |

@@ -9,11 +9,11 @@ Feature: The gate disrupts a deployment only on request, and only by commands
     Scenario: the gate skips disruptive scenarios without --allow-disruption
       Given a healthy cluster of the kind "plain"
       When the gate judges the deployment
-        | OPTION    | VALUE                                                      |
+        | OPTION    | VALUE                                                        |
         | arguments | -m disruptive -k "cluster-048 or cluster-079 or cluster-084" |
       Then the verdict is "error"
       And the scenarios ended
-        | SCENARIO  | STATUS  | REASON                                                  |
+        | SCENARIO  | STATUS  | REASON                                                 |
         | every one | skipped | external: it is disrupted only with --allow-disruption |
 
   Rule: With --allow-disruption roles change and slots move by command, and the data stays as it was
@@ -22,7 +22,7 @@ Feature: The gate disrupts a deployment only on request, and only by commands
     Scenario: the gate migrates slots and fails over by command, and kills no process
       Given a cluster with 2000 foreign keys
       When the gate judges the deployment
-        | OPTION    | VALUE                                            |
+        | OPTION    | VALUE                                           |
         | arguments | -m "disruptive and not slow" --allow-disruption |
       Then the verdict is "partial"
       And the scenarios ended

@@ -14,11 +14,15 @@ Feature: A small, full or shared machine is named as the cause, or makes no diff
       And the error output is "<SCRIPT>: <REASON>"
 
       Examples:
-        | SCRIPT             | MACHINE          | REASON                                                                                              |
-        | cache_example.py   | the disk is full | no embedded cache can be started: less than 1 MiB is left in /dev/shm                               |
-        | cluster_example.py | no port is free  | no embedded cluster can be started: no free port: 6 between 10000 and 32000 of 127.0.0.1 are needed |
+        | SCRIPT           | MACHINE          | REASON                                                                |
+        | cache_example.py | the disk is full | no embedded cache can be started: less than 1 MiB is left in /dev/shm |
 
-    @gate-054
+      @slow
+      Examples: more
+        | SCRIPT             | MACHINE         | REASON                                                                                              |
+        | cluster_example.py | no port is free | no embedded cluster can be started: no free port: 6 between 10000 and 32000 of 127.0.0.1 are needed |
+
+    @gate-054 @slow
     Scenario Outline: a run of pytest says that <MACHINE>, and its verdict is error
       When I run "pytest features/pure_cache/data_path.feature -k cache-029 -n 0 --tb=line"
         | OPTION  | VALUE     |
@@ -31,11 +35,14 @@ Feature: A small, full or shared machine is named as the cause, or makes no diff
         """
 
       Examples:
-        | MACHINE          | REASON                                                          |
-        | the disk is full | less than 1 MiB is left in /dev/shm                             |
-        | no port is free  | no free port: 1 between 10000 and 32000 of 127.0.0.1 are needed |
+        | MACHINE          | REASON                              |
+        | the disk is full | less than 1 MiB is left in /dev/shm |
 
-    @gate-056
+      Examples: more
+        | MACHINE         | REASON                                                          |
+        | no port is free | no free port: 1 between 10000 and 32000 of 127.0.0.1 are needed |
+
+    @gate-056 @slow
     Scenario: a run of pytest fails if the disk gets full before its report is written
       When I run "pytest features/pure_cache/data_path.feature -n 0 --report $TMPDIR/r"
         | OPTION  | VALUE              |
@@ -64,7 +71,7 @@ Feature: A small, full or shared machine is named as the cause, or makes no diff
         | MACHINE               |
         | 256 files can be open |
 
-    @gate-058
+    @gate-058 @slow
     Scenario Outline: a run of pytest is accepted where <MACHINE>
       When I run "pytest features/pure_cache/data_path.feature -k cache-029 -n 0"
         | OPTION  | VALUE     |
@@ -77,6 +84,9 @@ Feature: A small, full or shared machine is named as the cause, or makes no diff
 
       Examples:
         | MACHINE                            |
-        | the home folder is read-only       |
         | folders have spaces in their names |
-        | the same runs already              |
+
+      Examples: more
+        | MACHINE                      |
+        | the home folder is read-only |
+        | the same runs already        |

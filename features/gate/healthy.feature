@@ -49,7 +49,7 @@ Feature: The gate never refuses a healthy deployment
         | throttled                           | accepted | nothing |
         | both cores busy                     | accepted | nothing |
 
-    @gate-014
+    @gate-014 @slow
     Scenario Outline: the gate does not refuse a healthy broker: <KIND>
       Given a healthy broker of the kind "<KIND>"
       When the gate judges the deployment
@@ -60,7 +60,6 @@ Feature: The gate never refuses a healthy deployment
         | KIND               | VERDICT  | LACK    |
         | redis-py's options | accepted | nothing |
 
-      @slow
       Examples: more
         | KIND                                | VERDICT  | LACK    |
         | plain                               | accepted | nothing |
@@ -92,7 +91,7 @@ Feature: The gate never refuses a healthy deployment
         | throttled                           | accepted | nothing |
         | both cores busy                     | accepted | nothing |
 
-    @gate-015
+    @gate-015 @slow
     Scenario Outline: the gate does not refuse a healthy cluster: <KIND>
       Given a healthy cluster of the kind "<KIND>"
       When the gate judges the deployment
@@ -103,7 +102,6 @@ Feature: The gate never refuses a healthy deployment
         | KIND                | VERDICT  | LACK    |
         | full of binary keys | accepted | nothing |
 
-      @slow
       Examples: more
         | KIND                               | VERDICT  | LACK    |
         | plain                              | accepted | nothing |

@@ -14,25 +14,25 @@ Feature: A command that ends leaves no process and no file behind
       Then the command exits with <CODE>
       And nothing of the command is left within 5 seconds
 
-      Examples: signals that a process can handle
-        | SCRIPT           | OUTPUT    | SERVERS | SIGNAL | CODE |
-        | cache_example.py | Retrieved | 1       | Ctrl-C | 130  |
-        | serve.py cache   | until     | 1       | Ctrl-C | 0    |
+      Examples: a signal that a process can handle
+        | SCRIPT         | OUTPUT | SERVERS | SIGNAL | CODE |
+        | serve.py cache | until  | 1       | Ctrl-C | 0    |
 
       @slow
       Examples: signals that a process can handle, more
-        | SCRIPT                     | OUTPUT   | SERVERS | SIGNAL  | CODE |
-        | cluster_example.py --watch | watching | 6       | Ctrl-C  | 0    |
-        | serve.py broker            | until    | 4       | SIGTERM | 0    |
+        | SCRIPT                     | OUTPUT    | SERVERS | SIGNAL  | CODE |
+        | cache_example.py           | Retrieved | 1       | Ctrl-C  | 130  |
+        | cluster_example.py --watch | watching  | 6       | Ctrl-C  | 0    |
+        | serve.py broker            | until     | 4       | SIGTERM | 0    |
 
-      Examples: signals that end a process at once
+      Examples: a signal that ends a process at once
         | SCRIPT                     | OUTPUT   | SERVERS | SIGNAL  | CODE |
         | cluster_example.py --watch | watching | 6       | SIGKILL | -9   |
-        | serve.py broker            | until    | 4       | SIGKILL | -9   |
 
       @slow
       Examples: signals that end a process at once, more
         | SCRIPT           | OUTPUT    | SERVERS | SIGNAL  | CODE |
+        | serve.py broker  | until     | 4       | SIGKILL | -9   |
         | cache_example.py | Retrieved | 1       | SIGTERM | -15  |
 
       @slow
@@ -43,7 +43,7 @@ Feature: A command that ends leaves no process and no file behind
         | serve.py broker            | until     | 4       | Ctrl-C  | 0    |
         | cache_example.py           | Retrieved | 1       | SIGKILL | -9   |
 
-    @gate-017
+    @gate-017 @slow
     Scenario: cache_example.py leaves neither server nor file when it has finished
       Given "exec python src/cache_example.py --wait 4" is running
         | OPTION  | VALUE |
@@ -54,14 +54,23 @@ Feature: A command that ends leaves no process and no file behind
   Rule: A run of pytest that ends leaves neither servers nor files of any of its processes
 
     @gate-018
-    Scenario: a run of pytest leaves neither server nor file when it has finished
-      Given "exec pytest features/pure_cache/data_path.feature -k lives -n 1" is running
+    Scenario Outline: a run of pytest <PROCESSES> leaves neither server nor file when it has finished
+      Given "exec pytest features/pure_cache/data_path.feature -k lives <PROCESSES>" is running
         | OPTION  | VALUE |
         | servers | 1     |
       Then the command exits with 0
       And nothing of the command is left within 5 seconds
 
-    @gate-019 @waits
+      Examples:
+        | PROCESSES |
+        | -n 0      |
+
+      @slow
+      Examples: more
+        | PROCESSES |
+        | -n 1      |
+
+    @gate-019 @slow @waits
     Scenario Outline: a run of pytest <PROCESSES> leaves neither server nor file after <SIGNAL> in the middle
       Given "exec pytest features/pure_cache/expiry.feature -k cache-087 <PROCESSES>" is running
         | OPTION  | VALUE |
@@ -74,7 +83,6 @@ Feature: A command that ends leaves no process and no file behind
         | PROCESSES | SIGNAL  | CODE | LIMIT |
         | -n 1      | SIGKILL | -9   | 20    |
 
-      @slow
       Examples: further signals
         | PROCESSES | SIGNAL  | CODE | LIMIT |
         | -n 1      | Ctrl-C  | 2    | 5     |
@@ -82,7 +90,7 @@ Feature: A command that ends leaves no process and no file behind
         | -n 0      | Ctrl-C  | 2    | 5     |
         | -n 0      | SIGTERM | 2    | 5     |
 
-    @gate-020
+    @gate-020 @slow
     Scenario: a killed xdist process fails the run, and leaves neither server nor file
       Given "exec pytest features/pure_cache/expiry.feature -k cache-087 -n 1" is running
         | OPTION  | VALUE |

@@ -79,7 +79,10 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | the log waits while it is rewritten | celery-005      | no-appendfsync-on-rewrite        |
         | one item in 100 is handed out twice | celery-027      | items lost or out of order       |
         | transactions are refused            | celery-028      | EXEC without MULTI               |
-        | silent connections are cut off      | celery-029[1.5] | waits cut off                    |
+        | silent connections are cut off      | celery-029[4]   | connections cut off              |
+        | locks and results are evicted       | celery-127      | volatile-lru                     |
+        | small buffers for subscribers       | celery-128      | reached no subscriber            |
+        | a log that cannot be rewritten      | celery-004      | aof_last_bgrewrite_status        |
         | values are cut at 64 KiB            | celery-026      | bytes changed                    |
         | reads only                          | celery-025      | read only replica                |
 
@@ -119,3 +122,7 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a condition is dropped                       | cluster-017 | locks granted      |
         | values are cut at 64 KiB                     | cluster-014 | bytes changed      |
         | an address that leads nowhere                | cluster-031 | 127.0.0.1:1        |
+        | a password for replication that is wrong     | cluster-091 | masterauth         |
+        | a function on one primary alone              | cluster-092 | lib                |
+        | one primary is nearly full                   | cluster-093 | memory in use      |
+        | one node whose log cannot be rewritten       | cluster-094 | bgrewrite_status   |

@@ -11,7 +11,7 @@ Feature: Each script in src prints its result, and explains its options
 
   Rule: The result goes to the standard output, and messages to the error output
 
-    @gate-026 @waits
+    @gate-026 @slow @waits
     Scenario: cache_example.py caches a username for 10 seconds and reads it again after 12
       When I run "python src/cache_example.py"
       Then the command exits with 0
@@ -111,11 +111,15 @@ Feature: Each script in src prints its result, and explains its options
         """
 
       Examples:
-        | OPTIONS                                                     | CODE | TEXT                                     |
-        | --url redis://$CACHE --only MGET --seconds 0.5 --json       | 0    | "results": [                             |
-        | --url redis://$CACHE --only pipeline-of-none                | 2    | no practice is called 'pipeline-of-none' |
-        | --only "queue of" --markdown                                | 0    | queue of                                 |
-        | --markdown --json                                           | 2    | not allowed with argument --markdown     |
-        | --url localhost                                             | 2    | --url is not a Redis URL                 |
-        | --url redis://$NOTHING --only MGET                          | 1    | refuses the connection                   |
-        | --url redis://$CACHE --only MSET --seconds 0.5 --plot /no/x | 1    | /no/x                                    |
+        | OPTIONS                                      | CODE | TEXT                                     |
+        | --url redis://$CACHE --only pipeline-of-none | 2    | no practice is called 'pipeline-of-none' |
+
+      @slow
+      Examples: more
+        | OPTIONS                                                     | CODE | TEXT                                 |
+        | --url redis://$CACHE --only "MGET of" --seconds 0.1 --json  | 0    | "results": [                         |
+        | --only "queue of" --markdown                                | 0    | queue of                             |
+        | --markdown --json                                           | 2    | not allowed with argument --markdown |
+        | --url localhost                                             | 2    | --url is not a Redis URL             |
+        | --url redis://$NOTHING --only MGET                          | 1    | refuses the connection               |
+        | --url redis://$CACHE --only MSET --seconds 0.5 --plot /no/x | 1    | /no/x                                |

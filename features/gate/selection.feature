@@ -10,7 +10,7 @@ Feature: Options and URLs select the scenarios of a run
 
   Rule: Six processes share the scenarios by default, and agree on the seed of the run
 
-    @gate-048
+    @gate-048 @slow
     Scenario: two processes shuffle the scenarios alike, by one seed
       The plugin shuffles by the seed of Hypothesis. Processes with different seeds collect different orders, and xdist
       fails such a run.
@@ -46,7 +46,7 @@ Feature: Options and URLs select the scenarios of a run
         """
       And the output does not contain "a run that selects no scenario"
 
-    @gate-051
+    @gate-051 @slow
     Scenario: a run with --quick leaves out scenarios that wait, and those about the gate
       When I run "pytest features/gate features/pure_cache --quick --collect-only -q"
       Then the command exits with 0
@@ -75,7 +75,7 @@ Feature: Options and URLs select the scenarios of a run
 
   Rule: A practice (a folder of features) without a URL is left out, and is never required
 
-    @gate-043
+    @gate-043 @slow
     Scenario Outline: a run of <PART> without a URL ends with exit code <CODE>
       When I run "pytest <ARGUMENTS> -n 0 -rs --cache-url redis://$CACHE"
       Then the command exits with <CODE>
@@ -89,7 +89,6 @@ Feature: Options and URLs select the scenarios of a run
         | PART                   | ARGUMENTS                                                                                                               | CODE | REASON                                                       | VERDICT                |
         | features of a practice | features/pure_cache/audit.feature features/celery_worker/processing.feature -k 'cache-007 or celery-082' --require core | 0    | features/celery_worker is left out: no --broker-url is given | partial (1 scenario of |
 
-      @slow
       Examples: more
         | PART                | ARGUMENTS                                                            | CODE | REASON                              | VERDICT               |
         | scenarios of tuning | features/tuning/cluster.feature -m 'not disruptive' --require tuning | 0    | external: no --cluster-url is given | error (0 scenarios of |

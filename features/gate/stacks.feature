@@ -15,7 +15,7 @@ Feature: A run names the servers it judges, or says why it cannot use them
 
   Rule: The header names stack, engine, options and seed
 
-    @gate-040
+    @gate-040 @slow
     Scenario: the header of a run on embedded servers names engine, options and seed
       When I run "pytest 'features/pure_cache/audit.feature::the cache has a memory limit' --require core --hypothesis-seed 7"
       Then the command exits with 0
@@ -30,17 +30,18 @@ Feature: A run names the servers it judges, or says why it cannot use them
 
     @gate-041
     Scenario: the header of a run on a deployment names its servers and the practices left out
-      When I run "BROKER_URL=redis://$BROKER pytest features/celery_worker/processing.feature -k celery-082 -n 1"
+      When I run "CACHE_URL=redis://$CACHE pytest features/pure_cache/audit.feature -k cache-007 --require core --hypothesis-seed 7 -n 0"
       Then the command exits with 0
       And the output contains
         """
         stack: external, $ENGINE
-        broker: $BROKER
-        nodes: $ENGINE at $BROKER
-        features/pure_cache is left out: no --cache-url is given
+        cache: $CACHE
+        nodes: $ENGINE at $CACHE
         features/redis_cluster is left out: no --cluster-url is given
+        features/celery_worker is left out: no --broker-url is given
         features/gate is left out: the verdict speaks of the deployment alone
-        created: 1/1 worker
+        options: --require=core
+        hypothesis seed: 7
         verdict: partial (1 scenario of
         """
 
@@ -83,7 +84,7 @@ Feature: A run names the servers it judges, or says why it cannot use them
         |                            | --cache-url redis://$NODE                   | --cache-url: $NODE is a cluster node: name a plain server, or give it as --cluster-url                                                  |
         |                            | --broker-url redis://$NODE                  | --broker-url: $NODE is a cluster node, and Celery does not run on a Redis Cluster: use one server                                       |
 
-    @gate-046
+    @gate-046 @slow
     Scenario Outline: --stack=docker with <SETTING> says that no Docker engine answers
       When I run "<SETTING> $PYTHON -m pytest features --stack=docker"
       Then the command exits with 4
@@ -100,7 +101,6 @@ Feature: A run names the servers it judges, or says why it cannot use them
         | SETTING                                 |
         | DOCKER_HOST=unix:///nowhere/docker.sock |
 
-      @slow
       Examples: more
         | SETTING       |
         | PATH=/nowhere |

@@ -24,44 +24,44 @@ Feature: A script that cannot use a server says in one line why
       And the command took at most 10 seconds
 
       Examples: no server is there
-        | VARIABLE   | URL                             | SCRIPT           | REASON                                                       |
-        | CACHE_URL  | redis://:s3cret@no-host.invalid | cache_example.py | no-host.invalid:6379 does not resolve: check the host's name |
-        | BROKER_URL | redis://:s3cret@$NOTHING        | send_task.py     | $NOTHING refuses the connection: nothing listens there       |
+        | VARIABLE  | URL                             | SCRIPT           | REASON                                                       |
+        | CACHE_URL | redis://:s3cret@no-host.invalid | cache_example.py | no-host.invalid:6379 does not resolve: check the host's name |
 
       @slow
       Examples: no server is there, more
         | VARIABLE    | URL                      | SCRIPT             | REASON                                                 |
+        | BROKER_URL  | redis://:s3cret@$NOTHING | send_task.py       | $NOTHING refuses the connection: nothing listens there |
         | CACHE_URL   | redis://:s3cret@$NOTHING | cache_example.py   | $NOTHING refuses the connection: nothing listens there |
         | CLUSTER_URL | redis://:s3cret@$NOTHING | cluster_example.py | $NOTHING refuses the connection: nothing listens there |
 
       Examples: no reply comes
-        | VARIABLE    | URL                     | SCRIPT             | REASON                                                                                                     |
-        | CACHE_URL   | redis://:s3cret@$PAUSED | cache_example.py   | $PAUSED did not answer within 0.2 s: it is paused or overloaded, or a firewall drops the traffic           |
-        | CLUSTER_URL | redis://:s3cret@$PAUSED | cluster_example.py | $PAUSED did not answer within 0.2 s: it is paused or overloaded, or a firewall drops the traffic           |
-        | BROKER_URL  | redis://:s3cret@$SILENT | send_task.py       | $SILENT did not answer within 0.2 s: it is paused or overloaded, or a firewall drops the traffic           |
-        | BROKER_URL  | redis://$BROKER         | send_task.py       | no worker of $BROKER answered within 0.2 s: start one in src/ with BROKER_URL set: celery -A worker worker |
+        | VARIABLE  | URL                     | SCRIPT           | REASON                                                                                           |
+        | CACHE_URL | redis://:s3cret@$PAUSED | cache_example.py | $PAUSED did not answer within 0.2 s: it is paused or overloaded, or a firewall drops the traffic |
 
       @slow
       Examples: no reply comes, more
-        | VARIABLE  | URL                      | SCRIPT           | REASON                                                                                                                                   |
-        | CACHE_URL | redis://:s3cret@$SILENT  | cache_example.py | $SILENT did not answer within 0.2 s: it is paused or overloaded, or a firewall drops the traffic                                         |
-        | CACHE_URL | rediss://:s3cret@$SILENT | cache_example.py | $SILENT did not answer within 0.2 s: it is paused or overloaded, or a firewall drops the traffic; where it speaks no TLS, write redis:// |
+        | VARIABLE    | URL                      | SCRIPT             | REASON                                                                                                                                   |
+        | CLUSTER_URL | redis://:s3cret@$PAUSED  | cluster_example.py | $PAUSED did not answer within 0.2 s: it is paused or overloaded, or a firewall drops the traffic                                         |
+        | BROKER_URL  | redis://:s3cret@$SILENT  | send_task.py       | $SILENT did not answer within 0.2 s: it is paused or overloaded, or a firewall drops the traffic                                         |
+        | BROKER_URL  | redis://$BROKER          | send_task.py       | no worker of $BROKER answered within 0.2 s: start one in src/ with BROKER_URL set: celery -A worker worker                               |
+        | CACHE_URL   | redis://:s3cret@$SILENT  | cache_example.py   | $SILENT did not answer within 0.2 s: it is paused or overloaded, or a firewall drops the traffic                                         |
+        | CACHE_URL   | rediss://:s3cret@$SILENT | cache_example.py   | $SILENT did not answer within 0.2 s: it is paused or overloaded, or a firewall drops the traffic; where it speaks no TLS, write redis:// |
 
       Examples: another kind of server is there
-        | VARIABLE    | URL                    | SCRIPT             | REASON                                                                                   |
-        | CACHE_URL   | redis://:wr0ng@$LOCKED | cache_example.py   | $LOCKED refuses the user or password: check the URL (special characters percent-encoded) |
-        | CLUSTER_URL | redis://$CACHE         | cluster_example.py | $CACHE is a plain server, not a cluster node                                             |
-        | BROKER_URL  | redis://$NODE          | send_task.py       | $NODE is a cluster node, and Celery does not run on a Redis Cluster: use one server      |
+        | VARIABLE  | URL                    | SCRIPT           | REASON                                                                                   |
+        | CACHE_URL | redis://:wr0ng@$LOCKED | cache_example.py | $LOCKED refuses the user or password: check the URL (special characters percent-encoded) |
 
       @slow
       Examples: another kind of server is there, more
         | VARIABLE    | URL                    | SCRIPT             | REASON                                                                                   |
+        | CLUSTER_URL | redis://$CACHE         | cluster_example.py | $CACHE is a plain server, not a cluster node                                             |
+        | BROKER_URL  | redis://$NODE          | send_task.py       | $NODE is a cluster node, and Celery does not run on a Redis Cluster: use one server      |
         | CLUSTER_URL | redis://:wr0ng@$LOCKED | cluster_example.py | $LOCKED refuses the user or password: check the URL (special characters percent-encoded) |
         | BROKER_URL  | redis://$LOCKED        | send_task.py       | $LOCKED refuses the user or password: check the URL (special characters percent-encoded) |
         | CACHE_URL   | redis://$CACHE/99      | cache_example.py   | $CACHE answers: DB index is out of range                                                 |
         | CACHE_URL   | redis://$NODE          | cache_example.py   | $NODE is a cluster node: name a plain server, or give it as CLUSTER_URL                  |
 
-    @gate-005 @waits
+    @gate-005 @slow @waits
     Scenario: send_task.py gives up a paused server after 5 seconds without --timeout
       When I run "BROKER_URL=redis://$PAUSED python src/send_task.py"
       Then the command exits with 1

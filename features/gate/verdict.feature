@@ -20,11 +20,15 @@ Feature: A run of the gate ends with a verdict and an exit code
         "verdict": "<VERDICT>"
         """
 
-      Examples: whole runs, a part, and failures
+      Examples: a failure
+        | VERDICT | RUN                         | OPTIONS                                  | CODE |
+        | refused | a cache that evicts nothing | -k cache-007 --cache-url redis://$BROKER | 1    |
+
+      @slow
+      Examples: whole runs, a part, and an error
         | VERDICT  | RUN                                    | OPTIONS                                   | CODE |
         | accepted | all asked scenarios on its own servers | -k cache-007                              | 0    |
         | partial  | one of all scenarios about a cache     | -k cache-007 --cache-url redis://$CACHE   | 0    |
-        | refused  | a cache that evicts nothing            | -k cache-007 --cache-url redis://$BROKER  | 1    |
         | error    | an address where nothing listens       | -k cache-007 --cache-url redis://$NOTHING | 4    |
 
       @slow
@@ -33,7 +37,7 @@ Feature: A run of the gate ends with a verdict and an exit code
         | error   | an unknown option                           | --bogus                                  | 4    |
         | error   | a scenario about a role that has no address | -k celery-082 --cache-url redis://$CACHE | 5    |
 
-    @gate-064
+    @gate-064 @slow
     Scenario: output and badge of a partial run name the number of its scenarios
       When I run "pytest features/pure_cache -n 0 -k cache-007 --cache-url redis://$CACHE --report $TMPDIR/r; cat $TMPDIR/r/badge.svg"
       Then the command exits with 0
@@ -66,7 +70,7 @@ Feature: A run of the gate ends with a verdict and an exit code
         verdict: error (0 scenarios; no scenario ran)
         """
 
-    @gate-067 @waits
+    @gate-067 @slow @waits
     Scenario Outline: the verdict is error for a run that <SIGNAL> ends
       Given "exec pytest features/pure_cache/expiry.feature -k cache-087 -n 0" is running
         | OPTION  | VALUE |
@@ -79,6 +83,9 @@ Feature: A run of the gate ends with a verdict and an exit code
         """
 
       Examples:
+        | SIGNAL | TROUBLE     |
+        | Ctrl-C | interrupted |
+
+      Examples: more
         | SIGNAL  | TROUBLE            |
-        | Ctrl-C  | interrupted        |
         | SIGTERM | stopped by SIGTERM |

@@ -54,6 +54,18 @@ Feature: The cluster has the settings and the replicas to survive a failure
       Given the cluster under test
       Then the setting "cluster-allow-reads-when-down" is one of "no"
 
+  Rule: A replica is accepted again after an interruption
+
+    @cluster-091
+    Scenario: no node would be refused when it copies from another node of its shard
+      A password that was changed on the primaries alone leaves the links up. The next restart or failover then leaves a
+      shard without a replica.
+      Remedy: CONFIG SET masterauth (and masteruser) on every node to a user and password that every node accepts, then
+      CONFIG REWRITE.
+
+      Given the cluster under test
+      Then there are no refused replicas
+
   @core
   Rule: Slots are settled and evenly spread
 
@@ -76,6 +88,35 @@ Feature: The cluster has the settings and the replicas to survive a failure
     Scenario: all nodes of the cluster run the same version
       Given the cluster under test
       Then there are no version differences
+
+  Rule: All primaries have the same functions
+
+    @cluster-092
+    Scenario: each library of functions is on all primaries in one version
+      A cluster passes no function on to another shard, so FCALL fails for the keys of a primary without it.
+      Remedy: FUNCTION LOAD REPLACE with this library on every primary.
+
+      Given the cluster under test
+      Then there are no function differences
+
+  Rule: A node has room for its keys, and its disk takes them
+
+    @cluster-093
+    Scenario: no node that evicts nothing is nearly full
+      One full primary refuses the writes of its slots alone, so an average over the cluster hides it.
+      Remedy: raise maxmemory of this node, delete its biggest keys, or move slots (`redis-cli --cluster rebalance`).
+
+      Given the cluster under test
+      Then the cluster has at most 80 % memory in use
+
+    @cluster-094
+    Scenario: every node can write its append-only file and its snapshots
+      Remedy: read the error in the node's log, free its disk or mend the folder's rights, run BGREWRITEAOF and BGSAVE.
+
+      Given the cluster under test
+      Then the field "aof_last_write_status" is one of "ok"
+      And the field "aof_last_bgrewrite_status" is one of "ok"
+      And the field "rdb_last_bgsave_status" is one of "ok"
 
   Rule: A replica resumes after a short interruption
 

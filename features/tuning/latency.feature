@@ -33,5 +33,5 @@ Feature: Latency is measured from the moment a request was due
       Given an isolated server
       Then the comparison shows
         | NAIVE                              | TUNED                    | TIMES LESS PROCESSOR TIME | ROUNDS |
-        | lists of 1000 by redis-py's parser | lists of 1000 by hiredis | at least 4                | 15     |
-        | lists of 1 by redis-py's parser    | lists of 1 by hiredis    | reported                  | 15     |
+        | lists of 1000 by redis-py's parser | lists of 1000 by hiredis | at least 4                | 7      |
+        | lists of 1 by redis-py's parser    | lists of 1 by hiredis    | reported                  | 7      |

@@ -1,15 +1,15 @@
 """Use Redis in three ways, and tune it: code to import or to copy.
 
-celery_worker    Celery's broker: no task lost, none done twice, senders that fail in time
-redis_cluster    a cluster: formation, failover, slot migration, growth, keys
-pure_cache       a cache in front of an origin: no stampede, no stale fill, no outage
-tuning           what makes each of them fast: the naive way beside the tuned one
-servers          real servers, clusters, sentinels and workers as child processes
-clients          clients with timeouts, retries and pools; errors without passwords
-server_info      what a server reports about itself: settings, fields, version
-polling          wait for a condition, with a deadline
-cli              one command line for all scripts
-svg              pictures of a few kilobytes
+celery_worker    Celery's broker: no task lost, none done twice, senders that fail in time.
+redis_cluster    A cluster: formation, failover, slot migration, growth, keys.
+pure_cache       A cache in front of an origin: no stampede, no stale fill, no outage.
+tuning           What makes each of them fast: the naive way beside the tuned one.
+servers          Real servers, clusters, sentinels and workers as child processes.
+clients          Clients with timeouts, retries and pools; errors without passwords.
+server_info      What a server reports about itself: settings, fields, version.
+polling          Wait for a condition, with a deadline.
+cli              One command line for all scripts.
+svg              Pictures of a few kilobytes.
 
 The first four list their promises with the module that keeps each and the features that prove it.
 """

@@ -106,18 +106,24 @@ def as_text(command: Iterable[Any]) -> tuple[Any, ...]:
 
 
 class ReplyLostError(RedisConnectionError):
-    """The connection ended before the reply: the command may have been done, and to repeat it would do it twice."""
+    """The connection ended before the reply: a repeated command might be done twice."""
 
 
 class ReplyLateError(RedisTimeoutError):
-    """The reply did not come in time: the command may be done, and to repeat it would do it twice."""
+    """The reply did not come in time: a repeated command might be done twice."""
 
 
 _READ = """
 ACL CLIENT CLUSTER COMMAND CONFIG DBSIZE ECHO HELLO INFO LATENCY MEMORY OBJECT PING ROLE SELECT SLOWLOG TIME WAIT
-EXISTS EXPIRETIME GET GETRANGE HEXISTS HGET HGETALL HKEYS HLEN HMGET HSCAN HVALS LINDEX LLEN LRANGE MGET PEXPIRETIME
-PTTL SCAN SCARD SISMEMBER SMEMBERS SMISMEMBER SSCAN STRLEN TTL TYPE XLEN XRANGE XREVRANGE ZCARD ZCOUNT ZRANGE
-ZRANGEBYSCORE ZRANK ZSCAN ZSCORE
+
+EXISTS EXPIRETIME PEXPIRETIME PTTL SCAN TTL TYPE
+GET GETRANGE MGET STRLEN
+HEXISTS HGET HGETALL HKEYS HLEN HMGET HSCAN HVALS
+LINDEX LLEN LRANGE
+
+SCARD SISMEMBER SMEMBERS SMISMEMBER SSCAN
+ZCARD ZCOUNT ZRANGE ZRANGEBYSCORE ZRANK ZSCAN ZSCORE
+XLEN XRANGE XREVRANGE
 """
 _WRITE = """
 DEL EXPIRE EXPIREAT HDEL HSET LSET MSET PERSIST PEXPIRE PEXPIREAT PSETEX SADD SETEX SREM TOUCH UNLINK ZREM
@@ -190,7 +196,7 @@ class _Counting:
         return super().send_command(*as_text(command), **options)  # type: ignore[misc]
 
     def require_repeatable(self, error: RedisError) -> None:
-        """Raise another error in place of one that left a command without its reply, unless it may be sent again."""
+        """Replace an error after a lost reply, unless the command may be sent again."""
         kinds = {RedisConnectionError: ReplyLostError, RedisTimeoutError: ReplyLateError}
         if not self.is_repeatable and type(error) in kinds:
             raise kinds[type(error)](*error.args) from error
@@ -488,7 +494,7 @@ _ANOTHER = {"encoding", "encoding_errors", "legacy_responses", "timeout", "lib_n
 
 
 def _check_option(name: str, value: str, scheme: str) -> None:
-    """Raise UsageError for an option that cannot be used; the message shows no part of the URL's value."""
+    """Raise UsageError for an unusable option. The message shows no part of the URL's value."""
     if name in _OBJECTS:
         raise UsageError(f"has the option {name}, which takes a Python object: leave it out")
     if name in _ANOTHER:
@@ -572,7 +578,7 @@ class ClusterClient(RedisCluster):
     """
 
     def get_node(self, host: str | None = None, port: int | None = None, node_name: str | None = None) -> Any:
-        """Return a node by host and port if the map has it; by name (``host:port``) return it in any case."""
+        """Return a node by host and port if the map has it. Return it by name (``host:port``) in any case."""
         found = super().get_node(host, port, node_name)  # type: ignore[no-untyped-call]
         if found is None and node_name:
             name, _, number = node_name.rpartition(":")
@@ -584,7 +590,7 @@ class ClusterClient(RedisCluster):
         return ClusterSubscription(self, node=node, host=host, port=port, **options)
 
     def execute_command(self, *args: Any, **kwargs: Any) -> Any:
-        """Run a command; if it reaches no node, the next command asks the name in the URL again.
+        """Run a command. If it reaches no node, the next command resolves the name in the URL again.
 
         All nodes may have new addresses.
         """
@@ -596,7 +602,9 @@ class ClusterClient(RedisCluster):
 
 
 def cluster_client(url: str, timeout: float = TIMEOUT, **options: Any) -> ClusterClient:
-    """Return a client of the cluster that the node at `url` belongs to; it connects at once to learn the slots.
+    """Return a client of the cluster to which the node at `url` belongs.
+
+    It connects at once to learn the slots.
 
     Raises:
         RedisError: the node does not answer, or is not a cluster node.

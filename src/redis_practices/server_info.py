@@ -28,7 +28,7 @@ def asking(command: str) -> Iterator[None]:
 
 
 def by_name(answer: Mapping[Any, Any] | Sequence[Any]) -> dict[str, Any]:
-    """Return a reply's values by name: RESP3 gives a map, RESP2 a flat list of names and values."""
+    """Return a reply's values by name. RESP3 gives a map, RESP2 a flat list of names and values."""
     pairs = answer.items() if isinstance(answer, Mapping) else zip(answer[::2], answer[1::2], strict=True)
     return {str_if_bytes(name): value for name, value in pairs}
 

@@ -165,7 +165,7 @@ def check_runs(context: Context, target: str, bound: Bound) -> None:
     seen: list[int] = []
 
     def ran() -> None:
-        seen[:] = [len(moments) for moments in runs_of_each(context.broker, results)]
+        seen[:] = [len(moments) for moments in runs_of_each(tasks.client, results)]
         assert min(seen) >= (bound.low or 0), f"{target} ran {min(seen)} times"
 
     with suppress(AssertionError):  # judged below

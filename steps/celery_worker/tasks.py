@@ -23,6 +23,7 @@ from celery.result import AsyncResult
 from kombu import pools
 from kombu.exceptions import OperationalError
 from pytest_bdd import parsers, when
+from redis import Redis
 from redis.client import Monitor
 from redis.exceptions import RedisError
 
@@ -71,7 +72,7 @@ class SentTask:
 
     def runs(self) -> list[float]:
         """Return when it ran, in seconds since 1970."""
-        return runs_of_each(self.tasks.context.broker, [self.result])[0]
+        return runs_of_each(self.tasks.client, [self.result])[0]
 
     def wait_before(self, retry: int) -> float:
         """Return the seconds between a run and the next."""
@@ -178,6 +179,12 @@ class Tasks:
         self.context.ending.callback(clear)
         # Senders and helpers of this process read their settings there.
         self.context.ending.enter_context(pytest.MonkeyPatch.context()).setenv("KEY_PREFIX", self.prefix)
+
+    @cached_property
+    def client(self) -> Redis:
+        """A client of the broker that is kept: a step asks it a hundred times a second while it waits."""
+        client: Redis = self.context.ending.enter_context(self.context.broker.client())
+        return client
 
     @cached_property
     def app(self) -> Celery:
@@ -320,7 +327,7 @@ class Tasks:
 
     def run_at(self) -> list[list[float]]:
         """Return when each task ran, in seconds since 1970."""
-        return runs_of_each(self.context.broker, [one.result for one in self.sent])
+        return runs_of_each(self.client, [one.result for one in self.sent])
 
 
 MOST_LOOKS = 6_000

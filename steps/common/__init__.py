@@ -1,9 +1,9 @@
 """Bind the sentences that practices share.
 
-vocabulary     the types of placeholders: durations, bounds, counts, targets, tables
-deployments    Given a deployment, its data and its network; When a fault happens
-keys           keys that are written and read; workloads of writers and readers
-judgements     Then: what was recorded, the state of a thing, or a probe
-audit          features/*/audit.feature: what servers report, without traffic
-data_path      features/*/data_path.feature: the way of data to a server and back
+vocabulary     The types of placeholders: durations, bounds, counts, targets, tables.
+deployments    Given a deployment, its data and its network; When a fault happens.
+keys           Keys that are written and read; workloads of writers and readers.
+judgements     Then: what was recorded, the state of a thing, or a probe.
+audit          features/*/audit.feature: what servers report, without traffic.
+data_path      features/*/data_path.feature: the way of data to a server and back.
 """

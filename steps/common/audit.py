@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import permutations
 from typing import Any
 
 from pytest_bdd import parsers, then
+from redis.utils import str_if_bytes
 
 from fixtures.bdd.vocabulary import register
 from fixtures.context import Context
@@ -18,7 +23,17 @@ from fixtures.run.practices_file import AuditBounds, change, changeable
 from fixtures.stacks.protocols import Node, need
 from redis_practices.redis_cluster.slot_migration import open_slots
 from redis_practices.redis_cluster.topology import SLOTS, Member, itself, members
-from redis_practices.server_info import Refused, engine_name, facts, may_run, settings, user_of, version_of
+from redis_practices.server_info import (
+    Refused,
+    asking,
+    by_name,
+    engine_name,
+    facts,
+    may_run,
+    settings,
+    user_of,
+    version_of,
+)
 from steps.common.vocabulary import TYPES, Table, choices, release, rows
 from steps.common.vocabulary import bound as read_bound
 
@@ -210,9 +225,92 @@ def version_differences(context: Context) -> list[dict[str, object]]:
 
 @register("finding", "unlinked replicas", "replicas without a link to their primary, which cannot take over")
 def unlinked_replicas(context: Context) -> list[dict[str, object]]:
-    """Return these replicas with the state of their link."""
-    links = replicas(context.part(Audited), "master_link_status")
-    return [{"NODE": address, "LINK": link} for address, link in links.items() if link != "up"]
+    """Return these replicas with the state of their link, and primaries with fewer linked replicas than they have.
+
+    CLUSTER SLOTS leaves out a replica without a first copy, so its primary is asked for it.
+    """
+    audited = context.part(Audited)
+    links = replicas(audited, "master_link_status")
+    found: list[dict[str, object]] = [
+        {"NODE": address, "LINK": link} for address, link in links.items() if link != "up"
+    ]
+    of = Counter(member.primary for member in known(context) if member.primary and not BAD & member.flags)
+    for address, node in audited.each("CLUSTER NODES", itself):
+        linked = sum(one["state"] == "online" for one in copies(audited.told("field")[address]))
+        if linked < of[node.identity]:
+            found.append({"NODE": address, "LINK": f"{linked} of its {of[node.identity]} replicas are linked"})
+    return found
+
+
+def copies(told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the replicas that a server names in its fields (``slave0`` and so on)."""
+    return [value for name, value in told.items() if re.fullmatch(r"slave\d+", name) and isinstance(value, dict)]
+
+
+@register("finding", "refused replicas", "nodes whose replication password another node of their shard refuses")
+def refused_replicas(context: Context) -> list[dict[str, object]]:
+    """Compare `masterauth` of each node with the users of the other nodes of its shard (CONFIG GET, ACL LIST).
+
+    A link that is up stays up after a change of passwords, and is refused when it has to be made again.
+    """
+    audited = context.part(Audited)
+    own = audited.told("setting")
+    users = {address: dict(map(user_rules, lines)) for address, lines in audited.each("ACL LIST", user_lines)}
+    shards = {address: node.primary or node.identity for address, node in audited.each("CLUSTER NODES", itself)}
+    found: list[dict[str, object]] = []
+    for address, other in permutations(shards, 2):
+        if shards[address] == shards[other] and (why := refusal(own[address], users[other])):
+            found.append({"NODE": address, "PEER": other, "WHY": why})
+    return found
+
+
+def user_lines(client: Any) -> list[str]:
+    """Return the users of a server as ACL LIST writes them."""
+    with asking("ACL LIST"):
+        return [str_if_bytes(line) for line in client.execute_command("ACL LIST")]
+
+
+def user_rules(line: str) -> tuple[str, list[str]]:
+    """Return the name and the rules of a user."""
+    _, name, *rules = line.split()
+    return name, rules
+
+
+def refusal(own: Mapping[str, str], users: Mapping[str, Sequence[str]]) -> str:
+    """Return why a node with these settings cannot copy from a node with these users; "" if it can."""
+    user, password = own.get("masteruser") or own.get("primaryuser") or "default", own.get("masterauth", "")
+    rules = users.get(user, ["off"])
+    if not password:
+        by_certificate = own.get("tls-auth-clients-user", "off").lower() not in ("", "off")
+        return "" if by_certificate or "nopass" in users.get("default", ()) else "it has no masterauth"
+    if "off" in rules:
+        return f"the user {user} is off or missing"
+    if "nopass" in rules:
+        return "" if own.get("masteruser") else "it has a masterauth, and the default user has no password"
+    right = f"#{sha256(password.encode()).hexdigest()}" in rules
+    return "" if right else f"its masterauth is no password of the user {user}"
+
+
+@register("finding", "function differences", "libraries of functions that a primary lacks, or has in another version")
+def function_differences(context: Context) -> list[dict[str, object]]:
+    """Compare the libraries of all primaries (FUNCTION LIST), which no node passes on to another shard."""
+    audited = context.part(Audited)
+    owners = {address for address, node in audited.each("CLUSTER NODES", itself) if node.slots}
+    held = {address: libraries for address, libraries in audited.each("FUNCTION LIST", functions) if address in owners}
+    names = sorted({name for libraries in held.values() for name in libraries})
+    found: list[dict[str, object]] = []
+    for name in names:
+        usual, _ = Counter(libraries.get(name, "") for libraries in held.values()).most_common(1)[0]
+        others = [address for address, libraries in held.items() if libraries.get(name, "") != usual]
+        found += [{"LIBRARY": name, "NODE": address} for address in others]
+    return found
+
+
+def functions(client: Any) -> dict[str, str]:
+    """Return the code of each library of functions by its name."""
+    with asking("FUNCTION LIST"):
+        libraries = map(by_name, client.execute_command("FUNCTION", "LIST", "WITHCODE"))
+        return {str_if_bytes(one["library_name"]): str_if_bytes(one["library_code"]) for one in libraries}
 
 
 def replicas(audited: Audited, name: str) -> dict[str, str]:
@@ -246,6 +344,19 @@ def count_missed_pings(context: Context, _: object) -> dict[str, float]:
     silence = replicas(audited, "master_last_io_seconds_ago")
     late = {address: number("the silence", address, seconds) - 1 for address, seconds in silence.items()}
     return {address: round(max(seconds, 0) / max(period, 5), 2) for address, seconds in late.items()} or {"": 0}
+
+
+@register("measurement", "memory in use", "share of the memory limit that a node uses which evicts nothing", unit="%")
+def memory_in_use(context: Context, _: object) -> dict[str, float]:
+    """Return it by node; a node with another policy evicts keys instead."""
+    audited = context.part(Audited)
+    limits, used = audited.numbers("field", "maxmemory"), audited.numbers("field", "used_memory")
+    uncounted = audited.numbers("field", "mem_not_counted_for_evict")
+    policies = audited.values("field", "maxmemory_policy")
+    full = [address for address, policy in policies.items() if policy == "noeviction" and limits[address]]
+    return {
+        address: round(100 * (used[address] - uncounted.get(address, 0)) / limits[address], 1) for address in full
+    } or {"": 0}
 
 
 @register("measurement", "slot imbalance", "largest deviation of a primary from an even share of the slots", unit="%")

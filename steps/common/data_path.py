@@ -8,16 +8,21 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
+import pytest
 from pytest_bdd import parsers, when
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.utils import str_if_bytes
 
 from fixtures.bdd.vocabulary import find, records, register
 from fixtures.context import Context
 from fixtures.reporting.measurements import Bound
+from fixtures.run.options import OPTIONS
 from fixtures.run.own_time import Moment, Stopwatch, first_certain, moment_of
 from steps.common.vocabulary import TYPES
 
@@ -119,8 +124,12 @@ def record_changes(way: Way, value: bytes) -> None:
     with way.connect(decode_responses=False) as client:
         seen = client.get(way.prefix) or b""
     way.writer.delete(way.prefix)
-    changed = 0 if seen == value else sum(one != other for one, other in zip_longest(seen, value))
-    way.context.record("bytes changed", changed)
+    way.context.record("bytes changed", difference(value, seen))
+
+
+def difference(sent: bytes, seen: bytes) -> int:
+    """Return the number of bytes that differ, are missing or were added."""
+    return 0 if seen == sent else sum(one != other for one, other in zip_longest(seen, sent))
 
 
 @register("load", "reads after a write", "reads of a key by one client, each right after the other one has written it")
@@ -194,24 +203,106 @@ def send_transactions(way: Way, count: int) -> None:
     way.context.record("transactions split", split)
 
 
-@register("load", "empty waits of {seconds} seconds", "BRPOP on an empty list, as a worker waits for a task")
-@records("waits cut off", "waits that ended before their time, or with an error of the connection", unit="waits")
-def send_waits(way: Way, count: int, seconds: str) -> None:
-    """Wait on an empty list; a balancer that cuts idle connections off ends the wait."""
-    # The client's own time-out, which the URL may set, is no promise of the broker.
-    way.reader.connection_pool.connection_kwargs["socket_timeout"] = float(seconds) + PATIENCE
-    way.connected()
+@dataclass
+class Idle:
+    """Connections that are left alone from now on, in a worker's three ways; `prefix` names its key and channel."""
 
-    def is_cut() -> bool:
-        begun = time.monotonic()
-        try:
-            item = way.reader.brpop([way.prefix], timeout=float(seconds))
-        except RedisConnectionError:
-            return True
-        assert item is None, f"an item came that no client has pushed: {item}"
-        return time.monotonic() - begun < float(seconds) - 0.01  # the server looks ten times a second
+    prefix: str
+    silent: Any
+    waiting: Any
+    subscriber: Any
+    since: float = field(default_factory=time.monotonic)
 
-    way.context.record("waits cut off", sum(is_cut() for _ in range(count)))
+    @classmethod
+    def opened(cls, connect: Callable[..., Any], prefix: str, ending: ExitStack) -> Idle:
+        """Open the connections, which end with `ending`."""
+        silent, waiting = (ending.enter_context(connect()).connection_pool.get_connection() for _ in range(2))
+        subscriber = ending.enter_context(ending.enter_context(connect()).pubsub(ignore_subscribe_messages=True))
+        subscriber.subscribe(prefix)
+        subscriber.get_message(timeout=PATIENCE)
+        waiting.send_command("BRPOP", prefix, 0, check_health=False)
+        return cls(prefix, silent, waiting, subscriber)
+
+    def cut(self, writer: Any) -> dict[str, bool]:
+        """Use each connection without a second try, and tell whether it was cut off."""
+
+        def pings() -> bool:
+            self.silent.send_command("PING", check_health=False)
+            return str_if_bytes(self.silent.read_response(timeout=PATIENCE)) == "PONG"
+
+        def pops() -> bool:
+            writer.lpush(self.prefix, "x")
+            said = self.waiting.read_response(timeout=PATIENCE)
+            return bool(said) and str_if_bytes(said[1]) == "x"
+
+        def hears() -> bool:
+            writer.publish(self.prefix, "x")
+            return _next_message(self.subscriber) is not None
+
+        found = {}
+        for kind, works in (("the silent one", pings), ("the waiting one", pops), ("the subscriber", hears)):
+            try:
+                found[kind] = not works()
+            except (RedisConnectionError, RedisTimeoutError):
+                found[kind] = True
+        writer.delete(self.prefix)
+        return found
+
+
+def _next_message(subscriber: Any) -> Any:
+    """Return the data of the next message, None if there is none in time; a reconnection may come first."""
+    until = time.monotonic() + PATIENCE
+    while (left := until - time.monotonic()) > 0:
+        if (message := subscriber.get_message(timeout=left)) and message["type"] == "message":
+            return message["data"]
+    return None
+
+
+EARLY = pytest.StashKey[dict[str, Idle]]()
+"""On the configuration: by role, the connections that are idle since the first scenario of a quick run."""
+
+
+def leave_early(context: Context) -> None:
+    """Open the idle connections of a quick run, so that their seconds pass while other scenarios run."""
+    config, role = context.request.config, context.role
+    early = config.stash.setdefault(EARLY, {})
+    asked = any(item.get_closest_marker("idle") for item in context.request.session.items)
+    if role != "broker" or role in early or not asked or not config.stash[OPTIONS].quick:
+        return
+    ending = ExitStack()
+    config.add_cleanup(ending.close)
+    with suppress(RedisError):  # the scenario that judges them tries again
+        early[role] = Idle.opened(context.nodes(role)[0].client, context.key_prefix, ending)
+
+
+@register(
+    "load",
+    "idle connections of each kind for {seconds} seconds",
+    "a wait for an item (BRPOP), a subscriber, and one that sends nothing, each silent for so long",
+)
+@records("connections cut off", "idle connections that did not work at their next use", unit="connections")
+def leave_idle(way: Way, count: int, seconds: str) -> None:
+    """Leave connections alone, or take those of the run's first scenario, and use each at the end."""
+    early = way.context.request.config.stash.get(EARLY, {}).pop(way.context.role, None)
+    for number in range(count):
+        with ExitStack() as ending:
+            idle = early if early and not number else Idle.opened(way.connect, way.prefix, ending)
+            time.sleep(max(0.0, idle.since + float(seconds) - time.monotonic()))
+            for kind, is_cut in idle.cut(way.writer).items():
+                way.context.record("connections cut off", int(is_cut), kind)
+
+
+@register("load", "bytes in one message", "one message of random text, published by one client to the other one")
+def send_message(way: Way, count: int) -> None:
+    """Publish random text of this size, and compare what the subscriber gets."""
+    value = secrets.token_hex((count + 1) // 2)[:count].encode()
+    with way.connect(decode_responses=False) as client, client.pubsub(ignore_subscribe_messages=True) as subscriber:
+        subscriber.subscribe(way.prefix)
+        subscriber.get_message(timeout=PATIENCE)
+        way.writer.publish(way.prefix, value)
+        seen = _next_message(subscriber)
+    assert seen is not None, f"a message of {count} bytes reached no subscriber within {PATIENCE:g} s"
+    way.context.record("bytes changed", difference(value, seen))
 
 
 @register("load", "messages", "messages that one client publishes on a channel and the other one receives")

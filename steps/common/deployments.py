@@ -27,6 +27,7 @@ from redis_practices.servers.server import CACHE
 from redis_practices.tuning.bulk import pipelined, write_bulk
 from redis_practices.tuning.connections import address, another
 from redis_practices.tuning.measuring import LatencyProxy, latency_proxy
+from steps.common.data_path import leave_early
 from steps.common.vocabulary import TYPES, Duration, Table, options
 
 
@@ -41,6 +42,7 @@ def use_deployment(context: Context, kind: str) -> None:
     assert kind in ("cache", "broker", "cluster"), f"no deployment is called {kind}"
     context.role = kind
     getattr(context, kind)
+    leave_early(context)
 
 
 def setting(name: str, meaning: str) -> Any:

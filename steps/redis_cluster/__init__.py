@@ -1,8 +1,8 @@
 """Bind the sentences about clusters.
 
-nodes           nodes as targets, and their faults
-availability    writes while nodes are away, and a workload
-slots           slots that migrate, scans of all keys
-messages        channels, functions and users
-findings        detectors, numbers and properties
+nodes           Nodes as targets, and their faults.
+availability    Writes while nodes are away, and a workload.
+slots           Slots that migrate, scans of all keys.
+messages        Channels, functions and users.
+findings        Detectors, numbers and properties.
 """

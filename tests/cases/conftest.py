@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -40,15 +41,26 @@ def cache_server(group: ForkingGroup) -> Server:
 
 
 @pytest.fixture
-def bench(group: ForkingGroup) -> Bench:
-    """Give an isolated broker."""
-    return Bench(group)
+def results(group: ForkingGroup) -> Iterator[ForkingGroup]:
+    """Collect the results of a test while its broker runs.
+
+    The destructor of a subscribed result asks the broker, and retries for seconds if the broker has ended: in the
+    middle of a later test.
+    """
+    yield group
+    gc.collect()
 
 
 @pytest.fixture
-def new_bench(group: ForkingGroup) -> Callable[[Config], Bench]:
+def bench(results: ForkingGroup) -> Bench:
+    """Give an isolated broker."""
+    return Bench(results)
+
+
+@pytest.fixture
+def new_bench(results: ForkingGroup) -> Callable[[Config], Bench]:
     """Give a function that starts a broker with further directives."""
-    return lambda config: Bench(group, config)
+    return lambda config: Bench(results, config)
 
 
 @pytest.fixture

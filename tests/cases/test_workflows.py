@@ -144,8 +144,8 @@ def test_workflows_of_a_revoked_member_end(bench: Bench, when: str, shape: str) 
     arguments, options, runs = REVOCATIONS[when]
     start(bench, WORKER_CONCURRENCY="1")
     bench.await_hearing()
-    if when == "in the queue":
-        blocker = bench.send("stamp", [2.0])
+    blocker = bench.send("stamp", [30.0]) if when == "in the queue" else None
+    if blocker:
         bench.await_run(blocker)
     member = bench.signature("stamp", arguments, immutable=True, **options)
     member_id = member.freeze().id
@@ -155,7 +155,9 @@ def test_workflows_of_a_revoked_member_end(bench: Bench, when: str, shape: str) 
         bench.await_run(member_id)
     elif when == "in the worker":
         prepared(lambda: bench.client.hlen("unacked") > 0)
-    bench.sender().control.revoke(member_id, terminate=runs)
+    assert bench.sender().control.revoke(member_id, terminate=runs, reply=True, timeout=10, limit=1)
+    if blocker:
+        bench.sender().control.revoke(blocker, terminate=True)
     detach(result)
     assert ended(bench, {shape: str(result.id)})[shape] in {"FAILURE", "REVOKED"}
 

@@ -39,8 +39,9 @@ def pool_options(url: str) -> dict[str, Any]:
 
 
 def address_of(url: str, *, options: bool = False) -> str:
-    """Return the URL as Celery reads it: user, password and database before the ``?``, TLS options after it.
+    """Return the URL as Celery reads it.
 
+    User, password and database stand before the ``?``, TLS options after it.
     With `options` the other options stay too: Celery's result backend reads them.
     """
     if not _is_one_server(url):

@@ -32,7 +32,10 @@ class SurvivingConsumer(Consumer):  # type: ignore[misc] # Celery has no types
     """Celery's consumer, which survives the loss of its connection."""
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Clean up the lost connection, and make it forget its channel (a private name: kombu has no public one)."""
+        """Clean up the lost connection, and make it forget its channel.
+
+        The name is private, since kombu has no public one.
+        """
         if (connection := self.connection) is not None:
             collect = connection.collect
 

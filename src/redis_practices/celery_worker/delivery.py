@@ -114,7 +114,7 @@ def _finished(client: Redis, key: str, token: str, keep: float) -> bool:
 
 
 def _give_back(client: Redis, key: str, token: str) -> None:
-    """Delete the key if this caller holds it; a server that does not answer lets the lease end."""
+    """Delete the key if this caller holds it. If the server does not answer, the lease ends later."""
     with suppress(RedisError):
         client.eval(_GIVE_BACK, 1, key, token)
 
@@ -138,10 +138,11 @@ def _renew(  # noqa: PLR0913, PLR0917 - the arguments of a thread
 
 
 def effect_once(client: Redis, key: str, effect: Callable[[Pipeline], object], *, keep: float) -> bool:
-    """Write an effect that lives in Redis exactly once, in one transaction with the key that marks it as done.
+    """Write an effect in Redis exactly once.
 
+    One transaction writes the effect and the key that marks it as done (``WATCH``, ``MULTI``, ``EXEC``).
     `effect` queues its commands on the pipeline it gets. Return False if the effect was written before. The key is kept
-    for `keep` seconds (``WATCH``, ``MULTI``, ``EXEC``).
+    for `keep` seconds.
 
     Raises:
         redis.exceptions.RedisError: Redis does not answer. The effect may be written or not, so call it again.
@@ -191,7 +192,10 @@ class Outbox:
             pipe.execute()
 
     def settle(self, effect: str, client: Redis | None = None) -> None:
-        """Remove an effect that has happened; pass the pipeline that writes it to do both in one transaction."""
+        """Remove an effect that has happened.
+
+        As `client`, pass the pipeline that writes the effect: one transaction does both.
+        """
         for_it = self._client if client is None else client
         for_it.hdel(self._tasks, effect)
         for_it.zrem(self._due, effect)

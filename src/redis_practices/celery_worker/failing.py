@@ -76,7 +76,7 @@ def letters(client: Redis) -> list[dict[str, Any]]:
 
 
 def revive(client: Redis, app: Celery) -> str | None:
-    """Send the oldest dead letter under a new id, and return that id; None if the list is empty.
+    """Send the oldest dead letter again, and return its new id; None if the list is empty.
 
     The letter leaves the list after it is sent: a kill in between duplicates the task, and never loses it.
     """

@@ -52,7 +52,7 @@ _worker = 0
 
 @worker_init.connect
 def wait_for_results(**_: Any) -> None:
-    """Make this process and its pool wait for an absent Redis; a sender reports it in time instead."""
+    """Make this process and its pool wait for an absent Redis. A sender does not wait: it reports the absence."""
     global _worker  # noqa: PLW0603 - the pool's processes inherit it
     _worker = os.getpid()
 
@@ -60,7 +60,7 @@ def wait_for_results(**_: Any) -> None:
 @beat_init.connect
 @worker_process_init.connect
 def repeat_commands(**_: Any) -> None:
-    """Make a beat and a process of the pool repeat commands to an absent broker; the worker itself connects again."""
+    """Make beats and pool processes repeat commands to an absent broker. The worker itself connects again."""
     transport.waits = os.getpid() != _worker
 
 
@@ -72,7 +72,7 @@ def wait_for_broker(sender: Any = None, **_: Any) -> None:
 
 
 def wait_to_send(error: Exception, seconds: float) -> None:
-    """Wait before a task is sent again (`seconds` is kombu's own wait); an error that will not pass is raised."""
+    """Wait before a task is sent again, or raise an error that will not pass. `seconds` is kombu's own wait."""
     if isinstance(error, ResponseError) and not isinstance(error, OutOfMemoryError):
         raise error
     logger.warning("Redis does not take a task now: %s", error)

@@ -56,7 +56,7 @@ RIGHTS: dict[str, tuple[str, ...]] = {
 
 
 def rules(prefix: str, database: int = 0) -> list[str]:
-    """Return the rules of the user, as ``ACL SETUSER`` takes them, for keys and channels that begin with `prefix`.
+    """Return the user's rules for keys and channels with `prefix`, as ``ACL SETUSER`` takes them.
 
     The user may select `database`, the number at the end of the URL, and no other one.
 

@@ -73,7 +73,7 @@ EXAMPLES = """\
 
 
 def sender(settings: Mapping[str, Any]) -> Celery:
-    """Return a Celery app that only sends: tasks go by name, so a sender needs no worker code.
+    """Return a Celery app that only sends. It sends tasks by name, so it needs no worker code.
 
     `settings` are the worker's, such as ``worker.settings(broker_url, timeout)``.
     """

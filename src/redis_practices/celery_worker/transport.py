@@ -52,7 +52,7 @@ def is_about_server(error: ResponseError) -> bool:
 
 
 class Patience(Retry):
-    """Repeat a command until it is answered, at least once a second; a refused password is an error at once."""
+    """Repeat a command until it is answered, at least once a second. A refused password is an error at once."""
 
     def __init__(self) -> None:
         """Wait 0.1 s after the first failure, and up to 1 s after later ones."""
@@ -160,7 +160,7 @@ class QoS(redis.QoS):
         return time.time() - (float(seconds) + float(microseconds) / 1e6)
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Record a message that was taken; a full server refuses that, and the task runs all the same."""
+        """Record a message that was taken. If a full server refuses the record, the task runs without it."""
         place = message.delivery_info
         record = dumps([message._raw, place["exchange"], place["routing_key"]])  # noqa: SLF001 - as kombu's own does
         try:
@@ -176,7 +176,7 @@ class QoS(redis.QoS):
         virtual.QoS.append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        """Remove the record of a message; if the broker is away, the next check or connection does it."""
+        """Remove the record of a message. While the broker is away, the next check or connection removes it."""
         try:
             super().ack(delivery_tag)
         except self.channel.connection_errors as error:
@@ -219,7 +219,10 @@ class QoS(redis.QoS):
                 pass
 
     def _is_ours(self, record: bytes | None) -> bool:
-        """Tell whether a record is of a task for this worker's queues; one without a task is removed by any worker."""
+        """Tell whether a record belongs to this worker's queues.
+
+        Any worker removes a record without a task.
+        """
         if record is None:
             return True
         _, exchange, routing_key = loads(bytes_to_str(record))
@@ -235,10 +238,12 @@ FORGOTTEN = 6.0
 SHOW = """
 local now = redis.call('TIME')
 local seconds = tonumber(now[1]) + tonumber(now[2]) / 1000000
+
 for number = 2, #ARGV do
   redis.call('SADD', KEYS[1], ARGV[number])
   redis.call('ZADD', KEYS[2], seconds, ARGV[number])
 end
+
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', seconds - ARGV[1])) do
   redis.call('SREM', KEYS[1], gone)
   redis.call('ZREM', KEYS[2], gone)

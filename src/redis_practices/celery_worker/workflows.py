@@ -6,15 +6,15 @@ mend these cases, on Celery 5.6 and 5.7:
     app.conf.result_backend = with_chords("redis://broker:6379/0")
     app.conf.result_chord_expires = 7 * 86400
 
-a member                                                what the reader of the workflow gets
-returns, fails, hits a time limit, loses its process    the result, or the member's error (Celery too)
-is delivered twice, with two results                    each member once, with its first result
-ends later than `result_expires` after another          the result; the limit is `result_chord_expires`
-is unknown to its worker, or its message is malformed   NotRegistered, or the error of the message
-drops its message with Reject or Ignore                 Reject or Ignore as the error
-is revoked or expires, as a link of a chain             TaskRevokedError, for the last link too
-is a group at the end of a chain, in a chord            all results
-ends while Redis is away                                the result, when Redis is back: see `outages`
+a member                                                the workflow's reader gets
+returns, fails, hits a time limit, loses its process    the result, or the member's error (Celery too).
+is delivered twice, with two results                    each member once, with its first result.
+ends later than `result_expires` after another          the result; the limit is `result_chord_expires`.
+is unknown to its worker, or its message is malformed   NotRegistered, or the error of the message.
+drops its message with Reject or Ignore                 Reject or Ignore as the error.
+is revoked or expires, as a link of a chain             TaskRevokedError, for the last link too.
+is a group at the end of a chain, in a chord            all results.
+ends while Redis is away                                the result, when Redis is back: see `outages`.
 
 Celery takes a group inside the header of a chord apart, from its end; where the order matters, put a chord there.
 The body of a chord is sent once. It is sent twice if its sender is killed between sending and recording that: make a
@@ -48,14 +48,21 @@ CLAIM = 60
 _RECORD = """
 local parts, added, size, seen, claim, shape = unpack(KEYS)
 local task, index, part, ttl, lease = unpack(ARGV)
+
+-- After the body was sent, another delivery changes nothing.
 if redis.call('GET', claim) == 'done' then return false end
+
 -- A member counts once, with its first result.
 if redis.call('SADD', seen, task .. ':' .. index) == 1 then redis.call('ZADD', parts, index, part) end
+
 for _, key in ipairs({parts, added, size, seen, shape}) do redis.call('EXPIRE', key, ttl) end
+
 local members = redis.call('GET', size)
 if not members then return false end
+
 local missing = members + (redis.call('GET', added) or 0) - redis.call('ZCOUNT', parts, '-inf', '+inf')
 if missing > 0 then return false end
+
 -- Only a second delivery of the member that claimed the body may claim it again: the first one was killed.
 if (redis.call('GET', claim) or task) ~= task then return false end
 redis.call('SET', claim, task, 'EX', lease)
@@ -81,7 +88,7 @@ class _Chords:
         self._ensured(lambda: size([self.get_key_for_group(group_id, ".s")], [chord_size, self._kept]))
 
     def apply_chord(self: Any, header_result_args: Any, body: Any, **options: Any) -> None:
-        """Begin a chord: forget an earlier run, store the shape of a nested chord as long as its size."""
+        """Begin a chord: forget an earlier run. The shape of a nested chord is kept as long as its size."""
         keys = self._keys(header_result_args[0])
         self._ensured(lambda: self.client.delete(*keys))
         super().apply_chord(header_result_args, body, **options)  # type: ignore[misc]
@@ -108,7 +115,7 @@ class _Chords:
         return [self.get_key_for_group(group_id, suffix) for suffix in (".j", ".t", ".s", ".d", ".c", "")]
 
     def _send_body(self: Any, request: Context, parts: list[bytes]) -> None:
-        """Send the body of a complete chord; if a member failed or it cannot be sent, make it fail."""
+        """Send the body of a complete chord. The body fails if a member failed or it cannot be sent."""
         body = maybe_signature(request.chord, app=self.app)
         try:
             body.delay(self._results(request.group, parts))
@@ -167,14 +174,14 @@ class BackendOfSentinels(_Chords, outages.BackendOfSentinels):
 
 
 def with_chords(url: str) -> str:
-    """Return the URL of a result backend for ``result_backend``, with `Backend` if it is a Redis or its sentinels."""
+    """Return the URL for ``result_backend``, with `Backend` if it names a Redis or sentinels."""
     kinds = {"redis": Backend, "rediss": Backend, "sentinel": BackendOfSentinels}
     kind = kinds.get(url.partition("://")[0])
     return f"{__name__}:{kind.__name__}+{url}" if kind else url
 
 
 def _shaped(members: GroupResult, results: Mapping[str, Any]) -> list[Any]:
-    """Return the results of a group, by id, as a list that holds a list for each group in it."""
+    """Return a group's results as a list, with a list for each group in it."""
     return [_shaped(one, results) if isinstance(one, GroupResult) else results[one.id] for one in members.results]
 
 
@@ -209,7 +216,7 @@ def fail_malformed(sender: Any, message: Any, exc: Exception | None, **_: Any) -
 
 
 def _fail_workflow(app: Any, message: Any, error: Exception) -> None:
-    """Fail the task of a message that no worker will run; a message without an id is no task of a workflow."""
+    """Fail the task of a message that no worker will run. A message without an id belongs to no workflow."""
     if "id" not in (message.headers or ()):
         return
     _, _, embedded = message.payload

@@ -2,7 +2,11 @@
 
     cache = CacheAside(redis_client(url, timeout=0.2), ttl=300)
     user = cache.get_or_compute(f"user:{id}", lambda: load_user(id))
-    save_user(id, changed); cache.invalidate(f"user:{id}")
+
+A writer invalidates the entry after its change:
+
+    save_user(id, changed)
+    cache.invalidate(f"user:{id}")
 
 Values are JSON, never pickle: a client that can write to the cache must not run code in its readers. None means that
 the origin has no value. Give the client a short timeout: while the server is paused, each call blocks for this timeout
@@ -78,7 +82,7 @@ _DELETE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL'
 
 
 def set_if_equal(dialect: str, key: str, expected: bytes, value: bytes, *options: str | int) -> Command:
-    """Return the command that sets `key` to `value` if it holds `expected`; its reply is true if it did.
+    """Return the command that sets `key` to `value` if it holds `expected`. Its reply is true if it was set.
 
     `options` are those of ``SET``: ``"PX", 5000``, or ``"KEEPTTL"``.
     """
@@ -132,7 +136,7 @@ def _text(key: bytes | str) -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """A cached value: its computation took `cost` seconds, and it is fresh `until` a time in seconds since 1970."""
+    """A cached value, fresh `until` a time in seconds since 1970. Its computation took `cost` seconds."""
 
     value: Any
     cost: float
@@ -149,7 +153,10 @@ class Entry:
 
 
 def decoded(raw: bytes, key: bytes | str) -> Entry | None:
-    """Return the entry of `key` in `raw`; None for a lease, another key's entry, another form or half a value."""
+    """Return the entry of `key` in `raw`, or None.
+
+    None means a lease, another key's entry, another form or half a value.
+    """
     try:
         value, cost, until, name = json.loads(raw.decode())  # bytes would cost a look at their encoding
         return Entry(value, float(cost), float(until)) if name == _text(key) else None
@@ -181,7 +188,7 @@ COMPUTE, REFRESH = Effect.COMPUTE, Effect.REFRESH
 
 
 class Pause(float):
-    """Seconds to wait for the caller that has `lease`; a driver may end the pause when that caller is done."""
+    """Seconds to wait for the caller that has `lease`. A driver may end the pause when that caller is done."""
 
     lease: bytes
 
@@ -242,7 +249,7 @@ class CacheProtocol:
         return (yield from self._fill(key, held, entry))
 
     def _look(self, key: str) -> Steps:
-        """Return the entry found, if any, and the bytes that this caller put into the key if it is to compute."""
+        """Return the found entry, if any. If this caller must compute, return its mark in the key too."""
         give_up, pause, mark = self.rules.clock() + self.rules.patience, 0.005, None
         while True:
             raw = yield ("GET", key)
@@ -283,7 +290,7 @@ class CacheProtocol:
         return entry.fresh_until(self.rules.clock() + self.rules.lease).encoded(key) if entry else new_lease()
 
     def _claim(self, key: str, raw: bytes | None, mark: bytes, *, keep_ttl: bool) -> Steps:
-        """Put this caller's mark into the key in place of `raw`; return whether no other caller was faster."""
+        """Replace `raw` in the key by this caller's mark. Return False if another caller was faster."""
         lease = round(self.rules.lease * 1000)
         if raw is None:
             return (yield ("SET", key, mark, "NX", "PX", lease))
@@ -291,7 +298,7 @@ class CacheProtocol:
         return (yield from self._compare(lambda dialect: set_if_equal(dialect, key, raw, mark, *options)))
 
     def _fill(self, key: str, held: bytes | None, old: Entry | None) -> Steps:
-        """Compute the value, and store it if the key still holds the mark; serve `old` if the origin fails."""
+        """Compute the value, and store it if the key still holds the mark. If the origin fails, serve `old`."""
         begun = self.rules.clock()
         try:
             value = yield REFRESH if old else COMPUTE
@@ -324,7 +331,7 @@ class CacheProtocol:
                 yield from self._compare(lambda dialect: delete_if_equal(dialect, key, held))
 
     def _compare(self, command: Callable[[str], Command]) -> Steps:
-        """Run a compare-and-set; after a refusal of the native command ask the server again for its way.
+        """Run a compare-and-set. After a refusal of the native command, ask the server again for its way.
 
         The server may have been replaced by an older one, or by another engine.
         """
@@ -356,7 +363,10 @@ ERRORS = (RedisError, OSError, RedisClusterException)
 
 
 def is_dead(error: Exception) -> bool:
-    """Tell whether an error means that the server does not answer; a full or read-only cache can still be read."""
+    """Tell whether an error means that the server does not answer.
+
+    A full or read-only cache can still be read.
+    """
     return isinstance(error, DEAD) and not isinstance(error, MaxConnectionsError)
 
 
@@ -376,7 +386,7 @@ class Leader:
 
 
 class Flight:
-    """One read of a key in this process, whose value other callers share if they came before it began."""
+    """One read of a key in this process. Callers that came before it began share its value."""
 
     __slots__ = ("landed", "leader", "over", "thread", "value")
 
@@ -389,7 +399,7 @@ class Flight:
 
     @property
     def is_lost(self) -> bool:
-        """Whether its caller was interrupted before it could end it, or waits for itself: its origin reads the key."""
+        """Whether its caller was interrupted before its end, or waits for itself: its origin reads the key."""
         return self.leader() is None or self.thread == get_ident()
 
 
@@ -432,7 +442,7 @@ class Common:
         return Refused(str(error))
 
     def options_of(self, command: Command) -> dict[str, Any]:
-        """Return the function that sends a command: a cluster client needs a node for a command without a key."""
+        """Return the function that sends a command. A cluster client needs a node for a command without a key."""
         if self.is_cluster and command[0] == "COMMAND INFO":
             return {**RAW, "target_nodes": self._client.get_random_node()}
         return RAW
@@ -461,7 +471,7 @@ class CacheAside(Common):
         self._flights: dict[str, Flight] = {}
 
     def get_or_compute(self, key: str, compute: Callable[[], Any]) -> Any:
-        """Return the value of `key`; `compute` makes it on a miss, and while the cache does not answer.
+        """Return the value of `key`. On a miss, and while the cache does not answer, `compute` makes it.
 
         Raises any exception of `compute`, and NotJSONError (a TypeError) if JSON cannot hold its value; never an error
         of the cache.
@@ -512,7 +522,7 @@ class CacheAside(Common):
             self._client.delete(*some)
 
     def _run(self, key: str, compute: Callable[[], Any], flight: Flight | None = None) -> Any:
-        """Run the steps to their end; other callers wait for a flight only as long as they have no value to read."""
+        """Run the steps to their end. Other callers wait for a flight only while they have no value to read."""
         steps, answer, error, mark = self.protocol.get_or_compute(key), None, None, b""
         while True:
             try:
@@ -547,7 +557,7 @@ class CacheAside(Common):
             done.set()
 
     def _wait(self, pause: Pause) -> None:
-        """Wait for the owner of a lease: until it is done if it runs in this process, else for the pause."""
+        """Wait for the owner of a lease: in this process until it is done, otherwise for the pause."""
         if done := self._computing.get(pause.lease):
             done.wait(LONGEST_WAIT)
         time.sleep(pause / 10 if done else pause)

@@ -1,4 +1,4 @@
-"""Stop asking a dead or paused server for a while, instead of waiting for a timeout on every call.
+"""Stop asking a dead or paused server for a while. Without this, every call waits for a timeout.
 
 pybreaker holds one lock during each call, so threads would use the cache one at a time, and its asyncio support needs
 Tornado. Threads and tasks ask this circuit breaker before a call, and report the outcome after it.

@@ -96,7 +96,10 @@ def look_at(client: Redis, names: list[bytes]) -> Iterator[Key]:
 
 
 def bad_keys(keys: Iterator[Key] | list[Key], rules: KeyRules, examples: int = 3) -> dict[str, list[str]]:
-    """Return the names of bad keys by violation, as `shown`: up to `examples` each, and the number of further ones."""
+    """Return the names of bad keys by violation, as `shown`.
+
+    Each violation has up to `examples` names, and the number of further ones.
+    """
     found: dict[str, list[str]] = {}
     counted: Counter[str] = Counter()
     for key in keys:

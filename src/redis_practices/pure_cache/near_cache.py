@@ -1,4 +1,6 @@
-"""Keep hot values in the memory of the process until the server reports a change (client-side caching, RESP3).
+"""Keep hot values in the memory of the process (client-side caching, RESP3).
+
+A value stays until the server reports a change.
 
 redis-py has a client-side cache too (``CacheConfig``): use it if every server is Redis 7.4 or newer. It refuses older
 ones and Valkey, and polls the socket on every hit. This one works on every engine since 6.0. It registers a prefix
@@ -32,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 class NearCache:
-    """Values of the keys with a prefix; end it with `close`, or use it in a ``with`` block."""
+    """Values of the keys with a prefix. End it with `close`, or use it in a ``with`` block."""
 
     def __init__(self, client: Redis, prefix: bytes | str, *, limit: int = 10_000, heartbeat: float = 1.0) -> None:
         """Keep at most `limit` values of keys that begin with `prefix`.

@@ -38,14 +38,19 @@ from redis_practices.pure_cache.circuit_breaker import Breaker
 # Versions are compared as text: Lua's numbers are exact only up to 2**53.
 _PUT = """
 local function below(a, b)
+    -- Compare decimal integers.
     local a_negative, b_negative = a:sub(1, 1) == '-', b:sub(1, 1) == '-'
     if a_negative ~= b_negative then return a_negative end
+
+    -- With more digits, a number is further from 0.
     local less = #a < #b or #a == #b and a < b
     if a_negative then return a ~= b and not less end
     return less
 end
+
 local known = redis.call('HGET', KEYS[1], 'version')
 if known and not below(known, ARGV[1]) then return 0 end
+
 redis.call('HSET', KEYS[1], 'version', ARGV[1], 'key', KEYS[1], 'value', ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1
@@ -80,14 +85,14 @@ class WriteThrough:
         return bool(self._asked(lambda: self._client.eval(_PUT, 1, key, *arguments)))
 
     def get(self, key: str) -> Any:
-        """Return the cached value of `key`, or None on a miss and while the cache does not answer (``HMGET``)."""
+        """Return the cached value of `key` (``HMGET``). None means a miss, or a cache that does not answer."""
         found = self._asked(lambda: self._client.hmget(key, ["key", "value"]))
         if not isinstance(found, list) or found[1] is None or str_if_bytes(found[0] or key) != key:
             return None
         return json.loads(found[1])
 
     def _asked(self, command: Callable[[], Any]) -> Any:
-        """Return the reply to a command; None if there is none, and at once while the circuit breaker is open."""
+        """Return the reply to a command, or None. While the circuit breaker is open, None is returned at once."""
         if not self.breaker.allows():
             return None
         try:
@@ -113,14 +118,14 @@ return 1
 
 
 class _Drainer:
-    """A running drainer: an interrupt drops this object with its frame, and so ends the renewal of its lock."""
+    """A running drainer. An interrupt drops this object with its frame, which ends the renewal of its lock."""
 
     def __init__(self) -> None:
         self.ended = Flag()
 
 
 def _renew(drainer: weakref.ref[_Drainer], ended: Flag, lock: Lock) -> None:
-    """Renew a lock three times in its ttl until the drainer has ended: one save may take longer than the ttl."""
+    """Renew a lock three times in its ttl until the drainer ends. One save may take longer than the ttl."""
     # If the renewal fails, the drainer notices at its next check.
     with suppress(RedisError):
         while not ended.wait(LOCK / 3) and drainer() is not None:
@@ -140,7 +145,7 @@ def _renewed(lock: Lock) -> Iterator[None]:
 
 
 class WriteBehind:
-    """A queue of writes, in a stream, that are saved later in the order in which they were made."""
+    """A stream of writes that are saved later, in their order."""
 
     def __init__(self, client: Redis, queue: str, *, ttl: float = 60.0) -> None:
         """Queue in the stream `queue`; cached values live for `ttl` seconds. The client must decode its replies."""

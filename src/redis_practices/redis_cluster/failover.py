@@ -1,4 +1,4 @@
-"""Fail over to a replica without losing a write, and tell whether the cluster would survive a primary's death.
+"""Fail over to a replica without a lost write; check readiness for a primary's death.
 
 ``cluster_state:ok`` does not tell: a cluster whose replicas are dead or empty reports it too.
 `why_not_failover_ready` returns every reason why a dead primary would not be replaced.
@@ -78,7 +78,7 @@ MAJORITY_OF = 3
 def why_not_failover_ready(
     nodes: Sequence[Redis], *, node_timeout: float = NODE_TIMEOUT, lag: int = LAG, hosts: bool = True
 ) -> list[str]:
-    """Return every reason why writes would not resume in time after a primary's death; [] if the cluster is ready.
+    """Return why writes would not resume in time after a primary's death; [] if the cluster is ready.
 
     `nodes` are all nodes of the cluster; a dead node is a reason, not an error. `node_timeout` is the longest allowed
     ``cluster-node-timeout`` in seconds, `lag` the most bytes that a replica may be behind. Without `hosts`, a primary

@@ -32,7 +32,9 @@ def even_ranges(primaries: int) -> list[tuple[int, int]]:
 
 
 def form(nodes: Sequence[Redis], primaries: int, timeout: float = 30.0) -> None:
-    """Make a cluster of empty `nodes`: the first `primaries` share the slots, the rest become replicas in turn.
+    """Make a cluster of empty `nodes`.
+
+    The first `primaries` share the slots, the rest become replicas in turn.
 
     Commands: ``CLUSTER ADDSLOTS``, ``CLUSTER MEET`` of every node with every other (gossip alone needs seconds),
     ``CLUSTER REPLICATE``. `timeout` (seconds) bounds the whole.
@@ -109,7 +111,7 @@ def why_not_ready(nodes: Sequence[Redis]) -> str | None:
 
 
 def _why_not_known(known: Mapping[str, Member], nodes: int) -> str | None:
-    """Return the problem with the nodes that one node knows, of which there should be `nodes`; None if all is well."""
+    """Return the problem with the nodes that one node knows, or None. It should know `nodes`."""
     if len(known) != nodes or any("handshake" in member.flags for member in known.values()):
         return f"knows {len(known)} of {nodes} nodes"
     failed = [member.address for member in known.values() if member.failed]
@@ -117,7 +119,7 @@ def _why_not_known(known: Mapping[str, Member], nodes: int) -> str | None:
 
 
 def _why_not_listed(listed: Mapping[str, Member], known: Mapping[str, Member]) -> str | None:
-    """Return the replicas that a slot map lacks, or None: a client that asks for replicas would miss them."""
+    """Return the replicas that a slot map lacks, or None. A client that asks for replicas would miss them."""
     primaries = {identity for identity, member in known.items() if member.ranges}
     replicas = {identity for identity, member in known.items() if member.primary in primaries}
     missing = replicas - {identity for identity, member in listed.items() if member.primary}

@@ -26,7 +26,7 @@ from redis_practices.redis_cluster.topology import (
 
 
 def rebalance(nodes: Sequence[Redis], *, timeout: float = 60.0) -> int:
-    """Share the slots evenly over all primaries of `nodes`, new ones included; return the number of moved slots.
+    """Share the slots evenly over all primaries of `nodes`, new ones included. Return the number of moved slots.
 
     As few slots as possible move, by `move_slots`: see there for the commands and for `timeout`, which is that of each
     pair of nodes.
@@ -40,7 +40,7 @@ def rebalance(nodes: Sequence[Redis], *, timeout: float = 60.0) -> int:
 
 
 def share_out(held: Mapping[str, Member], known: Mapping[str, Redis], timeout: float, leaving: str = "") -> int:
-    """Move slots until each of the primaries `held` has its share, and `leaving` none; return the number of moves.
+    """Move slots until the primaries `held` have their shares and `leaving` has no slot. Return the number of moves.
 
     `known` has a client for each id. `timeout` (seconds) is that of the moves of each pair.
 
@@ -108,7 +108,9 @@ TIMEOUT = 30.0
 
 
 def add_node(joining: Redis, nodes: Sequence[Redis], *, replica_of: Redis | None = None) -> None:
-    """Let an empty node join the cluster of `nodes`, as a primary without slots or as the replica of a primary.
+    """Let an empty node join the cluster of `nodes`.
+
+    It becomes a primary without slots, or the replica of a primary.
 
     Every node gets ``CLUSTER MEET``, since gossip alone needs seconds. Returns when all nodes know each other, and
     the new node serves (not before 2 s after its start). A replica also has its first copy by then.

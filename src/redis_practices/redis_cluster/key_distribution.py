@@ -229,7 +229,7 @@ def survival(statistic: float, freedom: int) -> float:
 
 
 def every_key(cluster: RedisCluster, match: str = "*", count: int = 1000) -> Iterator[bytes]:
-    """Yield each key that exists all the time at least once; keys that come or go meanwhile may be missing (``SCAN``).
+    """Yield each key at least once (``SCAN``). Keys that come or go during the scan may be missing.
 
     Primaries are scanned one after another. A plain scan misses keys whose slot migrates from a node not yet scanned to
     a scanned one. So the slot map is compared before and after, and nodes that gained slots are scanned again. `count`

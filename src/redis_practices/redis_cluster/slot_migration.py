@@ -448,7 +448,7 @@ def stray_slots(node: Redis, member: Member | None = None) -> list[int]:
 
 
 def _close(slot: int, primaries: Mapping[str, Redis], home: Member, goal: Member) -> None:
-    """Gather the keys of a slot at one primary, and make it the owner; `primaries` by their ids."""
+    """Gather the keys of a slot at one primary, and make it the owner. `primaries` are given by their ids."""
     owner, final = primaries[home.identity], primaries[goal.identity]
     if final is owner:
         set_slots(owner, [slot], "STABLE")

@@ -71,7 +71,7 @@ def owner(slot: int, ranges: Sequence[SlotRange]) -> SlotRange | None:
 
 
 def widest_deviation(counts: Sequence[int]) -> tuple[int, float]:
-    """Return the index of the count that is farthest from the mean, and its deviation as a share of the whole.
+    """Return the index of the count farthest from the mean, and its deviation as a share of all.
 
     Counts 40, 30, 30 give (0, 0.067): the first holds 6.7 points more of the whole than an even share.
 
@@ -341,7 +341,7 @@ def same_host_as_primary(node: Redis) -> list[tuple[str, str, str]]:
 
 
 class ClusterError(Exception):
-    """A cluster is not in the state it should be in; the message names the node and the problem."""
+    """A cluster is in a wrong state. The message names the node and the problem."""
 
 
 def endpoint(node: Redis) -> tuple[str, int]:

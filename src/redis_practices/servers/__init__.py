@@ -4,12 +4,12 @@ with ProcessGroup() as group:
     cache = start_server(group, CACHE)
     cluster = start_cluster(group, primaries=3, replicas=1)
 
-process_group    children and a folder that end with this process, however it ends
-binary           the server program, free ports
-server           one server; sentinels
-cluster          a cluster, ready in a fifth of a second
-celery           workers and beat
-locate           the deployment that a script connects to: a URL, a local port, or an embedded one
+process_group    Children and a folder that end with this process, however it ends.
+binary           The server program, free ports.
+server           One server; sentinels.
+cluster          A cluster, ready in a fifth of a second.
+celery           Workers and beat.
+locate           The deployment that a script connects to: a URL, a local port, or an embedded one.
 """
 
 from redis_practices.servers.cluster import start_cluster

@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 class EmbeddedError(Exception):
-    """An embedded server cannot be started or does not answer; the message ends with its last log lines."""
+    """An embedded server cannot be started or does not answer. The message ends with its last log lines."""
 
 
 class PortTakenError(EmbeddedError):

@@ -185,7 +185,7 @@ class Beat:
         self._process.wait(END_TIMEOUT)
 
     def restart(self) -> None:
-        """Start it again with its schedule file, and return when it has come as far as its timetable."""
+        """Start it again with its schedule file, and return when it has read its timetable."""
         before, self._process = self.starts(), self._start()
         if not poll(lambda: self.starts() > before, START_TIMEOUT, every=0.01):
             raise LateError(f"the beat is not ready after {START_TIMEOUT:g} s:\n{self.log_tail(15)}")

@@ -50,7 +50,7 @@ class NodesConf:
         self._shards = [f",,shard-id={secrets.token_hex(20)}" if known else "" for _ in range(primaries)]
 
     def seen_by(self, me: int) -> str:
-        """Return the cluster as node `me` is to see it when it boots; a primary sees itself as a ghost's replica."""
+        """Return the cluster as node `me` sees it when it boots. A primary sees itself as a ghost's replica."""
         lines = []
         for index, (port, bus) in enumerate(self._places):
             primary = index % self.primaries

@@ -24,7 +24,7 @@ LOCAL_PORTS: dict[Kind, tuple[int, ...]] = {"cache": (6380, 6379), "cluster": (7
 
 @contextmanager
 def deployment(kind: Kind) -> Iterator[str]:
-    """Yield the URL of a cache, a cluster or a broker with a worker; start one for the block if there is none.
+    """Yield the URL of a deployment of this kind; start one for the block if there is none.
 
     ``CACHE_URL``, ``CLUSTER_URL`` or ``BROKER_URL`` names it. Otherwise a server that answers on the local default port
     is taken (``CACHE_PORT``, ``CLUSTER_PORT_1``, ``BROKER_PORT``, as in ``docker-compose.yml``).
@@ -44,7 +44,7 @@ def deployment(kind: Kind) -> Iterator[str]:
 
 @contextmanager
 def embedded(kind: Kind, port: int | None = None) -> Iterator[tuple[str, str]]:
-    """Yield URL and engine of an embedded deployment that ends with the block; its first server gets `port`.
+    """Yield URL and engine of an embedded deployment, which ends with the block. Its first server gets `port`.
 
     Raises:
         Failure: it cannot be started, for example because the port is taken.

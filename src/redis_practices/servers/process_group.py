@@ -19,11 +19,12 @@ from types import TracebackType
 from typing import Protocol, Self
 from weakref import WeakSet
 
-# The folder goes first: a running server cannot recreate files in a removed folder.
 _GUARD = """
 PATH=${PATH:+$PATH:}/usr/bin:/bin
 trap '' HUP INT QUIT TERM
 read -r line
+
+# The folder goes first: a running server cannot recreate files in a removed folder.
 tries=0
 until rm -rf -- "$1" || [ "$tries" -ge 200 ]; do tries=$((tries + 1)); sleep 0.05; done
 kill -s KILL 0

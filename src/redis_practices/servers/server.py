@@ -45,8 +45,8 @@ BROKER: Config = {
 START_TIMEOUT = 10.0
 """Seconds until a silent server counts as failed; a server answers in 0.05 s on an idle machine."""
 
-LATER = ("cluster-port", "enable-debug-command")
-"""Directives of Redis 7.0; before, the bus had a node's port + 10000 and DEBUG was always allowed."""
+LATER = {"cluster-port": "0", "enable-debug-command": "no"}
+"""Directives of Redis 7.0, with a value; before, the bus had a node's port + 10000 and DEBUG was always allowed."""
 
 ROOM = 2**20
 """Free bytes that a scratch folder needs: a server that cannot write its log ends without a message."""
@@ -100,8 +100,8 @@ class Server:
 
     def configure(self, config: Config) -> None:
         """Write the directives that the process reads at its start; a running process does not see them."""
-        asked = {name: config[name] for name in LATER if name in config}
-        unknown = {name for name, value in asked.items() if not knows(self._binary, f"{name} {value}")}
+        # The answer does not depend on the value, so one question serves all servers of a program.
+        unknown = {name for name in LATER.keys() & config.keys() if not knows(self._binary, f"{name} {LATER[name]}")}
         usual: Config = {"bind": "127.0.0.1", "port": self.port, "dir": str(self.folder)}
         lines = {name: value for name, value in {**usual, **config}.items() if name not in unknown}
         self._config.write_text("".join(f"{name} {_quoted(value)}\n" for name, value in lines.items()))
@@ -177,7 +177,9 @@ class Server:
         self._process.send_signal(signal.SIGCONT)
 
     def restart(self) -> None:
-        """End the process if it still runs, start it again with its port and data folder, and wait until it answers.
+        """Start the server again with its port and data folder, and wait until it answers.
+
+        A process that still runs is ended first.
 
         Raises:
             EmbeddedError: it ended, or did not answer in time.
@@ -262,5 +264,5 @@ def _ready(sentinel: Sentinel, others: int) -> bool:
 
 
 def sentinel_url(sentinels: Sequence[Server]) -> str:
-    """Return the URL by which Celery finds the primary; it lists all sentinels, since any may be down."""
+    """Return the URL by which Celery finds the primary. It lists all sentinels, since any may be down."""
     return ";".join(f"sentinel://{sentinel.address}/0" for sentinel in sentinels)

@@ -49,7 +49,7 @@ def listing(servers: Servers) -> tuple[float, float]:
 
 
 def freeing(servers: Servers) -> tuple[float, float]:
-    """Return the ms for which DEL, and UNLINK, of a hash of 100,000 fields delays other clients: medians of five."""
+    """Return the ms for which DEL, and UNLINK, of 100,000 fields delay other clients. Both are medians of five."""
     with servers.server({**PLAIN, "lazyfree-lazy-user-del": "no"}).client(socket_timeout=60) as client:
         client.eval("for i = 1, 100000 do redis.call('HSET', KEYS[1], i, 'value ' .. i) end", 1, "big")
         seen: list[list[float]] = [[], []]
@@ -98,7 +98,7 @@ def sharding(servers: Servers) -> tuple[float, float]:
 
 
 def sharing_badly(servers: Servers) -> tuple[float, float]:
-    """Return the same for three primaries of which one has 80 % of the slots, and for three even shares."""
+    """Return the same seconds for three primaries: one with 80 % of the slots, then with even shares."""
     nodes = scaling.slow_cluster(servers)
     even = middle_of(nodes, scaling.on_owners(nodes))
     scaling.give_most_to_first(nodes)
@@ -216,7 +216,7 @@ def timed(naive: Work, tuned: Work, budget: float) -> dict[str, Any]:
 
 
 def counted_row(effect: Effect, servers: EmbeddedServers) -> dict[str, Any]:
-    """Measure both sides of an effect once, and return the columns of a row; there is no ratio to zero."""
+    """Measure both sides of an effect once, and return the columns of a row. There is no ratio to zero."""
     naive, tuned = effect.seen(servers)
     worse, better = (tuned, naive) if effect.more_is_better else (naive, tuned)
     return {

@@ -84,7 +84,7 @@ def tasks_of(server: Redis, tasks: int = 20) -> Iterator[Callable[[Sequence[str]
 
 
 async def _read(client: AsyncRedis, keys: Sequence[str], tasks: int) -> list[Any]:
-    """Let `tasks` share `keys`, each reading one after the other; return the values in the order of `keys`."""
+    """Let `tasks` share `keys`, each reading one by one. Return the values in the order of `keys`."""
     values: dict[str, Any] = {}
 
     async def read_share(number: int) -> None:

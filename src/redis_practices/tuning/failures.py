@@ -152,7 +152,10 @@ def set_loopback(*, up: bool) -> None:
 
 
 def clients_left(kept: Server, asked: Server) -> list[int]:
-    """Connect to both servers, cut the network, and return each server's clients 1 s after one has lost its client."""
+    """Connect to both servers, and cut the network.
+
+    Return each server's clients 1 s after one server has lost its client.
+    """
     observers = [Redis(unix_socket_path=str(server.folder / SOCKET)) for server in (kept, asked)]
     clients = [server.client() for server in (kept, asked)]
     for client in clients:

@@ -47,7 +47,7 @@ class Load:
 
     @property
     def limit(self) -> str:
-        """Name the limit: the client or the busiest server, and the reason why it is not busy all the time.
+        """Name the limit, the client or the busiest server, and the reason why it is sometimes idle.
 
         Both are named if neither has twice the work of the other. A limit below full use has to share the processors,
         waits for the other side, or competes with other programs.
@@ -90,7 +90,7 @@ def _used(node: Redis) -> float:
 
 
 class RawReads:
-    """Reads that cost the client next to nothing: it resends the same packed bytes and only counts the replies.
+    """Reads that cost the client next to nothing. It resends the same packed bytes, and only counts the replies.
 
     Two connections to each node, each with all its commands in flight, so that the server always has work.
     """

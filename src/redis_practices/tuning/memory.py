@@ -98,7 +98,7 @@ def list_at_once(server: Redis, pattern: str) -> list[str]:
 
 
 def list_in_steps(server: Redis, pattern: str) -> list[str]:
-    """Tuned: list some keys at a time; other clients are served in between (``SCAN``; keys may come twice)."""
+    """Tuned: list some keys at a time (``SCAN``). Other clients are served in between; keys may come twice."""
     return [str(key) for key in server.scan_iter(pattern, count=500)]
 
 
@@ -108,7 +108,7 @@ DOCUMENT: dict[Any, Any] = {f"field{number}": "x" * 40 for number in range(100)}
 
 @contextmanager
 def whole_document(server: Redis) -> Iterator[Callable[[Sequence[str]], list[Any]]]:
-    """Naive: one text for the document; a reader of one field fetches and parses all of it (``GET``)."""
+    """Naive: one text for the document (``GET``). A reader of one field fetches and parses all of it."""
     name = "{document}:whole"
     server.set(name, json.dumps(DOCUMENT), ex=600)
     yield lambda keys: [json.loads(server.get(name) or "")["field7"] for _ in keys]
@@ -117,7 +117,7 @@ def whole_document(server: Redis) -> Iterator[Callable[[Sequence[str]], list[Any
 
 @contextmanager
 def one_field(server: Redis) -> Iterator[Callable[[Sequence[str]], list[Any]]]:
-    """Tuned: a hash for the document; a reader of one field fetches only that one (``HGET``)."""
+    """Tuned: a hash for the document (``HGET``). A reader of one field fetches only that field."""
     name = "{document}:fields"
     server.hset(name, mapping=DOCUMENT)
     server.expire(name, 600)
@@ -147,7 +147,7 @@ PARTS, READS, SCANNED, USED = 3, 1500, 1500, 800
 
 
 def hit_ratios(servers: Servers, policies: Sequence[Config]) -> list[float]:
-    """Return the hit ratio in % of each policy: the same reads, at the same time, on a server each."""
+    """Return the hit ratio in % of each policy. Each has a server, and all get the same reads at the same time."""
     caches = []
     for policy in policies:
         caches.append(servers.server(policy).client())

@@ -103,7 +103,7 @@ def by_script(server: Redis, keys: Sequence[str]) -> None:
 
 
 def by_function(server: Redis, keys: Sequence[str]) -> None:
-    """Tuned too: a function, which is stored with the data and needs no client to load it (``FCALL``).
+    """Tuned too: a function (``FCALL``). It is stored with the data, so no client has to load it.
 
     Servers since 7.0 have functions, and copy them to replicas and backups.
     """

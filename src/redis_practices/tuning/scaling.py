@@ -80,7 +80,7 @@ def serve(node: Any, requests: int, each: float) -> None:
 
 
 def busy_and_bystanders(nodes: Sequence[Any], busy: float) -> tuple[float, list[list[float]]]:
-    """Keep the first node busy for `busy` seconds, and ask the other nodes meanwhile, some hundred times a second.
+    """Keep the first node busy for `busy` seconds, and ask the other nodes some hundred times a second.
 
     Returns the wait of the busy node's client, and the waits of each other node's client, in seconds.
     """

@@ -117,7 +117,7 @@ def copies(servers: Servers) -> tuple[float, float]:
 
 
 def seconds_replaced(cluster: Any, hang: float) -> float | None:
-    """Pause the first primary for at most `hang` seconds; return the seconds until it was replaced, or None."""
+    """Pause the first primary for at most `hang` seconds. Return the seconds until it was replaced, or None."""
     hung, *others = cluster.nodes
     asked = others[0].client()
     begun = time.monotonic()
