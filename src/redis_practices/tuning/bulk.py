@@ -10,9 +10,9 @@ Use the client instead for transactions, and for commands with several keys.
 After an interrupt or a lost connection, the connections of a call are closed: no reply answers a later command. Some
 commands of the call may have been done. After a failover the first call fails, and the next one knows the new primary.
 
-The socket and the parser of a connection have no public name in redis-py, so this module reads ``_sock`` and
-``_get_parser``; tests/test_redis_py_internals.py fails when they change. `_in_turns` needs neither: it serves without
-hiredis, and connections whose class checks each command.
+The socket and the parser of a connection have no public name in redis-py. So this module reads ``_sock`` and
+``_get_parser``, and tests/test_redis_py_internals.py fails when they change. `_in_turns` needs neither. It serves
+without hiredis, and connections whose class checks each command.
 """
 
 from __future__ import annotations
