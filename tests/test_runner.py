@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from fixtures import PROJECT
 from fixtures.gate.commands import Leaks, Running, clean_environment
-from fixtures.run.runner import PROCESSES
+from fixtures.run.runner import LEASE, PROCESSES
 from redis_practices.polling import eventually
 from redis_practices.servers.binary import server_binary
 
@@ -116,17 +117,22 @@ def test_errors_of_teardown_are_reported(suite: Suite) -> None:
 
 
 def test_fixtures_of_the_session_live_as_long_as_their_process(suite: Suite) -> None:
-    """A process makes each of them once and ends it once."""
+    """A process makes each of them once and ends it once; after `LEASE` tests a new process takes its place."""
     suite.write(
         "@pytest.fixture(scope='session')\ndef whole():\n"
         "    with open(f'made-{os.getpid()}', 'x'): pass\n"
         "    yield\n"
         "    with open(f'ended-{os.getpid()}', 'x'): pass\n"
-        "@pytest.mark.parametrize('n', range(30))\ndef test_it(n, whole): pass\n"
+        "@pytest.mark.parametrize('n', range(30))\n"
+        "def test_it(n, whole):\n    with open(f'ran-{os.getpid()}-{n}', 'x'): pass\n"
     )
     suite.run(processes=3).assert_outcomes(passed=30)
-    made, ended = (list(suite.pytester.path.glob(f"{name}-*")) for name in ("made", "ended"))
-    assert 1 <= len(made) == len(ended) <= 3
+    files = [path.name.split("-") for path in suite.pytester.path.glob("*-*")]
+    made, ended, ran = (
+        Counter(pid for name, pid, *_ in files if name == wanted) for wanted in ("made", "ended", "ran")
+    )
+    assert made.keys() == ended.keys() == ran.keys()
+    assert max(ran.values()) == LEASE
 
 
 @pytest.mark.parametrize(
@@ -232,7 +238,7 @@ def test_stopped_run_leaves_nothing(suite: Suite, number: signal.Signals) -> Non
     suite.write(
         "from redis_practices.servers.process_group import ProcessGroup\n"
         "from redis_practices.servers.server import CACHE, start_server\n"
-        "def test_quick(): pass\n"
+        "@pytest.mark.audit\ndef test_quick(): pass\n"
         "@pytest.mark.parametrize('n', range(3))\n"
         "def test_it(n):\n"
         "    with ProcessGroup() as group:\n"
@@ -281,7 +287,7 @@ def test_number_of_processes(suite: Suite) -> None:
     suite.run(processes=99).stdout.fnmatch_lines(["processes: 40"])
     refused = suite.run(processes=-1)
     assert refused.ret == pytest.ExitCode.USAGE_ERROR
-    refused.stderr.fnmatch_lines(["*argument --processes: invalid whole_number value: '-1'"])
+    refused.stderr.fnmatch_lines(["*argument --processes: '-1' is not a whole number"])
 
 
 def test_xdist_may_be_installed_beside_it(suite: Suite) -> None:
