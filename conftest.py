@@ -16,7 +16,7 @@ PLUGINS = [
     "fixtures.run.practices_file",
     "fixtures.bdd.lint",
     "fixtures.bdd.collector",
-    "fixtures.run.processes",
+    "fixtures.run.runner",
     "fixtures.run.deadline",
     "fixtures.stacks.stack",
     "fixtures.celery_worker.client",

@@ -15,7 +15,7 @@ from functools import partial
 from lib.cache_peers import ways
 from lib.cache_ways import Way
 from lib.ending import run
-from lib.side_by_side import rounds_of, show, summary
+from lib.side_by_side import add_shapes, end, rounds_of, show, summary
 
 from redis_practices.servers.process_group import ProcessGroup
 from redis_practices.servers.server import CACHE, start_server
@@ -23,17 +23,19 @@ from redis_practices.servers.server import CACHE, start_server
 EXAMPLES = """\
 examples:
   python benchmarks/cache.py
-  python benchmarks/cache.py --server-binary /usr/bin/redis-server --rounds 400 --json"""
+  python benchmarks/cache.py --server-binary /usr/bin/redis-server --rounds 400 --markdown"""
 GOAL = 1.3
 BASELINE = "bare GET"
 
 
-def stampedes(found: dict[str, Way], readers: int, delay: float, rounds: int) -> None:
-    """Let concurrent readers miss with each way; print the median seconds and origin calls of the rounds."""
+def stampedes(found: dict[str, Way], options: argparse.Namespace, title: str) -> None:
+    """Let concurrent readers miss with each way; print the median seconds and origin calls of five rounds."""
+    print(f"| {title} | median, ms | most calls of the origin |", "|---|--:|--:|", sep="\n")
     for name, way in found.items():
-        seen = [way.stampede(readers, delay) for _ in range(rounds)]
+        seen = [way.stampede(options.readers, options.delay) for _ in range(5)]
         took, calls = statistics.median(one for one, _ in seen), max(calls for _, calls in seen)
-        print(f"  {name:16} {took * 1000:7.0f} ms   at most {calls} calls of the origin")
+        print(f"| {name} | {took * 1000:.0f} | {calls} |")
+    print()
 
 
 def microseconds(once: Callable[[], float]) -> float:
@@ -47,13 +49,13 @@ def measure(kind: str, found: dict[str, Way], options: argparse.Namespace) -> No
         timed = {name: partial(getattr(way, title), number) for name, way in found.items()}
         seen = rounds_of({name: partial(microseconds, once) for name, once in timed.items()}, options.rounds)
         rows = summary(seen, BASELINE)
-        show(f"{kind}, {title}", rows, "us", as_json=options.json)
-        if title == "hits" and not options.json:
+        show(f"{kind}, {title}", rows, "us", options.shape)
+        if title == "hits" and options.shape != "json":
             overhead = statistics.median(seen["cache_aside"]) / statistics.median(seen[BASELINE])
-            print(f"  a hit costs {overhead:.2f} times a {BASELINE}; the goal is at most {GOAL}")
-    if not options.json:
-        print(f"{kind}, {options.readers} readers miss at once, the origin takes {options.delay * 1000:g} ms")
-        stampedes(found, options.readers, options.delay, 5)
+            print(f"A hit costs {overhead:.2f} times a {BASELINE}; the goal is at most {GOAL}.", end="\n\n")
+    if options.shape != "json":
+        title = f"{kind}, {options.readers} readers miss at once, the origin takes {options.delay * 1000:g} ms"
+        stampedes(found, options, title)
 
 
 def main() -> None:
@@ -65,12 +67,13 @@ def main() -> None:
     parser.add_argument("--readers", type=int, default=50, help="readers of a stampede (default: 50)")
     parser.add_argument("--delay", type=float, default=0.1, help="seconds that the origin takes then (default: 0.1)")
     parser.add_argument("--server-binary", help="another redis-server or valkey-server")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables; without the stampedes")
+    add_shapes(parser)
     options = parser.parse_args()
     with ProcessGroup() as group, asyncio.Runner() as runner:
         found = ways(start_server(group, CACHE, binary=options.server_binary), runner)
         for kind, ways_of_kind in found.items():
             measure(kind, ways_of_kind, options)
+    end(options.shape)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 from lib.ending import run
-from lib.side_by_side import machine
+from lib.side_by_side import add_shapes, end, machine
 
 from fixtures.stacks.protocols import worker_environment
 from redis_practices.celery_worker.delivery import Outbox
@@ -33,6 +33,9 @@ EXAMPLES = """\
   python benchmarks/celery_kills.py --orders 5000 --workers 2 --json"""
 
 TRANSPORTS = {"kombu's": "redis", "batch_transport's": "redis_practices.celery_worker.batch_transport:Transport"}
+TABLE = """\
+| transport | orders a second | workers killed | lost without outbox | repeated without `once` | not exactly once |
+|---|--:|--:|--:|--:|--:|"""
 PATIENCE = 120.0
 """Seconds without a further finished order after which the run counts as stuck."""
 
@@ -141,17 +144,23 @@ def main() -> None:
     parser.add_argument("--orders", type=count, default=100_000, help="default: 100000, which takes minutes")
     parser.add_argument("--publishers", type=count, default=8, help="default: 8")
     parser.add_argument("--workers", type=count, default=4, help="default: 4")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_shapes(parser)
     options = parser.parse_args()
     os.environ.pop("KEY_PREFIX", None)  # the broker is private
     found = {}
     for name, transport in TRANSPORTS.items():
         found[name] = carried(transport, options.orders, options.publishers, options.workers)
-        if not options.json:
-            say(f"{name} transport: {found[name]}")
-    if options.json:
+        say(f"{name} transport: {found[name]}")
+    if options.shape == "json":
         rows = {name: one._asdict() for name, one in found.items()}
         print(json.dumps({"benchmark": "celery kills", "machine": machine(), "rows": rows}))
+    else:
+        print(TABLE)
+        for name, one in found.items():
+            rate = f"{one.orders / one.seconds:,.0f}"
+            print(f"| {name} | {rate} | {one.kills} | {one.lost} | {one.repeated} | {one.wrong} |")
+        print()
+        end(options.shape)
     if wrong := sum(one.wrong for one in found.values()):
         raise Failure(f"{wrong} orders were not done exactly once")
 

@@ -1,8 +1,9 @@
 """Measure the tasks a second of Celery with its defaults, of Celery as recommended, and of similar packages.
 
 Every contender carries the same empty tasks, over the same kind of server, with two workers' worth of processes. Each
-round goes through all contenders, so that a slow moment of the machine slows all. The table shows medians, and their
-ratio to Celery's defaults.
+round goes through all contenders, so that a slow moment of the machine slows all. The table shows medians, with their
+ratio to Celery's defaults and their spread. The recommendation is a bundle of three parts. All combinations are
+measured, and the last table has the factor of each part.
 
     python benchmarks/celery_throughput.py
     python benchmarks/celery_throughput.py --tasks 100000 --rounds 1
@@ -23,10 +24,10 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import median, quantiles
 
-from lib.celery_contender import CONTENDERS
+from lib.celery_contender import COMBINATIONS, CONTENDERS, PARTS, Parts, bundle
 from lib.celery_measure import LeftOutError, Measured, measured
 from lib.ending import run
-from lib.side_by_side import machine
+from lib.side_by_side import caption, machine
 
 from redis_practices.cli import UsageError, count, say
 
@@ -73,11 +74,8 @@ def rows(seen: dict[str, list[Measured]]) -> dict[str, list[dict[str, object]]]:
     for name in seen:
         for field in ("publish", "drain", "end_to_end"):
             rates, ratios = _rates(seen, name, field)
-            low, _, high = quantiles(rates, n=4, method="inclusive") if len(rates) > 1 else [rates[0]] * 3
-            spread = (high - low) / median(rates)
-            found.append(
-                {"way": name, "phase": field, "median": median(rates), "ratio": median(ratios), "spread": spread}
-            )
+            figures = {"median": median(rates), "ratio": median(ratios), "spread": _spread(rates)}
+            found.append({"way": name, "phase": field, **figures})
     return {"rows": found}
 
 
@@ -87,10 +85,39 @@ def _rates(seen: dict[str, list[Measured]], name: str, field: str) -> tuple[list
     return rates, [rate / getattr(base, field) for rate, base in zip(rates, seen[BASE], strict=False)]
 
 
+def _spread(rates: list[float]) -> float:
+    """Return the interquartile range over the median."""
+    low, _, high = quantiles(rates, n=4, method="inclusive") if len(rates) > 1 else [rates[0]] * 3
+    return (high - low) / median(rates)
+
+
 def _cell(seen: dict[str, list[Measured]], name: str, field: str) -> str:
-    """Return a median, and the median of its ratios to the baseline of the same round."""
+    """Return a median, the median of its ratios to the baseline of the same round, and its spread."""
     rates, ratios = _rates(seen, name, field)
-    return f"{median(rates):,.0f} ({median(ratios):.2f})"
+    return f"{median(rates):,.0f} ({median(ratios):.2f}, {100 * _spread(rates):.0f} %)"
+
+
+FIGURES = {"publish": "publish", "drain": "drain", "end_to_end": "end to end", "processor": "processor a task"}
+
+
+def contributions(seen: dict[str, list[Measured]]) -> str:
+    """Return the factor of each part of the recommendation, alone and on top of the other two, as Markdown."""
+    if not all(bundle(parts) in seen for parts in COMBINATIONS):
+        return ""
+    lines = [f"| factor of | {' | '.join(FIGURES.values())} |", f"|---|{'--:|' * len(FIGURES)}"]
+    cases = [(part, frozenset[str](), frozenset({part})) for part in PARTS]
+    cases += [(f"{part}, on top of the other two", frozenset(PARTS) - {part}, frozenset(PARTS)) for part in PARTS]
+    cases.append(("all three", frozenset(), frozenset(PARTS)))
+    for name, before, after in cases:
+        cells = [f"{_factor(seen, field, before, after):.2f}" for field in FIGURES]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _factor(seen: dict[str, list[Measured]], field: str, before: Parts, after: Parts) -> float:
+    """Return the median over the rounds of a figure with some parts, divided by the figure with others."""
+    both = zip(seen[bundle(before)], seen[bundle(after)], strict=False)
+    return float(median(getattr(late, field) / getattr(early, field) for early, late in both))
 
 
 def main() -> None:
@@ -112,8 +139,7 @@ def main() -> None:
             json.dumps({"benchmark": "celery throughput", "unit": "tasks a second", "machine": machine(), **rows(seen)})
         )
     else:
-        print(table(seen))
-        say(", ".join(f"{name} {value}" for name, value in machine().items()))
+        print(table(seen), contributions(seen), caption(), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from redis import Redis
 
 from lib.ending import run
-from lib.side_by_side import machine
+from lib.side_by_side import add_shapes, end, machine
 
 from redis_practices.servers.binary import engine_of, server_binary
 from redis_practices.servers.cluster import start_cluster
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="how long the bus is watched (default: 4)")
     parser.add_argument("--node-timeout", type=int, default=2000, help="milliseconds (default: 2000)")
     parser.add_argument("--server-binary", help="another redis-server or valkey-server")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_shapes(parser)
     options = parser.parse_args()
     binary = server_binary(options.server_binary)
     seen: dict[int, list[Sample]] = {size: [] for size in options.sizes}
@@ -101,13 +101,16 @@ def main() -> None:
             samples.append(sample(size, binary, options.node_timeout, options.seconds))
     rows = [median(samples) for samples in seen.values()]
     title = f"clusters of primaries alone, {engine_of(binary)}, cluster-node-timeout {options.node_timeout} ms"
-    if options.json:
+    if options.shape == "json":
         print(json.dumps({"benchmark": title, "rounds": options.rounds, "machine": machine(), "rows": rows}))
         return
-    print(f"{title} [{', '.join(f'{name} {value}' for name, value in machine().items())}]")
-    print("nodes  ready s  MB a node  KB of links  messages/s a node  KB/s a node  CPU % a node")
+    print(f"{title[0].upper()}{title[1:]}, medians of {options.rounds} rounds.", end="\n\n")
+    print("| primaries | ready, s | MB a node | KB of it for links | messages/s a node | KB/s a node | CPU a node |")
+    print(f"|{'---:|' * 7}")
     for row in rows:
-        print("{nodes:5} {ready:8} {memory:10} {links:12} {messages:18} {kilobytes!s:>12} {cpu:13}".format(**row))
+        print("| {nodes} | {ready} | {memory} | {links} | {messages} | {kilobytes} | {cpu} % |".format(**row))
+    print()
+    end(options.shape)
 
 
 def median(samples: list[Sample]) -> dict[str, float | None]:

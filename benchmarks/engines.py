@@ -25,7 +25,7 @@ from redis_practices import cli
 
 EXAMPLES = """\
   python benchmarks/engines.py
-  python benchmarks/engines.py --engines redis-6.2,valkey-8.1 --practices pure_cache -n 2  Two engines.
+  python benchmarks/engines.py --engines redis-6.2,valkey-8.1 --practices pure_cache --processes 2  Two engines.
   python benchmarks/engines.py --practices ''                                              The table of kept reports."""
 PRACTICES = ("pure_cache", "redis_cluster", "celery_worker", "tuning")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.ending import run
-from lib.side_by_side import TOO_WIDE, machine
+from lib.side_by_side import TOO_WIDE, add_shapes, end, machine
 
 from redis_practices.cli import Failure, Parser, count, say, seconds
 from redis_practices.clients import one_line_errors, redis_client
@@ -58,18 +58,16 @@ def measured(server: Any, keys: Sequence[str], options: Any) -> list[dict[str, A
     return rows
 
 
-def show(rows: Sequence[dict[str, Any]]) -> None:
-    """Print the rows as a table."""
+def shown(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the percentiles by load as a table in Markdown; a value in brackets had too wide a spread."""
     names = [name for name in rows[0] if f"{name}_spread" in rows[0]]
-    print(f"latency in ms by load [{', '.join(f'{name} {value}' for name, value in machine().items())}]")
-    print(f"{'load':>6} {'a second':>9}" + "".join(f"{name:>10} {'spread':>7}" for name in names))
+    lines = [f"| load | requests a second | {' | '.join(names)} |", f"|--:|--:|{'--:|' * len(names)}"]
     for row in rows:
-        numbers = "".join(f"{row[name]:>10.3f} {row[f'{name}_spread']:>7.0%}" for name in names)
-        noisy = [name for name in names if row[f"{name}_spread"] > TOO_WIDE]
-        print(
-            f"{row['share_percent']:>4} % {row['rate']:>9,}{numbers}{'  too noisy: ' if noisy else ''}"
-            + ", ".join(noisy)
-        )
+        cells = [
+            f"({row[name]:.2f} ms)" if row[f"{name}_spread"] > TOO_WIDE else f"{row[name]:.2f} ms" for name in names
+        ]
+        lines.append(f"| {row['share_percent']} % | {row['rate']:,.0f} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -77,7 +75,7 @@ def main() -> None:
     parser = Parser(__doc__, EXAMPLES)
     parser.add_argument("--rounds", type=count, default=5, help="how often each load is measured (default: 5)")
     parser.add_argument("--seconds", type=seconds, default=0.5, help="how long a load lasts each time (default: 0.5)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_shapes(parser)
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the percentiles into this SVG file")
     options = parser.parse_args()
     if options.rounds < 3:  # noqa: PLR2004 - the fewest for a median and its spread
@@ -87,10 +85,11 @@ def main() -> None:
         write_together(server, keys)
         rows = measured(server, keys, options)
         server.unlink(*keys)
-    if options.json:
+    if options.shape == "json":
         print(json.dumps({"benchmark": "latency by load", "unit": "ms", "machine": machine(), "rows": rows}))
     else:
-        show(rows)
+        print(shown(rows), end="\n\n")
+        end(options.shape)
     if options.plot:
         names = [name for name in rows[0] if f"{name}_spread" in rows[0]]
         series = {name: [(row["rate"], row[name]) for row in rows] for name in names}

@@ -1,13 +1,15 @@
 """Kill runs of the specification at random points by SIGINT, SIGTERM and SIGKILL, and check for leaks.
 
 The program runs in a private mount namespace with a private ``/dev/shm``. Every other process and file in it was left
-by a run. With ``--stack docker`` it checks containers, networks and volumes too. It needs Linux with namespaces for
+by a run. New files beside the project's are a leak too. With ``--stack docker`` it checks containers, networks and
+volumes. The kills so far are kept in a file, and a further call continues it. It needs Linux with namespaces for
 unprivileged users.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import secrets
@@ -15,37 +17,45 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from operator import not_
 from pathlib import Path
+from typing import Any
 
 from lib import PROJECT
 from lib.ending import run
 from lib.left_behind import SHARED_MEMORY, clear, left
 from lib.processes import tree
-from lib.whole_run import progress
+from lib.whole_run import in_processes, progress
 
 from redis_practices import cli
 from redis_practices.polling import poll
 
 EXAMPLES = """\
   python benchmarks/leftovers.py
+  python benchmarks/leftovers.py --kills 30 --whole
   python benchmarks/leftovers.py --kills 10 --stack docker --seed 7"""
 
 INSIDE = "LEFTOVERS_INSIDE"
 """The variable that is set inside the namespace."""
 
 GONE_WITHIN = 25.0
-"""Seconds: an xdist process needs up to 15 to notice a dead controller; on Docker the guard removes containers."""
+"""Seconds: on Docker the guard removes containers."""
 
+WHOLE = "features/"
+TWO, NONE = " ".join(in_processes(2)), " ".join(in_processes(0))
 RUNS = {
     "embedded": (
-        "features/pure_cache/data_path.feature features/redis_cluster/failover.feature -n 2",
-        "features/celery_worker/processing.feature features/celery_worker/delivery.feature -n 2",
-        "features/gate/verdict.feature features/gate/scripts.feature -n 2",
-        "features/celery_worker/processing.feature -n 0",
+        WHOLE,
+        f"features/pure_cache/data_path.feature features/redis_cluster/failover.feature {TWO}",
+        f"features/celery_worker/processing.feature features/celery_worker/delivery.feature {TWO}",
+        f"features/gate/verdict.feature features/gate/scripts.feature {TWO}",
+        f"features/celery_worker/processing.feature {NONE}",
     ),
-    "docker": ("features/pure_cache/data_path.feature features/celery_worker/processing.feature --stack=docker -n 2",),
+    "docker": (
+        f"features/pure_cache/data_path.feature features/celery_worker/processing.feature --stack=docker {TWO}",
+    ),
 }
 
 
@@ -65,7 +75,7 @@ def start(arguments: str, temporary: Path) -> subprocess.Popen[bytes]:
 
 
 def end(run: subprocess.Popen[bytes], number: signal.Signals, target: str) -> str:
-    """Send a signal to the run, to its group, or to one of its xdist processes; return the receiver."""
+    """Send a signal to the run, to its group, or to one of its processes; return the receiver."""
     if target == "group":
         os.killpg(run.pid, number)
         return "its whole group"
@@ -80,7 +90,7 @@ def end(run: subprocess.Popen[bytes], number: signal.Signals, target: str) -> st
 
 def trial(stack: str, lengths: dict[str, float], temporary: Path) -> tuple[str, list[str]]:
     """Kill one run at a random point; return a description, and the leaks after `GONE_WITHIN`."""
-    arguments = random.choice(RUNS[stack])
+    arguments = random.choice(list(lengths))
     number = random.choice((signal.SIGINT, signal.SIGTERM, signal.SIGKILL))
     target = "group" if number is signal.SIGINT else random.choice(("run", "worker"))
     run = start(arguments, temporary)
@@ -101,10 +111,10 @@ MOST_SECONDS = 1800.0
 """The longest duration in seconds of a run without a kill."""
 
 
-def measure(stack: str, temporary: Path) -> dict[str, float]:
+def measure(runs: Sequence[str], stack: str, temporary: Path) -> dict[str, float]:
     """Return the duration of each complete run, which must not leave anything either (Failure)."""
     lengths = {}
-    for arguments in RUNS[stack]:
+    for arguments in runs:
         progress(f"how long it takes: {arguments}")
         begun = time.monotonic()
         run = start(arguments, temporary)
@@ -116,12 +126,32 @@ def measure(stack: str, temporary: Path) -> dict[str, float]:
     return lengths
 
 
+class Journal:
+    """The file of the kills so far: a line with the lengths of the runs, then one for each kill."""
+
+    def __init__(self, file: Path) -> None:
+        """Read the file, if it exists."""
+        self._file = file
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        entries = [json.loads(line) for line in lines]
+        self.lengths: dict[str, float] | None = entries[0]["lengths"] if entries else None
+        self.kills: list[dict[str, Any]] = entries[1:]
+
+    def add(self, **entry: Any) -> None:
+        """Append a line."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._file.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(entry) + "\n")
+
+
 def parse() -> argparse.Namespace:
     """Return the options."""
     parser = cli.Parser(__doc__ or "", EXAMPLES)
-    parser.add_argument("--kills", type=cli.count, default=50, help="default: 50")
+    parser.add_argument("--kills", type=cli.count, default=50, help="how many in the end, earlier calls included")
     parser.add_argument("--stack", choices=tuple(RUNS), default="embedded", help="default: embedded")
+    parser.add_argument("--whole", action="store_true", help="kill only runs of the whole specification")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**32), help="of moments and signals")
+    parser.add_argument("--folder", type=Path, default=PROJECT / "results" / "leftovers", help="of the file of kills")
     return parser.parse_args()
 
 
@@ -135,16 +165,23 @@ def main() -> None:
     random.seed(options.seed)
     temporary = SHARED_MEMORY / "temporary"
     temporary.mkdir()
-    lengths, bad = measure(options.stack, temporary), 0
-    for index in range(options.kills):
-        progress(f"kill {index + 1} of {options.kills}")
-        done, found = trial(options.stack, lengths, temporary)
+    journal = Journal(options.folder / f"{options.stack}{'-whole' if options.whole else ''}.jsonl")
+    if journal.lengths is None:
+        whole = WHOLE if options.stack == "embedded" else f"{WHOLE} --stack={options.stack}"
+        journal.lengths = measure([whole] if options.whole else RUNS[options.stack], options.stack, temporary)
+        journal.add(lengths=journal.lengths)
+    bad = sum(bool(kill["left"]) for kill in journal.kills)
+    for number in range(len(journal.kills) + 1, options.kills + 1):
+        progress(f"kill {number} of {options.kills}")
+        done, found = trial(options.stack, journal.lengths, temporary)
         progress()
-        print(f"{index + 1:3} {'LEFT' if found else 'ok  '} {done}", *found, sep="\n      ", flush=True)
+        journal.add(seed=options.seed, kill=done, left=found)
+        print(f"{number:3} {'LEFT' if found else 'ok  '} {done}", *found, sep="\n      ", flush=True)
         bad += bool(found)
         clear(temporary)
     if bad:
         raise cli.Failure(f"{bad} of {options.kills} runs left something (seed {options.seed})")
+    print(f"{options.kills} kills of runs left nothing")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from lib.ending import run
-from lib.side_by_side import machine
+from lib.side_by_side import add_shapes, end, machine
 
 from redis_practices.redis_cluster.formation import even_ranges
 from redis_practices.redis_cluster.topology import SLOTS
@@ -35,6 +35,8 @@ HEADER, GOSSIP, EXTENSIONS = 2256, 104, 106
 TICK = 0.1
 """Seconds between two checks of a node's peers (``clusterCron``)."""
 
+THOUSAND = 1000
+
 
 def spread(primaries: int, keys: int, numbers: random.Random) -> dict[str, float]:
     """Return the worst deviations of a primary's slots and keys from an even share, in percent of it."""
@@ -47,9 +49,9 @@ def spread(primaries: int, keys: int, numbers: random.Random) -> dict[str, float
     ]
     return {
         "slots of a primary": SLOTS / primaries,
-        "slots off an even share, worst": 100 * max(abs(count * primaries / SLOTS - 1) for count in slots),
-        "keys off an even share, worst": 100 * max(abs(count * primaries / keys - 1) for count in held),
-        "keys off the share of its slots, worst": 100 * max(map(abs, by_slots)),
+        "slots off an even share, worst, %": 100 * max(abs(count * primaries / SLOTS - 1) for count in slots),
+        "keys off an even share, worst, %": 100 * max(abs(count * primaries / keys - 1) for count in held),
+        "keys off the share of its slots, worst, %": 100 * max(map(abs, by_slots)),
     }
 
 
@@ -124,23 +126,24 @@ def main() -> None:
     parser.add_argument("--node-timeout", type=float, default=15.0, help="seconds (default: 15, as of the servers)")
     parser.add_argument("--seed", type=int, default=1, help="of the random numbers (default: 1)")
     parser.add_argument("--server-binary", help="the server that the audit is extrapolated from")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
+    add_shapes(parser)
     options = parser.parse_args()
     numbers = random.Random(options.seed)
     binary = server_binary(options.server_binary)
     found = {
-        "spread, %": spread(options.nodes, options.keys, numbers),
+        "distribution": spread(options.nodes, options.keys, numbers),
         f"bus at rest, node timeout {options.node_timeout:g} s": bus(options.nodes, options.node_timeout, numbers),
         f"audit, from {engine_of(binary)} here": audit(options.nodes, options.keys, binary),
     }
-    if options.json:
+    if options.shape == "json":
         print(json.dumps({"nodes": options.nodes, "keys": options.keys, "machine": machine(), **found}))
         return
-    print(f"{options.nodes} primaries, {options.keys:,} keys")
+    print(f"| {options.nodes:,} primaries, {options.keys:,} keys | |", "|---|--:|", sep="\n")
     for title, figures in found.items():
-        print(title)
         for name, value in figures.items():
-            print(f"  {name:42} {value:12,.3f}")
+            print(f"| {title}: {name} | {value:,.3g} |" if value < THOUSAND else f"| {title}: {name} | {value:,.0f} |")
+    print()
+    end(options.shape)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 The order of each run is random. It is drawn from its Hypothesis seed, which is random too. In every second run all
 cores are busy. A run that leaves a process or a folder fails too. Unknown options and arguments go to pytest: a folder,
--k, -m, -n. An existing folder of results is continued, and the list covers all of it. For a failed run, page, output
-and evidence are kept.
+-k, -m, -n. An existing folder of results is continued, and the list covers all of it. A run that was interrupted is
+repeated. For a failed run, page, output and evidence are kept.
 """
 
 from __future__ import annotations
@@ -25,19 +25,26 @@ from redis_practices import cli
 
 EXAMPLES = """\
   python benchmarks/soak.py
+  python benchmarks/soak.py --total 30 features/                                     Until there are 30 runs.
   python benchmarks/soak.py --runs 10 features/tuning                                Ten runs of one practice.
-  python benchmarks/soak.py --runs 4 --server-binary /usr/bin/redis-server -n 2      Another server program.
+  python benchmarks/soak.py --runs 4 --server-binary /usr/bin/redis-server --processes 2     Another server program.
   python benchmarks/soak.py --runs 0                                                 The list of the runs so far.
   python -m pytest -p benchmarks.lib.shuffled --hypothesis-seed 7 features/tuning    One run again, by its seed."""
 
 
+UNFINISHED = "unfinished"
+"""The folder of the current run."""
+
+
 def soak_once(folder: Path, arguments: list[str]) -> None:
-    """Run once, print the result in a line, and keep the evidence of failures."""
+    """Run once, print the result in a line, and keep the evidence of failures; `folder` appears at the end."""
     begun, since = time.monotonic(), time.time()
+    unfinished = folder.with_name(UNFINISHED)
+    shutil.rmtree(unfinished, ignore_errors=True)  # an incomplete run proves nothing
     os.environ[MARK] = str(folder.absolute())
     progress(f"{folder.name} since {time.strftime('%H:%M:%S')}")
     with all_cores_busy(wanted=folder.name.endswith("busy")):
-        done = run_once(folder, ["-p", "benchmarks.lib.shuffled", *arguments])
+        done = run_once(unfinished, ["-p", "benchmarks.lib.shuffled", *arguments])
     took = time.monotonic() - begun
     if left := remains(os.environ[MARK], since):
         done.note(left)
@@ -49,18 +56,21 @@ def soak_once(folder: Path, arguments: list[str]) -> None:
     for line in [*done.red_lines, *done.troubles]:
         print(f"    {line}", flush=True)
     for record in done.red:
-        keep_evidence(folder, record)
+        keep_evidence(unfinished, record)
     if not done.red and not done.troubles:
-        for file in folder.iterdir():
+        for file in unfinished.iterdir():
             if file.name != "report.json":
                 file.unlink()
+    unfinished.rename(folder)
 
 
 def parse() -> tuple[argparse.Namespace, list[str]]:
     """Return the options of this command, and the arguments for pytest."""
     parser = cli.Parser(__doc__ or "", EXAMPLES)
     parser.usage = "%(prog)s [options] [arguments of pytest]"
-    parser.add_argument("--runs", type=int, default=50, help="how many runs (default: 50)")
+    number = parser.add_mutually_exclusive_group()
+    number.add_argument("--runs", type=int, default=50, help="how many runs (default: 50)")
+    number.add_argument("--total", type=int, help="run until the folder has this many runs")
     parser.add_argument("--folder", type=Path, default=PROJECT / "results" / "soak", help="default: results/soak")
     parser.add_argument("--timings", type=cli.count, default=20, help="how many timings to list (default: 20)")
     return parser.parse_known_args()
@@ -70,14 +80,11 @@ def main() -> None:
     """Run, and print the list, also after an interruption."""
     options, arguments = parse()
     done = last_number(options.folder)
+    last = done + options.runs if options.total is None else options.total
     try:
-        for number in range(done + 1, done + 1 + options.runs):
+        for number in range(done + 1, last + 1):
             folder = options.folder / f"run-{number:04}{'' if number % 2 else '-busy'}"
-            try:
-                soak_once(folder, [f"--hypothesis-seed={secrets.randbelow(2**32)}", *arguments])
-            except BaseException:
-                shutil.rmtree(folder, ignore_errors=True)  # an incomplete run proves nothing
-                raise
+            soak_once(folder, [f"--hypothesis-seed={secrets.randbelow(2**32)}", *arguments])
     except OSError as error:
         raise cli.Failure(f"{options.folder}: {error.strerror}") from None
     finally:

@@ -84,10 +84,10 @@ class Project:
         return list(ET.fromstring(self.read(name)).iter("testcase"))  # noqa: S314 - pytest has just written it
 
     def run(self, *arguments: str) -> pytest.RunResult:
-        """Run pytest with `self.plugins`, and with xdist for ``-n`` (TimeoutExpired after 60 seconds)."""
-        xdist = ["xdist.plugin"] if "-n" in arguments else []
-        loaded = [part for plugin in [*self.plugins, *xdist] for part in ("-p", plugin)]
-        # This run's options and the variables of pytest and xdist must not reach the child process.
+        """Run pytest with `self.plugins`, and the runner for ``--processes`` (TimeoutExpired after 60 seconds)."""
+        runner = ["fixtures.run.runner"] if "--processes" in arguments and "conftest" not in self.plugins else []
+        loaded = [part for plugin in [*self.plugins, *runner] for part in ("-p", plugin)]
+        # This run's options and the variables of pytest must not reach the child process.
         others = ("PYTEST_", "GITHUB_", "REPORT")
         environment = {name: value for name, value in os.environ.items() if not name.startswith(others)}
         environment |= self.environment

@@ -1,7 +1,8 @@
-"""Test that a benchmark ends on a signal with its child processes, and cites scenarios that exist."""
+"""Test benchmarks: they end with their child processes, charge every process, and name the command of each figure."""
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -120,3 +121,97 @@ def test_figures_are_of_scenarios() -> None:
     tags = {tag for path in PROJECT.glob("features/*/*.feature") for tag in re.findall(r"@(\S+-\d+)", path.read_text())}
     assert cited
     assert cited <= tags
+
+
+DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"<!-- python (\S+\.py)[^\n]* -->\n(.*?)<!-- end -->\n", re.DOTALL)
+CAPTION = re.compile(
+    r"^Measured with \d+ cores, load [\d.]+ before and [\d.]+ after, .*, \d{4}-\d\d-\d\d\.$", re.MULTILINE
+)
+MADE_ELSEWHERE = {"bounds.md", "compatibility.md", "healthy.md", "VOCABULARY.md", "acceptance.md"}
+"""Documents whose first lines name the program that writes the whole file; one without measurements."""
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_figures_name_their_command(document: Path) -> None:
+    """A block of figures names a program that exists, and ends with machine, load and date."""
+    text = document.read_text(encoding="utf-8")
+    assert text.count("<!-- python ") == text.count("<!-- end -->") == len(BLOCK.findall(text))
+    for program, figures in BLOCK.findall(text):
+        assert (PROJECT / program).exists(), program
+        assert CAPTION.match(figures.strip().splitlines()[-1]), f"{program}: no line about machine, load and date"
+
+
+@pytest.mark.parametrize(
+    "document", [path for path in DOCUMENTS if path.name not in MADE_ELSEWHERE], ids=lambda path: path.name
+)
+def test_no_figure_without_command(document: Path) -> None:
+    """A table of figures outside of a block follows a sentence that names its program."""
+    rest = BLOCK.sub("\n", document.read_text(encoding="utf-8"))
+    before = ""
+    for paragraph in rest.split("\n\n"):
+        cells = [cell.strip() for line in paragraph.splitlines() if line.startswith("|") for cell in line.split("|")]
+        if any(re.fullmatch(r"[\d.,]+( ?(%|ms|s|KB))?", cell) for cell in cells):
+            assert re.search(r"benchmarks/\w+\.py|the same program", before), paragraph
+        before = paragraph
+
+
+CHARGED = """
+import json, os, subprocess, sys, time
+from pathlib import Path
+
+sys.path[:0] = ["benchmarks", "."]
+import lib
+from lib.process_meter import SCENARIO, Bill, ProcessMeter
+from redis_practices.servers.process_group import ProcessGroup
+
+BURN = "import time\\nend = time.process_time() + 0.6\\nwhile time.process_time() < end: pass"
+FORKING = f'''
+import os, sys
+group = int(sys.stdin.readline())
+if not os.fork():
+    os.setpgid(0, group)
+    exec({BURN!r})
+    os._exit(0)
+os.wait()
+'''
+
+def burn(environment, *before):
+    return subprocess.Popen([*before, sys.executable, "-c", BURN], env=environment)
+
+meter = ProcessMeter()
+begun = time.time()
+with meter.watching():
+    plain = {**os.environ}
+    forking = subprocess.Popen([sys.executable, "-c", FORKING], stdin=subprocess.PIPE, text=True)
+    os.environ[SCENARIO] = "direct"
+    direct = burn(os.environ)
+    orphan = burn({**plain, SCENARIO: "orphan"}, "/bin/sh", "-c", '"$@" &', "sh")
+    os.environ[SCENARIO] = "forked"
+    with ProcessGroup() as group:
+        forking.communicate(f"{group.number}\\n")
+    for one in (direct, orphan):
+        one.wait()
+    nothing = burn(plain)
+    nothing.wait()
+    time.sleep(1.0)  # the orphan
+line = {"pid": 0, "begun": begun, "ended": time.time(), "cpu": 0.0}
+lines = [{**line, "id": name} for name in ("direct", "orphan", "forked")]
+bill = Bill(meter.processes, lines)
+print(json.dumps([bill.scenarios, bill.others]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_every_process_is_charged() -> None:
+    """A program, an orphan, and a fork of a shared process are charged to their scenarios, with all their time."""
+    done = subprocess.run(
+        [sys.executable, "-c", CHARGED], cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert not done.returncode, done.stderr
+    scenarios, others = json.loads(done.stdout)
+    assert set(scenarios) == {"direct", "orphan", "forked"}, others
+    assert {name for name, seconds in scenarios.items() if seconds >= 0.35} == {"direct", "orphan", "forked"}
+    assert all(seconds < 0.9 for seconds in scenarios.values()), "counted twice"
+    assert sum(others.values()) >= 0.35, "a process without a scenario counts for pytest"

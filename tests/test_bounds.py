@@ -86,7 +86,7 @@ def test_each_bound_is_in_force(pytestconfig: pytest.Config, tmp_path: Path, pla
     (tmp_path / "practices.toml").write_text(written, encoding="utf-8")
     files = sorted({str(PROJECT / feature_of(one.scenario)) for one in wanted})
     command = [sys.executable, "-m", "pytest", f"--rootdir={PROJECT}", "-c", str(PROJECT / "pyproject.toml")]
-    command += ["--stack=embedded", "-n2", "-m", "not disruptive", "--report", "results", *files]
+    command += ["--stack=embedded", "--processes", "2", "-m", "not disruptive", "--report", "results", *files]
     subprocess.run(command, cwd=tmp_path, env=gate_environment(), capture_output=True, timeout=120, check=False)
     report = json.loads((tmp_path / "results" / "report.json").read_text(encoding="utf-8"))
     ended = {record["id"]: record for record in report["scenarios"]}

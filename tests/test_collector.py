@@ -73,7 +73,7 @@ def caches(project: Project) -> Project:
         ([f"{FILE}::{MANY}"], [MANY]),
         (["-m", "pure_cache and core and not slow"], [USERS]),
         (["-k", "keys and not 500", "--deselect", "features/limits.feature"], [TEN]),
-        (["-n", "2"], ["no keys", USERS, TEN, MANY]),
+        (["--processes", "2"], ["no keys", USERS, TEN, MANY]),
     ],
     ids=" ".join,
 )
@@ -95,7 +95,7 @@ def test_collecting_names_scenarios(caches: Project) -> None:
 def test_failure_shows_its_sentence(caches: Project) -> None:
     """A failure shows the scenario, the failed sentence with its line, and the assertion's message."""
     caches.write("features/limits.feature", BROKEN)
-    run = caches.run("-n", "2", "--junitxml", "junit.xml")
+    run = caches.run("--processes", "2", "--junitxml", "junit.xml")
     assert run.ret == pytest.ExitCode.TESTS_FAILED
     size = [("features.pure_cache.size.feature", name) for name in (USERS, TEN, MANY)]
     failed = ("features.limits.feature", "too many", "Then 3 keys fit: AssertionError: room for 2 keys only")

@@ -26,7 +26,7 @@ from redis_practices.servers.process_group import ProcessGroup
 from redis_practices.servers.server import CACHE, start_server
 
 fixtures.run.deadline.SECONDS, fixtures.run.deadline.AGAIN = 1.0, 0.3
-pytest_plugins = ["fixtures.bdd.collector", "fixtures.reporting.plugin", "fixtures.run.deadline"]
+pytest_plugins = ["fixtures.bdd.collector", "fixtures.reporting.plugin", "fixtures.run.deadline", "fixtures.run.runner"]
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def _run(folder: Path, processes: str) -> dict[str, dict[str, Any]]:
     (folder / "waits.feature").write_text(FEATURE, encoding="utf-8")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "REPORT", "GITHUB"))}
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:docker", "-n", processes, "--report", "results", "-q"],
+        [sys.executable, "-m", "pytest", "-p", "no:docker", "--processes", processes, "--report", "results", "-q"],
         cwd=folder,
         env={**kept, "PYTHONPATH": os.pathsep.join((str(PROJECT), str(PROJECT / "src")))},
         capture_output=True,
@@ -151,7 +151,7 @@ STEPS = {"recv": "wait_in_recv", "lock": "wait_for_lock", "file": "wait_for_file
 
 
 @pytest.mark.parametrize(
-    "processes", [pytest.param("0", marks=pytest.mark.slow), "1"], ids=["in one process", "in a process of xdist"]
+    "processes", [pytest.param("0", marks=pytest.mark.slow), "1"], ids=["in one process", "in a forked process"]
 )
 def test_scenario_that_hangs_fails(tmp_path: Path, processes: str) -> None:
     """Blocked scenarios fail with step, stacks and logs, their processes end, and the run continues."""

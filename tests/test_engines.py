@@ -26,7 +26,7 @@ def run(folder: Path, server: str) -> str:
         engine.mkdir(parents=True)
         (engine / "server").write_text(f"#!/bin/sh\n{server}\n")
         (engine / "server").chmod(0o755)
-    command = "benchmarks/engines.py --engines=redis-7.0 --practices=pure_cache --rounds=1 -n0 -k test_no_such"
+    command = "benchmarks/engines.py --engines=redis-7.0 --practices=pure_cache --rounds=1 -k test_no_such"
     ended = subprocess.run(
         [sys.executable, *command.split(), f"--folder={folder / 'results'}"],
         cwd=PROJECT,

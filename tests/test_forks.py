@@ -63,7 +63,7 @@ def is_server(process):
     try:
         state, parent = (process / "stat").read_text().rpartition(")")[2].split()[:2]
         ours = state not in "ZX" and int(parent) == os.getpid()
-        return ours and b"multiprocessing.forkserver" in (process / "cmdline").read_bytes()
+        return ours and b"fixtures.run.forks" in (process / "cmdline").read_bytes()
     except OSError:
         return False
 
@@ -146,9 +146,9 @@ def test_nothing_is_left_of_a_fork_server(commands: Commands, end: str) -> None:
     running = commands.start(FORKS, 1 if end == "its end" else 60)
     leaks = Leaks(running)
     said(running)
-    found = [one for one in leaks.processes() if "multiprocessing.forkserver" in one.command]
+    found = [one for one in leaks.processes() if "fixtures.run.forks" in one.command]
     assert found, f"no fork server among {leaks.processes()}"
-    folders = list(Path(scratch_root()).glob(f"forks-{running.process.pid}-*/pymp-*"))
+    folders = list(Path(scratch_root()).glob(f"forks-{running.process.pid}-*/requests"))
     assert folders, "the socket's folder is not where it would be removed"
     if end == "SIGKILL":
         os.kill(running.process.pid, signal.SIGKILL)

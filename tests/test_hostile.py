@@ -112,7 +112,17 @@ sys.exit(code)
 def run(role: str, url: str, folder: Path) -> tuple[int, list[str], float, int]:
     """Run the gate on a URL; return its exit code, lines, seconds and most bytes."""
     begun = time.monotonic()
-    command = [sys.executable, "-c", RUN, "features", "-n0", f"--{role}-url={url}", "--report", str(folder)]
+    command = [
+        sys.executable,
+        "-c",
+        RUN,
+        "features",
+        "--processes",
+        "0",
+        f"--{role}-url={url}",
+        "--report",
+        str(folder),
+    ]
     ended = subprocess.run(
         command, cwd=PROJECT, env=gate_environment(), capture_output=True, text=True, timeout=120, check=False
     )

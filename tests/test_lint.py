@@ -223,7 +223,7 @@ def test_id_that_is_not_free_is_refused(keys: Project) -> None:
     ("arguments", "code", "times"),
     [
         pytest.param(("-k", "one"), REFUSED, 1, id="all features, a selection of them"),
-        pytest.param(("-n", "2", "."), REFUSED, 1, id="all features, in two processes"),
+        pytest.param(("--processes", "2", "."), REFUSED, 1, id="all features, in two processes"),
         pytest.param(("features/pure_cache",), pytest.ExitCode.OK, 0, id="some features"),
     ],
 )

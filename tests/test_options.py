@@ -263,8 +263,8 @@ FIRST, *REST = TYPOS
 
 @pytest.mark.parametrize("options", [FIRST, *(pytest.param(one, marks=pytest.mark.slow) for one in REST)])
 def test_selection_with_a_typo_is_one_line(options: tuple[str, str]) -> None:
-    """A typo in -m or -k ends the run with exit code 4 and one line of advice, also with xdist."""
-    command = [sys.executable, "-m", "pytest", "features/pure_cache", "-n2", *options]
+    """A typo in -m or -k ends the run with exit code 4 and one line of advice, also with two processes."""
+    command = [sys.executable, "-m", "pytest", "features/pure_cache", "--processes", "2", *options]
     ended = subprocess.run(
         command, cwd=PROJECT, env=gate_environment(), capture_output=True, text=True, timeout=60, check=False
     )

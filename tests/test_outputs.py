@@ -94,7 +94,7 @@ def test_messages_are_those_of_cucumber(caches: Project) -> None:
 
 def test_messages_tell_how_each_step_ended(caches: Project) -> None:
     """References lead from each case to its pickle and its results, and each id is unique."""
-    caches.run("--report", "results", "-n", "2")
+    caches.run("--report", "results", "--processes", "2")
     messages = [next(iter(json.loads(line).items())) for line in caches.read("results/messages.ndjson").splitlines()]
     known = [message["id"] for _, message in messages if "id" in message]
     assert len(known) == len(set(known)), f"ids stand twice: {sorted(known)}"
@@ -166,7 +166,7 @@ def job(caches: Project) -> Project:
 
 def test_github_is_told_the_line(job: Project) -> None:
     """An annotation names the line of the feature file, and text of a message is never a command."""
-    run = job.run("-n", "2")
+    run = job.run("--processes", "2")
     place = "file=features/pure_cache/size.feature,line=11,title=a cache of <size>%3A filled[5]"
     message = "room for 5 keys: 100%25 full%0A  ::set-output name=a::b%0Aassert 10 <= 5"
     assert_said(run, f"::error {place}::{message}")

@@ -155,7 +155,7 @@ def test_name_of_two_scenarios_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_file_ends_the_run(audits: Project, make: Callable[[Path], None]) -> None:
     """A folder in place of the file and a dangling link are errors."""
     make(audits.root / "practices.toml")
-    run = audits.run("-n", "0")
+    run = audits.run("--processes", "0")
     [line] = [line for line in run.outlines if line]
     assert line.startswith("ERROR: practices.toml: no file to read (")
     assert run.ret == pytest.ExitCode.USAGE_ERROR
@@ -175,7 +175,7 @@ def test_editor_of_windows_and_steering_signs(tmp_path: Path, pytestconfig: pyte
 def test_mistake_ends_the_run(audits: Project) -> None:
     """A mistake in the file ends the run before it begins, with exit code 4 and the verdict error."""
     audits.write("practices.toml", '[bounds]\ncolor = "red"')
-    run = audits.run("--report", "results", "-n", "2")
+    run = audits.run("--report", "results", "--processes", "2")
     [line] = [line for line in run.outlines if line]
     assert run.ret == pytest.ExitCode.USAGE_ERROR
     assert line.startswith("ERROR: practices.toml: [bounds] 'color' is the name of no bound; the nearest is colour")
@@ -188,14 +188,14 @@ def test_changed_bounds_hold(audits: Project, processes: str) -> None:
     """Changed bounds of all roles, of one role and of one row hold, and messages show them."""
     changed = '[bounds]\nclients = "at most 7"\nsize-small = "at most 5"\nsize-big = "at most 1"\n'
     audits.write("practices.toml", f'{changed}[bounds.cache]\ncolour = "green"\n[bounds.broker]\ncolour = "grey"')
-    audits.run("--report", "results", "-n", processes, "-k", "not broken")
+    audits.run("--report", "results", "--processes", processes, "-k", "not broken")
     report = audits.report()
     assert report["judged"]["bounds"]["cache colour"] == "green"
     for file in ("results/index.html", "results/summary.md"):
         assert "broker clients at most 7" in audits.read(file)
     seen = {record["id"]: record["reason"] for record in report["scenarios"] if record["practice"]}
     assert seen == {"colour": None, "size[small-4]": None, "size[big-9]": "size-big: seen 5, bound <= 1"}
-    assert_said(audits.run("-n", processes, BROKER), "colour must be one of grey")
+    assert_said(audits.run("--processes", processes, BROKER), "colour must be one of grey")
 
 
 def waiver(*keys: str, until: object = LATER) -> str:
@@ -207,7 +207,7 @@ def waiver(*keys: str, until: object = LATER) -> str:
 def test_waived_failure_is_not_refused(audits: Project, processes: str) -> None:
     """Failures waived by id or tag are counted and shown, and the run is accepted."""
     audits.write("practices.toml", waiver(f"{CACHE}::colour", "@cache-007"))
-    run = audits.run("--report", "results", "-n", processes, CACHE)
+    run = audits.run("--report", "results", "--processes", processes, CACHE)
     assert run.ret == 0, run.stdout
     told = f"1 waived until {LATER}: not before March"
     assert_said(run, f"verdict: accepted (3 scenarios, {told}, {told})")
@@ -268,6 +268,6 @@ def test_waived_failure_is_not_refused(audits: Project, processes: str) -> None:
 def test_limits_of_a_waiver(audits: Project, written: str, chosen: str, code: int, said: str) -> None:
     """A waiver holds for failures of its scenario until its date; an unneeded one is reported."""
     audits.write("practices.toml", written)
-    run = audits.run("-n", "0", chosen)
+    run = audits.run("--processes", "0", chosen)
     assert run.ret == code, run.stdout
     assert_said(run, f"verdict: {said.format(BROKER)}")

@@ -1,8 +1,9 @@
-"""Test that redis-py still has the two private names in use, and that no module uses another one.
+"""Test that redis-py still has the three private names in use, and that no module uses another one.
 
 `NearCache` hears of changes by ``connection._get_parser().set_invalidation_push_handler``. If a test here fails after
-an upgrade of redis-py, see https://github.com/redis/redis-py/issues/3087 for a new way. The external stack limits
-answers by ``_connect``; `test_hostile.py` tests that.
+an upgrade of redis-py, see https://github.com/redis/redis-py/issues/3087 for a new way. `tuning.bulk` uses ``_sock``
+and ``_get_parser``; without them it is correct, but slow. The external stack limits answers by ``_connect``;
+`test_hostile.py` tests that.
 """
 
 from __future__ import annotations
@@ -10,16 +11,22 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from fixtures import PROJECT
+from fixtures.proxies.streams import TlsProxy
 from fixtures.run.processes import ForkingGroup
+from redis_practices.clients import redis_client
 from redis_practices.servers.server import CACHE, Server, start_server
+from redis_practices.tuning import bulk
 
+BULK = "src/redis_practices/tuning/bulk.py"
 NEAR_CACHE = "src/redis_practices/pure_cache/near_cache.py"
 COMMAND_GUARD = "fixtures/stacks/external/command_guard.py"
 
@@ -65,6 +72,27 @@ def test_handler_hears_of_changes(server: Server, parser: str, name: str) -> Non
     assert done.stdout.strip() == f"{name} [[b'invalidate', [b'user:1']], [b'invalidate', None]]"
 
 
+@pytest.mark.parametrize("kind", ["plain redis-py", "RESP2", "RESP3", "TLS", "a socket file"])
+def test_bulk_uses_the_socket(tmp_path: Path, kind: str) -> None:
+    """Bulk commands go through the socket of each kind of connection; hiredis has the length that they need."""
+    file = tmp_path / "socket"
+    with ForkingGroup() as group, closing(TlsProxy(tmp_path)) as proxy:
+        server = start_server(group, {**CACHE, "unixsocket": str(file)})
+        clients: dict[str, Callable[[], Redis]] = {
+            "plain redis-py": lambda: Redis(port=server.port),
+            "RESP2": lambda: redis_client(f"{server.url}?protocol=2"),
+            "RESP3": lambda: redis_client(server.url),
+            "TLS": lambda: redis_client(f"rediss://{proxy.before(server.port)}?ssl_ca_certs={proxy.ca_file}"),
+            "a socket file": lambda: Redis(unix_socket_path=str(file)),
+        }
+        with clients[kind]() as client:
+            connection: Any = client.connection_pool.get_connection()
+            assert bulk.is_direct(connection)
+            client.connection_pool.release(connection)
+            assert bulk.pipelined(client, [("SET", "a", 1), ("INCR", "a")])[1] == 2
+    assert bulk.LENGTH_IS_REST
+
+
 def private_names(path: Path) -> Iterator[str]:
     """Yield the private names of redis-py that a module reads, and the attributes that it sets on packages."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -90,10 +118,10 @@ def is_own(value: Any) -> bool:
 
 
 def test_no_module_uses_another_private_name() -> None:
-    """Only the near cache and the command guard use a private name, and nothing is set on a package."""
+    """Only three modules use a private name, and nothing is set on a package."""
     found = {}
     for folder in ("src", "fixtures", "steps", "benchmarks"):
         for path in Path(PROJECT, folder).rglob("*.py"):
             if names := list(private_names(path)):
                 found[path.relative_to(PROJECT).as_posix()] = names
-    assert found == {NEAR_CACHE: ["_get_parser"], COMMAND_GUARD: ["_connect"]}
+    assert found == {NEAR_CACHE: ["_get_parser"], COMMAND_GUARD: ["_connect"], BULK: ["_sock", "_get_parser"]}

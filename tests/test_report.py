@@ -165,7 +165,7 @@ def wanted(name: str) -> dict[str, Any]:
 def test_whole_report(reads: Project, processes: str) -> None:
     """report.json describes every scenario with its result and measurements, from any process."""
     begun = datetime.now(UTC)
-    reads.run("--report", "results", "-n", processes)
+    reads.run("--report", "results", "--processes", processes)
     report, ended = reads.report(), datetime.now(UTC)
     scenarios = [masked(record, begun, ended) for record in report.pop("scenarios")]
     for record in scenarios:
@@ -268,7 +268,7 @@ def test_evidence(project: Project, scenario: str, kept: dict[str, str]) -> None
     """A failure keeps the evidence of its servers without passwords, also of a paused server."""
     project.write_sentences(REPORTING, STARTING)
     project.write(FILE, FAILING)
-    project.run("--report", "results", "-n", "1", "-k", scenario)
+    project.run("--report", "results", "--processes", "1", "-k", scenario)
     [record] = project.report()["scenarios"]
     assert record["status"] == ("failed" if kept else "passed")
     for title, text in kept.items():

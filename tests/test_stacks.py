@@ -114,7 +114,7 @@ def test_external_run(server: Server) -> None:
     chosen = ["features/pure_cache/degradation.feature", "features/gate/tls.feature", "-m", "disruptive or gate"]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "REPORT", "GITHUB"))}
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", *chosen, "-n", "0", "-rs", "-q", "--cache-url", server.url],
+        [sys.executable, "-m", "pytest", *chosen, "--processes", "0", "-rs", "-q", "--cache-url", server.url],
         cwd=PROJECT,
         env=kept,
         capture_output=True,

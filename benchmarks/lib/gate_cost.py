@@ -8,19 +8,20 @@ import resource
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lib.cpu_meter import ROOT
+from lib.process_meter import JUDGE, SHARED, Bill, ProcessMeter
 from lib.processes import memory_bytes
 from lib.whole_run import run_once
 
 from redis_practices.polling import join
 
-CONTROLLER = "alone"
-"""The name that cpu_meter.py gives to a process that xdist did not start."""
+GATE = "features/gate/"
 
 
 @dataclass(frozen=True)
@@ -30,70 +31,87 @@ class Cost:
     verdict: str
     wall: float
     cpu: float
-    """Of the run and all children that it waited for; killed orphans are not included."""
+    """Of all processes of the run, killed orphans included."""
     memory: int
-    """The most memory seen, one look a second."""
+    """The most memory seen, one look a second; shared memory counts once (PSS)."""
     begun: float
+    load: float
+    """The load of the machine before the run."""
     lines: list[dict[str, Any]]
     """The lines of cpu_meter.py."""
+    bill: Bill
     red: list[str]
     """A line for each scenario that failed, with its reason."""
 
     @property
-    def scenarios(self) -> list[dict[str, Any]]:
-        """The recorded scenarios, each with its ``seconds``."""
-        return [{**line, "seconds": line["ended"] - line["begun"]} for line in self.lines if line["id"]]
+    def scenarios(self) -> dict[str, float]:
+        """Return the seconds of each scenario."""
+        seconds: defaultdict[str, float] = defaultdict(float)
+        for line in self.lines:
+            if line["id"]:
+                seconds[line["id"]] += line["ended"] - line["begun"]
+        return seconds
 
     def figures(self) -> dict[str, float]:
         """Return the figures of the table by their titles."""
-        starts = [line for line in self.lines if not line["id"]]
-        chains: Counter[str] = Counter()
-        for line in self.scenarios:
-            chains[line["process"]] += line["seconds"]
+        chains: defaultdict[int, float] = defaultdict(float)
+        for line in self.lines:
+            if line["id"]:
+                chains[line["pid"]] += line["ended"] - line["begun"]
+        collected = [line["ended"] for line in self.lines if "ended" in line and not line["id"]]
+        shown = [line["shown"] for line in self.lines if "shown" in line]
+        charged, others = self.bill.scenarios, self.bill.others
+        in_all = sum(charged.values())
+        of_gate = sum(seconds for name, seconds in charged.items() if name.startswith(GATE))
+        shared = sum(seconds for name, seconds in others.items() if name.startswith(SHARED))
         return {
             "wall time, s": self.wall,
-            "sum of the scenarios, s": sum(line["seconds"] for line in self.scenarios),
-            "the longest scenario, s": max((line["seconds"] for line in self.scenarios), default=0.0),
-            "the busiest process, s": max(chains.values(), default=0.0),
-            "processor time, s": self.cpu,
-            "of it before the first scenario, s": sum(line["cpu"] for line in starts),
-            "until pytest has collected, s": min((line["ended"] for line in starts), default=self.begun) - self.begun,
-            "until all processes have collected, s": max((line["ended"] for line in starts), default=0) - self.begun,
-            "until the first result, s": self._first() - self.begun,
+            "first result, s": min(shown, default=self.begun) - self.begun,
             "most memory, MiB": self.memory / 2**20,
+            "processor time, s": self.cpu,
+            "  of it scenarios of gate": of_gate,
+            "  of it all other scenarios": in_all - of_gate,
+            "  of it processes that scenarios share": shared,
+            "  of it pytest outside of scenarios": others[JUDGE],
+            "  of it seen too late": max(0.0, self.cpu - in_all - sum(others.values())),
+            "share of gate, %": 100 * of_gate / self.cpu if self.cpu else 0.0,
+            "sum of the scenarios, s": sum(self.scenarios.values()),
+            "the longest scenario, s": max(self.scenarios.values(), default=0.0),
+            "the busiest process, s": max(chains.values(), default=0.0),
+            "all have collected, s": max(collected, default=self.begun) - self.begun,
+            "load before the run": self.load,
         }
-
-    def _first(self) -> float:
-        """Return the time of the first result."""
-        return min((line["ended"] for line in self.scenarios), default=self.begun)
 
 
 def cost_of(arguments: Sequence[str]) -> Cost:
     """Run pytest with `arguments`, and return its cost (OSError if a file cannot be written)."""
     peak, over = [0], threading.Event()
+    own = memory_bytes(os.getpid())
 
     def look() -> None:
         """Read the memory once a second."""
-        own = memory_bytes(os.getpid())
         while not over.wait(1.0):
             peak[0] = max(peak[0], memory_bytes(os.getpid()) - own)
 
     with tempfile.TemporaryDirectory() as folder:
-        meter = Path(folder) / "meter.jsonl"
-        os.environ["CPU_METER"] = str(meter)
-        watcher = threading.Thread(target=look)
+        noted = Path(folder) / "meter.jsonl"
+        os.environ["CPU_METER"] = str(noted)
+        os.environ.pop(ROOT, None)
+        watcher, meter = threading.Thread(target=look), ProcessMeter()
+        used, begun, load = _children(), time.time(), os.getloadavg()[0]
         watcher.start()
-        used, begun = _children(), time.time()
         try:
-            done = run_once(Path(folder) / "report", ["-p", "benchmarks.lib.cpu_meter", *arguments])
+            with meter.watching():
+                done = run_once(Path(folder) / "report", ["-p", "benchmarks.lib.cpu_meter", *arguments])
+                wall = time.time() - begun
         finally:
             over.set()
             join(watcher)
-        wall, cpu = time.time() - begun, _children() - used
-        noted = meter.read_text(encoding="utf-8").splitlines() if meter.exists() else []
-        return Cost(
-            done.report["verdict"], wall, cpu, peak[0], begun, [json.loads(line) for line in noted], done.red_lines
-        )
+        cpu = _children() - used
+        text = noted.read_text(encoding="utf-8") if noted.exists() else ""
+        lines = [json.loads(line) for line in text.splitlines()]
+        bill = Bill(meter.processes, lines)
+        return Cost(done.report["verdict"], wall, cpu, peak[0], begun, load, lines, bill, done.red_lines)
 
 
 def _children() -> float:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from lib import PROJECT
+
 from fixtures.stacks.docker.compose import MACHINE
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - private to the namespace
@@ -27,10 +29,20 @@ def processes() -> dict[int, str]:
     return found
 
 
+KEPT = {".pytest_cache", ".hypothesis", ".ruff_cache", ".mypy_cache", "results"}
+"""Names in the project's folder that a run may make."""
+
+BESIDE = {path.name for path in PROJECT.iterdir()} | KEPT
+
+
 def files(temporary: Path) -> list[str]:
-    """Return the files in shared memory and in a run's temporary folder; pytest keeps three runs' folders."""
+    """Return the files in shared memory, in a run's temporary folder and in the project's folder.
+
+    pytest keeps the folders of three runs.
+    """
     there = [*SHARED_MEMORY.iterdir(), *temporary.iterdir()]
-    return [str(path) for path in there if path != temporary and not path.name.startswith("pytest-of-")]
+    found = [path for path in there if path != temporary and not path.name.startswith("pytest-of-")]
+    return [str(path) for path in [*found, *(path for path in PROJECT.iterdir() if path.name not in BESIDE)]]
 
 
 def in_docker(pid: int) -> list[str]:

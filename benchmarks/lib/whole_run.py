@@ -73,6 +73,11 @@ class WholeRun:
         return [one for one in self.report["scenarios"] if one["status"] in ("failed", "error")]
 
 
+def in_processes(number: int) -> list[str]:
+    """Return the options of a run in a number of processes."""
+    return ["--processes", str(number)]
+
+
 def first_line(text: str | None) -> str:
     """Return the first line of a message."""
     return (text or "").strip().partition("\n")[0]

@@ -24,7 +24,7 @@ Feature: A small, full or shared machine is named as the cause, or makes no diff
 
     @gate-054 @slow
     Scenario Outline: a run of pytest says that <MACHINE>, and its verdict is error
-      When I run "pytest features/pure_cache/data_path.feature -k cache-029 -n 0 --tb=line"
+      When I run "pytest features/pure_cache/data_path.feature -k cache-029 --processes 0 --tb=line"
         | OPTION  | VALUE     |
         | machine | <MACHINE> |
       Then the command exits with 1
@@ -44,7 +44,7 @@ Feature: A small, full or shared machine is named as the cause, or makes no diff
 
     @gate-056 @slow
     Scenario: a run of pytest fails if the disk gets full before its report is written
-      When I run "pytest features/pure_cache/data_path.feature -n 0 --report $TMPDIR/r"
+      When I run "pytest features/pure_cache/data_path.feature --processes 0 --report $TMPDIR/r"
         | OPTION  | VALUE              |
         | machine | the disk gets full |
       Then the command exits with 1
@@ -71,9 +71,9 @@ Feature: A small, full or shared machine is named as the cause, or makes no diff
         | MACHINE               |
         | 256 files can be open |
 
-    @gate-058
+    @gate-058 @slow
     Scenario Outline: a run of pytest is accepted where <MACHINE>
-      When I run "pytest features/pure_cache/data_path.feature -k cache-029 -n 0"
+      When I run "pytest features/pure_cache/data_path.feature -k cache-029 --processes 0"
         | OPTION  | VALUE     |
         | machine | <MACHINE> |
       Then the command exits with 0
@@ -86,7 +86,6 @@ Feature: A small, full or shared machine is named as the cause, or makes no diff
         | MACHINE                            |
         | folders have spaces in their names |
 
-      @slow
       Examples: more
         | MACHINE                      |
         | the home folder is read-only |

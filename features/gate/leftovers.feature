@@ -62,13 +62,13 @@ Feature: A command that ends leaves no process and no file behind
       And nothing of the command is left within 5 seconds
 
       Examples:
-        | PROCESSES |
-        | -n 0      |
+        | PROCESSES     |
+        | --processes 1 |
 
       @slow
       Examples: more
-        | PROCESSES |
-        | -n 1      |
+        | PROCESSES     |
+        | --processes 0 |
 
     @gate-019 @slow @waits
     Scenario Outline: a run of pytest <PROCESSES> leaves neither server nor file after <SIGNAL> in the middle
@@ -79,27 +79,27 @@ Feature: A command that ends leaves no process and no file behind
       Then the command exits with <CODE>
       And nothing of the command is left within <LIMIT> seconds
 
-      Examples: an xdist process waits 5 to 15 seconds for a killed parent
-        | PROCESSES | SIGNAL  | CODE | LIMIT |
-        | -n 1      | SIGKILL | -9   | 20    |
+      Examples: a scenario's process ends with the process that started it
+        | PROCESSES     | SIGNAL  | CODE | LIMIT |
+        | --processes 1 | SIGKILL | -9   | 5     |
 
       Examples: further signals
-        | PROCESSES | SIGNAL  | CODE | LIMIT |
-        | -n 1      | Ctrl-C  | 2    | 5     |
-        | -n 1      | SIGTERM | 2    | 5     |
-        | -n 0      | Ctrl-C  | 2    | 5     |
-        | -n 0      | SIGTERM | 2    | 5     |
+        | PROCESSES     | SIGNAL  | CODE | LIMIT |
+        | --processes 1 | Ctrl-C  | 2    | 5     |
+        | --processes 1 | SIGTERM | 2    | 5     |
+        | --processes 0 | Ctrl-C  | 2    | 5     |
+        | --processes 0 | SIGTERM | 2    | 5     |
 
     @gate-020 @slow
-    Scenario: a killed xdist process fails the run, and leaves neither server nor file
-      Given "exec pytest features/pure_cache/expiry.feature -k cache-087 -n 1" is running
+    Scenario: a killed process of a run fails its scenario, and leaves neither server nor file
+      Given "exec pytest features/pure_cache/expiry.feature -k cache-087 --processes 1" is running
         | OPTION  | VALUE |
         | servers | 1     |
-      When the xdist process gets SIGKILL
+      When the forked process gets SIGKILL
       Then the command exits with 1
       And the output contains
         """
-        worker 'gw0' crashed while running
+        the process of this scenario ended with SIGKILL
         """
       And nothing of the command is left within 5 seconds
 
@@ -109,7 +109,7 @@ Feature: A command that ends leaves no process and no file behind
 
     @gate-009 @slow
     Scenario Outline: a compose stack is gone after its run gets <SIGNAL>
-      Given "exec env -u CACHE_PORT -u BROKER_PORT -u CLUSTER_PORT_1 pytest features/pure_cache/expiry.feature -k cache-087 --stack=docker -n 0" is running
+      Given "exec env -u CACHE_PORT -u BROKER_PORT -u CLUSTER_PORT_1 pytest features/pure_cache/expiry.feature -k cache-087 --stack=docker --processes 0" is running
         | OPTION       | VALUE              |
         | first output | docker stack ready |
       Then the compose stack has at least 1 container
@@ -125,13 +125,13 @@ Feature: A command that ends leaves no process and no file behind
 
     @gate-010 @slow
     Scenario: the next run removes the compose stack of a run that was killed together with its guard
-      Given "exec env -u CACHE_PORT -u BROKER_PORT -u CLUSTER_PORT_1 pytest features/pure_cache/expiry.feature -k cache-087 --stack=docker -n 0" is running
+      Given "exec env -u CACHE_PORT -u BROKER_PORT -u CLUSTER_PORT_1 pytest features/pure_cache/expiry.feature -k cache-087 --stack=docker --processes 0" is running
         | OPTION       | VALUE              |
         | first output | docker stack ready |
       When the guard of the compose stack gets SIGKILL
       And the command gets SIGKILL
       Then the command exits with -9
       And the compose stack has at least 1 container
-      When I run "env -u CACHE_PORT -u BROKER_PORT -u CLUSTER_PORT_1 pytest features/pure_cache/data_path.feature -k lives --stack=docker -n 0"
+      When I run "env -u CACHE_PORT -u BROKER_PORT -u CLUSTER_PORT_1 pytest features/pure_cache/data_path.feature -k lives --stack=docker --processes 0"
       Then the command exits with 0
       And the compose stack has exactly 0 containers within 1 second

@@ -111,13 +111,13 @@ Feature: Each script in src prints its result, and explains its options
         """
 
       Examples:
-        | OPTIONS                                                    | CODE | TEXT                                     |
-        | --url redis://$CACHE --only "MGET of" --seconds 0.1 --json | 0    | "results": [                             |
-        | --url redis://$CACHE --only pipeline-of-none               | 2    | no practice is called 'pipeline-of-none' |
+        | OPTIONS                                      | CODE | TEXT                                     |
+        | --url redis://$CACHE --only pipeline-of-none | 2    | no practice is called 'pipeline-of-none' |
 
       @slow
       Examples: more
         | OPTIONS                                                     | CODE | TEXT                                 |
+        | --url redis://$CACHE --only "MGET of" --seconds 0.1 --json  | 0    | "results": [                         |
         | --only "queue of" --markdown                                | 0    | queue of                             |
         | --markdown --json                                           | 2    | not allowed with argument --markdown |
         | --url localhost                                             | 2    | --url is not a Redis URL             |

@@ -67,7 +67,7 @@ Feature: The gate judges a deployment in use without harm
       Given a <ROLE> with 10 foreign keys
       When the gate judges the deployment
         | OPTION    | VALUE                           |
-        | arguments | <ARGUMENTS> --max-ops 1000 -n 2 |
+        | arguments | <ARGUMENTS> --max-ops 1000 --processes 2 |
       Then the verdict is "partial"
       And the measurement "commands in the busiest second" is at most 1300
 

@@ -15,7 +15,7 @@ Feature: A run names the servers it judges, or says why it cannot use them
 
   Rule: The header names stack, engine, options and seed
 
-    @gate-040
+    @gate-040 @slow
     Scenario: the header of a run on embedded servers names engine, options and seed
       When I run "pytest 'features/pure_cache/audit.feature::the cache has a memory limit' --require core --hypothesis-seed 7"
       Then the command exits with 0
@@ -30,7 +30,7 @@ Feature: A run names the servers it judges, or says why it cannot use them
 
     @gate-041
     Scenario: the header of a run on a deployment names its servers and the practices left out
-      When I run "CACHE_URL=redis://$CACHE pytest features/pure_cache/audit.feature -k cache-007 -n 0"
+      When I run "CACHE_URL=redis://$CACHE pytest features/pure_cache/audit.feature -k cache-007 --require core --hypothesis-seed 7 --processes 0"
       Then the command exits with 0
       And the output contains
         """
@@ -40,12 +40,14 @@ Feature: A run names the servers it judges, or says why it cannot use them
         features/redis_cluster is left out: no --cluster-url is given
         features/celery_worker is left out: no --broker-url is given
         features/gate is left out: the verdict speaks of the deployment alone
+        options: --require=core
+        hypothesis seed: 7
         verdict: partial (1 scenario of
         """
 
     @gate-042
     Scenario: no password of a URL is printed, even by a failure with all local variables
-      When I run "pytest features/pure_cache/audit.feature -k cache-005 -n 0 --tb=long --showlocals --report $TMPDIR/r --cache-url redis://:s3cret@$LOCKED; cat $TMPDIR/r/*"
+      When I run "pytest features/pure_cache/audit.feature -k cache-005 --processes 0 --tb=long --showlocals --report $TMPDIR/r --cache-url redis://:s3cret@$LOCKED; cat $TMPDIR/r/*"
       Then the output contains
         """
         cache: $LOCKED
@@ -105,7 +107,7 @@ Feature: A run names the servers it judges, or says why it cannot use them
 
     @gate-047 @slow
     Scenario: a server that ends at its start shows the end of its log
-      When I run "pytest features/pure_cache/data_path.feature -k cache-029 -n 0 --server-binary $CRASHING"
+      When I run "pytest features/pure_cache/data_path.feature -k cache-029 --processes 0 --server-binary $CRASHING"
       Then the command exits with 1
       And the output contains
         """

@@ -13,7 +13,7 @@ Feature: The gate judges a deployment behind TLS like any other
 
     @gate-059 @slow
     Scenario: client and worker show their certificate to a broker behind TLS, and trust one authority
-      When I run "pytest features/celery_worker -k 'celery-082 or celery-026' -n 0 --broker-url rediss://$TLS/0?ssl_ca_certs=$CERTS/ca.pem\&ssl_certfile=$CERTS/client.pem\&ssl_keyfile=$CERTS/client.key"
+      When I run "pytest features/celery_worker -k 'celery-082 or celery-026' --processes 0 --broker-url rediss://$TLS/0?ssl_ca_certs=$CERTS/ca.pem\&ssl_certfile=$CERTS/client.pem\&ssl_keyfile=$CERTS/client.key"
       Then the command exits with 0
       And the output contains
         """
@@ -23,7 +23,7 @@ Feature: The gate judges a deployment behind TLS like any other
 
     @gate-060 @slow
     Scenario: the URL of one node reaches every node of a cluster behind TLS
-      When I run "pytest features/redis_cluster -k 'cluster-029 or cluster-030 or cluster-031 or cluster-064' -n 0 --cluster-url rediss://$CLUSTER?ssl_ca_certs=$CERTS/ca.pem\&ssl_certfile=$CERTS/client.pem\&ssl_keyfile=$CERTS/client.key"
+      When I run "pytest features/redis_cluster -k 'cluster-029 or cluster-030 or cluster-031 or cluster-064' --processes 0 --cluster-url rediss://$CLUSTER?ssl_ca_certs=$CERTS/ca.pem\&ssl_certfile=$CERTS/client.pem\&ssl_keyfile=$CERTS/client.key"
       Then the command exits with 0
       And the output contains
         """

@@ -13,7 +13,7 @@ Feature: A run of the gate ends with a verdict and an exit code
 
     @gate-063
     Scenario Outline: the verdict is <VERDICT> for <RUN>
-      When I run "mkdir $TMPDIR/r && echo older >$TMPDIR/r/report.json; pytest features/pure_cache/audit.feature features/celery_worker/processing.feature -n 0 --report $TMPDIR/r <OPTIONS>; code=$?; grep '^ .verdict' $TMPDIR/r/report.json; exit $code"
+      When I run "mkdir $TMPDIR/r && echo older >$TMPDIR/r/report.json; pytest features/pure_cache/audit.feature features/celery_worker/processing.feature --processes 0 --report $TMPDIR/r <OPTIONS>; code=$?; grep '^ .verdict' $TMPDIR/r/report.json; exit $code"
       Then the command exits with <CODE>
       And the output contains
         """
@@ -39,7 +39,7 @@ Feature: A run of the gate ends with a verdict and an exit code
 
     @gate-064 @slow
     Scenario: output and badge of a partial run name the number of its scenarios
-      When I run "pytest features/pure_cache -n 0 -k cache-007 --cache-url redis://$CACHE --report $TMPDIR/r; cat $TMPDIR/r/badge.svg"
+      When I run "pytest features/pure_cache --processes 0 -k cache-007 --cache-url redis://$CACHE --report $TMPDIR/r; cat $TMPDIR/r/badge.svg"
       Then the command exits with 0
       And the output contains
         """
@@ -63,7 +63,7 @@ Feature: A run of the gate ends with a verdict and an exit code
 
     @gate-066 @slow
     Scenario: the verdict is error for a run that selects no scenario
-      When I run "pytest features/pure_cache/audit.feature -n 0 -k nothing"
+      When I run "pytest features/pure_cache/audit.feature --processes 0 -k nothing"
       Then the command exits with 5
       And the output contains
         """
@@ -72,7 +72,7 @@ Feature: A run of the gate ends with a verdict and an exit code
 
     @gate-067 @slow @waits
     Scenario Outline: the verdict is error for a run that <SIGNAL> ends
-      Given "exec pytest features/pure_cache/expiry.feature -k cache-087 -n 0" is running
+      Given "exec pytest features/pure_cache/expiry.feature -k cache-087 --processes 0" is running
         | OPTION  | VALUE |
         | servers | 1     |
       When the command gets <SIGNAL>

@@ -68,6 +68,13 @@ def count(text: str) -> int:
     return value
 
 
+def whole_number(text: str) -> int:
+    """Return a whole number, 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
 def port_number(text: str) -> int:
     """Return the number of a TCP port."""
     value = int(text) if text.isdecimal() else 0

@@ -314,6 +314,14 @@ def counted(kind: type) -> type:
     return kind if issubclass(kind, _Counting) else type(f"Counted{kind.__name__}", (ours, kind), {})
 
 
+def is_unwatched(connection: Any) -> bool:
+    """Tell whether a connection for threads sends and reads by redis-py's own methods, counted or not."""
+    kinds = [kind for kind in type(connection).__mro__ if kind is not _Counted]
+    names = ("send_packed_command", "read_response")
+    first = [next((kind for kind in kinds if name in vars(kind)), None) for name in names]
+    return first == [AbstractConnection, AbstractConnection]
+
+
 COLLECTION = 1.0
 """Seconds between two collections of garbage by a pool that has no connection left: one takes 50 ms and more."""
 

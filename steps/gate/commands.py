@@ -301,14 +301,12 @@ def count_left(context: Context, line: CommandLine) -> int:
         return sum(1 for _ in client.scan_iter(match=f"{prefix}*", count=1000))
 
 
-@target("the xdist process", "the one process that xdist started to run scenarios in")
-def the_xdist_process(context: Context) -> Process:
+@target("the forked process", "the one process that the run has forked for scenarios")
+def the_forked_process(context: Context) -> Process:
     """Return this process of the command."""
-    [found] = [
-        one
-        for one in context.part(CommandLine).known_leaks.processes()
-        if "exec(eval(sys.stdin.readline()))" in one.command
-    ]
+    line = context.part(CommandLine)
+    first = line.runs.process.pid
+    [found] = [one for one in line.known_leaks.processes() if one.pid != first and " features/" in one.command]
     return found
 
 

@@ -84,6 +84,7 @@ class ProcessGroup:
             stderr=subprocess.DEVNULL,
             process_group=0,
         )
+        self._owner = os.getpid()
         _groups.add(self)
         self._children: list[Child] = []
         self.held: list[socket.socket] = []
@@ -130,9 +131,13 @@ class ProcessGroup:
     def close(self) -> None:
         """End every child, youngest first, and remove the folder; return when all are gone.
 
+        A fork of the process that made the group cannot close it, and ends nothing.
+
         Raises:
             subprocess.TimeoutExpired: the guard, or a child, still runs; the error has its command.
         """
+        if os.getpid() != self._owner:
+            return
         for child in reversed(self._children):
             child.kill()
         self.release()

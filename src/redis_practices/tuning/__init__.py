@@ -4,7 +4,7 @@ promise                                                module             featur
 Fewer round trips: pipelines, MGET, scripts.           round_trips        round_trips
 Connections that are kept and shared.                  connections        connections
 A compiled parser; a cache in the client.              connections        latency, memory
-One packed pipeline a node; keys and reads spread.     bulk               cluster
+Bulk commands, one pipeline a node; reads spread.      bulk               cluster
 Smaller values and names; eviction policies.           memory             memory, reported
 Persistence, threads, replication.                     server_settings    reported, scaling
 Paused servers, vanished clients.                      failures           connections
