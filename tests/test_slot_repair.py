@@ -242,7 +242,6 @@ def test_repair_beside_the_command_line_client(
             [tool, "--cluster", "fix", node.address, *options], capture_output=True, text=True, timeout=60, check=False
         )
         ours, theirs = readable(broken), readable(twin)
-    print("DBG", event, len(ours), len(theirs), ended.returncode)
     assert theirs - ours == set(), ended.stdout[-2000:]
     assert ours == set(NAMES)
 
