@@ -6,10 +6,12 @@ All keys are readable afterwards, or the repair refuses and says why. The yardst
 from __future__ import annotations
 
 import random
+import shutil
 import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,9 +89,9 @@ class Broken:
         return len(views) == 1 and all("cluster_state:ok" in state for state in states)
 
 
-@pytest.fixture
-def broken(group: ForkingGroup, engine: str | None) -> Iterator[Broken]:
-    """Give a cluster in which half of the keys of `SLOT` have moved."""
+@contextmanager
+def cluster_with_keys(group: ForkingGroup, engine: str | None) -> Iterator[Broken]:
+    """Give a cluster in which a primary has the keys of `SLOT`, and another one may take them."""
     with ExitStack() as ending:
         cluster = start_cluster(group, node_timeout_ms=1000, binary=engine)
         clients = {node: ending.enter_context(node.client()) for node in cluster.nodes}
@@ -100,6 +102,13 @@ def broken(group: ForkingGroup, engine: str | None) -> Iterator[Broken]:
         source = next(node for node in primaries if SLOT in itself(clients[node]).slots)
         target = next(node for node in primaries if node is not source)
         yield Broken(cluster, clients, source, target)
+
+
+@pytest.fixture
+def broken(group: ForkingGroup, engine: str | None) -> Iterator[Broken]:
+    """Give a cluster whose `SLOT` a test may move."""
+    with cluster_with_keys(group, engine) as found:
+        yield found
 
 
 def open_it(found: Broken, moved: int = AHEAD) -> None:
@@ -193,6 +202,48 @@ def assert_readable(found: Broken) -> None:
         assert all("cluster_state:ok" in state for state in states)
 
     WorkersClock().eventually(check, within=3, also=(RedisError, RedisClusterException))
+
+
+def readable(found: Broken) -> set[bytes]:
+    """Return the keys that a new client reads within 3 seconds."""
+    seen: set[bytes] = set()
+
+    def all_of_them() -> bool:
+        seen.clear()
+        with found.cluster.client() as client:
+            for name in NAMES:
+                with suppress(RedisError, RedisClusterException):
+                    seen.update({name} if client.get(name) is not None else ())
+        return len(seen) == len(NAMES)
+
+    with suppress(AssertionError):
+        WorkersClock().eventually(all_of_them, within=3, also=(RedisError, RedisClusterException))
+    return seen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("event", EVENTS)
+def test_repair_beside_the_command_line_client(
+    broken: Broken, group: ForkingGroup, engine: str | None, event: str
+) -> None:
+    """``redis-cli --cluster fix`` makes no key readable that this repair does not, in the same broken state."""
+    tool = shutil.which("valkey-cli") or shutil.which("redis-cli")
+    if tool is None:
+        pytest.skip("needs valkey-cli or redis-cli on the PATH")
+    with cluster_with_keys(group, engine) as twin:
+        for one in (broken, twin):
+            open_it(one)
+            EVENTS[event](one)
+            prepared(one.settled)
+        close_open_slots(broken.alive())
+        node = next(node for node in twin.cluster.nodes if node not in twin.dead)
+        options = ["--cluster-yes", "--cluster-fix-with-unreachable-masters"]
+        ended = subprocess.run(
+            [tool, "--cluster", "fix", node.address, *options], capture_output=True, text=True, timeout=60, check=False
+        )
+        ours, theirs = readable(broken), readable(twin)
+    assert theirs - ours == set(), ended.stdout[-2000:]
+    assert ours == set(NAMES)
 
 
 class SoftTimeLimitExceeded(Exception):  # noqa: N818 - it has the name of Celery's
