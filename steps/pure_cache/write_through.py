@@ -14,6 +14,7 @@ from redis.exceptions import LockError
 from fixtures.bdd.vocabulary import records, register
 from fixtures.context import Context
 from fixtures.pure_cache.origin import Origin, at_once
+from fixtures.run.keys import Unsupported
 from redis_practices.pure_cache.write_through import WriteBehind, WriteThrough
 from steps.common.vocabulary import TYPES, Table, rows
 from steps.pure_cache.cache_aside import KINDS
@@ -43,7 +44,12 @@ class Through:
 
 
 def write_through(context: Context, rules: dict[str, Any]) -> Through:
-    """Put a write-through cache in front of the origin."""
+    """Put a write-through cache in front of the origin.
+
+    Its writes are scripts. A user without that right is the reason of a skip, as the cache itself reports no error.
+    """
+    if why := context.stack.lacks.get("cache", {}).get("EVAL"):
+        raise Unsupported(f"needs EVAL, which the server refuses: {why}")
     made = WriteThrough(context.cache.client(), **{"ttl": 60.0} | rules)
     return Through(context, made, context.part(Origin))
 
