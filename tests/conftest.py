@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from fixtures.run.options import OPTIONS
-from fixtures.run.processes import ForkingGroup
+from fixtures.run.processes import ForkingGroup, fork_server
 from tests.project import Project
 
 
@@ -19,6 +19,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:
     """Ignore all tests in a run on a deployment of the user."""
     return True if config.stash[OPTIONS].stack == "external" else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Start the process that forks programs before the run forks, so that all its processes share it."""
+    if len(session.items) > 1 and not session.config.option.collectonly:
+        fork_server()
 
 
 @pytest.fixture(scope="session")
