@@ -297,6 +297,7 @@ def test_number_of_processes(suite: Suite) -> None:
     refused.stderr.fnmatch_lines(["*argument --processes: '-1' is not a whole number"])
 
 
+@pytest.mark.slow
 def test_xdist_may_be_installed_beside_it(suite: Suite) -> None:
     """With ``-n`` xdist starts the processes; with ``--processes`` its plugin does not disturb."""
     pytest.importorskip("xdist")

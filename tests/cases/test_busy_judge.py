@@ -81,6 +81,7 @@ class Seen:
         assert not bound or bound.allows(seen), f"{name}: {seen}{change}"
 
 
+@pytest.mark.slow
 @needs_schedule
 def test_stopwatch_leaves_out_a_busy_processor() -> None:
     """A stopwatch in a computing thread on a busy machine shows nearly nothing, while the clock shows seconds."""
