@@ -9,7 +9,8 @@ from celery import Celery
 from fixtures.stacks.protocols import TASKS
 
 app = Celery("plain", broker=os.environ["BROKER_URL"], backend=os.environ["BROKER_URL"])
-app.conf.update(include=[TASKS], worker_hijack_root_logger=False, broker_transport_options={"visibility_timeout": 60})
+# A task that is acknowledged early cannot be given back.
+app.conf.update(include=[TASKS], task_acks_late=True)
 
 
 @app.task(name="worker.add")

@@ -118,8 +118,9 @@ def batches(client: Any, commands: list[list[Any]]) -> Iterator[Any]:
     for first in range(0, len(commands), BATCH):
         pipeline = client.pipeline(transaction=False)
         for command in commands[first : first + BATCH]:
-            # redis-py makes a truth value of each reply to SET, unless it knows of GET.
-            pipeline.execute_command(*command, **({"get": True} if "GET" in command[3:] else {}))
+            # redis-py makes a truth value of each reply to SET, unless it knows of GET; and pairs of scores.
+            options = {flag.lower(): True for flag in ("GET", "WITHSCORES") if flag in command[3:]}
+            pipeline.execute_command(*command, **options)
         yield from pipeline.execute()
 
 
@@ -146,7 +147,8 @@ def records_of_tasks(key: str, value: str) -> Iterator[Turn]:
     yield 1, "EXPIRE", index, KEEP
     yield 1, "HSET", tasks, "old", value
     yield value, "HGET", tasks, "old"
-    yield ["old"], "ZRANGE", index, 60, 0, "BYSCORE", "REV", "LIMIT", 0, 10
+    yield ["old"], "ZRANGE", index, 60, 0, "BYSCORE", "REV"
+    yield [["old", 50]], "ZRANGE", index, 60, 0, "BYSCORE", "REV", "WITHSCORES"
     yield 1, "ZREM", index, "old"
     yield 1, "HDEL", tasks, "old"
     yield None, "HGET", tasks, "old"
@@ -196,8 +198,8 @@ def queue_tables(key: str, value: str) -> Iterator[Turn]:
     yield 2, "RPUSH", queue, value
     yield 2, "LLEN", queue
     yield ["new", value], "LRANGE", queue, 0, -1
-    yield True, "SET", lock, value, "EX", KEEP, "NX"
-    yield None, "SET", lock, "taken", "EX", KEEP, "NX"
+    yield True, "SET", lock, value, "NX", "PX", KEEP * 1000
+    yield None, "SET", lock, "taken", "NX", "PX", KEEP * 1000
     yield value, "GET", lock
     yield 3, "DEL", bound, queue, lock
 
@@ -290,7 +292,7 @@ def send_row(way: Way, count: int) -> None:
 
 
 def read_row(subscriber: Any, count: int) -> list[Any]:
-    """Return the data of so many messages, None for each that does not come in time."""
+    """Return the data of this number of messages, None for each that does not come in time."""
     found: list[Any] = []
     until = time.monotonic() + PATIENCE
     while len(found) < count and (left := until - time.monotonic()) > 0:
@@ -362,7 +364,7 @@ MOST_KEYS = 200_000
 
 
 @register("load", "keys to find by SCAN", "keys that one client writes and the other one looks for among all keys")
-@records("keys missed", "keys that a whole SCAN did not return", unit="keys")
+@records("keys missed", "written keys that the scan did not return", unit="keys")
 def scan(way: Way, count: int) -> None:
     """Write keys, and scan all keys of the deployment for them."""
     keys = {f"{way.prefix}{number}" for number in range(count)}
@@ -380,10 +382,7 @@ def scan(way: Way, count: int) -> None:
 def confirm(way: Way, count: int) -> None:
     """Write to each primary and wait for one replica; then read the last write there (READONLY)."""
     with ExitStack() as ending:
-        # One connection each: WAIT is about the writes of its connection.
-        clients = [
-            ending.enter_context(node.client(single_connection_client=True)) for node in way.context.nodes("cluster")
-        ]
+        clients = [ending.enter_context(node.client()) for node in way.context.nodes("cluster")]
         known = [(itself(client), client) for client in clients]
         copies = {one.identity: [peer for other, peer in known if other.primary == one.identity] for one, _ in known}
         pairs = [(one, client) for one, client in known if one.slots and copies[one.identity]]
@@ -398,6 +397,10 @@ def confirm(way: Way, count: int) -> None:
             way.context.record("replicas that confirmed", seen, one.address)
 
 
+WAIT = 2000
+"""Milliseconds in which a replica must confirm a write."""
+
+
 def confirmations(prefix: str, one: Member, primary: Any, replicas: list[Any], count: int) -> int:
     """Return the fewest replicas that confirmed a write, or the number of those that hold the last one.
 
@@ -406,8 +409,9 @@ def confirmations(prefix: str, one: Member, primary: Any, replicas: list[Any], c
     key = next(key for key in (f"{prefix}{number}" for number in range(SLOTS**2)) if slot_of(key) in one.slots)
     least = len(replicas)
     for number in range(count):
-        primary.set(key, number, ex=KEEP)
-        seen = int(primary.execute_command("WAIT", 1, round(PATIENCE * 1000)))
+        # A pipeline has one connection, and WAIT is about the writes of its connection.
+        pipe = primary.pipeline(transaction=False)
+        seen = pipe.set(key, number, ex=KEEP).execute_command("WAIT", 1, WAIT).execute()[1]
         least = min(least, seen if seen <= len(replicas) else 0)
     held = sum(holds(replica, key, str(count - 1)) for replica in replicas)
     primary.delete(key)
@@ -416,5 +420,8 @@ def confirmations(prefix: str, one: Member, primary: Any, replicas: list[Any], c
 
 def holds(replica: Any, key: str, value: str) -> bool:
     """Tell whether a replica returns a value in time (READONLY)."""
-    replica.readonly()
-    return poll(lambda: str_if_bytes(replica.get(key)) == value, PATIENCE)
+
+    def read() -> Any:
+        return replica.pipeline(transaction=False).readonly().get(key).execute()[1]
+
+    return poll(lambda: str_if_bytes(read()) == value, PATIENCE)
