@@ -70,37 +70,38 @@ Feature: The gate refuses a deployment with a defect, and names the cause
       And the scenario "<SCENARIO>" failed with "<CAUSE>"
 
       Examples:
-        | DEFECT                                    | SCENARIO      | CAUSE                            |
-        | tasks are evicted                         | celery-001    | allkeys-lru                      |
-        | nothing on disk                           | celery-003    | appendonly                       |
-        | the log is never forced to disk           | celery-003    | appendfsync                      |
-        | idle workers are cut off                  | celery-010    | timeout                          |
-        | dead connections are not noticed          | celery-009    | tcp-keepalive                    |
-        | few connections                           | celery-008    | maxclients                       |
-        | nearly full                               | celery-007    | used_memory of maxmemory         |
-        | one write in 200 is lost                  | celery-025    | writes lost                      |
-        | messages reach no subscriber              | celery-030    | no message reached               |
-        | no memory limit                           | celery-006    | maxmemory                        |
-        | a limit above the machine's memory        | celery-006    | maxmemory of total_system_memory |
-        | the log waits while it is rewritten       | celery-005    | no-appendfsync-on-rewrite        |
-        | one item in 100 is handed out twice       | celery-027    | items lost or out of order       |
-        | transactions are refused                  | celery-028    | EXEC without MULTI               |
-        | silent connections are cut off            | celery-029[4] | connections cut off              |
-        | locks and results are evicted             | celery-127    | volatile-lru                     |
-        | small buffers for subscribers             | celery-128    | reached no subscriber            |
-        | a log that cannot be rewritten            | celery-004    | aof_last_bgrewrite_status        |
-        | values are cut at 64 KiB                  | celery-026    | bytes changed                    |
-        | reads only                                | celery-025    | read only replica                |
-        | one taken item in 100 is lost             | celery-140    | items lost or out of order       |
-        | one record of a task in 100 is lost       | celery-141    | replies wrong of HGET            |
-        | tasks are looked for at the wrong end     | celery-141    | replies wrong of ZRANGE          |
-        | the ttl of results is dropped             | celery-142    | replies wrong of TTL             |
-        | one part of a chord in 100 is not counted | celery-143    | replies wrong of                 |
-        | a condition is dropped                    | celery-144    | replies wrong of SET             |
-        | one deletion in 100 deletes nothing       | celery-142    | replies wrong of EXISTS          |
-        | scripts are forgotten at once             | celery-145    | No matching script               |
-        | a watched change is not noticed           | celery-146    | transactions split               |
-        | one message in 100 is lost                | celery-147    | messages lost                    |
+        | DEFECT                                            | SCENARIO      | CAUSE                            |
+        | tasks are evicted                                 | celery-001    | allkeys-lru                      |
+        | nothing on disk                                   | celery-003    | appendonly                       |
+        | the log is never forced to disk                   | celery-003    | appendfsync                      |
+        | idle workers are cut off                          | celery-010    | timeout                          |
+        | dead connections are not noticed                  | celery-009    | tcp-keepalive                    |
+        | few connections                                   | celery-008    | maxclients                       |
+        | nearly full                                       | celery-007    | used_memory of maxmemory         |
+        | one write in 200 is lost                          | celery-025    | writes lost                      |
+        | messages reach no subscriber                      | celery-030    | no message reached               |
+        | no memory limit                                   | celery-006    | maxmemory                        |
+        | a limit above the machine's memory                | celery-006    | maxmemory of total_system_memory |
+        | the log waits while it is rewritten               | celery-005    | no-appendfsync-on-rewrite        |
+        | one item in 100 is handed out twice               | celery-027    | items lost or out of order       |
+        | transactions are refused                          | celery-028    | EXEC without MULTI               |
+        | silent connections are cut off                    | celery-029[4] | connections cut off              |
+        | locks and results are evicted                     | celery-127    | volatile-lru                     |
+        | small buffers for subscribers                     | celery-128    | reached no subscriber            |
+        | a log that cannot be rewritten                    | celery-004    | aof_last_bgrewrite_status        |
+        | values are cut at 64 KiB                          | celery-026    | bytes changed                    |
+        | reads only                                        | celery-025    | read only replica                |
+        | one taken item in 100 is lost                     | celery-027    | items lost or out of order       |
+        | a wait for several lists sees the first one alone | celery-140    | items lost or out of order       |
+        | one record of a task in 100 is lost               | celery-141    | replies wrong of HGET            |
+        | tasks are looked for at the wrong end             | celery-141    | replies wrong of ZRANGE          |
+        | the ttl of results is dropped                     | celery-142    | replies wrong of TTL             |
+        | one part of a chord in 100 is not counted         | celery-143    | replies wrong of                 |
+        | a condition is dropped                            | celery-144    | replies wrong of SET             |
+        | one deletion in 100 deletes nothing               | celery-142    | replies wrong of EXISTS          |
+        | scripts are forgotten at once                     | celery-145    | No matching script               |
+        | a watched change is not noticed                   | celery-146    | transactions split               |
+        | one message in 100 is lost                        | celery-147    | messages lost                    |
 
     @gate-025
     Scenario Outline: the gate refuses a cluster with a defect: <DEFECT>
