@@ -19,6 +19,7 @@ PRACTICES = {
     "pure_cache": "A pure cache",
     "redis_cluster": "A Redis Cluster",
     "celery_worker": "Celery's broker",
+    "result_backend": "Celery's results on a separate server",
     "tuning": "Tuning",
     "gate": "The acceptance gate",
 }
