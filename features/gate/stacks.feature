@@ -39,6 +39,7 @@ Feature: A run names the servers it judges, or says why it cannot use them
         nodes: $ENGINE at $CACHE
         features/redis_cluster is left out: no --cluster-url is given
         features/celery_worker is left out: no --broker-url is given
+        features/result_backend is left out: no --results-url is given
         features/gate is left out: the verdict speaks of the deployment alone
         options: --require=core
         hypothesis seed: 7
