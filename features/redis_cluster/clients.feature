@@ -8,8 +8,8 @@ Feature: Every node of the cluster serves its clients steadily
     Scenario: no node stalls or answers now and then late
       Reads are sampled on every node while the other scenarios run. An answer is late if it comes 150 milliseconds later
       than most of this node.
-      Remedy: SLOWLOG GET and LATENCY LATEST on this node name slow commands; else look at its processor, swap space
-      and network.
+      Remedy: SLOWLOG GET and LATENCY LATEST on this node name slow commands; else look at its processor, its swap
+      space, its network.
 
       Given the cluster under test
       When the cluster serves 3 seconds of reads

@@ -1,5 +1,5 @@
 @audit
-Feature: Results pass through a backend of their own unchanged
+Feature: Results pass through a separate result backend unchanged
   A worker stores a result with a ttl and publishes it in the same transaction. A sender subscribes, then reads. What
   is lost on the way makes the sender wait until its timeout, although the task is done.
 

@@ -288,7 +288,7 @@ def watched(context: Context, kind: type[Watched]) -> Watched | None:
 
 
 def let_pass(seconds: float, since: float) -> None:
-    """Wait until so many seconds have passed since a moment."""
+    """Wait until `seconds` have passed since a moment."""
     time.sleep(max(0.0, since + seconds - time.monotonic()))
 
 
@@ -302,10 +302,10 @@ def sampler_of(context: Context, ending: ExitStack) -> Sampler:
 
 
 LATE, FEWEST = 0.15, 100
-"""Seconds by which an answer is later than most, and the fewest answers of which a share is told."""
+"""Seconds beyond the median that make an answer late, and the fewest answers of a share."""
 
 
-@register("load", "seconds of reads", "a small read every 20 ms, of each server, beside whatever else it does")
+@register("load", "seconds of reads", "a small read every 20 ms, of each server, beside all other commands")
 @records("late answers", "answers later than most by more than 150 ms, as a share of all and of 100 at least", unit="%")
 @records("longest wait", "the longest time that an answer certainly took", unit="s")
 def sample_reads(way: Way, count: int) -> None:
