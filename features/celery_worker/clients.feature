@@ -1,7 +1,7 @@
 @audit
 Feature: The broker serves workers and senders steadily
-  Workers and senders wait for the broker at every task. A broker that stalls, waits for its disk or has too few
-  connections answers every check in a quiet moment, and delays all tasks in a busy one.
+  Workers and senders wait for the broker at every task. A broker that stalls or waits for its disk looks healthy in
+  between, and delays all tasks.
 
   Rule: Answers are in time all the time
 
@@ -9,8 +9,8 @@ Feature: The broker serves workers and senders steadily
     Scenario: the broker neither stalls nor answers now and then late
       Reads are sampled while the other scenarios run. A steady distance is no stall: an answer is late if it comes 150
       milliseconds later than most.
-      Remedy: SLOWLOG GET and LATENCY LATEST name slow commands; else look at the processor, swap space and network
-      of the server, or of a proxy before it.
+      Remedy: SLOWLOG GET and LATENCY LATEST name slow commands; else look at the processor, the swap space and the
+      network of the server.
 
       Given the broker under test
       When the broker serves 3 seconds of reads

@@ -9,8 +9,8 @@ Feature: The cache serves its clients steadily
     Scenario: the cache neither stalls nor answers now and then late
       Reads are sampled while the other scenarios run. Of one late answer in twenty, 150 samples miss the defect in one
       of 20 verdicts; they see every stall of 200 milliseconds that comes twice a second.
-      Remedy: SLOWLOG GET and LATENCY LATEST name slow commands; else look at the processor, swap space and network
-      of the server, or of a proxy before it.
+      Remedy: SLOWLOG GET and LATENCY LATEST name slow commands; else look at the processor, the swap space and the
+      network of the server.
 
       Given the cache under test
       When the cache serves 3 seconds of reads

@@ -75,8 +75,8 @@ Feature: Results pass through a separate result backend unchanged
     @results-027 @idle
     Scenario: the result backend neither stalls nor answers now and then late
       Reads are sampled while the other scenarios run. An answer is late if it comes 150 milliseconds later than most.
-      Remedy: SLOWLOG GET and LATENCY LATEST name slow commands; else look at the processor, swap space and network
-      of the server, or of a proxy before it.
+      Remedy: SLOWLOG GET and LATENCY LATEST name slow commands; else look at the processor, the swap space and the
+      network of the server.
 
       Given the backend under test
       When the backend serves 3 seconds of reads
