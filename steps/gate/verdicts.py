@@ -8,6 +8,7 @@ from pytest_bdd import given, parsers, then, when
 
 from fixtures.bdd.vocabulary import find, records, register
 from fixtures.context import Context, target
+from fixtures.gate.defects import MENDED
 from fixtures.gate.deployment_under_test import FOREIGN, OURS, DeploymentUnderTest, contents, short_id, without_ttl
 from fixtures.gate.healthy import build
 from gate_user import rules
@@ -34,7 +35,7 @@ def have_defect(context: Context, kind: str, name: str) -> None:
     Example: ``Given a cache with the defect "one write in 200 is lost"``
     """
     gate = context.part(DeploymentUnderTest)
-    gate.role, gate.url = kind, gate.builder.url(kind, name)
+    gate.role, gate.url, gate.defect = kind, gate.builder.url(kind, name), name
 
 
 @given(parsers.parse("a {kind:w} with {count:Count} foreign keys", extra_types=TYPES))
@@ -76,6 +77,17 @@ register("setting", "killed when", "the event after which SIGKILL ends the gate:
 
 
 register("setting", "user", "the user of the gate: `of src/gate_user.py`, or `without: ` and commands")(judge)
+
+
+@when("the commands of its remedy are typed")
+def type_remedy(context: Context) -> None:
+    """Type the commands of the catalogue that mend the defect, all of which the refusal must show.
+
+    Example: ``When the commands of its remedy are typed``
+    """
+    gate = context.part(DeploymentUnderTest)
+    check_verdict(context, "refused")
+    gate.type_remedy(MENDED[gate.role][gate.defect])
 
 
 @then(parsers.parse('the verdict is "{name}"'))
