@@ -10,15 +10,15 @@ Feature: The broker has the settings of a broker
     @celery-001
     Scenario: the eviction policy of the broker spares tasks
       Queues have no ttl, so `noeviction` and the volatile policies leave them alone.
-      Remedy: `CONFIG SET maxmemory-policy noeviction`, and the same in redis.conf.
+      Remedy: `CONFIG SET maxmemory-policy noeviction`.
 
       Given the broker under test
       Then the setting "maxmemory-policy" is one of "noeviction, volatile-lru, volatile-lfu, volatile-ttl, volatile-random, volatile-lrm"
 
     @celery-002
     Scenario: the broker has evicted no key since it started
-      Remedy: `CONFIG SET maxmemory-policy noeviction` and `CONFIG SET maxmemory <bytes>`, and the same in redis.conf;
-      then `CONFIG RESETSTAT`. Send the lost tasks again.
+      Remedy: `CONFIG SET maxmemory-policy noeviction` and `CONFIG SET maxmemory <bytes>`; then `CONFIG RESETSTAT`. Send
+      the lost tasks again.
 
       Given the broker under test
       Then the field "evicted_keys" is exactly 0
@@ -29,8 +29,7 @@ Feature: The broker has the settings of a broker
     Scenario: the broker evicts no key with a ttl
       Locks of `once`, counters of chords, results and dead letters have a ttl. A volatile policy takes them first: a
       task runs twice, and a chord never ends. For a broker without such keys, `practices.toml` allows the policy.
-      Remedy: `CONFIG SET maxmemory-policy noeviction`, and the same in redis.conf; or keep such keys on a separate
-      server.
+      Remedy: `CONFIG SET maxmemory-policy noeviction`; or keep such keys on a separate server.
 
       Given the broker under test
       Then the setting "maxmemory-policy" is one of "noeviction"
@@ -39,7 +38,7 @@ Feature: The broker has the settings of a broker
 
     @celery-003
     Scenario: the broker logs every write and forces the log to disk each second
-      Remedy: `CONFIG SET appendonly yes` and `CONFIG SET appendfsync everysec`, and the same in redis.conf.
+      Remedy: `CONFIG SET appendonly yes` and `CONFIG SET appendfsync everysec`.
 
       Given the broker under test
       Then the setting "appendonly" is one of "yes"
@@ -59,7 +58,7 @@ Feature: The broker has the settings of a broker
     @celery-005
     Scenario: the append-only file is forced to disk also during a rewrite
       With this setting at yes, a power cut during a rewrite costs up to 30 seconds of tasks instead of one.
-      Remedy: `CONFIG SET no-appendfsync-on-rewrite no`, and the same in redis.conf.
+      Remedy: `CONFIG SET no-appendfsync-on-rewrite no`.
 
       Given the broker under test
       Then the setting "no-appendfsync-on-rewrite" is one of "no"
@@ -69,7 +68,7 @@ Feature: The broker has the settings of a broker
     @celery-006
     Scenario: the broker has a memory limit, and its machine has that memory
       Without a limit the machine runs out of memory first, and the kernel kills the server with all its tasks.
-      Remedy: `CONFIG SET maxmemory <bytes>` with at most 80 % of the machine's memory, and the same in redis.conf.
+      Remedy: `CONFIG SET maxmemory <bytes>` with at most 80 % of the machine's memory.
 
       Given the broker under test
       Then the setting "maxmemory" is at least 1
@@ -78,7 +77,7 @@ Feature: The broker has the settings of a broker
     @celery-007
     Scenario: the memory of the broker is at most 80 % full
       A full broker refuses new tasks, and workers cannot even drain it (celery#5716).
-      Remedy: start more workers, or `CONFIG SET maxmemory <bytes>`, and the same in redis.conf.
+      Remedy: start more workers, or `CONFIG SET maxmemory <bytes>`.
 
       Given the broker under test
       Then the field "used_memory" is at most 80 % of the field "maxmemory"
@@ -86,7 +85,7 @@ Feature: The broker has the settings of a broker
     @celery-008
     Scenario: the broker has connections left for more workers
       A worker holds about ten connections, and each process of its pool two more.
-      Remedy: `CONFIG SET maxclients 10000`, and the same in redis.conf.
+      Remedy: `CONFIG SET maxclients 10000`.
 
       Given the broker under test
       Then the setting "maxclients" is at least 1000
@@ -96,7 +95,7 @@ Feature: The broker has the settings of a broker
 
     @celery-009
     Scenario: the broker probes idle connections with TCP keepalive
-      Remedy: `CONFIG SET tcp-keepalive 60`, and the same in redis.conf.
+      Remedy: `CONFIG SET tcp-keepalive 60`.
 
       Given the broker under test
       Then the setting "tcp-keepalive" is between 1 and 300
@@ -104,7 +103,7 @@ Feature: The broker has the settings of a broker
     @celery-010
     Scenario: the broker does not close the connections of idle workers
       A worker that waits for tasks sends nothing. A server with an idle timeout makes it reconnect again and again.
-      Remedy: `CONFIG SET timeout 0`, and the same in redis.conf.
+      Remedy: `CONFIG SET timeout 0`.
 
       Given the broker under test
       Then the setting "timeout" is one of "0"

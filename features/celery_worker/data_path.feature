@@ -75,8 +75,7 @@ Feature: Tasks and results pass through the broker unchanged
     Scenario: the broker carries a message of 1 MiB to its subscriber
       Celery publishes each result, and the sender waits for that message. A server ends the connection of a subscriber
       whose buffer is too small, and the result is lost on the way.
-      Remedy: `CONFIG SET client-output-buffer-limit "pubsub 32mb 8mb 60"`, and the same in redis.conf; raise the limit
-      of a proxy for one message.
+      Remedy: `CONFIG SET client-output-buffer-limit "pubsub 32mb 8mb 60"`; raise the limit of a proxy for one message.
 
       Given the broker under test
       When the broker serves 1048576 bytes in one message

@@ -9,7 +9,7 @@ Feature: The cache has the settings of a cache
 
     @cache-005
     Scenario: the cache has a memory limit
-      Remedy: `CONFIG SET maxmemory <bytes>` with at most 80 % of the machine's memory, and the same in redis.conf.
+      Remedy: `CONFIG SET maxmemory <bytes>` with at most 80 % of the machine's memory.
 
       Given the cache under test
       Then the setting "maxmemory" is at least 1
@@ -18,8 +18,7 @@ Feature: The cache has the settings of a cache
     Scenario: the machine of the cache has the memory that the limit allows
       A limit above the machine's memory limits nothing. A fifth stays free for buffers, fragmentation and the system,
       which the limit does not count.
-      Remedy: `CONFIG SET maxmemory <bytes>` with at most 80 % of the machine's memory, and the same in redis.conf; or a
-      larger machine.
+      Remedy: `CONFIG SET maxmemory <bytes>` with at most 80 % of the machine's memory; or a larger machine.
 
       Given the cache under test
       Then the field "maxmemory" is at most 80 % of the field "total_system_memory"
@@ -27,7 +26,7 @@ Feature: The cache has the settings of a cache
     @cache-007
     Scenario: the eviction policy of the cache may evict any entry
       With `noeviction` a full cache refuses every write. The volatile policies do the same when enough keys have no ttl.
-      Remedy: `CONFIG SET maxmemory-policy allkeys-lru`, and the same in redis.conf.
+      Remedy: `CONFIG SET maxmemory-policy allkeys-lru`.
 
       Given the cache under test
       Then the setting "maxmemory-policy" is one of "allkeys-lru, allkeys-lfu, allkeys-random, allkeys-lrm"
@@ -38,7 +37,7 @@ Feature: The cache has the settings of a cache
     Scenario: the cache writes neither snapshots nor an append-only file
       A snapshot forks the server and may double its memory. An append-only file may make writes wait for a disk.
       Data that can be computed again is worth neither.
-      Remedy: `CONFIG SET save ""` and `CONFIG SET appendonly no`, and the same in redis.conf.
+      Remedy: `CONFIG SET save ""` and `CONFIG SET appendonly no`.
 
       Given the cache under test
       Then the setting "save" is one of "nothing"
@@ -49,7 +48,7 @@ Feature: The cache has the settings of a cache
     @cache-009
     Scenario: the cache has connections left for more clients
       One process of a service often holds 10 to 50 connections, so a thousand serve few processes.
-      Remedy: `CONFIG SET maxclients 10000`, and the same in redis.conf; or smaller pools of connections in the clients.
+      Remedy: `CONFIG SET maxclients 10000`; or smaller pools of connections in the clients.
 
       Given the cache under test
       Then the setting "maxclients" is at least 1000
@@ -57,8 +56,7 @@ Feature: The cache has the settings of a cache
 
     @cache-010
     Scenario: a slow subscriber cannot fill the memory of the cache
-      Remedy: `CONFIG SET client-output-buffer-limit "pubsub 32mb 8mb 60 replica 256mb 64mb 60"`, and the same in
-      redis.conf.
+      Remedy: `CONFIG SET client-output-buffer-limit "pubsub 32mb 8mb 60 replica 256mb 64mb 60"`.
 
       Given the cache under test
       Then the clients of class "pubsub" have bounded output buffers
@@ -81,8 +79,7 @@ Feature: The cache has the settings of a cache
 
     @cache-012
     Scenario: the application's user may not run dangerous commands
-      Remedy: `ACL SETUSER <user> -flushall -config|set -shutdown -debug -keys`, and the same in the ACL file or in
-      redis.conf.
+      Remedy: `ACL SETUSER <user> -flushall -config|set -shutdown -debug -keys`.
 
       Given the cache under test
       Then the user may not run these commands

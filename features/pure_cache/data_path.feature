@@ -116,8 +116,7 @@ Feature: Values reach the cache and return unchanged, in time and with their ttl
     @cache-034
     Scenario: the path to the cache accepts 50 connections at once
       A load balancer has its own limit, which no setting of the server shows.
-      Remedy: raise the limit of the proxy or balancer (`maxconn` of HAProxy); `CONFIG SET maxclients 10000`, and the
-      same in redis.conf.
+      Remedy: raise the limit of the proxy or balancer (`maxconn` of HAProxy); `CONFIG SET maxclients 10000`.
 
       Given the cache under test
       When the cache serves 50 connections at once
