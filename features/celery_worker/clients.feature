@@ -22,7 +22,7 @@ Feature: The broker serves workers and senders steadily
     @celery-151
     Scenario: no command of the last 10 minutes has stalled the broker again and again
       The server runs one command at a time, so all workers wait for a slow one.
-      Remedy: no KEYS and no long scripts on a broker; shorter queues; UNLINK in place of DEL.
+      Remedy: no KEYS and no long scripts on a broker; then `SLOWLOG RESET`.
 
       Given the broker under test
       Then there are no stalling commands
@@ -31,7 +31,7 @@ Feature: The broker serves workers and senders steadily
     Scenario: the disk of the broker keeps up with its log
       A write waits if the disk has not finished the last sync after 2 seconds. Then all clients wait, and more than a
       second of tasks is not on disk.
-      Remedy: a faster disk, or one without neighbours; fewer bytes a task; CONFIG SET auto-aof-rewrite-percentage 200.
+      Remedy: a faster disk, or one without neighbours; fewer bytes a task; `CONFIG SET auto-aof-rewrite-percentage 200`.
 
       Given the broker under test
       When the broker serves 3 seconds of its log
@@ -41,7 +41,7 @@ Feature: The broker serves workers and senders steadily
 
     @celery-153
     Scenario: the broker has refused hardly any connection
-      Remedy: CONFIG SET maxclients 10000, and smaller pools in the senders; a file limit (ulimit -n) may be lower.
+      Remedy: `CONFIG SET maxclients 10000`, and smaller pools in the senders; then `CONFIG RESETSTAT`.
 
       Given the broker under test
       Then the field "rejected_connections" is at most 1 % of the field "total_connections_received"
@@ -50,7 +50,8 @@ Feature: The broker serves workers and senders steadily
     Scenario: the broker's buffers have a limit, and room for a large result
       Each worker subscribes to control commands, each waiting sender to results. A subscriber that hangs fills the
       memory of the tasks, unless its buffer has a limit.
-      Remedy: CONFIG SET client-output-buffer-limit "normal 0 0 0 pubsub 32mb 8mb 60 replica 256mb 64mb 60".
+      Remedy:
+      `CONFIG SET client-output-buffer-limit "normal 0 0 0 pubsub 32mb 8mb 60 replica 256mb 64mb 60"`.
 
       Given the broker under test
       Then the clients of class "pubsub" have bounded output buffers

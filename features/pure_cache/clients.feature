@@ -22,7 +22,7 @@ Feature: The cache serves its clients steadily
     @cache-121
     Scenario: no command of the last 10 minutes has stalled the cache again and again
       The server runs one command at a time, so all clients wait for a slow one.
-      Remedy: SCAN in place of KEYS, UNLINK in place of DEL, smaller values, shorter scripts.
+      Remedy: SCAN in place of KEYS, smaller values, shorter scripts; then `SLOWLOG RESET`.
 
       Given the cache under test
       Then there are no stalling commands
@@ -32,7 +32,7 @@ Feature: The cache serves its clients steadily
     @cache-122
     Scenario: the cache probes idle connections with TCP keepalive
       Without it, connections of dead clients stay until `maxclients` is reached.
-      Remedy: CONFIG SET tcp-keepalive 300, and the same in redis.conf or the parameter group.
+      Remedy: `CONFIG SET tcp-keepalive 60`.
 
       Given the cache under test
       Then the setting "tcp-keepalive" is between 1 and 300
@@ -40,14 +40,14 @@ Feature: The cache serves its clients steadily
     @cache-123
     Scenario: the cache keeps idle connections for half a minute
       Pools keep connections between requests. A shorter timeout makes nearly every request connect again.
-      Remedy: CONFIG SET timeout 0, or 300, and the same in redis.conf or the parameter group.
+      Remedy: `CONFIG SET timeout 0`, or 300.
 
       Given the cache under test
       Then there are no short timeouts
 
     @cache-124
     Scenario: the cache has refused hardly any connection
-      Remedy: CONFIG SET maxclients 10000, and smaller pools in the clients; a file limit (ulimit -n) may be lower.
+      Remedy: `CONFIG SET maxclients 10000`, and smaller pools in the clients; then `CONFIG RESETSTAT`.
 
       Given the cache under test
       Then the field "rejected_connections" is at most 1 % of the field "total_connections_received"
@@ -57,7 +57,8 @@ Feature: The cache serves its clients steadily
     @cache-125
     Scenario: the cache does not close the connection of a client that reads a large value
       A server ends the connection of a client whose answer exceeds the limit of its class.
-      Remedy: CONFIG SET client-output-buffer-limit "normal 0 0 0 pubsub 32mb 8mb 60 replica 256mb 64mb 60".
+      Remedy:
+      `CONFIG SET client-output-buffer-limit "normal 0 0 0 pubsub 32mb 8mb 60 replica 256mb 64mb 60"`.
 
       Given the cache under test
       Then there are no small buffers

@@ -21,7 +21,7 @@ Feature: Every node of the cluster serves its clients steadily
     @cluster-101
     Scenario: no command of the last 10 minutes has stalled a node again and again
       A node that stalls for longer than its node timeout is replaced, and its last writes may be lost.
-      Remedy: SCAN in place of KEYS, UNLINK in place of DEL, smaller values, shorter scripts.
+      Remedy: SCAN in place of KEYS, smaller values, shorter scripts; then `SLOWLOG RESET`.
 
       Given the cluster under test
       Then there are no stalling commands
@@ -31,7 +31,7 @@ Feature: Every node of the cluster serves its clients steadily
     @cluster-102
     Scenario: every node probes idle connections with TCP keepalive
       Without it, connections of dead clients stay until `maxclients` is reached.
-      Remedy: CONFIG SET tcp-keepalive 300 on this node, and the same in its redis.conf or the parameter group.
+      Remedy: `CONFIG SET tcp-keepalive 60` on this node.
 
       Given the cluster under test
       Then the setting "tcp-keepalive" is between 1 and 300
@@ -39,7 +39,7 @@ Feature: Every node of the cluster serves its clients steadily
     @cluster-103
     Scenario: every node keeps idle connections for half a minute
       Pools keep connections to every node. A shorter timeout makes nearly every request connect again.
-      Remedy: CONFIG SET timeout 0, or 300, on this node, and the same in its redis.conf or the parameter group.
+      Remedy: `CONFIG SET timeout 0` on this node, or 300.
 
       Given the cluster under test
       Then there are no short timeouts
@@ -48,7 +48,8 @@ Feature: Every node of the cluster serves its clients steadily
 
     @cluster-104
     Scenario: no node buffers without bound for a slow subscriber, or closes connections at a large value
-      Remedy: CONFIG SET client-output-buffer-limit "normal 0 0 0 pubsub 32mb 8mb 60 replica 256mb 64mb 60" on this node.
+      Remedy: on this node,
+      `CONFIG SET client-output-buffer-limit "normal 0 0 0 pubsub 32mb 8mb 60 replica 256mb 64mb 60"`.
 
       Given the cluster under test
       Then the clients of class "pubsub" have bounded output buffers

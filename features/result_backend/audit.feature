@@ -9,14 +9,14 @@ Feature: The server of Celery's results has the settings of a result backend
     @results-001
     Scenario: the eviction policy of the result backend is not that of a cache
       Counters of chords, and what `once` has done, lie beside the results. A volatile policy gives up what ends first.
-      Remedy: CONFIG SET maxmemory-policy noeviction, and the same in redis.conf or the parameter group.
+      Remedy: `CONFIG SET maxmemory-policy noeviction`.
 
       Given the backend under test
       Then the setting "maxmemory-policy" is one of "noeviction, volatile-ttl, volatile-lru, volatile-lfu, volatile-random, volatile-lrm"
 
     @results-002
     Scenario: the result backend has evicted no key since it started
-      Remedy: raise maxmemory or shorten `result_expires`, then CONFIG RESETSTAT.
+      Remedy: raise maxmemory or shorten result_expires, then `CONFIG RESETSTAT`.
 
       Given the backend under test
       Then the field "evicted_keys" is exactly 0
@@ -24,7 +24,7 @@ Feature: The server of Celery's results has the settings of a result backend
     @results-003
     Scenario: the server of the result backend is a primary
       A replica refuses results. A writable one takes them, and loses them all when it next copies its primary.
-      Remedy: put the primary's address into the URL; after a failover that left none, REPLICAOF NO ONE.
+      Remedy: put the primary's address into the URL; after a failover that left none, `REPLICAOF NO ONE`.
 
       Given the backend under test
       Then the field "role" is one of "master, active-replica"
@@ -34,7 +34,7 @@ Feature: The server of Celery's results has the settings of a result backend
 
     @results-004
     Scenario: the result backend has a memory limit, and its machine has that memory
-      Remedy: CONFIG SET maxmemory to at most 80 % of the machine's memory, and the same in redis.conf.
+      Remedy: `CONFIG SET maxmemory <bytes>`, at most 80 % of the machine's memory.
 
       Given the backend under test
       Then the setting "maxmemory" is at least 1
@@ -43,7 +43,7 @@ Feature: The server of Celery's results has the settings of a result backend
     @results-005
     Scenario: the memory of the result backend is at most 80 % full
       A full backend refuses results, and the task fails although its work is done.
-      Remedy: shorten `result_expires`, set `ignore_result` for tasks without a reader, or raise maxmemory.
+      Remedy: `CONFIG SET maxmemory <bytes>`; or shorten result_expires, or ignore_result for tasks without a reader.
 
       Given the backend under test
       Then the field "used_memory" is at most 80 % of the field "maxmemory"
@@ -51,7 +51,7 @@ Feature: The server of Celery's results has the settings of a result backend
     @results-006
     Scenario: the result backend has connections left for more senders
       Each process of a worker's pool and each waiting sender holds connections.
-      Remedy: CONFIG SET maxclients 10000, and the same in redis.conf; a file limit (ulimit -n) may be lower.
+      Remedy: `CONFIG SET maxclients 10000`; a file limit (ulimit -n) may be lower.
 
       Given the backend under test
       Then the setting "maxclients" is at least 1000
@@ -61,7 +61,8 @@ Feature: The server of Celery's results has the settings of a result backend
     @results-007
     Scenario: the result backend's buffers have a limit, and room for a large result
       Each waiting sender subscribes. One that hangs fills the memory of the results, unless its buffer has a limit.
-      Remedy: CONFIG SET client-output-buffer-limit "normal 0 0 0 pubsub 32mb 8mb 60 replica 256mb 64mb 60".
+      Remedy:
+      `CONFIG SET client-output-buffer-limit "normal 0 0 0 pubsub 32mb 8mb 60 replica 256mb 64mb 60"`.
 
       Given the backend under test
       Then the clients of class "pubsub" have bounded output buffers
@@ -71,7 +72,7 @@ Feature: The server of Celery's results has the settings of a result backend
 
     @results-008
     Scenario: the result backend probes idle connections with TCP keepalive
-      Remedy: CONFIG SET tcp-keepalive 300, and the same in redis.conf or the parameter group.
+      Remedy: `CONFIG SET tcp-keepalive 60`.
 
       Given the backend under test
       Then the setting "tcp-keepalive" is between 1 and 300

@@ -45,7 +45,7 @@ Feature: Results pass through a separate result backend unchanged
 
     @results-024
     Scenario: a message published on the result backend reaches its subscriber within 1 second
-      Remedy: allow the user its channels (ACL SETUSER with `&*`), and use a proxy that passes PUBLISH and SUBSCRIBE.
+      Remedy: allow the user its channels (`ACL SETUSER <user> &*`), and use a proxy that passes PUBLISH and SUBSCRIBE.
 
       Given the backend under test
       When the backend serves 1 message
@@ -53,8 +53,7 @@ Feature: Results pass through a separate result backend unchanged
 
     @results-025
     Scenario: the result backend carries a message of 1 MiB to its subscriber
-      Remedy: CONFIG SET client-output-buffer-limit "pubsub 32mb 8mb 60", and the same in redis.conf; raise the limit of a
-      proxy for one message.
+      Remedy: `CONFIG SET client-output-buffer-limit "pubsub 32mb 8mb 60"`; raise the limit of a proxy for one message.
 
       Given the backend under test
       When the backend serves 1048576 bytes in one message

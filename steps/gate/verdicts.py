@@ -8,6 +8,7 @@ from pytest_bdd import given, parsers, then, when
 
 from fixtures.bdd.vocabulary import find, records, register
 from fixtures.context import Context, target
+from fixtures.gate.defects import MENDED
 from fixtures.gate.deployment_under_test import FOREIGN, OURS, DeploymentUnderTest, contents, short_id, without_ttl
 from fixtures.gate.healthy import build
 from fixtures.run.options import SPOKEN
@@ -36,7 +37,7 @@ def have_defect(context: Context, kind: str, name: str) -> None:
     Example: ``Given a cache with the defect "one write in 200 is lost"``
     """
     gate = context.part(DeploymentUnderTest)
-    gate.role = SPOKEN.get(kind, kind)
+    gate.role, gate.defect = SPOKEN.get(kind, kind), name
     gate.url = gate.builder.url(gate.role, name)
 
 
@@ -79,6 +80,17 @@ register("setting", "killed when", "the event after which SIGKILL ends the gate:
 
 
 register("setting", "user", "the user of the gate: `of src/gate_user.py`, or `without: ` and commands")(judge)
+
+
+@when("the commands of its remedy are typed")
+def type_remedy(context: Context) -> None:
+    """Type the commands of the catalogue that mend the defect, all of which the refusal must show.
+
+    Example: ``When the commands of its remedy are typed``
+    """
+    gate = context.part(DeploymentUnderTest)
+    check_verdict(context, "refused")
+    gate.type_remedy(MENDED[gate.role][gate.defect])
 
 
 @then(parsers.parse('the verdict is "{name}"'))
