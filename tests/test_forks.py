@@ -225,6 +225,7 @@ def test_other_release_of_a_module_runs_in_a_new_python(tmp_path: Path) -> None:
     release = tmp_path / "other" / "celery"
     release.mkdir(parents=True)
     source = "import sys, time\nprint('kombu' in sys.modules, flush=True)\ntime.sleep(30)\n"
+    (release / "__init__.py").touch()
     (release / "__main__.py").write_text(source)
     with ForkingGroup() as group:
         log = tmp_path / "log"
