@@ -18,7 +18,7 @@ from fixtures.bdd.gherkin import Node, id_of, line, read
 from fixtures.gate.defects import BY_HAND, MENDED, SETTINGS
 from fixtures.gate.deployment_under_test import is_written
 from fixtures.reporting.records import ADVICE, commands_in, places_of, remedy_for
-from fixtures.run.options import PRACTICES, is_quick
+from fixtures.run.options import PRACTICES, SPOKEN, is_quick
 from tests.project import REPORTING, Project, assert_said
 
 DOCUMENT = PROJECT / "docs" / "refusals.md"
@@ -81,7 +81,10 @@ def rows(feature: Node, sentence: str) -> Iterator[tuple[str, list[str]]]:
         for scenario in (child["scenario"] for child in rule["children"] if "scenario" in child):
             if role := re.fullmatch(sentence, scenario["steps"][0]["text"]):
                 for table in scenario["examples"]:
-                    yield from ((role[1], [cell["value"] for cell in row["cells"]]) for row in table["tableBody"])
+                    yield from (
+                        (SPOKEN.get(role[1], role[1]), [cell["value"] for cell in row["cells"]])
+                        for row in table["tableBody"]
+                    )
 
 
 def catalogue() -> list[Defect]:

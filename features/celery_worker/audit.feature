@@ -34,6 +34,17 @@ Feature: The broker has the settings of a broker
       Given the broker under test
       Then the setting "maxmemory-policy" is one of "noeviction"
 
+  @core
+  Rule: The broker keeps what is written to it
+
+    @celery-155
+    Scenario: the server of the broker is a primary
+      A replica refuses tasks. A writable one takes them, and loses them all when it next copies its primary.
+      Remedy: put the primary's address into the URL; after a failover that left none, `REPLICAOF NO ONE`.
+
+      Given the broker under test
+      Then the field "role" is one of "master, active-replica"
+
   Rule: Acknowledged tasks survive a restart of the broker
 
     @celery-003

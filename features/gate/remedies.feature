@@ -29,6 +29,12 @@ Feature: The remedy of a refusal makes the deployment acceptable
         | a user without the right to SET     |
         | a user without the right to GET     |
         | an application with all rights      |
+        | a writable replica                  |
+        | dead connections are not noticed    |
+        | idle connections are cut off        |
+        | small buffers for clients           |
+        | connections were refused            |
+        | commands stall it                   |
 
     @gate-071
     Scenario Outline: the remedy of a broker makes it acceptable: <DEFECT>
@@ -53,6 +59,11 @@ Feature: The remedy of a refusal makes the deployment acceptable
         | few connections                     |
         | small buffers for subscribers       |
         | reads only                          |
+        | a writable replica                  |
+        | unbounded buffers for subscribers   |
+        | small buffers for clients           |
+        | connections were refused            |
+        | commands stall it                   |
 
     @gate-072
     Scenario Outline: the remedy of a cluster makes it acceptable: <DEFECT>
@@ -79,3 +90,25 @@ Feature: The remedy of a refusal makes the deployment acceptable
         | one node that knows other users          |
         | a password for replication that is wrong |
         | one primary is nearly full               |
+        | dead connections are not noticed         |
+        | idle connections are cut off             |
+        | unbounded buffers for subscribers        |
+        | small buffers for clients                |
+
+    @gate-092
+    Scenario Outline: the remedy of a result backend makes it acceptable: <DEFECT>
+      Given a backend with the defect "<DEFECT>"
+      When the gate judges the deployment
+      And the commands of its remedy are typed
+      And the gate judges the deployment
+      Then the verdict is "accepted"
+
+      Examples:
+        | DEFECT                            |
+        | unread results are evicted        |
+        | no memory limit                   |
+        | few connections                   |
+        | unbounded buffers for subscribers |
+        | small buffers for subscribers     |
+        | a writable replica                |
+        | nearly full                       |

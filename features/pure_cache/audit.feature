@@ -31,6 +31,17 @@ Feature: The cache has the settings of a cache
       Given the cache under test
       Then the setting "maxmemory-policy" is one of "allkeys-lru, allkeys-lfu, allkeys-random, allkeys-lrm"
 
+  @core
+  Rule: The cache accepts what is written to it
+
+    @cache-126
+    Scenario: the server of the cache is a primary
+      A replica refuses writes. A writable one takes them, and loses them all when it next copies its primary.
+      Remedy: put the primary's address into the URL; after a failover that left none, `REPLICAOF NO ONE`.
+
+      Given the cache under test
+      Then the field "role" is one of "master, active-replica"
+
   Rule: A cache keeps nothing on disk
 
     @cache-008

@@ -11,31 +11,34 @@ from fixtures.context import Context, target
 from fixtures.gate.defects import MENDED
 from fixtures.gate.deployment_under_test import FOREIGN, OURS, DeploymentUnderTest, contents, short_id, without_ttl
 from fixtures.gate.healthy import build
+from fixtures.run.options import SPOKEN
 from gate_user import rules
 from steps.common.vocabulary import TYPES, Table, options, rows
 
 
 @given(parsers.parse('a healthy {kind:w} of the kind "{name}"'))
 def have_healthy(context: Context, kind: str, name: str) -> None:
-    """Start a cache, broker or cluster without a defect, of a kind that a gate may take for faulty.
+    """Start a cache, broker, cluster or backend without a defect, of a kind that a gate may take for faulty.
 
     `docs/healthy.md` says of each kind what makes it and why it is healthy.
 
     Example: ``Given a healthy cache of the kind "behind TLS"``
     """
     gate = context.part(DeploymentUnderTest)
-    built = build(gate.builder, kind, name)
-    gate.role, gate.url, gate.options = kind, built.url, " ".join(built.options)
+    gate.role = SPOKEN.get(kind, kind)
+    built = build(gate.builder, gate.role, name)
+    gate.url, gate.options = built.url, " ".join(built.options)
 
 
 @given(parsers.parse('a {kind:w} with the defect "{name}"'))
 def have_defect(context: Context, kind: str, name: str) -> None:
-    """Start a cache, broker or cluster that is healthy but for one defect of the catalogue.
+    """Start a cache, broker, cluster or backend that is healthy but for one defect of the catalogue.
 
     Example: ``Given a cache with the defect "one write in 200 is lost"``
     """
     gate = context.part(DeploymentUnderTest)
-    gate.role, gate.url, gate.defect = kind, gate.builder.url(kind, name), name
+    gate.role, gate.defect = SPOKEN.get(kind, kind), name
+    gate.url = gate.builder.url(gate.role, name)
 
 
 @given(parsers.parse("a {kind:w} with {count:Count} foreign keys", extra_types=TYPES))
