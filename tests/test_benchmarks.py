@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -221,7 +222,7 @@ def test_every_process_is_charged() -> None:
 def test_results_of_an_earlier_run_are_kept(tmp_path: Path) -> None:
     """benchmarks/refusals.py builds no deployment that its file of results has, and counts its result."""
     engine, state = engine_of(server_binary(None)), tmp_path / "state.jsonl"
-    kept = {
+    kept: dict[str, Any] = {
         "engine": engine,
         "defect": "reads only",
         "cause": "read only replica",
