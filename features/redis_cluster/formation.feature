@@ -22,8 +22,34 @@ Feature: The nodes form one cluster with one slot map
 
     @cluster-031
     Scenario: the announced node answers at each announced address
+      Two nodes that announce one address send the clients of one shard to the other one, which sends them back.
+      Remedy: CONFIG SET cluster-announce-ip and cluster-announce-port (or cluster-announce-hostname) of this node to an
+      address where clients reach it and no other node.
+
       Given the cluster under test
       Then there are no wrong addresses
+
+    @cluster-110
+    Scenario: every node tells clients the hosts of all nodes
+      A node may hide hosts on purpose, for clients that reach all nodes by one host. Most clients then ask a resolver for
+      an empty name.
+      Remedy: CONFIG SET cluster-preferred-endpoint-type ip on every node, or hostname with a
+      cluster-announce-hostname on each, then CONFIG REWRITE.
+
+      Given the cluster under test
+      Then there are no hidden endpoints
+
+  @audit
+  Rule: All nodes know the same nodes
+
+    @cluster-111
+    Scenario: every node of the cluster knows every other node
+      A node that some nodes have forgotten gets no vote from them, and sends no clients to them.
+      Remedy: CLUSTER MEET from a node that knows it to bring it back, or CLUSTER FORGET with its id on every node within a
+      minute to remove it.
+
+      Given the cluster under test
+      Then there are no membership differences
 
   Rule: A cluster of 3 to 48 primaries has one slot map, and its keys spread evenly
     No node fails here. The node timeout is longer than one of many nodes may wait for a busy processor.
