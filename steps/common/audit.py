@@ -354,7 +354,7 @@ def count_live_replicas(context: Context, node: Any) -> int:
     """Count those of one primary, as most nodes of the cluster know them."""
     with node.client() as client:
         identity = itself(client).identity  # its address may be another one to other nodes
-    return sum(member.primary == identity and not member.failed for member in known(context))
+    return sum(member.primary == identity and not member.failed for member in context.part(known))
 
 
 @register("measurement", "missed pings", "silence of a primary in periods of its pings; one counts as 5 s at least")
