@@ -25,7 +25,7 @@ from fixtures.context import Context
 from fixtures.reporting.measurements import Bound
 from fixtures.run.options import OPTIONS
 from fixtures.run.own_time import Moment, Stopwatch, first_certain, moment_of
-from redis_practices.redis_cluster.topology import itself, slot_of
+from redis_practices.redis_cluster.topology import owner, slot_of, slot_ranges
 from steps.common.vocabulary import TYPES
 
 KEEP = 60
@@ -118,8 +118,9 @@ def way_to(context: Context, thing: Any, number: int) -> Way:
     connect, prefix, place = thing.client, context.key_prefix, ""
     writer, reader = context.ending.enter_context(connect()), context.ending.enter_context(connect())
     if number > 1:
-        place, slots = thing.address, itself(writer).slots
-        prefix = next(f"{prefix}{{{tag}}}" for tag in numbers() if slot_of(str(tag)) in slots)
+        place, ranges = thing.address, slot_ranges(writer)
+        owners = ((tag, owner(slot_of(str(tag)), ranges)) for tag in numbers())
+        prefix = next(f"{prefix}{{{tag}}}" for tag, held in owners if held and held.primary == place)
     return Way(context, writer, reader, prefix, connect, place)
 
 

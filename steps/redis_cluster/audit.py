@@ -131,7 +131,7 @@ def clock_difference(context: Context, _: object) -> float:
             least, most = max(least, said - came), min(most, said - asked)
         return least, most
 
-    seen = dict(context.part(Audited).each("TIME", ahead))
+    seen: dict[str, tuple[float, float]] = dict(context.part(Audited).each("TIME", ahead))
     latest = max(least for least, _ in seen.values())
     earliest = min(most for _, most in seen.values())
     return round(max(0.0, latest - earliest), 2)
