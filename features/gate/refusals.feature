@@ -27,6 +27,12 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a user without the right to GET     | cache-022 | no permissions                   |
         | a limit above the machine's memory  | cache-006 | maxmemory of total_system_memory |
         | an application with all rights      | cache-012 | FLUSHALL                         |
+        | a writable replica                  | cache-126 | slave                            |
+        | dead connections are not noticed    | cache-122 | tcp-keepalive                    |
+        | idle connections are cut off        | cache-123 | 5 s                              |
+        | connections were refused            | cache-124 | rejected_connections             |
+        | small buffers for clients           | cache-125 | normal                           |
+        | commands stall it                   | cache-121 | EVAL                             |
 
     @gate-023
     Scenario Outline: the gate refuses a cache whose traffic is changed on the way: <DEFECT>
@@ -55,6 +61,9 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a clock that is wrong             | cache-031        | difference of the clocks |
         | one answer in five is late        | cache-033        | 90th percentile          |
         | twenty connections and no more    | cache-034        | connections refused      |
+        | stalls twice a second             | cache-120        | late answers             |
+        | one answer in twenty is late      | cache-120        | late answers             |
+        | stops for 3 of 6 seconds          | cache-120        | longest wait             |
 
     @gate-024
     Scenario Outline: the gate refuses a broker with a defect: <DEFECT>
@@ -85,6 +94,13 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a log that cannot be rewritten      | celery-004      | aof_last_bgrewrite_status        |
         | values are cut at 64 KiB            | celery-026      | bytes changed                    |
         | reads only                          | celery-025      | read only replica                |
+        | a writable replica                  | celery-155      | slave                            |
+        | stalls twice a second               | celery-150      | late answers                     |
+        | commands stall it                   | celery-151      | EVAL                             |
+        | its disk is slower than its log     | celery-152      | writes delayed                   |
+        | connections were refused            | celery-153      | rejected_connections             |
+        | unbounded buffers for subscribers   | celery-154      | without bound                    |
+        | small buffers for clients           | celery-154      | normal                           |
 
     @gate-025
     Scenario Outline: the gate refuses a cluster with a defect: <DEFECT>
@@ -139,3 +155,33 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a clock that is wrong                        | cluster-118 | of the clocks      |
         | one shard with few connections               | cluster-119 | refused of         |
         | one shard without messages                   | cluster-120 | no message reached |
+        | one node that stalls                         | cluster-100 | late answers       |
+        | commands stall one node                      | cluster-101 | EVAL               |
+        | dead connections are not noticed             | cluster-102 | tcp-keepalive      |
+        | idle connections are cut off                 | cluster-103 | 5 s                |
+        | unbounded buffers for subscribers            | cluster-104 | without bound      |
+        | small buffers for clients                    | cluster-104 | normal             |
+
+    @gate-090
+    Scenario Outline: the gate refuses a result backend with a defect: <DEFECT>
+      Given a backend with the defect "<DEFECT>"
+      When the gate judges the deployment
+      Then the verdict is "refused"
+      And the scenario "<SCENARIO>" failed with "<CAUSE>"
+
+      Examples:
+        | DEFECT                            | SCENARIO    | CAUSE                    |
+        | unread results are evicted        | results-001 | allkeys-lru              |
+        | a writable replica                | results-003 | slave                    |
+        | no memory limit                   | results-004 | maxmemory                |
+        | nearly full                       | results-005 | used_memory of maxmemory |
+        | few connections                   | results-006 | maxclients               |
+        | unbounded buffers for subscribers | results-007 | without bound            |
+        | one write in 200 is lost          | results-020 | writes lost              |
+        | values are cut at 64 KiB          | results-021 | bytes changed            |
+        | transactions are refused          | results-022 | EXEC without MULTI       |
+        | one increment in 50 is lost       | results-023 | increments lost          |
+        | messages reach no subscriber      | results-024 | no message reached       |
+        | small buffers for subscribers     | results-025 | reached no subscriber    |
+        | a ttl is doubled                  | results-026 | life of a key            |
+        | stalls twice a second             | results-027 | late answers             |

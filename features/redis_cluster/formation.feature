@@ -5,6 +5,7 @@ Feature: The nodes form one cluster with one slot map
 
   @core @audit
   Rule: Every slot has one primary, and all nodes give the same slot map
+    Remedy: `redis-cli --cluster fix <host>:<port>` gives each slot to one primary; restart nodes that do not answer.
 
     @cluster-029
     Scenario: every node says that the cluster is ok and all slots are served
@@ -23,8 +24,9 @@ Feature: The nodes form one cluster with one slot map
     @cluster-031
     Scenario: the announced node answers at each announced address
       Two nodes that announce one address send the clients of one shard to the other one, which sends them back.
-      Remedy: CONFIG SET cluster-announce-ip and cluster-announce-port (or cluster-announce-hostname) of this node to an
-      address where clients reach it and no other node.
+      Remedy: announce what clients reach: `CONFIG SET cluster-announce-ip <address>` and
+      `CONFIG SET cluster-announce-port <port>`. Where a hostname does not resolve,
+      `CONFIG SET cluster-preferred-endpoint-type ip`.
 
       Given the cluster under test
       Then there are no wrong addresses
@@ -33,8 +35,7 @@ Feature: The nodes form one cluster with one slot map
     Scenario: every node tells clients the hosts of all nodes
       A node may hide hosts on purpose, for clients that reach all nodes by one host. Most clients then ask a resolver for
       an empty name.
-      Remedy: CONFIG SET cluster-preferred-endpoint-type ip on every node, or hostname with a
-      cluster-announce-hostname on each, then CONFIG REWRITE.
+      Remedy: `CONFIG SET cluster-preferred-endpoint-type ip` on every node, then `CONFIG REWRITE`.
 
       Given the cluster under test
       Then there are no hidden endpoints
@@ -45,8 +46,8 @@ Feature: The nodes form one cluster with one slot map
     @cluster-111
     Scenario: every node of the cluster knows every other node
       A node that some nodes have forgotten gets no vote from them, and sends no clients to them.
-      Remedy: CLUSTER MEET from a node that knows it to bring it back, or CLUSTER FORGET with its id on every node within a
-      minute to remove it.
+      Remedy: `CLUSTER MEET <host> <port>` from a node that knows it brings it back. `CLUSTER FORGET <node>` on every node
+      within a minute removes it.
 
       Given the cluster under test
       Then there are no membership differences
