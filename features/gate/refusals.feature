@@ -143,7 +143,7 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | one primary is nearly full                   | cluster-093 | memory in use      |
         | one node whose log cannot be rewritten       | cluster-094 | bgrewrite_status   |
         | two nodes at one address                     | cluster-031 | two nodes announce |
-        | clients are told no host                     | cluster-110 | gives no host      |
+        | clients get no host                          | cluster-110 | gives no host      |
         | one node that knows no replicas              | cluster-111 | is unknown to      |
         | one node with another clock                  | cluster-112 | clock difference   |
         | a key in a slot of another primary           | cluster-113 | unreachable keys   |

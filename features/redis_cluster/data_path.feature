@@ -54,7 +54,7 @@ Feature: Values reach every node of the cluster and return unchanged
     @cluster-116
     Scenario: each primary reports the ttl that a client has set
       A proxy or a setting of one node spoils the ttls of its shard alone.
-      Remedy: compare the node with the others (`CONFIG GET *`), and its proxy with theirs.
+      Remedy: `CONFIG GET *` of this node and of another primary shows a difference, else look at the proxy before it.
 
       Given the cluster under test
       When every primary serves 1 key with a ttl of 100 seconds
@@ -81,7 +81,7 @@ Feature: Values reach every node of the cluster and return unchanged
     @cluster-119
     Scenario: the path to each primary accepts 50 connections at once
       A client of a cluster connects to every primary, so the narrowest path limits all.
-      Remedy: raise the limit of the balancer or proxy before this node, or its `maxclients` (CONFIG SET).
+      Remedy: raise the limit of the balancer or proxy before this node, or `CONFIG SET maxclients 10000` on this node.
 
       Given the cluster under test
       When every primary serves 50 connections at once
@@ -91,7 +91,7 @@ Feature: Values reach every node of the cluster and return unchanged
 
     @cluster-120
     Scenario: a message published on each primary reaches its subscriber within 1 second
-      Remedy: let the proxy before this node pass PUBLISH and SUBSCRIBE; grant the user the channel (`&name`, ACL).
+      Remedy: let the proxy before this node pass PUBLISH and SUBSCRIBE; or `ACL SETUSER <user> &<channel>` on every node.
 
       Given the cluster under test
       When every primary serves 1 message

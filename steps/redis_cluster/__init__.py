@@ -5,5 +5,5 @@ availability    Writes while nodes are away, and a workload.
 slots           Slots that migrate, scans of all keys.
 messages        Channels, functions and users.
 findings        Detectors, numbers and properties.
-audit           features/redis_cluster/audit.feature: what only all nodes together show.
+audit           Findings and measurements that need the answers of all nodes.
 """

@@ -1,4 +1,4 @@
-"""Judge a cluster by what only the answers of all its nodes show."""
+"""Judge a cluster by the answers of all its nodes."""
 
 from __future__ import annotations
 
