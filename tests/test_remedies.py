@@ -103,7 +103,7 @@ def document() -> Iterator[str]:
             seen = f"{one.scenario} {escape(promise.name, quote=False)}"
             typed = "<br>".join(f"`{command}`" for command in MENDED[role].get(one.name, ()))
             cells = (one.name, seen, f"`{one.cause}`", remedy_for(promise.remedy, one.cause), typed)
-            shown = " | ".join(cell.replace("|", "\\|") for cell in cells)
+            shown = " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
             yield f"| {shown} |"
 
 
