@@ -23,6 +23,7 @@ Order, schedule and state of a worker.                       ../../worker.py    
 A task is sent, processed, and its result comes back.        ../../send_task.py    processing, availability
 Celery itself keeps it: no code here.                        -                     audit, control, data_path, pinned
 The same, for each client at all times.                      -                     clients
+The same, for the commands of clients.                       -                     commands
 """
 
 from redis_practices.celery_worker.delivery import Outbox, once
