@@ -13,20 +13,27 @@ Feature: The gate refuses a deployment with a defect, and names the cause
       And the scenario "<SCENARIO>" failed with "<CAUSE>"
 
       Examples:
-        | DEFECT                              | SCENARIO  | CAUSE                            |
-        | no memory limit                     | cache-005 | maxmemory                        |
-        | nothing is evicted                  | cache-007 | noeviction                       |
-        | only keys with a ttl are evicted    | cache-007 | volatile-lru                     |
-        | snapshots                           | cache-008 | save                             |
-        | an append-only file                 | cache-008 | appendonly                       |
-        | few connections                     | cache-009 | seen 50                          |
-        | unbounded buffers for subscribers   | cache-010 | without bound                    |
-        | reads only                          | cache-022 | read only replica                |
-        | writes are refused without replicas | cache-022 | NOREPLICAS                       |
-        | a user without the right to SET     | cache-022 | no permissions                   |
-        | a user without the right to GET     | cache-022 | no permissions                   |
-        | a limit above the machine's memory  | cache-006 | maxmemory of total_system_memory |
-        | an application with all rights      | cache-012 | FLUSHALL                         |
+        | DEFECT                                           | SCENARIO  | CAUSE                            |
+        | no memory limit                                  | cache-005 | maxmemory                        |
+        | nothing is evicted                               | cache-007 | noeviction                       |
+        | only keys with a ttl are evicted                 | cache-007 | volatile-lru                     |
+        | snapshots                                        | cache-008 | save                             |
+        | an append-only file                              | cache-008 | appendonly                       |
+        | few connections                                  | cache-009 | seen 50                          |
+        | unbounded buffers for subscribers                | cache-010 | without bound                    |
+        | reads only                                       | cache-022 | read only replica                |
+        | writes are refused without replicas              | cache-022 | NOREPLICAS                       |
+        | a user without the right to SET                  | cache-022 | no permissions                   |
+        | a user without the right to GET                  | cache-022 | no permissions                   |
+        | a limit above the machine's memory               | cache-006 | maxmemory of total_system_memory |
+        | an application with all rights                   | cache-012 | FLUSHALL                         |
+        | no password, on the network                      | cache-130 | without a password               |
+        | an application as administrator, on the network  | cache-131 | default user                     |
+        | plain text, on the network                       | cache-132 | without TLS                      |
+        | TLS 1.1, on the network                          | cache-133 | TLSv1.1                          |
+        | no forward secrecy, on the network               | cache-133 | no forward secrecy               |
+        | a certificate that ends tomorrow, on the network | cache-134 | ends in 1 days                   |
+        | no password, on another address, too             | cache-130 | protected-mode is no             |
 
     @gate-023
     Scenario Outline: the gate refuses a cache whose traffic is changed on the way: <DEFECT>
@@ -55,6 +62,7 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a clock that is wrong             | cache-031        | difference of the clocks |
         | one answer in five is late        | cache-033        | 90th percentile          |
         | twenty connections and no more    | cache-034        | connections refused      |
+        | a version with known holes        | cache-011        | 8.0.1                    |
 
     @gate-024
     Scenario Outline: the gate refuses a broker with a defect: <DEFECT>
@@ -64,27 +72,35 @@ Feature: The gate refuses a deployment with a defect, and names the cause
       And the scenario "<SCENARIO>" failed with "<CAUSE>"
 
       Examples:
-        | DEFECT                              | SCENARIO        | CAUSE                            |
-        | tasks are evicted                   | celery-001      | allkeys-lru                      |
-        | nothing on disk                     | celery-003      | appendonly                       |
-        | the log is never forced to disk     | celery-003      | appendfsync                      |
-        | idle workers are cut off            | celery-010      | timeout                          |
-        | dead connections are not noticed    | celery-009      | tcp-keepalive                    |
-        | few connections                     | celery-008      | maxclients                       |
-        | nearly full                         | celery-007      | used_memory of maxmemory         |
-        | one write in 200 is lost            | celery-025      | writes lost                      |
-        | messages reach no subscriber        | celery-030      | no message reached               |
-        | no memory limit                     | celery-006      | maxmemory                        |
-        | a limit above the machine's memory  | celery-006      | maxmemory of total_system_memory |
-        | the log waits while it is rewritten | celery-005      | no-appendfsync-on-rewrite        |
-        | one item in 100 is handed out twice | celery-027      | items lost or out of order       |
-        | transactions are refused            | celery-028      | EXEC without MULTI               |
-        | silent connections are cut off      | celery-029[4]   | connections cut off              |
-        | locks and results are evicted       | celery-127      | volatile-lru                     |
-        | small buffers for subscribers       | celery-128      | reached no subscriber            |
-        | a log that cannot be rewritten      | celery-004      | aof_last_bgrewrite_status        |
-        | values are cut at 64 KiB            | celery-026      | bytes changed                    |
-        | reads only                          | celery-025      | read only replica                |
+        | DEFECT                                           | SCENARIO      | CAUSE                            |
+        | tasks are evicted                                | celery-001    | allkeys-lru                      |
+        | nothing on disk                                  | celery-003    | appendonly                       |
+        | the log is never forced to disk                  | celery-003    | appendfsync                      |
+        | idle workers are cut off                         | celery-010    | timeout                          |
+        | dead connections are not noticed                 | celery-009    | tcp-keepalive                    |
+        | few connections                                  | celery-008    | maxclients                       |
+        | nearly full                                      | celery-007    | used_memory of maxmemory         |
+        | one write in 200 is lost                         | celery-025    | writes lost                      |
+        | messages reach no subscriber                     | celery-030    | no message reached               |
+        | no memory limit                                  | celery-006    | maxmemory                        |
+        | a limit above the machine's memory               | celery-006    | maxmemory of total_system_memory |
+        | the log waits while it is rewritten              | celery-005    | no-appendfsync-on-rewrite        |
+        | one item in 100 is handed out twice              | celery-027    | items lost or out of order       |
+        | transactions are refused                         | celery-028    | EXEC without MULTI               |
+        | silent connections are cut off                   | celery-029[4] | connections cut off              |
+        | locks and results are evicted                    | celery-127    | volatile-lru                     |
+        | small buffers for subscribers                    | celery-128    | reached no subscriber            |
+        | a log that cannot be rewritten                   | celery-004    | aof_last_bgrewrite_status        |
+        | values are cut at 64 KiB                         | celery-026    | bytes changed                    |
+        | reads only                                       | celery-025    | read only replica                |
+        | no password, on the network                      | celery-160    | without a password               |
+        | an application as administrator, on the network  | celery-161    | default user                     |
+        | plain text, on the network                       | celery-162    | without TLS                      |
+        | TLS 1.1, on the network                          | celery-163    | TLSv1.1                          |
+        | no forward secrecy, on the network               | celery-163    | no forward secrecy               |
+        | a certificate that ends tomorrow, on the network | celery-164    | ends in 1 days                   |
+        | an application with all rights                   | celery-165    | FLUSHALL                         |
+        | a version with known holes                       | celery-011    | 8.0.1                            |
 
     @gate-025
     Scenario Outline: the gate refuses a cluster with a defect: <DEFECT>
@@ -126,3 +142,7 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a function on one primary alone              | cluster-092 | lib                |
         | one primary is nearly full                   | cluster-093 | memory in use      |
         | one node whose log cannot be rewritten       | cluster-094 | bgrewrite_status   |
+        | no password, on the network                  | cluster-130 | without a password |
+        | plain text, on the network                   | cluster-132 | without TLS        |
+        | an application with all rights               | cluster-135 | FLUSHALL           |
+        | a version with known holes                   | cluster-012 | 8.0.1              |
