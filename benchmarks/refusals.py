@@ -1,13 +1,21 @@
-"""Count the defects that each tool notices: this gate, ``redis-cli --cluster check``, and the server's doctors.
+"""Compare this gate with ``redis-cli --cluster check`` and the server's doctors, on faulty and on healthy deployments.
 
 Each defect of features/gate/refusals.feature is built on embedded servers, and each tool inspects it as an external
-deployment. The gate (with ``--quick``) must name the defect in the scenario that should see it. ``redis-cli`` must end
-with an error or a warning. The doctors (``MEMORY DOCTOR``, ``LATENCY DOCTOR``) must report something that they do not
-report about a healthy twin. "-" marks a tool that does not apply to a single server, or is not installed.
+deployment. Then the commands of the gate's remedy are typed, if commands mend the defect, and the gate judges again.
+Each kind of features/gate/healthy.feature is inspected, too, for false alarms.
 
-With ``--healthy N`` the gate runs against N healthy deployments instead, of the kinds in features/gate/healthy.feature.
-A third is quiet, a third has every core busy, a third is behind TLS. The verdicts are kept, and another run continues
-after them. A verdict is right if it is the feature's, or an error because the judge is too busy.
+noticed       The gate refuses with ``--quick``; ``redis-cli`` ends with an error or a warning; the doctors (``MEMORY
+              DOCTOR``, ``LATENCY DOCTOR``) report something that they do not report about a healthy twin.
+named         The gate: the scenario about the defect fails with the cause. Others: the report has a word of the cause.
+remedy works  After the commands that the gate shows, it accepts the deployment. Others show no commands.
+false alarm   A healthy deployment is noticed.
+
+"-" marks a tool that does not apply to a single server, or is not installed. Each result is kept, and another run
+continues after the last one.
+
+With ``--healthy N`` the gate alone runs against N healthy deployments, of all kinds and on all engines. A third is
+quiet, a third has every core busy, a third is behind TLS. A verdict is right if it is the feature's, or an error
+because the judge is too busy.
 """
 
 from __future__ import annotations
@@ -18,7 +26,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -29,11 +37,13 @@ from urllib.parse import urlsplit
 
 from lib import PROJECT
 from lib.ending import run
-from lib.healthy_verdicts import outline_rows, read, summary, verdicts, write
+from lib.healthy_verdicts import kinds, outline_rows, read, summary, verdicts, write
 from lib.side_by_side import machine
 
-from fixtures.gate.defects import Builder
+from fixtures.gate.defects import MENDED, Builder
 from fixtures.gate.deployment_under_test import DeploymentUnderTest
+from fixtures.gate.healthy import build
+from fixtures.run.keys import Unsupported
 from fixtures.run.options import PRACTICES
 from fixtures.run.processes import ForkingGroup
 from redis_practices.cli import count
@@ -42,15 +52,21 @@ from redis_practices.servers.binary import engine_of, server_binary
 from redis_practices.servers.process_group import ProcessGroup
 
 FEATURE = PROJECT / "features/gate/refusals.feature"
+PAGE = PROJECT / "docs/refusals.md"
+BEGIN = "<!-- measured by benchmarks/refusals.py -->"
+"""The line of the page before the measured results."""
+GATE, CHECK, DOCTORS = "this gate", "redis-cli --cluster check", "the doctors"
+"""The tools, in the order of the table."""
 EXAMPLES = """\
 examples:
   python benchmarks/refusals.py
   python benchmarks/refusals.py --only "slot" --json
+  python benchmarks/refusals.py --write
   python benchmarks/refusals.py --healthy 300 --write"""
 
 
 class Row(NamedTuple):
-    """A defect, and the failure that the gate must report."""
+    """A defect and the failure that the gate must report, or a kind of healthy deployments."""
 
     role: str
     defect: str
@@ -64,25 +80,46 @@ def catalogue() -> Iterator[Row]:
         yield Row(role, *cells)
 
 
-def judged(role: str, defect: str | None, binary: str) -> tuple[DeploymentUnderTest, bool | None, str]:
-    """Build a deployment, and return the results of the gate, ``redis-cli`` and the doctors."""
+def judged(row: Row, binary: str, well: dict[str, str]) -> dict[str, Any]:
+    """Build a deployment, and return what each tool says of it; `well` has the doctors' reports on healthy ones."""
     with ForkingGroup() as group, ExitStack() as ending, tempfile.TemporaryDirectory() as folder:
-        gate = DeploymentUnderTest(Builder(group, ending, binary), role)
-        gate.url = gate.builder.url(role, defect)
-        others = cluster_check(role, gate.url), doctors(gate.url)
+        gate = DeploymentUnderTest(Builder(group, ending, binary), row.role)
+        if row.scenario:
+            gate.url = gate.builder.url(row.role, row.defect)
+        else:
+            built = build(gate.builder, row.role, row.defect)
+            gate.url, gate.options = built.url, " ".join(built.options)
+        checked, said = cluster_check(row.role, gate.url), doctors(gate.url)
         gate.judge(Path(folder), "--quick")
-    return gate, *others
+        verdict, failed = gate.report["verdict"], gate.ended("failed")
+        scenario = gate.cited(row.scenario) if row.scenario else next(iter(failed), "")
+        mended = None
+        if verdict == "refused" and (commands := MENDED[row.role].get(row.defect)) and row.scenario:
+            gate.type_remedy(commands)
+            gate.judge(Path(folder), "--quick")
+            mended = gate.report["verdict"] == "accepted"
+    words = re.compile("|".join(map(re.escape, row.cause.split())) or "$^", re.IGNORECASE)
+    notes = said if said != well[row.role] else ""
+    return {
+        **row._asdict(),
+        "scenario": scenario,
+        "verdict": verdict,
+        GATE: (verdict == "refused", row.cause in failed.get(row.scenario, ""), mended),
+        CHECK: None if checked is None else (bool(checked), bool(words.search(checked)), None),
+        DOCTORS: (bool(notes), bool(words.search(notes)), None),
+    }
 
 
-def cluster_check(role: str, url: str) -> bool | None:
-    """Tell whether ``redis-cli --cluster check`` notices a problem; None if it does not apply."""
+def cluster_check(role: str, url: str) -> str | None:
+    """Return the complaints of ``redis-cli --cluster check``; None if it does not apply."""
     redis_cli = shutil.which("redis-cli") or shutil.which("valkey-cli")
     if role != "cluster" or redis_cli is None:
         return None
     ended = subprocess.run(
         [redis_cli, "--cluster", "check", urlsplit(url).netloc], capture_output=True, text=True, timeout=60, check=False
     )
-    return ended.returncode != 0 or "[ERR]" in ended.stdout or "[WARNING]" in ended.stdout
+    lines = [line for line in ended.stdout.splitlines() if "[ERR]" in line or "[WARNING]" in line]
+    return "\n".join(lines) or ("it ended with an error" if ended.returncode else "")
 
 
 def doctors(url: str) -> str:
@@ -98,24 +135,87 @@ def doctors(url: str) -> str:
 
 
 def look(row: Row, binary: str, well: dict[str, str]) -> dict[str, Any]:
-    """Return the tools that noticed a defect; `well` has the doctors' reports on a healthy deployment."""
-    gate, checked, said = judged(row.role, row.defect, binary)
-    refused = gate.report["verdict"] == "refused" and row.cause in (gate.ended("failed").get(row.scenario, ""))
-    return {
-        **row._asdict(),
-        "scenario": gate.cited(row.scenario),
-        "gate": refused,
-        "cluster check": checked,
-        "doctors": said != well[row.role],
-    }
+    """Return what each tool says of a deployment; a kind that this engine cannot be of is left out."""
+    try:
+        return judged(row, binary, well)
+    except Unsupported as reason:
+        return {**row._asdict(), "left out": str(reason)}
+
+
+def results(rows: Sequence[Row], state: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yield the result of each row; those in `state` are not repeated, and new ones are added to it."""
+    binary = server_binary(options.server_binary)
+    kept = [json.loads(line) for line in state.read_text(encoding="utf-8").splitlines()] if state.exists() else []
+    known = {(one["engine"], one["role"], one["defect"]): one for one in kept}
+    engine = engine_of(binary)
+    left = [row for row in rows if (engine, row.role, row.defect) not in known]
+    yield from (known[engine, row.role, row.defect] for row in rows if row not in left)
+    if not left:
+        return
+    with ProcessGroup() as group, ExitStack() as ending:
+        well = {role: doctors(Builder(group, ending, binary).url(role, None)) for role in PRACTICES}
+    state.parent.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(options.jobs) as pool, state.open("a", encoding="utf-8") as lines:
+        for found in pool.map(partial(look, binary=binary, well=well), left):
+            one = {"engine": engine, **found}
+            lines.write(json.dumps(one) + "\n")
+            lines.flush()
+            if not options.json:
+                print(_line(one), flush=True)
+            yield one
+
+
+def table(found: Sequence[dict[str, Any]]) -> str:
+    """Return the numbers of each tool as Markdown, and a line for each result of the gate that is wrong."""
+    seen = [one for one in found if GATE in one]
+    engines = ", ".join(sorted({one["engine"] for one in seen}))
+    faulty, healthy = ([one for one in seen if bool(one["cause"]) is wanted] for wanted in (True, False))
+    lines = [
+        f"{len(faulty)} defects and {len(healthy)} healthy deployments on {engines}.",
+        "",
+        "| tool | noticed | named | remedy works | false alarms |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for tool in (GATE, CHECK, DOCTORS):
+        cells = [_share(one[tool][place] for one in faulty if one[tool]) for place in range(3)]
+        cells.append(_share(one[tool][0] for one in healthy if one[tool]))
+        lines.append(f"| {' | '.join([tool, *cells])} |")
+    wrong = [_line(one) for one in faulty if not all(mark is not False for mark in one[GATE])]
+    wrong += [_line(one) for one in healthy if one[GATE][0]]
+    return "\n".join([*lines, *(["", *(f"- {line}" for line in wrong)] if wrong else [])])
+
+
+def _share(marks: Iterable[bool | None]) -> str:
+    """Return how many of the marks that apply are set."""
+    applied = [mark for mark in marks if mark is not None]
+    return f"{sum(applied)} of {len(applied)}" if applied else "-"
+
+
+def _line(one: dict[str, Any]) -> str:
+    """Return a result as a readable line."""
+    what = f"{one['role']}, {one['defect']}"
+    if GATE not in one:
+        return f"{what}: left out, {one['left out']}"
+    names = ("noticed", "named", "remedy works")
+    marks = {None: "-", True: "yes", False: "no"}
+    said = ["; ".join(f"{name} {marks[mark]}" for name, mark in zip(names, one[GATE], strict=True))]
+    said += [f"{tool}: {'noticed' if one[tool][0] else 'no'}" for tool in (CHECK, DOCTORS) if one[tool]]
+    return f"{what}: {one['verdict']}, {', '.join([*said, one['scenario']])}"
+
+
+def healthy() -> Iterator[Row]:
+    """Yield the kinds of healthy deployments, which have neither scenario nor cause."""
+    for role, kinds_of_it in kinds().items():
+        yield from (Row(role, kind.name, "", "") for kind in kinds_of_it)
 
 
 def judge_healthy(options: argparse.Namespace) -> None:
     """Print the verdicts on healthy deployments and their table."""
+    state = options.state or PROJECT / "results" / "healthy.jsonl"
     if options.fresh:
-        options.state.unlink(missing_ok=True)
-    known, found = read(options.state), []
-    for verdict in verdicts(options.healthy, options.state, options.only, options.jobs):
+        state.unlink(missing_ok=True)
+    known, found = read(state), []
+    for verdict in verdicts(options.healthy, state, options.only, options.jobs):
         if verdict.number not in known and not options.json:
             print(verdict.line(), flush=True)
         found.append(verdict)
@@ -129,16 +229,16 @@ def judge_healthy(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Build every defect, and print the tools that noticed it."""
+    """Build every defect and every healthy kind, and print the table of the tools."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--only", default="", metavar="TEXT", help="defects, or kinds, that contain this text")
-    parser.add_argument("--healthy", type=count, metavar="N", help="judge N healthy deployments instead")
-    state = PROJECT / "results" / "healthy.jsonl"
-    parser.add_argument("--state", type=Path, default=state, help="their verdicts (default: results/healthy.jsonl)")
-    parser.add_argument("--fresh", action="store_true", help="forget these verdicts first")
-    parser.add_argument("--write", action="store_true", help="write their table into docs/healthy.md")
+    parser.add_argument("--healthy", type=count, metavar="N", help="judge N healthy deployments by this gate alone")
+    kept = "the file of earlier results (default: results/refusals.jsonl, or healthy.jsonl)"
+    parser.add_argument("--state", type=Path, help=kept)
+    parser.add_argument("--fresh", action="store_true", help="forget these results first")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/refusals.md, or healthy.md")
     parser.add_argument("--jobs", type=count, default=3, help="deployments that are judged at once (default: 3)")
     parser.add_argument("--server-binary", metavar="PATH", help="the engine")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -146,33 +246,18 @@ def main() -> None:
     if options.healthy:
         judge_healthy(options)
         return
-    binary, rows = server_binary(options.server_binary), []
-    with ProcessGroup() as group, ExitStack() as ending:
-        well = {role: doctors(Builder(group, ending, binary).url(role, None)) for role in PRACTICES}
-    with ThreadPoolExecutor(options.jobs) as pool:
-        chosen = [row for row in catalogue() if options.only in row.defect]
-        for row in pool.map(partial(look, binary=binary, well=well), chosen):
-            rows.append(row)
-            if not options.json:
-                print(_line(row), flush=True)
-    _sum_up(rows, engine_of(binary), as_json=options.json)
-
-
-def _line(row: dict[str, Any]) -> str:
-    """Return a row of the table."""
-    marks = {True: "noticed", False: "no", None: "-"}
-    told = "  ".join(f"{name}: {marks[row[name]]:7}" for name in ("gate", "cluster check", "doctors"))
-    return f"{row['role']:8} {row['defect']:46} {told} {row['scenario']}"
-
-
-def _sum_up(rows: Sequence[dict[str, Any]], engine: str, *, as_json: bool) -> None:
-    """Print the number of defects that each tool noticed."""
-    if as_json:
-        print(json.dumps({"benchmark": "refusals", "engine": engine, "machine": machine(), "rows": rows}))
-        return
-    for name in ("gate", "cluster check", "doctors"):
-        applied = [row[name] for row in rows if row[name] is not None]
-        print(f"{name} noticed {sum(applied)} of {len(applied)} defects it applies to ({engine})")
+    state = options.state or PROJECT / "results" / "refusals.jsonl"
+    if options.fresh:
+        state.unlink(missing_ok=True)
+    chosen = [row for row in [*catalogue(), *healthy()] if options.only in row.defect]
+    found = list(results(chosen, state, options))
+    if options.json:
+        print(json.dumps({"benchmark": "refusals", "machine": machine(), "rows": found}))
+    else:
+        print(f"\n{table(found)}")
+    if options.write:
+        page, _, _ = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+        PAGE.write_text(f"{page.rstrip(chr(10))}\n\n{BEGIN}\n\n{table(found)}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,10 +10,8 @@ not grant: scenarios that need them are skipped, and name the missing command.
 from __future__ import annotations
 
 import sys
-from typing import get_args
 
 from redis_practices.cli import UsageError, run
-from redis_practices.servers.locate import Kind
 
 WORK = ("@read", "@write", "@pubsub", "@transaction", "@scripting", "@connection")
 """The categories of work on the gate's own keys; the scenarios use every command on data."""
@@ -22,19 +20,23 @@ NEVER = ("@dangerous", "@admin", "function", "script")
 """The categories and commands that reach beyond these keys, although some also belong to `WORK`."""
 
 LOOK = (
-    *("script|load", "script|exists", "info", "config|get", "latency|reset"),
+    *("script|load", "script|exists", "info", "config|get", "latency|reset", "slowlog|get"),
     *("acl|whoami", "acl|dryrun", "acl|list", "client|list", "command", "memory|usage", "time"),
     *("cluster|info", "cluster|nodes", "cluster|slots", "cluster|shards", "cluster|links", "cluster|myid"),
     *("cluster|keyslot", "cluster|countkeysinslot", "cluster|replicas"),
 )
-"""Commands that only read. ``CONFIG GET`` and ``ACL LIST`` show servers' passwords, and hashes of users' passwords."""
+"""Commands that only read.
 
-CHANNELS = {"cache": "&practices:*", "cluster": "&practices:*", "broker": "&*"}
-"""A Celery worker subscribes to a pattern, and Redis grants a pattern only literally."""
+``CONFIG GET`` and ``ACL LIST`` show servers' passwords, and hashes of users' passwords. ``SLOWLOG GET`` shows arguments
+of commands.
+"""
+
+CHANNELS = {"cache": "&practices:*", "cluster": "&practices:*", "broker": "&*", "results": "&practices:*"}
+"""By role. A Celery worker subscribes to a pattern, and Redis grants a pattern only literally."""
 
 
 def rules(role: str) -> list[str]:
-    """Return the rules of the user, as ``ACL SETUSER`` takes them, for a ``cache``, ``cluster`` or ``broker``.
+    """Return the rules of the user, as ``ACL SETUSER`` takes them, for one of `CHANNELS`.
 
     All channels are revoked first, since Redis 6.2 grants them to every new user.
     """
@@ -44,8 +46,8 @@ def rules(role: str) -> list[str]:
 
 def main() -> None:
     """Print the rules for the role on the command line."""
-    if len(sys.argv) != 2 or sys.argv[1] not in get_args(Kind):  # noqa: PLR2004 - the command and the role
-        raise UsageError(f"give the role of the server: {', '.join(get_args(Kind))}")
+    if len(sys.argv) != 2 or sys.argv[1] not in CHANNELS:  # noqa: PLR2004 - the command and the role
+        raise UsageError(f"give the role of the server: {', '.join(CHANNELS)}")
     print(" ".join(rules(sys.argv[1])))
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from conftest import PLUGINS
 from fixtures import PROJECT
+from fixtures.bdd.collector import REMEDY
 from fixtures.bdd.definitions import ScenarioTemplate, definitions_in, definitions_of
 from fixtures.bdd.gherkin import id_of
 from fixtures.gate.deployment_under_test import gate_environment
@@ -52,8 +53,8 @@ def feature_of(scenario: ScenarioTemplate) -> str:
 def reason(scenario: ScenarioTemplate) -> str:
     """Return the reason for a bound: the description of the scenario or its rule, or the rule itself."""
     rule = scenario.rule
-    told = scenario.description or (rule and (rule.description or f"{rule.name}.")) or scenario.feature.description
-    return " ".join(told.split())
+    found = (scenario.description, rule and rule.description, rule and f"{rule.name}.", scenario.feature.description)
+    return next(filter(None, (" ".join((text or "").partition(REMEDY)[0].split()) for text in found)))
 
 
 def test_document_is_current(pytestconfig: pytest.Config) -> None:

@@ -218,3 +218,24 @@ raise SystemExit(3)
         assert child.wait(30) == 3
     assert (tmp_path / "log").read_text().split() == ["MainProcess", "False", str(tmp_path), "kept", "__main__"]
     assert (tmp_path / "saved").exists()
+
+
+def test_other_release_of_a_module_runs_in_a_new_python(tmp_path: Path) -> None:
+    """It imports the release on its PYTHONPATH, and a fork of the starter sees that it runs."""
+    release = tmp_path / "other" / "celery"
+    release.mkdir(parents=True)
+    source = "import sys, time\nprint('kombu' in sys.modules, flush=True)\ntime.sleep(30)\n"
+    (release / "__init__.py").touch()
+    (release / "__main__.py").write_text(source)
+    with ForkingGroup() as group:
+        log = tmp_path / "log"
+        place = {"PYTHONPATH": str(release.parent)}
+        child = group.start_python("celery", [], log, cwd=tmp_path, env=place)
+        eventually(lambda: log.read_text() != "", within=10)
+        pid = os.fork()
+        if not pid:
+            os._exit(0 if child.poll() is None else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+        child.kill()
+        assert child.wait(10) == -9
+    assert log.read_text().split() == ["False"]

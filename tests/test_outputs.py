@@ -187,9 +187,9 @@ SUMMARY = r"""
 
 ### Failed scenarios
 
-| scenario | because |
-|---|---|
-| features/pure\_cache/size.feature::a cache of &lt;size&gt;: filled\[5\] | room for 5 keys: 100% full |
+| scenario | because | remedy |
+|---|---|---|
+| features/pure\_cache/size.feature::a cache of &lt;size&gt;: filled\[5\] | room for 5 keys: 100% full |  |
 
 ### Skipped scenarios
 

@@ -28,7 +28,7 @@ CEILINGS = {
 }
 """By place: the most sentences that hide their subject, and the most that are too long."""
 
-GENERATED = {"bounds.md", "compatibility.md", "VOCABULARY.md"}
+GENERATED = {"bounds.md", "compatibility.md", "refusals.md", "VOCABULARY.md"}
 """Documents that are made of sentences in other files."""
 
 HIDDEN = re.compile(

@@ -71,7 +71,10 @@ def test_what_it_can() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (replace(PLAIN, stack="external"), "--stack=external needs --cache-url, --cluster-url or --broker-url"),
+        (
+            replace(PLAIN, stack="external"),
+            "--stack=external needs --cache-url, --cluster-url, --broker-url or --results-url",
+        ),
         (replace(PLAIN, max_ops=100), "--max-ops and --allow-disruption are for the deployment of a URL"),
         (
             replace(PLAIN, stack="docker", allow_disruption=True),

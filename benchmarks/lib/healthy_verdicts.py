@@ -26,7 +26,7 @@ from fixtures.gate.defects import Builder
 from fixtures.gate.deployment_under_test import DeploymentUnderTest
 from fixtures.gate.healthy import build
 from fixtures.run.keys import Unsupported
-from fixtures.run.options import PRACTICES
+from fixtures.run.options import PRACTICES, SPOKEN
 from fixtures.run.processes import ForkingGroup
 from redis_practices.servers.binary import EmbeddedError
 
@@ -85,7 +85,7 @@ def outline_rows(feature: Path, given: str, header: str) -> Iterator[tuple[str, 
     role = ""
     for line in feature.read_text(encoding="utf-8").splitlines():
         if found := re.search(given, line):
-            role = found[1]
+            role = SPOKEN.get(found[1], found[1])
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
         if role and line.strip().startswith("|") and cells[0] != header:
             yield role, cells

@@ -10,12 +10,16 @@ Feature: The broker has the settings of a broker
     @celery-001
     Scenario: the eviction policy of the broker spares tasks
       Queues have no ttl, so `noeviction` and the volatile policies leave them alone.
+      Remedy: `CONFIG SET maxmemory-policy noeviction`.
 
       Given the broker under test
       Then the setting "maxmemory-policy" is one of "noeviction, volatile-lru, volatile-lfu, volatile-ttl, volatile-random, volatile-lrm"
 
     @celery-002
     Scenario: the broker has evicted no key since it started
+      Remedy: `CONFIG SET maxmemory-policy noeviction` and `CONFIG SET maxmemory <bytes>`; then `CONFIG RESETSTAT`. Send
+      the lost tasks again.
+
       Given the broker under test
       Then the field "evicted_keys" is exactly 0
 
@@ -25,16 +29,28 @@ Feature: The broker has the settings of a broker
     Scenario: the broker evicts no key with a ttl
       Locks of `once`, counters of chords, results and dead letters have a ttl. A volatile policy takes them first: a
       task runs twice, and a chord never ends. For a broker without such keys, `practices.toml` allows the policy.
-      Remedy: CONFIG SET maxmemory-policy noeviction, and the same in redis.conf or the parameter group; or keep such keys
-      on a separate server.
+      Remedy: `CONFIG SET maxmemory-policy noeviction`; or keep such keys on a separate server.
 
       Given the broker under test
       Then the setting "maxmemory-policy" is one of "noeviction"
+
+  @core
+  Rule: The broker keeps what is written to it
+
+    @celery-155
+    Scenario: the server of the broker is a primary
+      A replica refuses tasks. A writable one takes them, and loses them all when it next copies its primary.
+      Remedy: put the primary's address into the URL; after a failover that left none, `REPLICAOF NO ONE`.
+
+      Given the broker under test
+      Then the field "role" is one of "master, active-replica"
 
   Rule: Acknowledged tasks survive a restart of the broker
 
     @celery-003
     Scenario: the broker logs every write and forces the log to disk each second
+      Remedy: `CONFIG SET appendonly yes` and `CONFIG SET appendfsync everysec`.
+
       Given the broker under test
       Then the setting "appendonly" is one of "yes"
       And the setting "appendfsync" is one of "everysec, always"
@@ -42,8 +58,8 @@ Feature: The broker has the settings of a broker
     @celery-004
     Scenario: the broker can write its append-only file and its snapshots
       A log that cannot be rewritten grows until the disk is full.
-      Remedy: read the error in the server's log, free its disk or mend the folder's rights, and run BGREWRITEAOF and
-      BGSAVE.
+      Remedy: read the error in the server's log, free its disk or mend the folder's rights; then `BGREWRITEAOF` and
+      `BGSAVE`.
 
       Given the broker under test
       Then the field "aof_last_write_status" is one of "ok"
@@ -53,6 +69,7 @@ Feature: The broker has the settings of a broker
     @celery-005
     Scenario: the append-only file is forced to disk also during a rewrite
       With this setting at yes, a power cut during a rewrite costs up to 30 seconds of tasks instead of one.
+      Remedy: `CONFIG SET no-appendfsync-on-rewrite no`.
 
       Given the broker under test
       Then the setting "no-appendfsync-on-rewrite" is one of "no"
@@ -62,6 +79,7 @@ Feature: The broker has the settings of a broker
     @celery-006
     Scenario: the broker has a memory limit, and its machine has that memory
       Without a limit the machine runs out of memory first, and the kernel kills the server with all its tasks.
+      Remedy: `CONFIG SET maxmemory <bytes>` with at most 80 % of the machine's memory.
 
       Given the broker under test
       Then the setting "maxmemory" is at least 1
@@ -70,6 +88,7 @@ Feature: The broker has the settings of a broker
     @celery-007
     Scenario: the memory of the broker is at most 80 % full
       A full broker refuses new tasks, and workers cannot even drain it (celery#5716).
+      Remedy: start more workers, or `CONFIG SET maxmemory <bytes>`.
 
       Given the broker under test
       Then the field "used_memory" is at most 80 % of the field "maxmemory"
@@ -77,6 +96,7 @@ Feature: The broker has the settings of a broker
     @celery-008
     Scenario: the broker has connections left for more workers
       A worker holds about ten connections, and each process of its pool two more.
+      Remedy: `CONFIG SET maxclients 10000`.
 
       Given the broker under test
       Then the setting "maxclients" is at least 1000
@@ -86,12 +106,15 @@ Feature: The broker has the settings of a broker
 
     @celery-009
     Scenario: the broker probes idle connections with TCP keepalive
+      Remedy: `CONFIG SET tcp-keepalive 60`.
+
       Given the broker under test
       Then the setting "tcp-keepalive" is between 1 and 300
 
     @celery-010
     Scenario: the broker does not close the connections of idle workers
       A worker that waits for tasks sends nothing. A server with an idle timeout makes it reconnect again and again.
+      Remedy: `CONFIG SET timeout 0`.
 
       Given the broker under test
       Then the setting "timeout" is one of "0"
@@ -101,8 +124,8 @@ Feature: The broker has the settings of a broker
     @celery-011
     Scenario: the version of the broker still gets security fixes
       `src/redis_practices/known_holes.toml` has the first version of each line without known holes.
-      Remedy: upgrade to the version of the failure, or name a mended package in practices.toml, [bounds]:
-      backports-redis = "7.0.15-1~deb12u5". Managed services: apply the service update.
+      Remedy: upgrade to the version in the failure, replicas first; name a mended package in practices.toml
+      (docs/acceptance.md). Managed services: apply the service update.
 
       Given the broker under test
       Then the version of every server gets security fixes

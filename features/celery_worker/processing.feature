@@ -17,6 +17,9 @@ Feature: A task is processed by a worker in the background
 
     @celery-082
     Scenario: a worker returns the sum of two numbers
+      Remedy: read the first error in the worker's log below the failure. For a missing right,
+      `python src/broker_user.py` prints the rights of a worker's user.
+
       Given a worker
       When the task "add" is sent with [20, 22]
       Then the result is 42

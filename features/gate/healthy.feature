@@ -49,6 +49,9 @@ Feature: The gate never refuses a healthy deployment
         | redis-py's options                  | accepted | nothing |
         | throttled                           | accepted | nothing |
         | both cores busy                     | accepted | nothing |
+        | a slow command now and then         | accepted | nothing |
+        | limits for its own clients          | accepted | nothing |
+        | copied by a replica                 | accepted | nothing |
 
     @gate-014 @slow
     Scenario Outline: the gate does not refuse a healthy broker: <KIND>
@@ -92,6 +95,9 @@ Feature: The gate never refuses a healthy deployment
         | RESP2                               | accepted | nothing |
         | throttled                           | accepted | nothing |
         | both cores busy                     | accepted | nothing |
+        | answers 200 ms away                 | accepted | nothing |
+        | a slow command now and then         | accepted | nothing |
+        | copied by a replica                 | accepted | nothing |
 
     @gate-015 @slow
     Scenario Outline: the gate does not refuse a healthy cluster: <KIND>
@@ -129,3 +135,18 @@ Feature: The gate never refuses a healthy deployment
         | redis-py's options                 | accepted | nothing |
         | throttled                          | accepted | nothing |
         | both cores busy                    | accepted | nothing |
+
+    @gate-091 @slow
+    Scenario Outline: the gate does not refuse a healthy result backend: <KIND>
+      Given a healthy backend of the kind "<KIND>"
+      When the gate judges the deployment
+      Then the verdict is "<VERDICT>"
+      And the core scenarios lack "<LACK>"
+
+      Examples:
+        | KIND                      | VERDICT  | LACK    |
+        | plain                     | accepted | nothing |
+        | behind TLS                | accepted | nothing |
+        | a user of least privilege | accepted | nothing |
+        | without CONFIG            | partial  | CONFIG  |
+        | both cores busy           | accepted | nothing |

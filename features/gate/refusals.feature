@@ -27,6 +27,12 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a user without the right to GET                  | cache-022 | no permissions                   |
         | a limit above the machine's memory               | cache-006 | maxmemory of total_system_memory |
         | an application with all rights                   | cache-012 | FLUSHALL                         |
+        | a writable replica                               | cache-126 | slave                            |
+        | dead connections are not noticed                 | cache-122 | tcp-keepalive                    |
+        | idle connections are cut off                     | cache-123 | 5 s                              |
+        | connections were refused                         | cache-124 | rejected_connections             |
+        | small buffers for clients                        | cache-125 | normal                           |
+        | commands stall it                                | cache-121 | EVAL                             |
         | no password, on the network                      | cache-130 | without a password               |
         | an application as administrator, on the network  | cache-131 | default user                     |
         | plain text, on the network                       | cache-132 | without TLS                      |
@@ -62,6 +68,9 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a clock that is wrong             | cache-031        | difference of the clocks |
         | one answer in five is late        | cache-033        | 90th percentile          |
         | twenty connections and no more    | cache-034        | connections refused      |
+        | stalls twice a second             | cache-120        | late answers             |
+        | one answer in twenty is late      | cache-120        | late answers             |
+        | stops for 3 of 6 seconds          | cache-120        | longest wait             |
         | a version with known holes        | cache-011        | 8.0.1                    |
 
     @gate-024
@@ -93,6 +102,13 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a log that cannot be rewritten                   | celery-004    | aof_last_bgrewrite_status        |
         | values are cut at 64 KiB                         | celery-026    | bytes changed                    |
         | reads only                                       | celery-025    | read only replica                |
+        | a writable replica                               | celery-155    | slave                            |
+        | stalls twice a second                            | celery-150    | late answers                     |
+        | commands stall it                                | celery-151    | EVAL                             |
+        | its disk is slower than its log                  | celery-152    | writes delayed                   |
+        | connections were refused                         | celery-153    | rejected_connections             |
+        | unbounded buffers for subscribers                | celery-154    | without bound                    |
+        | small buffers for clients                        | celery-154    | normal                           |
         | no password, on the network                      | celery-160    | without a password               |
         | an application as administrator, on the network  | celery-161    | default user                     |
         | plain text, on the network                       | celery-162    | without TLS                      |
@@ -142,7 +158,37 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a function on one primary alone              | cluster-092 | lib                |
         | one primary is nearly full                   | cluster-093 | memory in use      |
         | one node whose log cannot be rewritten       | cluster-094 | bgrewrite_status   |
+        | one node that stalls                         | cluster-100 | late answers       |
+        | commands stall one node                      | cluster-101 | EVAL               |
+        | dead connections are not noticed             | cluster-102 | tcp-keepalive      |
+        | idle connections are cut off                 | cluster-103 | 5 s                |
+        | unbounded buffers for subscribers            | cluster-104 | without bound      |
+        | small buffers for clients                    | cluster-104 | normal             |
         | no password, on the network                  | cluster-130 | without a password |
         | plain text, on the network                   | cluster-132 | without TLS        |
         | an application with all rights               | cluster-135 | FLUSHALL           |
         | a version with known holes                   | cluster-012 | 8.0.1              |
+
+    @gate-090
+    Scenario Outline: the gate refuses a result backend with a defect: <DEFECT>
+      Given a backend with the defect "<DEFECT>"
+      When the gate judges the deployment
+      Then the verdict is "refused"
+      And the scenario "<SCENARIO>" failed with "<CAUSE>"
+
+      Examples:
+        | DEFECT                            | SCENARIO    | CAUSE                    |
+        | unread results are evicted        | results-001 | allkeys-lru              |
+        | a writable replica                | results-003 | slave                    |
+        | no memory limit                   | results-004 | maxmemory                |
+        | nearly full                       | results-005 | used_memory of maxmemory |
+        | few connections                   | results-006 | maxclients               |
+        | unbounded buffers for subscribers | results-007 | without bound            |
+        | one write in 200 is lost          | results-020 | writes lost              |
+        | values are cut at 64 KiB          | results-021 | bytes changed            |
+        | transactions are refused          | results-022 | EXEC without MULTI       |
+        | one increment in 50 is lost       | results-023 | increments lost          |
+        | messages reach no subscriber      | results-024 | no message reached       |
+        | small buffers for subscribers     | results-025 | reached no subscriber    |
+        | a ttl is doubled                  | results-026 | life of a key            |
+        | stalls twice a second             | results-027 | late answers             |

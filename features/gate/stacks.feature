@@ -39,6 +39,7 @@ Feature: A run names the servers it judges, or says why it cannot use them
         nodes: $ENGINE at $CACHE
         features/redis_cluster is left out: no --cluster-url is given
         features/celery_worker is left out: no --broker-url is given
+        features/result_backend is left out: no --results-url is given
         features/gate is left out: the verdict speaks of the deployment alone
         options: --require=core
         hypothesis seed: 7
@@ -73,7 +74,7 @@ Feature: A run names the servers it judges, or says why it cannot use them
         | SETTING                    | OPTIONS                                     | REASON                                                                                                                                  |
         | CLUSTER_URL=redis://$CACHE |                                             | --cluster-url: $CACHE is a plain server, not a cluster node                                                                             |
         | SERVER_BINARY=/no/server   |                                             | '/no/server' is not a program: name a redis-server or valkey-server                                                                     |
-        |                            | --stack=external                            | --stack=external needs --cache-url, --cluster-url or --broker-url                                                                       |
+        |                            | --stack=external                            | --stack=external needs --cache-url, --cluster-url, --broker-url or --results-url                                                         |
         | STACK=elsewhere            |                                             | STACK is none of embedded, docker, external                                                                                             |
         |                            | --stack=embedded --cache-url redis://$CACHE | --stack=embedded starts its own servers: leave the URLs out, or --stack                                                                 |
         |                            | --server-binary /bin/sh                     | '/bin/sh' does not run, or is no Redis or Valkey server                                                                                 |

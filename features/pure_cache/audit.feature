@@ -9,6 +9,8 @@ Feature: The cache has the settings of a cache
 
     @cache-005
     Scenario: the cache has a memory limit
+      Remedy: `CONFIG SET maxmemory <bytes>` with at most 80 % of the machine's memory.
+
       Given the cache under test
       Then the setting "maxmemory" is at least 1
 
@@ -16,6 +18,7 @@ Feature: The cache has the settings of a cache
     Scenario: the machine of the cache has the memory that the limit allows
       A limit above the machine's memory limits nothing. A fifth stays free for buffers, fragmentation and the system,
       which the limit does not count.
+      Remedy: `CONFIG SET maxmemory <bytes>` with at most 80 % of the machine's memory; or a larger machine.
 
       Given the cache under test
       Then the field "maxmemory" is at most 80 % of the field "total_system_memory"
@@ -23,9 +26,21 @@ Feature: The cache has the settings of a cache
     @cache-007
     Scenario: the eviction policy of the cache may evict any entry
       With `noeviction` a full cache refuses every write. The volatile policies do the same when enough keys have no ttl.
+      Remedy: `CONFIG SET maxmemory-policy allkeys-lru`.
 
       Given the cache under test
       Then the setting "maxmemory-policy" is one of "allkeys-lru, allkeys-lfu, allkeys-random, allkeys-lrm"
+
+  @core
+  Rule: The cache accepts what is written to it
+
+    @cache-126
+    Scenario: the server of the cache is a primary
+      A replica refuses writes. A writable one takes them, and loses them all when it next copies its primary.
+      Remedy: put the primary's address into the URL; after a failover that left none, `REPLICAOF NO ONE`.
+
+      Given the cache under test
+      Then the field "role" is one of "master, active-replica"
 
   Rule: A cache keeps nothing on disk
 
@@ -33,6 +48,7 @@ Feature: The cache has the settings of a cache
     Scenario: the cache writes neither snapshots nor an append-only file
       A snapshot forks the server and may double its memory. An append-only file may make writes wait for a disk.
       Data that can be computed again is worth neither.
+      Remedy: `CONFIG SET save ""` and `CONFIG SET appendonly no`.
 
       Given the cache under test
       Then the setting "save" is one of "nothing"
@@ -43,6 +59,7 @@ Feature: The cache has the settings of a cache
     @cache-009
     Scenario: the cache has connections left for more clients
       One process of a service often holds 10 to 50 connections, so a thousand serve few processes.
+      Remedy: `CONFIG SET maxclients 10000`; or smaller pools of connections in the clients.
 
       Given the cache under test
       Then the setting "maxclients" is at least 1000
@@ -50,6 +67,8 @@ Feature: The cache has the settings of a cache
 
     @cache-010
     Scenario: a slow subscriber cannot fill the memory of the cache
+      Remedy: `CONFIG SET client-output-buffer-limit "pubsub 32mb 8mb 60 replica 256mb 64mb 60"`.
+
       Given the cache under test
       Then the clients of class "pubsub" have bounded output buffers
       And the clients of class "replica" have bounded output buffers
@@ -59,8 +78,8 @@ Feature: The cache has the settings of a cache
     @cache-011
     Scenario: the version of the cache still gets security fixes
       `src/redis_practices/known_holes.toml` has the first version of each line without known holes.
-      Remedy: upgrade to the version of the failure, or name a mended package in practices.toml, [bounds]:
-      backports-redis = "7.0.15-1~deb12u5". Managed services: apply the service update.
+      Remedy: upgrade to the version in the failure, replicas first; name a mended package in practices.toml
+      (docs/acceptance.md). Managed services: apply the service update.
 
       Given the cache under test
       Then the version of every server gets security fixes

@@ -8,6 +8,8 @@ Feature: Cache stampede: any number of readers costs the origin one call
     And a look-aside cache in front of the origin
 
   Rule: Single flight: one reader computes the value, all other readers wait
+    Remedy: repeat the run on the server's address, without the proxy or balancer. If it is accepted there, mend the
+    proxy; else replace the server.
 
     @cache-016 @core
     Scenario Outline: 100 concurrent misses in <WHERE> cost the origin one call

@@ -2,6 +2,8 @@
 Feature: Values reach the cache and return unchanged, in time and with their ttl
   Proxies, load balancers, TLS terminators and client libraries stand between an application and its cache. Each of them
   can drop, cut, reorder or delay a value. Most such faults look like cache misses, and stay unnoticed.
+  Remedy: repeat the run on the server's address, without the proxy or balancer. If it is accepted there, mend the
+  proxy; else replace the server.
 
   @core
   Rule: Acknowledged data can be read back at once and complete
@@ -81,6 +83,7 @@ Feature: Values reach the cache and return unchanged, in time and with their ttl
     @cache-031
     Scenario: the clocks of the cache and its clients differ by at most 2 seconds
       The server expires a key of `EXPIREAT` by its own clock; most clients compute that moment by theirs.
+      Remedy: synchronize the clocks of the server's machine and of its clients by NTP (chrony).
 
       Given the cache under test
       When the cache serves 1 reading of the clock
@@ -92,6 +95,7 @@ Feature: Values reach the cache and return unchanged, in time and with their ttl
     Scenario: the median round trip to the cache is at most 20 milliseconds
       A cache that is as slow as the database behind it saves nothing. A round trip of 20 milliseconds is typical of
       another region; `practices.toml` does not change this bound: move the cache nearer.
+      Remedy: move the cache into the zone of its clients, and connect without a detour.
 
       Given the cache under test
       When the cache serves 50 round trips
@@ -101,6 +105,7 @@ Feature: Values reach the cache and return unchanged, in time and with their ttl
     Scenario: nine of ten round trips to the cache take at most 100 milliseconds
       A page that reads the cache ten times usually meets one reply of the slowest tenth, so tail latency decides how
       long the page takes. A busy machine in the same network stays below 100 milliseconds.
+      Remedy: find slow commands by `SLOWLOG GET 10`, and busy neighbours on the server's machine.
 
       Given the cache under test
       When the cache serves 100 round trips
@@ -111,6 +116,7 @@ Feature: Values reach the cache and return unchanged, in time and with their ttl
     @cache-034
     Scenario: the path to the cache accepts 50 connections at once
       A load balancer has its own limit, which no setting of the server shows.
+      Remedy: raise the limit of the proxy or balancer (`maxconn` of HAProxy); `CONFIG SET maxclients 10000`.
 
       Given the cache under test
       When the cache serves 50 connections at once
@@ -120,6 +126,8 @@ Feature: Values reach the cache and return unchanged, in time and with their ttl
 
     @cache-035
     Scenario: a message published on the cache reaches its subscriber within 1 second
+      Remedy: let the proxy pass PUBLISH and SUBSCRIBE, or connect without it.
+
       Given the cache under test
       When the cache serves 1 message
       Then the message took at most 1 second

@@ -10,6 +10,8 @@ Feature: Key hygiene: each key of a cache has a ttl, an owner and a bounded size
       one key that shows that the sample finds keys. Styles of names differ (Django's `:1:user_42`): names of another
       style are reported, and judged only by a pattern that you set. `practices.toml` changes the limits:
       `[bounds]`, then `key-pattern = "shop:[a-z]+:.+"`, `key-size = "at most 50000"`, `key-ttl = "at most 3600"`.
+      Remedy: write each key with a ttl (`SET key value EX 3600`), and give the found ones a ttl by
+      `EXPIRE <key> <seconds>`.
 
       Given the cache under test
       Then the keys of the cache keep these limits

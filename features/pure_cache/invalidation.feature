@@ -7,6 +7,8 @@ Feature: Invalidation: after a change no reader gets the old value
     And the origin holds "old" as "user:1"
 
   Rule: A value that was read before a change is not stored after it
+    Remedy: repeat the run on the server's address, without the proxy or balancer. If it is accepted there, mend the
+    proxy; else replace the server.
 
     @cache-050 @core
     Scenario Outline: a late reader stores no old value, by compare-and-set with <SPELLING>

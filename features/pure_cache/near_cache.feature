@@ -6,6 +6,8 @@ Feature: Near cache: hot values in the memory of the process are dropped when th
 
     @cache-062 @core
     Scenario: 1,000 reads of a copy cost the server no command
+      Remedy: connect without a proxy, or with one that passes CLIENT TRACKING and RESP3.
+
       Given a near cache in front of the cache
       And the near cache holds "qiross" as "user:1"
       Then "a copy costs the server no command" holds for 1,000 reads

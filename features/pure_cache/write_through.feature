@@ -6,6 +6,9 @@ Feature: Write-through and write-behind: writes reach cache and origin in order
 
     @cache-088 @core
     Scenario: a written record is read at once
+      Remedy: repeat the run on the server's address, without the proxy or balancer. If it is accepted there, mend the
+      proxy; else replace the server.
+
       Given a write-through cache in front of the origin
       When these records are written
         | KEY    | VALUE  | VERSION |

@@ -11,12 +11,16 @@ Feature: The cluster has the settings and the replicas to survive a failure
     Scenario: the node timeout is long enough for a busy machine and short enough for a failover
       Writes to the slots of a dead primary fail for up to twice the node timeout and two seconds. Below 200
       milliseconds a busy machine looks dead.
+      Remedy: `CONFIG SET cluster-node-timeout 15000` on every node.
 
       Given the cluster under test
       Then the setting "cluster-node-timeout" is between 200 and 15000
 
     @cluster-002
     Scenario: replicas with recent data may take over
+      Remedy: `CONFIG SET cluster-replica-no-failover no` and `CONFIG SET cluster-replica-validity-factor 10` on every
+      node.
+
       Given the cluster under test
       Then the setting "cluster-replica-no-failover" is one of "no"
       And the setting "cluster-replica-validity-factor" is between 1 and 100
@@ -25,6 +29,8 @@ Feature: The cluster has the settings and the replicas to survive a failure
     Scenario: every primary has a linked and live replica
       A replica without a complete first copy looks healthy in `CLUSTER NODES`, and cannot take over. An idle primary sends
       a PING each `repl-ping-replica-period`, so silence is counted in these pings.
+      Remedy: restart a failed node. Give a primary without a replica an empty node, which becomes one by
+      `CLUSTER REPLICATE <node>`. The log of an unlinked replica names what its primary refuses.
 
       Given the cluster under test
       Then there are no failed nodes
@@ -35,6 +41,7 @@ Feature: The cluster has the settings and the replicas to survive a failure
     @cluster-004
     Scenario: the cluster has a majority to vote after one failure
       Of two primaries one is no majority: when the other one dies, no failover starts.
+      Remedy: add primaries until there are three: `redis-cli --cluster add-node`, then `redis-cli --cluster rebalance`.
 
       Given the cluster under test
       Then the cluster has at least 3 primaries
@@ -42,6 +49,7 @@ Feature: The cluster has the settings and the replicas to survive a failure
     @cluster-005
     Scenario: every node has a memory limit, and its machine has that memory
       Without a limit the kernel kills the node that fills its machine. Its replica has the same data, and dies next.
+      Remedy: `CONFIG SET maxmemory <bytes>` on every node, with at most 80 % of its machine's memory.
 
       Given the cluster under test
       Then the setting "maxmemory" is at least 1
@@ -50,6 +58,7 @@ Feature: The cluster has the settings and the replicas to survive a failure
     @cluster-006
     Scenario: the minority side of a split brain refuses reads once it is down
       A node counts as down when it has missed the majority for a node timeout. Until then it may serve stale reads.
+      Remedy: `CONFIG SET cluster-allow-reads-when-down no` on every node.
 
       Given the cluster under test
       Then the setting "cluster-allow-reads-when-down" is one of "no"
@@ -60,8 +69,8 @@ Feature: The cluster has the settings and the replicas to survive a failure
     Scenario: no node would be refused when it copies from another node of its shard
       A password that was changed on the primaries alone leaves the links up. The next restart or failover then leaves a
       shard without a replica.
-      Remedy: CONFIG SET masterauth (and masteruser) on every node to a user and password that every node accepts, then
-      CONFIG REWRITE.
+      Remedy: `CONFIG SET masterauth <password>` and `CONFIG SET masteruser <user>` on every node, with a user and
+      password that every node accepts; then `CONFIG REWRITE`.
 
       Given the cluster under test
       Then there are no refused replicas
@@ -72,57 +81,26 @@ Feature: The cluster has the settings and the replicas to survive a failure
     @cluster-007
     Scenario: the cluster has no open slot
       An interrupted resharding leaves a slot open, which answers ASK for some of its keys until it is repaired.
+      Remedy: end the migration with `redis-cli --cluster fix <host>:<port>`; if no key of the slot has moved,
+      `CLUSTER SETSLOT <slot> STABLE` on both nodes.
 
       Given the cluster under test
       Then there are no open slots
 
     @cluster-008
     Scenario: the primaries share the slots evenly
+      Remedy: `redis-cli --cluster rebalance <host>:<port>` moves slots until the shares are even.
+
       Given the cluster under test
       Then the cluster has at most 25 % slot imbalance
-
-  @core
-  Rule: All nodes run the same software
-
-    @cluster-009
-    Scenario: all nodes of the cluster run the same version
-      Given the cluster under test
-      Then there are no version differences
-
-  Rule: All primaries have the same functions
-
-    @cluster-092
-    Scenario: each library of functions is on all primaries in one version
-      A cluster passes no function on to another shard, so FCALL fails for the keys of a primary without it.
-      Remedy: FUNCTION LOAD REPLACE with this library on every primary.
-
-      Given the cluster under test
-      Then there are no function differences
-
-  Rule: A node has room for its keys, and its disk takes them
-
-    @cluster-093
-    Scenario: no node that evicts nothing is nearly full
-      One full primary refuses the writes of its slots alone, so an average over the cluster hides it.
-      Remedy: raise maxmemory of this node, delete its biggest keys, or move slots (`redis-cli --cluster rebalance`).
-
-      Given the cluster under test
-      Then the cluster has at most 80 % memory in use
-
-    @cluster-094
-    Scenario: every node can write its append-only file and its snapshots
-      Remedy: read the error in the node's log, free its disk or mend the folder's rights, run BGREWRITEAOF and BGSAVE.
-
-      Given the cluster under test
-      Then the field "aof_last_write_status" is one of "ok"
-      And the field "aof_last_bgrewrite_status" is one of "ok"
-      And the field "rdb_last_bgsave_status" is one of "ok"
 
   Rule: A replica resumes after a short interruption
 
     @cluster-010
     Scenario: the replication backlog holds the writes of a short interruption
       Without it each interruption costs a full copy of the data set.
+      Remedy: `CONFIG SET repl-backlog-size 64mb` and `CONFIG SET client-output-buffer-limit "replica 256mb 64mb 60"` on
+      every node.
 
       Given the cluster under test
       Then the setting "repl-backlog-size" is at least 1000000
@@ -132,19 +110,10 @@ Feature: The cluster has the settings and the replicas to survive a failure
 
     @cluster-011
     Scenario: every node has connections left, and has refused none
+      Remedy: `CONFIG SET maxclients 10000` on every node; then `CONFIG RESETSTAT` sets the counter of refused
+      connections to 0.
+
       Given the cluster under test
       Then the setting "maxclients" is at least 1000
       And the field "connected_clients" is at most 80 % of the setting "maxclients"
       And the field "rejected_connections" is exactly 0
-
-  Rule: The cluster runs a version with security fixes
-
-    @cluster-012
-    Scenario: the version of the cluster still gets security fixes
-      Remedy: upgrade to the version in the failure, or name a mended package in practices.toml (docs/acceptance.md).
-
-      Given the cluster under test
-      Then the version of every server gets security fixes
-        | ENGINE | BACKPORTS |
-        | redis  | nothing   |
-        | valkey | nothing   |

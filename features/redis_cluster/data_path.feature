@@ -2,6 +2,8 @@
 Feature: Values reach every node of the cluster and return unchanged
   A cluster spreads keys over many machines. One machine that loses or changes acknowledged data spoils a share of all
   keys, and no client can tell which share.
+  Remedy: repeat the run on the addresses of the nodes, without a proxy. If it is accepted there, mend the proxy; else
+  replace the node.
 
   @core
   Rule: Acknowledged data can be read back at once and complete

@@ -5,6 +5,7 @@ Feature: The nodes form one cluster with one slot map
 
   @core @audit
   Rule: Every slot has one primary, and all nodes give the same slot map
+    Remedy: `redis-cli --cluster fix <host>:<port>` gives each slot to one primary; restart nodes that do not answer.
 
     @cluster-029
     Scenario: every node says that the cluster is ok and all slots are served
@@ -22,6 +23,10 @@ Feature: The nodes form one cluster with one slot map
 
     @cluster-031
     Scenario: the announced node answers at each announced address
+      Remedy: announce what clients reach: `CONFIG SET cluster-announce-ip <address>` and
+      `CONFIG SET cluster-announce-port <port>`. Where a hostname does not resolve,
+      `CONFIG SET cluster-preferred-endpoint-type ip`.
+
       Given the cluster under test
       Then there are no wrong addresses
 

@@ -5,6 +5,7 @@ Feature: The slot of a key decides which node has it
 
   @core
   Rule: Client and server compute the same slot for every key
+    Remedy: install another client library, and connect without a proxy that changes keys.
 
     @cluster-037
     Scenario: client and server compute the same slot for any binary key
@@ -18,6 +19,7 @@ Feature: The slot of a key decides which node has it
 
   @core
   Rule: The first hash tag that is not empty decides the slot
+    Remedy: install another client library, and connect without a proxy that changes keys.
 
     @cluster-040
     Scenario: the hash tag is the text between the first opening brace and the next closing one
@@ -46,6 +48,9 @@ Feature: The slot of a key decides which node has it
 
     @cluster-042
     Scenario: each node holds the keys of its slots and no others
+      Remedy: `redis-cli --cluster fix <host>:<port>` settles the slots; then delete keys on nodes that do not own their
+      slot.
+
       Given the cluster under test
       And 1000 keys are written
       Then there are no misplaced keys

@@ -6,6 +6,9 @@ Feature: Silent problems of a cluster are found before they hurt
 
     @cluster-050 @audit
     Scenario: nodes differ only in the settings that identify a node
+      Remedy: give all nodes the same redis.conf and ACL file: `CONFIG SET <setting> <value>`,
+      `ACL SETUSER <user> <rules>` or `ACL DELUSER <user>` on the node that differs.
+
       Given the cluster under test
       Then there are no node differences
 

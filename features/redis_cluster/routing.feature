@@ -5,6 +5,8 @@ Feature: A client finds a key on the node that owns its slot
 
   @core
   Rule: A node that does not own the slot of a key replies MOVED with the owner
+    Remedy: connect to the nodes without a proxy that changes replies; correct `cluster-announce-ip` and
+    `cluster-announce-port`.
 
     @cluster-065 @audit
     Scenario: a wrong primary replies MOVED, and a client with a stale slot map follows
@@ -19,6 +21,7 @@ Feature: A client finds a key on the node that owns its slot
 
   @core
   Rule: A replica redirects clients to its primary until they accept stale reads with READONLY
+    Remedy: connect to the nodes without a proxy that changes replies.
 
     @cluster-064
     Scenario: a replica serves reads after READONLY alone, and never takes a write

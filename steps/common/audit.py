@@ -13,6 +13,7 @@ from itertools import permutations
 from typing import Any
 
 from pytest_bdd import parsers, then
+from redis.client import NEVER_DECODE
 from redis.utils import str_if_bytes
 
 from fixtures.bdd.vocabulary import register
@@ -153,6 +154,60 @@ def check_buffers(context: Context, name: str) -> None:
         words = value.replace("slave", "replica").split()
         assert name in words, f"{address} has no class {name} of clients: {value}"
         assert int(words[words.index(name) + 1]), f"{address} buffers without bound for a slow client of class {name}"
+
+
+NARROWEST = {"normal": 2**20, "pubsub": 2**16, "replica": 2**21}
+"""By class of clients, the smallest hard limit of an output buffer in bytes."""
+
+
+@register("finding", "small buffers", "buffers too small for a value of 1 MiB, a message of 64 KiB, or a replica")
+def small_buffers(context: Context) -> list[dict[str, object]]:
+    """Return them with their limits; those for replicas only where a replica is connected."""
+    audited, serving = context.part(Audited), dict[str, float]()
+    with suppress(Unsupported):
+        serving = audited.numbers("field", "connected_slaves")
+    found: list[dict[str, object]] = []
+    for address, value in audited.values("setting", "client-output-buffer-limit").items():
+        words = value.replace("slave", "replica").split()
+        limits = dict(zip(words[::4], map(int, words[1::4]), strict=True))
+        if not serving.get(address):
+            limits.pop("replica", None)
+        small = [name for name, least in NARROWEST.items() if 0 < limits.get(name, 0) < least]
+        found += [{"NODE": address, "CLASS": name, "LIMIT": f"{limits[name]} bytes"} for name in small]
+    return found
+
+
+SHORT = 30
+"""Seconds; pools of clients reconnect again and again if a server closes idle connections sooner."""
+
+
+@register("finding", "short timeouts", "servers that close connections after less than 30 idle seconds")
+def short_timeouts(context: Context) -> list[dict[str, object]]:
+    """Return these servers with their `timeout`, where 0 keeps idle connections."""
+    seen = context.part(Audited).numbers("setting", "timeout")
+    return [{"NODE": node, "TIMEOUT": f"{value:g} s"} for node, value in seen.items() if 0 < value < SHORT]
+
+
+STALL, RECENT, REPEATED = 1.0, 600, 2
+"""Seconds of a command that stalls a server, seconds for which it is recent, and how many are no accident."""
+
+
+@register("finding", "stalling commands", "commands of a second or longer, of which a server ran two in 10 minutes")
+def stalling_commands(context: Context) -> list[dict[str, object]]:
+    """Return their names from the slow log (SLOWLOG GET), without arguments, which are the user's data."""
+    found: list[dict[str, object]] = []
+    for address, (now, entries) in context.part(Audited).each("SLOWLOG", slow_log):
+        slow = [one for one in entries if one["duration"] >= STALL * 1e6 and one["start_time"] > now - RECENT]
+        named = [(str_if_bytes(one["command"].partition(b" ")[0]), one["duration"] / 1e6) for one in slow]
+        if len(named) >= REPEATED:
+            found += [{"NODE": address, "COMMAND": name, "SECONDS": f"{seconds:.1f}"} for name, seconds in named]
+    return found
+
+
+def slow_log(client: Any) -> tuple[float, list[dict[str, Any]]]:
+    """Return the server's clock, and the latest entries of its slow log."""
+    with asking("SLOWLOG"):
+        return float(client.time()[0]), client.execute_command("SLOWLOG GET", 128, **{NEVER_DECODE: True})
 
 
 OLD = 365

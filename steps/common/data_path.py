@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import pytest
 from pytest_bdd import parsers, when
@@ -22,8 +22,10 @@ from redis.utils import str_if_bytes
 from fixtures.bdd.vocabulary import find, records, register
 from fixtures.context import Context
 from fixtures.reporting.measurements import Bound
+from fixtures.run.keys import Unsupported
 from fixtures.run.options import OPTIONS
-from fixtures.run.own_time import Moment, Stopwatch, first_certain, moment_of
+from fixtures.run.own_time import Moment, Sampler, Stopwatch, first_certain, moment_of
+from redis_practices.server_info import Refused, facts
 from steps.common.vocabulary import TYPES
 
 KEEP = 60
@@ -34,6 +36,8 @@ BATCH = 200
 
 PATIENCE = 5.0
 """Seconds to wait beyond a bound, so that a failure says what was seen."""
+
+Watched = TypeVar("Watched")
 
 
 @dataclass
@@ -258,21 +262,92 @@ def _next_message(subscriber: Any) -> Any:
     return None
 
 
-EARLY = pytest.StashKey[dict[str, Idle]]()
-"""On the configuration: by role, the connections that are idle since the first scenario of a quick run."""
+EARLY = pytest.StashKey[dict[tuple[str, type], Any]]()
+"""On the configuration: by role and type, what a quick run watches since its first scenario."""
 
 
-def leave_early(context: Context) -> None:
-    """Open the idle connections of a quick run, so that their seconds pass while other scenarios run."""
+def watch_early(context: Context) -> None:
+    """Begin to watch a deployment in a quick run, so that the seconds pass while other scenarios run."""
     config, role = context.request.config, context.role
     early = config.stash.setdefault(EARLY, {})
     asked = any(item.get_closest_marker("idle") for item in context.request.session.items)
-    if role != "broker" or role in early or not asked or not config.stash[OPTIONS].quick:
+    if (role, Sampler) in early or not asked or not config.stash[OPTIONS].quick:
         return
     ending = ExitStack()
     config.add_cleanup(ending.close)
-    with suppress(RedisError):  # the scenario that judges them tries again
-        early[role] = Idle.opened(context.nodes(role)[0].client, context.key_prefix, ending)
+    with suppress(RedisError, OSError, Unsupported):  # the scenarios that judge it try again
+        early[role, Sampler] = sampler_of(context, ending)
+        if role == "broker":
+            early[role, Idle] = Idle.opened(context.nodes(role)[0].client, context.key_prefix, ending)
+            early[role, Log] = Log.of(context)
+
+
+def watched(context: Context, kind: type[Watched]) -> Watched | None:
+    """Return what is watched since the first scenario of a quick run; only the first asker gets it."""
+    return cast("Watched | None", context.request.config.stash.get(EARLY, {}).pop((context.role, kind), None))
+
+
+def let_pass(seconds: float, since: float) -> None:
+    """Wait until `seconds` have passed since a moment."""
+    time.sleep(max(0.0, since + seconds - time.monotonic()))
+
+
+def sampler_of(context: Context, ending: ExitStack) -> Sampler:
+    """Begin to send small reads to every server of the scenario, over connections that end with `ending`."""
+    nodes = {node.address: ending.enter_context(node.client()) for node in context.nodes(context.role)}
+    connections = {address: client.connection_pool.get_connection() for address, client in nodes.items()}
+    sampler = Sampler(connections, ("GET", context.key_prefix), context.request.config.stash[OPTIONS].max_ops)
+    ending.callback(sampler.stop)  # before the connections end
+    return sampler
+
+
+LATE, FEWEST = 0.15, 100
+"""Seconds beyond the median that make an answer late, and the fewest answers of a share."""
+
+
+@register("load", "seconds of reads", "a small read every 20 ms, of each server, beside all other commands")
+@records("late answers", "answers later than most by more than 150 ms, as a share of all and of 100 at least", unit="%")
+@records("longest wait", "the longest time that an answer certainly took", unit="s")
+def sample_reads(way: Way, count: int) -> None:
+    """Sample now, or take what a quick run has sampled since its first scenario."""
+    with ExitStack() as ending:
+        sampler = watched(way.context, Sampler) or sampler_of(way.context, ending)
+        let_pass(count, sampler.since)
+        sampled = sampler.stop()
+    assert any(one.seconds for one in sampled.values()), f"no server answers: {next(iter(sampled.values())).error}"
+    for address, seconds in ((address, one.seconds) for address, one in sampled.items() if one.seconds):
+        late = sum(one > statistics.median(seconds) + LATE for one in seconds)
+        way.context.record("late answers", round(100 * late / max(len(seconds), FEWEST), 1), address)
+        way.context.record("longest wait", round(max(seconds), 3), address)
+
+
+@dataclass
+class Log:
+    """The number of writes to the append-only file that have waited for the disk, at a moment."""
+
+    delayed: int
+    since: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, context: Context) -> Log:
+        """Ask the first server (Unsupported if it keeps no log, or does not tell)."""
+        try:
+            with context.nodes(context.role)[0].client() as client:
+                told = facts(client)
+        except Refused as refusal:
+            raise Unsupported(f"needs to know: {refusal}") from None
+        if "aof_delayed_fsync" not in told:
+            raise Unsupported("the server keeps no append-only file, or does not tell of it (aof_delayed_fsync)")
+        return cls(int(told["aof_delayed_fsync"]))
+
+
+@register("load", "seconds of its log", "time in which the server writes its append-only file")
+@records("writes delayed", "writes that waited 2 s or longer for the disk (aof_delayed_fsync)", unit="writes")
+def watch_log(way: Way, count: int) -> None:
+    """Compare the server's count with the one before, which a quick run has asked for with its first scenario."""
+    before = watched(way.context, Log) or Log.of(way.context)
+    let_pass(count, before.since)
+    way.context.record("writes delayed", Log.of(way.context).delayed - before.delayed)
 
 
 @register(
@@ -283,11 +358,10 @@ def leave_early(context: Context) -> None:
 @records("connections cut off", "idle connections that did not work at their next use", unit="connections")
 def leave_idle(way: Way, count: int, seconds: str) -> None:
     """Leave connections alone, or take those of the run's first scenario, and use each at the end."""
-    early = way.context.request.config.stash.get(EARLY, {}).pop(way.context.role, None)
-    for number in range(count):
+    for _ in range(count):
         with ExitStack() as ending:
-            idle = early if early and not number else Idle.opened(way.connect, way.prefix, ending)
-            time.sleep(max(0.0, idle.since + float(seconds) - time.monotonic()))
+            idle = watched(way.context, Idle) or Idle.opened(way.connect, way.prefix, ending)
+            let_pass(float(seconds), idle.since)
             for kind, is_cut in idle.cut(way.writer).items():
                 way.context.record("connections cut off", int(is_cut), kind)
 

@@ -20,6 +20,7 @@ from fixtures.bdd.vocabulary import find, register
 from fixtures.context import Context, Plan, target
 from fixtures.redis_cluster.nodes import commands
 from fixtures.run.keys import Unsupported
+from fixtures.run.options import ROLES, SPOKEN
 from fixtures.stacks.protocols import need_command, need_options
 from redis_practices.redis_cluster.slot_migration import atomic_interface
 from redis_practices.server_info import version_of
@@ -27,22 +28,23 @@ from redis_practices.servers.server import CACHE
 from redis_practices.tuning.bulk import pipelined, write_bulk
 from redis_practices.tuning.connections import address, another
 from redis_practices.tuning.measuring import LatencyProxy, latency_proxy
-from steps.common.data_path import leave_early
+from steps.common.data_path import watch_early
 from steps.common.vocabulary import TYPES, Duration, Table, options
 
 
 @given(parsers.parse("the {kind:w} under test"))
 def use_deployment(context: Context, kind: str) -> None:
-    """Use the cache, the broker or the cluster that the scenarios of this run share.
+    """Use the cache, broker, cluster or result backend that the scenarios of this run share.
 
     The scenario writes keys with a prefix of this scenario, and disrupts nothing.
 
     Example: ``Given the cache under test``
     """
-    assert kind in ("cache", "broker", "cluster"), f"no deployment is called {kind}"
-    context.role = kind
-    getattr(context, kind)
-    leave_early(context)
+    role = SPOKEN.get(kind, kind)
+    assert role in ROLES, f"no deployment is called {kind}"
+    context.role = role
+    getattr(context, role)
+    watch_early(context)
 
 
 def setting(name: str, meaning: str) -> Any:
@@ -310,6 +312,7 @@ def under_test(role: str, context: Context) -> ServerUnderTest:
 for name, kind, meaning in (
     ("the cache", "cache", "the cache under test, or the isolated one of the scenario"),
     ("the broker", "broker", "the broker under test, or the isolated one of the scenario"),
+    ("the backend", "results", "the result backend under test"),
     ("every client", "broker", "all connections of workers and senders to the broker"),
 ):
     target(name, meaning)(partial(under_test, kind))

@@ -8,33 +8,37 @@ from pytest_bdd import given, parsers, then, when
 
 from fixtures.bdd.vocabulary import find, records, register
 from fixtures.context import Context, target
+from fixtures.gate.defects import MENDED
 from fixtures.gate.deployment_under_test import FOREIGN, OURS, DeploymentUnderTest, contents, short_id, without_ttl
 from fixtures.gate.healthy import build
+from fixtures.run.options import SPOKEN
 from gate_user import rules
 from steps.common.vocabulary import TYPES, Table, options, rows
 
 
 @given(parsers.parse('a healthy {kind:w} of the kind "{name}"'))
 def have_healthy(context: Context, kind: str, name: str) -> None:
-    """Start a cache, broker or cluster without a defect, of a kind that a gate may take for faulty.
+    """Start a cache, broker, cluster or backend without a defect, of a kind that a gate may take for faulty.
 
     `docs/healthy.md` says of each kind what makes it and why it is healthy.
 
     Example: ``Given a healthy cache of the kind "behind TLS"``
     """
     gate = context.part(DeploymentUnderTest)
-    built = build(gate.builder, kind, name)
-    gate.role, gate.url, gate.options = kind, built.url, " ".join(built.options)
+    gate.role = SPOKEN.get(kind, kind)
+    built = build(gate.builder, gate.role, name)
+    gate.url, gate.options = built.url, " ".join(built.options)
 
 
 @given(parsers.parse('a {kind:w} with the defect "{name}"'))
 def have_defect(context: Context, kind: str, name: str) -> None:
-    """Start a cache, broker or cluster that is healthy but for one defect of the catalogue.
+    """Start a cache, broker, cluster or backend that is healthy but for one defect of the catalogue.
 
     Example: ``Given a cache with the defect "one write in 200 is lost"``
     """
     gate = context.part(DeploymentUnderTest)
-    gate.role, gate.url = kind, gate.builder.url(kind, name)
+    gate.role, gate.defect = SPOKEN.get(kind, kind), name
+    gate.url = gate.builder.url(gate.role, name)
 
 
 @given(parsers.parse("a {kind:w} with {count:Count} foreign keys", extra_types=TYPES))
@@ -76,6 +80,17 @@ register("setting", "killed when", "the event after which SIGKILL ends the gate:
 
 
 register("setting", "user", "the user of the gate: `of src/gate_user.py`, or `without: ` and commands")(judge)
+
+
+@when("the commands of its remedy are typed")
+def type_remedy(context: Context) -> None:
+    """Type the commands of the catalogue that mend the defect, all of which the refusal must show.
+
+    Example: ``When the commands of its remedy are typed``
+    """
+    gate = context.part(DeploymentUnderTest)
+    check_verdict(context, "refused")
+    gate.type_remedy(MENDED[gate.role][gate.defect])
 
 
 @then(parsers.parse('the verdict is "{name}"'))

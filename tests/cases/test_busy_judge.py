@@ -28,6 +28,7 @@ from fixtures.run.own_time import (
     PRESSURE,
     SCHEDULE,
     Moment,
+    Sampler,
     Stopwatch,
     WorkersClock,
     busy_share,
@@ -110,6 +111,22 @@ def test_stopwatch_leaves_out_turns(tmp_path: Path) -> None:
 
 BETWEEN = Bound.between(0.99, 1.5, "s")
 UNTIL = Bound.at_most(1, "s")
+
+
+def test_sampled_answers(cache_server: Server) -> None:
+    """A judge that holds Python's lock makes no answer late; a paused server does."""
+    with cache_server.client() as client:
+        sampler = Sampler({"it": client.connection_pool.get_connection()}, ("GET", "none"))
+        sum(range(30_000_000))  # one call in C, which lets no other thread run
+        time.sleep(0.1)
+        seen = sampler.stop()["it"].seconds
+        assert len(seen) > 2
+        assert max(seen) < 0.1
+        sampler = Sampler({"it": client.connection_pool.get_connection()}, ("GET", "none"))
+        cache_server.pause()
+        time.sleep(0.5)
+        cache_server.resume()
+        assert max(sampler.stop()["it"].seconds) > 0.3
 
 
 @pytest.mark.parametrize(

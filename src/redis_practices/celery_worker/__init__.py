@@ -23,6 +23,7 @@ Order, schedule and state of a worker.                       ../../worker.py    
 A task is sent, processed, and its result comes back.        ../../send_task.py    processing, availability
 Celery itself keeps it: no code here.                        -                     audit, control, data_path, pinned
 The broker is reached by its users alone.                    ../server_info.py     exposure
+The same, for each client at all times.                      -                     clients
 """
 
 from redis_practices.celery_worker.delivery import Outbox, once

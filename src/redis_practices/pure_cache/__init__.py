@@ -12,7 +12,7 @@ Keys without ttl, too large or misnamed are found.       key_audit              
 A value lives as long as its ttl.                        ../../cache_example.py    expiry
 Redis itself keeps it: no code here.                     -                         audit, data_path, memory, ttl
 The cache is reached by its users alone.                 ../server_info.py          exposure
-The same, for big values.                                -                         big_values
+The same, for big values, and for each client.           -                         big_values, clients
 """
 
 from redis_practices.pure_cache.cache_aside import AsyncCacheAside, CacheAside

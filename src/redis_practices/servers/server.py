@@ -45,6 +45,9 @@ BROKER: Config = {
 START_TIMEOUT = 10.0
 """Seconds until a silent server counts as failed; a server answers in 0.05 s on an idle machine."""
 
+RESULTS: Config = {"maxmemory": "64mb", "maxmemory-policy": "noeviction", "save": "", "appendonly": "no"}
+"""A separate result backend: results end with their ttl, and a restart may lose them."""
+
 LATER = {"cluster-port": "0", "enable-debug-command": "no"}
 """Directives of Redis 7.0, with a value; before, the bus had a node's port + 10000 and DEBUG was always allowed."""
 

@@ -1,0 +1,114 @@
+@slow
+Feature: The remedy of a refusal makes the deployment acceptable
+  A refusal without a way out is a riddle. Each failure shows what to type, and for a managed service where it is set.
+  For each defect that commands mend, these commands are typed, and the gate judges again. `docs/refusals.md` lists all
+  defects with their remedies.
+
+  Rule: After the commands of the shown remedy, the verdict is "accepted"
+
+    @gate-070
+    Scenario Outline: the remedy of a cache makes it acceptable: <DEFECT>
+      Given a cache with the defect "<DEFECT>"
+      When the gate judges the deployment
+      And the commands of its remedy are typed
+      And the gate judges the deployment
+      Then the verdict is "accepted"
+
+      Examples:
+        | DEFECT                              |
+        | no memory limit                     |
+        | a limit above the machine's memory  |
+        | nothing is evicted                  |
+        | only keys with a ttl are evicted    |
+        | snapshots                           |
+        | an append-only file                 |
+        | few connections                     |
+        | unbounded buffers for subscribers   |
+        | reads only                          |
+        | writes are refused without replicas |
+        | a user without the right to SET     |
+        | a user without the right to GET     |
+        | an application with all rights      |
+        | a writable replica                  |
+        | dead connections are not noticed    |
+        | idle connections are cut off        |
+        | small buffers for clients           |
+        | connections were refused            |
+        | commands stall it                   |
+
+    @gate-071
+    Scenario Outline: the remedy of a broker makes it acceptable: <DEFECT>
+      Given a broker with the defect "<DEFECT>"
+      When the gate judges the deployment
+      And the commands of its remedy are typed
+      And the gate judges the deployment
+      Then the verdict is "accepted"
+
+      Examples:
+        | DEFECT                              |
+        | no memory limit                     |
+        | a limit above the machine's memory  |
+        | nearly full                         |
+        | tasks are evicted                   |
+        | locks and results are evicted       |
+        | nothing on disk                     |
+        | the log is never forced to disk     |
+        | the log waits while it is rewritten |
+        | idle workers are cut off            |
+        | dead connections are not noticed    |
+        | few connections                     |
+        | small buffers for subscribers       |
+        | reads only                          |
+        | a writable replica                  |
+        | unbounded buffers for subscribers   |
+        | small buffers for clients           |
+        | connections were refused            |
+        | commands stall it                   |
+
+    @gate-072
+    Scenario Outline: the remedy of a cluster makes it acceptable: <DEFECT>
+      Given a cluster with the defect "<DEFECT>"
+      When the gate judges the deployment
+      And the commands of its remedy are typed
+      And the gate judges the deployment
+      Then the verdict is "accepted"
+
+      Examples:
+        | DEFECT                                   |
+        | failures are noticed late                |
+        | replicas never take over                 |
+        | replicas of any age take over            |
+        | a short replication backlog              |
+        | few connections                          |
+        | no memory limit                          |
+        | old values from a minority               |
+        | unbounded buffers for replicas           |
+        | an open slot                             |
+        | an address that leads nowhere            |
+        | a hostname that does not resolve         |
+        | one node with another memory limit       |
+        | one node that knows other users          |
+        | a password for replication that is wrong |
+        | one primary is nearly full               |
+        | dead connections are not noticed         |
+        | idle connections are cut off             |
+        | unbounded buffers for subscribers        |
+        | small buffers for clients                |
+
+    @gate-092
+    Scenario Outline: the remedy of a result backend makes it acceptable: <DEFECT>
+      Given a backend with the defect "<DEFECT>"
+      When the gate judges the deployment
+      And the commands of its remedy are typed
+      And the gate judges the deployment
+      Then the verdict is "accepted"
+
+      Examples:
+        | DEFECT                            |
+        | unread results are evicted        |
+        | no memory limit                   |
+        | few connections                   |
+        | unbounded buffers for subscribers |
+        | small buffers for subscribers     |
+        | a writable replica                |
+        | nearly full                       |
