@@ -11,8 +11,8 @@ Feature: The cache is reached only with a password, over TLS, by a user with few
     Scenario: the cache serves no client without a password
       A server without a password obeys every program that reaches its port. Protected mode refuses only other machines;
       container images turn it off.
-      Remedy: CONFIG SET requirepass, and the same in redis.conf; or named users and ACL SETUSER default off. ElastiCache:
-      a user group or an AUTH token. Memorystore: AUTH. Azure, Redis Cloud and Aiven: never turn access keys off.
+      Remedy: `CONFIG SET requirepass <password>`, and the password in the URL; until then
+      `CONFIG SET protected-mode yes`.
 
       Given the cache under test
       Then there are no unprotected servers
@@ -20,8 +20,7 @@ Feature: The cache is reached only with a password, over TLS, by a user with few
     @cache-131
     Scenario: the application is no administrator of the cache
       The default user has all rights. A stolen password of the application then changes settings and loads code.
-      Remedy: ACL SETUSER app on >PASSWORD ~* &* +@all -@dangerous -@admin on every node, its URL for the
-      application, the default user for administrators. Managed services have users in their access control.
+      Remedy: `ACL SETUSER <user> on ><password> ~* &* +@all -@dangerous -@admin`, and this user in the URL.
 
       Given the cache under test
       Then there are no connections of administrators
@@ -30,7 +29,6 @@ Feature: The cache is reached only with a password, over TLS, by a user with few
     Scenario: traffic to the cache is encrypted
       Passwords and entries in plain text can be read and changed by each machine on the way.
       Remedy: tls-port, tls-cert-file, tls-key-file and tls-ca-cert-file in redis.conf, and rediss:// in the URL.
-      ElastiCache: encryption in transit. Memorystore, Azure, Redis Cloud and Aiven: TLS in the settings of the instance.
 
       Given the cache under test
       Then there are no connections in plain text
@@ -38,8 +36,8 @@ Feature: The cache is reached only with a password, over TLS, by a user with few
     @cache-133
     Scenario: the cache accepts no weak encryption
       TLS before 1.2 is broken. Without forward secrecy a stolen key opens all traffic that was ever recorded.
-      Remedy: CONFIG SET tls-protocols "TLSv1.2 TLSv1.3", and tls-ciphers with ECDHE alone; the same in redis.conf. Azure:
-      the minimum TLS version. At a proxy: its settings.
+      Remedy: `CONFIG SET tls-protocols "TLSv1.2 TLSv1.3"`, and `CONFIG SET tls-ciphers "ECDHE+AESGCM:ECDHE+CHACHA20"`; at
+      a proxy, its own settings. The URL has no ssl_cert_reqs=none.
 
       Given the cache under test
       Then there are no weak encryptions
@@ -47,7 +45,7 @@ Feature: The cache is reached only with a password, over TLS, by a user with few
     @cache-134
     Scenario: the certificate of the cache is valid for the next 30 days
       After its end no client connects, on all nodes at the same second.
-      Remedy: renew the certificate, and load it with CONFIG SET tls-cert-file on every node, which needs no restart.
+      Remedy: renew the certificate, and load it without a restart: `CONFIG SET tls-cert-file <file>`.
 
       Given the cache under test
       Then there are no certificates that end soon
@@ -56,7 +54,7 @@ Feature: The cache is reached only with a password, over TLS, by a user with few
 
     @cache-012
     Scenario: the application's user may not run dangerous commands
-      Remedy: ACL SETUSER app -flushall -flushdb -config -shutdown -debug -keys, and +config|get for this audit.
+      Remedy: `ACL SETUSER <user> -flushall -config|set -shutdown -debug -keys`.
 
       Given the cache under test
       Then the user may not run these commands
