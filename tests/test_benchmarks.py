@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fixtures import PROJECT
 from redis_practices.polling import poll
+from redis_practices.servers.binary import engine_of, server_binary
 
 
 def _below(pid: int) -> set[int]:
@@ -215,3 +217,23 @@ def test_every_process_is_charged() -> None:
     assert {name for name, seconds in scenarios.items() if seconds >= 0.35} == {"direct", "orphan", "forked"}
     assert all(seconds < 0.9 for seconds in scenarios.values()), "counted twice"
     assert sum(others.values()) >= 0.35, "a process without a scenario counts for pytest"
+
+
+def test_results_of_an_earlier_run_are_kept(tmp_path: Path) -> None:
+    """benchmarks/refusals.py builds no deployment that its file of results has, and counts its result."""
+    engine, state = engine_of(server_binary(None)), tmp_path / "state.jsonl"
+    kept: dict[str, Any] = {
+        "engine": engine,
+        "defect": "reads only",
+        "cause": "read only replica",
+        "scenario": "x",
+        "verdict": "refused",
+    }
+    kept |= {"this gate": [True, True, False], "redis-cli --cluster check": None, "the doctors": [False, False, None]}
+    lines = [json.dumps({**kept, "role": role}) for role in ("cache", "broker")]
+    state.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    command = [sys.executable, "benchmarks/refusals.py", "--only", "reads only", "--state", str(state)]
+    ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=True)
+    assert "| this gate | 2 of 2 | 2 of 2 | 0 of 2 | - |" in ended.stdout
+    assert "| the doctors | 0 of 2 | 0 of 2 | - | - |" in ended.stdout
+    assert state.read_text(encoding="utf-8").splitlines() == lines

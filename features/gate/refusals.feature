@@ -49,29 +49,35 @@ Feature: The gate refuses a deployment with a defect, and names the cause
       And the scenario "<SCENARIO>" failed with "<CAUSE>"
 
       Examples:
-        | DEFECT                            | SCENARIO         | CAUSE                    |
-        | a ttl is dropped                  | cache-029        | reported ttl             |
-        | a ttl is halved                   | cache-029        | reported ttl             |
-        | a ttl is doubled                  | cache-030        | life of a key            |
-        | a ttl is never reported           | cache-029        | reported ttl             |
-        | one write in 200 is lost          | cache-022        | writes lost              |
-        | values are cut at 64 KiB          | cache-023[65537] | bytes changed            |
-        | answers are slow                  | cache-032        | median round trip        |
-        | reads are stale                   | cache-026        | reads stale              |
-        | messages reach no subscriber      | cache-035        | no message reached       |
-        | now and then another key's value  | cache-022        | writes lost              |
-        | values lose a bit of each byte    | cache-024        | bytes changed            |
-        | deletes are acknowledged and lost | cache-025        | deleted keys found       |
-        | one increment in 50 is lost       | cache-028        | increments lost          |
-        | a condition is dropped            | cache-027        | locks granted            |
-        | a version past its end of life    | cache-011        | 6.2.0                    |
-        | a clock that is wrong             | cache-031        | difference of the clocks |
-        | one answer in five is late        | cache-033        | 90th percentile          |
-        | twenty connections and no more    | cache-034        | connections refused      |
-        | stalls twice a second             | cache-120        | late answers             |
-        | one answer in twenty is late      | cache-120        | late answers             |
-        | stops for 3 of 6 seconds          | cache-120        | longest wait             |
-        | a version with known holes        | cache-011        | 8.0.1                    |
+        | DEFECT                               | SCENARIO         | CAUSE                        |
+        | a ttl is dropped                     | cache-029        | reported ttl                 |
+        | a ttl is halved                      | cache-029        | reported ttl                 |
+        | a ttl is doubled                     | cache-030        | life of a key                |
+        | a ttl is never reported              | cache-029        | reported ttl                 |
+        | one write in 200 is lost             | cache-022        | writes lost                  |
+        | values are cut at 64 KiB             | cache-023[65537] | bytes changed                |
+        | answers are slow                     | cache-032        | median round trip            |
+        | reads are stale                      | cache-026        | reads stale                  |
+        | messages reach no subscriber         | cache-035        | no message reached           |
+        | now and then another key's value     | cache-022        | writes lost                  |
+        | values lose a bit of each byte       | cache-024        | bytes changed                |
+        | deletes are acknowledged and lost    | cache-025        | deleted keys found           |
+        | one increment in 50 is lost          | cache-028        | increments lost              |
+        | a condition is dropped               | cache-027        | locks granted                |
+        | a version past its end of life       | cache-011        | 6.2.0                        |
+        | a clock that is wrong                | cache-031        | difference of the clocks     |
+        | one answer in five is late           | cache-033        | 90th percentile              |
+        | twenty connections and no more       | cache-034        | connections refused          |
+        | stalls twice a second                | cache-120        | late answers                 |
+        | one answer in twenty is late         | cache-120        | late answers                 |
+        | stops for 3 of 6 seconds             | cache-120        | longest wait                 |
+        | increments lose their fraction       | cache-110        | replies wrong of INCRBYFLOAT |
+        | the conditions of a ttl are dropped  | cache-111        | replies wrong of EXPIRE      |
+        | one deletion in 100 deletes nothing  | cache-112        | replies wrong of GET         |
+        | several values come in another order | cache-113        | replies wrong of MGET        |
+        | a scan misses keys                   | cache-114        | keys missed                  |
+        | scripts are forgotten at once        | cache-115        | No matching script           |
+        | a version with known holes           | cache-011        | 8.0.1                        |
 
     @gate-024
     Scenario Outline: the gate refuses a broker with a defect: <DEFECT>
@@ -81,42 +87,53 @@ Feature: The gate refuses a deployment with a defect, and names the cause
       And the scenario "<SCENARIO>" failed with "<CAUSE>"
 
       Examples:
-        | DEFECT                                           | SCENARIO      | CAUSE                            |
-        | tasks are evicted                                | celery-001    | allkeys-lru                      |
-        | nothing on disk                                  | celery-003    | appendonly                       |
-        | the log is never forced to disk                  | celery-003    | appendfsync                      |
-        | idle workers are cut off                         | celery-010    | timeout                          |
-        | dead connections are not noticed                 | celery-009    | tcp-keepalive                    |
-        | few connections                                  | celery-008    | maxclients                       |
-        | nearly full                                      | celery-007    | used_memory of maxmemory         |
-        | one write in 200 is lost                         | celery-025    | writes lost                      |
-        | messages reach no subscriber                     | celery-030    | no message reached               |
-        | no memory limit                                  | celery-006    | maxmemory                        |
-        | a limit above the machine's memory               | celery-006    | maxmemory of total_system_memory |
-        | the log waits while it is rewritten              | celery-005    | no-appendfsync-on-rewrite        |
-        | one item in 100 is handed out twice              | celery-027    | items lost or out of order       |
-        | transactions are refused                         | celery-028    | EXEC without MULTI               |
-        | silent connections are cut off                   | celery-029[4] | connections cut off              |
-        | locks and results are evicted                    | celery-127    | volatile-lru                     |
-        | small buffers for subscribers                    | celery-128    | reached no subscriber            |
-        | a log that cannot be rewritten                   | celery-004    | aof_last_bgrewrite_status        |
-        | values are cut at 64 KiB                         | celery-026    | bytes changed                    |
-        | reads only                                       | celery-025    | read only replica                |
-        | a writable replica                               | celery-155    | slave                            |
-        | stalls twice a second                            | celery-150    | late answers                     |
-        | commands stall it                                | celery-151    | EVAL                             |
-        | its disk is slower than its log                  | celery-152    | writes delayed                   |
-        | connections were refused                         | celery-153    | rejected_connections             |
-        | unbounded buffers for subscribers                | celery-154    | without bound                    |
-        | small buffers for clients                        | celery-154    | normal                           |
-        | no password, on the network                      | celery-160    | without a password               |
-        | an application as administrator, on the network  | celery-161    | default user                     |
-        | plain text, on the network                       | celery-162    | without TLS                      |
-        | TLS 1.1, on the network                          | celery-163    | TLSv1.1                          |
-        | no forward secrecy, on the network               | celery-163    | no forward secrecy               |
-        | a certificate that ends tomorrow, on the network | celery-164    | ends in 1 days                   |
-        | an application with all rights                   | celery-165    | FLUSHALL                         |
-        | a version with known holes                       | celery-011    | 8.0.1                            |
+        | DEFECT                                            | SCENARIO      | CAUSE                            |
+        | tasks are evicted                                 | celery-001    | allkeys-lru                      |
+        | nothing on disk                                   | celery-003    | appendonly                       |
+        | the log is never forced to disk                   | celery-003    | appendfsync                      |
+        | idle workers are cut off                          | celery-010    | timeout                          |
+        | dead connections are not noticed                  | celery-009    | tcp-keepalive                    |
+        | few connections                                   | celery-008    | maxclients                       |
+        | nearly full                                       | celery-007    | used_memory of maxmemory         |
+        | one write in 200 is lost                          | celery-025    | writes lost                      |
+        | messages reach no subscriber                      | celery-030    | no message reached               |
+        | no memory limit                                   | celery-006    | maxmemory                        |
+        | a limit above the machine's memory                | celery-006    | maxmemory of total_system_memory |
+        | the log waits while it is rewritten               | celery-005    | no-appendfsync-on-rewrite        |
+        | one item in 100 is handed out twice               | celery-027    | items lost or out of order       |
+        | transactions are refused                          | celery-028    | EXEC without MULTI               |
+        | silent connections are cut off                    | celery-029[4] | connections cut off              |
+        | locks and results are evicted                     | celery-127    | volatile-lru                     |
+        | small buffers for subscribers                     | celery-128    | reached no subscriber            |
+        | a log that cannot be rewritten                    | celery-004    | aof_last_bgrewrite_status        |
+        | values are cut at 64 KiB                          | celery-026    | bytes changed                    |
+        | reads only                                        | celery-025    | read only replica                |
+        | a writable replica                                | celery-155    | slave                            |
+        | stalls twice a second                             | celery-150    | late answers                     |
+        | commands stall it                                 | celery-151    | EVAL                             |
+        | its disk is slower than its log                   | celery-152    | writes delayed                   |
+        | connections were refused                          | celery-153    | rejected_connections             |
+        | unbounded buffers for subscribers                 | celery-154    | without bound                    |
+        | small buffers for clients                         | celery-154    | normal                           |
+        | one taken item in 100 is lost                     | celery-027    | items lost or out of order       |
+        | a wait for several lists sees the first one alone | celery-140    | items lost or out of order       |
+        | one record of a task in 100 is lost               | celery-141    | replies wrong of HGET            |
+        | tasks are looked for at the wrong end             | celery-141    | replies wrong of ZRANGE          |
+        | the ttl of results is dropped                     | celery-142    | replies wrong of TTL             |
+        | one part of a chord in 100 is not counted         | celery-143    | replies wrong of                 |
+        | a condition is dropped                            | celery-144    | replies wrong of SET             |
+        | one deletion in 100 deletes nothing               | celery-142    | replies wrong of EXISTS          |
+        | scripts are forgotten at once                     | celery-145    | No matching script               |
+        | a watched change is not noticed                   | celery-146    | transactions split               |
+        | one message in 100 is lost                        | celery-147    | messages lost                    |
+        | no password, on the network                       | celery-160    | without a password               |
+        | an application as administrator, on the network   | celery-161    | default user                     |
+        | plain text, on the network                        | celery-162    | without TLS                      |
+        | TLS 1.1, on the network                           | celery-163    | TLSv1.1                          |
+        | no forward secrecy, on the network                | celery-163    | no forward secrecy               |
+        | a certificate that ends tomorrow, on the network  | celery-164    | ends in 1 days                   |
+        | an application with all rights                    | celery-165    | FLUSHALL                         |
+        | a version with known holes                        | celery-011    | 8.0.1                            |
 
     @gate-025
     Scenario Outline: the gate refuses a cluster with a defect: <DEFECT>
@@ -126,48 +143,53 @@ Feature: The gate refuses a deployment with a defect, and names the cause
       And the scenario "<SCENARIO>" failed with "<CAUSE>"
 
       Examples:
-        | DEFECT                                       | SCENARIO    | CAUSE              |
-        | failures are noticed late                    | cluster-001 | seen 60000         |
-        | replicas never take over                     | cluster-002 | no-failover        |
-        | replicas of any age take over                | cluster-002 | validity-factor    |
-        | a short replication backlog                  | cluster-010 | repl-backlog-size  |
-        | few connections                              | cluster-011 | seen 32            |
-        | unbounded buffers for replicas               | cluster-010 | without bound      |
-        | no replicas                                  | cluster-003 | seen 0             |
-        | a dead replica                               | cluster-003 | failed nodes       |
-        | a replica that never finished its first copy | cluster-003 | unlinked replicas  |
-        | an open slot                                 | cluster-007 | open slots         |
-        | a slot without owner                         | cluster-029 | 16383              |
-        | one node has nearly all slots                | cluster-008 | slot imbalance     |
-        | a hostname that does not resolve             | cluster-031 | no-host.invalid    |
-        | two primaries                                | cluster-004 | seen 2             |
-        | no memory limit                              | cluster-005 | maxmemory          |
-        | old values from a minority                   | cluster-006 | reads-when-down    |
-        | one node with another memory limit           | cluster-050 | maxmemory          |
-        | one node that knows other users              | cluster-050 | user guest         |
-        | one node of another version                  | cluster-009 | 6.2.0              |
-        | redirections lead nowhere                    | cluster-065 | 127.0.0.1:1        |
-        | one write in 200 is lost                     | cluster-013 | writes lost        |
-        | reads are stale                              | cluster-015 | reads stale        |
-        | deletes are acknowledged and lost            | cluster-016 | deleted keys found |
-        | one increment in 50 is lost                  | cluster-018 | increments lost    |
-        | a condition is dropped                       | cluster-017 | locks granted      |
-        | values are cut at 64 KiB                     | cluster-014 | bytes changed      |
-        | an address that leads nowhere                | cluster-031 | 127.0.0.1:1        |
-        | a password for replication that is wrong     | cluster-091 | masterauth         |
-        | a function on one primary alone              | cluster-092 | lib                |
-        | one primary is nearly full                   | cluster-093 | memory in use      |
-        | one node whose log cannot be rewritten       | cluster-094 | bgrewrite_status   |
-        | one node that stalls                         | cluster-100 | late answers       |
-        | commands stall one node                      | cluster-101 | EVAL               |
-        | dead connections are not noticed             | cluster-102 | tcp-keepalive      |
-        | idle connections are cut off                 | cluster-103 | 5 s                |
-        | unbounded buffers for subscribers            | cluster-104 | without bound      |
-        | small buffers for clients                    | cluster-104 | normal             |
-        | no password, on the network                  | cluster-130 | without a password |
-        | plain text, on the network                   | cluster-132 | without TLS        |
-        | an application with all rights               | cluster-135 | FLUSHALL           |
-        | a version with known holes                   | cluster-012 | 8.0.1              |
+        | DEFECT                                       | SCENARIO    | CAUSE                        |
+        | failures are noticed late                    | cluster-001 | seen 60000                   |
+        | replicas never take over                     | cluster-002 | no-failover                  |
+        | replicas of any age take over                | cluster-002 | validity-factor              |
+        | a short replication backlog                  | cluster-010 | repl-backlog-size            |
+        | few connections                              | cluster-011 | seen 32                      |
+        | unbounded buffers for replicas               | cluster-010 | without bound                |
+        | no replicas                                  | cluster-003 | seen 0                       |
+        | a dead replica                               | cluster-003 | failed nodes                 |
+        | a replica that never finished its first copy | cluster-003 | unlinked replicas            |
+        | an open slot                                 | cluster-007 | open slots                   |
+        | a slot without owner                         | cluster-029 | 16383                        |
+        | one node has nearly all slots                | cluster-008 | slot imbalance               |
+        | a hostname that does not resolve             | cluster-031 | no-host.invalid              |
+        | two primaries                                | cluster-004 | seen 2                       |
+        | no memory limit                              | cluster-005 | maxmemory                    |
+        | old values from a minority                   | cluster-006 | reads-when-down              |
+        | one node with another memory limit           | cluster-050 | maxmemory                    |
+        | one node that knows other users              | cluster-050 | user guest                   |
+        | one node of another version                  | cluster-009 | 6.2.0                        |
+        | redirections lead nowhere                    | cluster-065 | 127.0.0.1:1                  |
+        | one write in 200 is lost                     | cluster-013 | writes lost                  |
+        | reads are stale                              | cluster-015 | reads stale                  |
+        | deletes are acknowledged and lost            | cluster-016 | deleted keys found           |
+        | one increment in 50 is lost                  | cluster-018 | increments lost              |
+        | a condition is dropped                       | cluster-017 | locks granted                |
+        | values are cut at 64 KiB                     | cluster-014 | bytes changed                |
+        | an address that leads nowhere                | cluster-031 | 127.0.0.1:1                  |
+        | a password for replication that is wrong     | cluster-091 | masterauth                   |
+        | a function on one primary alone              | cluster-092 | lib                          |
+        | one primary is nearly full                   | cluster-093 | memory in use                |
+        | one node whose log cannot be rewritten       | cluster-094 | bgrewrite_status             |
+        | one node that stalls                         | cluster-100 | late answers                 |
+        | commands stall one node                      | cluster-101 | EVAL                         |
+        | dead connections are not noticed             | cluster-102 | tcp-keepalive                |
+        | idle connections are cut off                 | cluster-103 | 5 s                          |
+        | unbounded buffers for subscribers            | cluster-104 | without bound                |
+        | small buffers for clients                    | cluster-104 | normal                       |
+        | no password, on the network                  | cluster-130 | without a password           |
+        | plain text, on the network                   | cluster-132 | without TLS                  |
+        | an application with all rights               | cluster-135 | FLUSHALL                     |
+        | a version with known holes                   | cluster-012 | 8.0.1                        |
+        | increments lose their fraction               | cluster-095 | replies wrong of INCRBYFLOAT |
+        | the conditions of a ttl are dropped          | cluster-096 | replies wrong of EXPIRE      |
+        | one deletion in 100 deletes nothing          | cluster-097 | replies wrong of GET         |
+        | replicas confirm nothing                     | cluster-098 | replicas that confirmed      |
+        | a scan misses keys                           | cluster-099 | keys missed                  |
 
     @gate-090
     Scenario Outline: the gate refuses a result backend with a defect: <DEFECT>

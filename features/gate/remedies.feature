@@ -92,6 +92,7 @@ Feature: The remedy of a refusal makes the deployment acceptable
         | one node that knows other users          |
         | a password for replication that is wrong |
         | one primary is nearly full               |
+        | commands stall one node                  |
         | dead connections are not noticed         |
         | idle connections are cut off             |
         | unbounded buffers for subscribers        |

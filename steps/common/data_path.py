@@ -185,26 +185,32 @@ def send_increments(way: Way, count: int) -> None:
 @register("load", "list items", "items that one client pushes and the other one pops, as a worker does")
 @records("items lost or out of order", "items that came out lost, twice or at another place", unit="items")
 def send_items(way: Way, count: int) -> None:
-    """Push items with one client, and pop them with the other one."""
+    """Push items with one client, and take them with the other one (BRPOP)."""
     pushed = [str(number) for number in range(count)]
     list(way.batches(way.writer, [("LPUSH", way.prefix, item) for item in pushed]))
     way.writer.expire(way.prefix, KEEP)
-    popped = list(way.batches(way.reader, [("RPOP", way.prefix)] * count))
+    popped = list(way.batches(way.reader, [("BRPOP", way.prefix, 0.01)] * count))
     way.writer.delete(way.prefix)
-    wrong = sum(one != other for one, other in zip(pushed, popped, strict=True))
+    wrong = sum(not taken or taken[1] != item for item, taken in zip(pushed, popped, strict=True))
     way.context.record("items lost or out of order", wrong)
 
 
-@register("load", "transactions", "SET, GET and DEL in one MULTI, as Celery does for every task")
+@register("load", "transactions", "the record of a task, its announced result and its end, as Celery sends them")
 @records("transactions split", "transactions whose replies are not those of their commands", unit="transactions")
 def send_transactions(way: Way, count: int) -> None:
-    """Write, read and delete one key in each transaction."""
+    """Record a task, store and announce its result, acknowledge it: three transactions of a worker in one."""
     split = 0
-    for _ in range(count):
-        key, value = way.prefix, secrets.token_hex(8)
-        replies = way.writer.pipeline(transaction=True).set(key, value, ex=KEEP).get(key).delete(key).execute()
-        split += replies != [True, value, 1]
-    way.context.record("transactions split", split)
+    for number in range(count):
+        key, value = f"{way.prefix}{number}", secrets.token_hex(4)
+        pipe = way.writer.pipeline(transaction=True)
+        pipe.zadd(f"{key}:index", {"tag": 1}).hset(f"{key}:unacked", "tag", value)
+        pipe.setex(key, KEEP, value).publish(key, value).get(key)
+        pipe.zrem(f"{key}:index", "tag").hdel(f"{key}:unacked", "tag").delete(key)
+        seen = pipe.execute()
+        del seen[3]  # of PUBLISH, whose number of subscribers a proxy may not know
+        split += seen != [1, 1, True, value, 1, 1, 1]
+    left = way.reader.exists(*(f"{way.prefix}{number}" for number in range(count)))
+    way.context.record("transactions split", split + left)
 
 
 @dataclass

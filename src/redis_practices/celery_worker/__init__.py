@@ -24,6 +24,7 @@ A task is sent, processed, and its result comes back.        ../../send_task.py 
 Celery itself keeps it: no code here.                        -                     audit, control, data_path, pinned
 The broker is reached by its users alone.                    ../server_info.py     exposure
 The same, for each client at all times.                      -                     clients
+The same, for the commands of clients.                       -                     commands
 """
 
 from redis_practices.celery_worker.delivery import Outbox, once

@@ -13,5 +13,6 @@ Hot slots, hot keys and big keys are found.           key_distribution          
 A client follows MOVED and ASK.                       ../clients.py               growth, routing
 A cluster is watched.                                 ../../cluster_example.py    scaling
 Redis Cluster itself keeps it: no code here.          -                           data_path, messages
+The same, for the commands of clients.                -                           commands
 The same, for the cost of a failure.                  -                           durability, partition
 """
