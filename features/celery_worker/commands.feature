@@ -83,7 +83,7 @@ Feature: The commands of Celery are answered as Celery expects
     @celery-147
     Scenario: the broker delivers each message once and in order, by channel and by pattern
       Results come by channel, and control commands by pattern. A lost result makes its sender wait until its timeout.
-      Remedy: CONFIG SET client-output-buffer-limit "pubsub 32mb 8mb 60", and the same in redis.conf; connect without the
+      Remedy: `CONFIG SET client-output-buffer-limit "pubsub 32mb 8mb 60"`, and the same in redis.conf; connect without the
       proxy.
 
       Given the broker under test
