@@ -20,6 +20,7 @@ Feature: The gate never refuses a healthy deployment
         | KIND                                | VERDICT  | LACK    |
         | plain                               | accepted | nothing |
         | behind TLS                          | accepted | nothing |
+        | TLS and a user, on the network      | accepted | nothing |
         | behind a plain proxy                | accepted | nothing |
         | a proxy without HELLO, protocol=2   | partial  | RESP3   |
         | a proxy without CONFIG, INFO, HELLO | partial  | CONFIG  |
@@ -67,6 +68,7 @@ Feature: The gate never refuses a healthy deployment
         | KIND                                | VERDICT  | LACK    |
         | plain                               | accepted | nothing |
         | behind TLS                          | accepted | nothing |
+        | TLS and a user, on the network      | accepted | nothing |
         | behind a plain proxy                | accepted | nothing |
         | a proxy without HELLO, protocol=2   | accepted | nothing |
         | a proxy without CONFIG, INFO, HELLO | partial  | CONFIG  |

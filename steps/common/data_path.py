@@ -316,7 +316,8 @@ def watch_early(context: Context) -> None:
     with suppress(RedisError, OSError, Unsupported):  # the scenarios that judge it try again
         early[role, Sampler] = sampler_of(context, ending)
         if role == "broker":
-            early[role, Idle] = Idle.opened(context.nodes(role)[0].client, context.key_prefix, ending)
+            # Not a key of the first scenario: the waiting connection would take its items.
+            early[role, Idle] = Idle.opened(context.nodes(role)[0].client, f"{context.key_prefix}idle", ending)
             early[role, Log] = Log.of(context)
 
 
