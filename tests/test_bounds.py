@@ -22,7 +22,7 @@ from fixtures.bdd.definitions import ScenarioTemplate, definitions_in, definitio
 from fixtures.bdd.gherkin import id_of
 from fixtures.gate.deployment_under_test import gate_environment
 from fixtures.run.practices_file import Changeable, changeables
-from steps.common.vocabulary import at_most, bound, choices, name_pattern, release
+from steps.common.vocabulary import at_most, bound, choices, name_pattern, releases
 
 DOCUMENT = PROJECT / "docs" / "bounds.md"
 HEAD = """\
@@ -68,7 +68,7 @@ IMPOSSIBLE: dict[Callable[[str], object], str] = {
     bound: "exactly 987654321",
     choices: "none-of-them",
     name_pattern: "unlike:any",
-    release: "99",
+    releases: "99.0",
 }
 """By the kind of bound, a value that no server satisfies."""
 
@@ -93,7 +93,7 @@ def test_each_bound_is_in_force(pytestconfig: pytest.Config, tmp_path: Path, pla
     ended = {record["id"]: record for record in report["scenarios"]}
     for one, text in wanted.items():
         record = ended[f"{feature_of(one.scenario)}::{one.scenario.name}"]
-        if one.reads is not release:  # a run does not judge the version of the engine that it starts
+        if one.reads is not releases:  # a run does not judge the version of the engine that it starts
             assert record["status"] == "failed", f"{one.role} {one.name}: {record['status']} {record['reason']}"
             shown = text.replace("exactly", "==").partition(" %")[0]
             assert shown in record["reason"], record["reason"]

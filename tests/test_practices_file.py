@@ -93,7 +93,7 @@ MISTAKES = [
     ('[bounds]\nmaxclients = "many"', "maxclients = 'many' cannot be read"),
     ('[bounds]\nkey-pattern = "["', "key-pattern = '[' cannot be read"),
     ('[bounds]\nkey-ttl = "at least 5"', 'write it like "at most 2592000"'),
-    ('[bounds]\noldest-redis = "eight"', 'write it like "7.0"'),
+    ('[bounds]\nbackports-redis = "eight"', 'write it like "nothing"'),
     ('[bounds.cach]\nmaxclients = "at least 5"', "[bounds.cach] is no role; the nearest is [bounds.cache]"),
     ('[bounds.cache]\nprimaries = "at least 5"', "[bounds.cache] 'primaries' is the name of no bound"),
     ("[accept]\nx = 3", "[accept] 'x': write { reason ="),

@@ -20,6 +20,7 @@ Feature: The gate never refuses a healthy deployment
         | KIND                                | VERDICT  | LACK    |
         | plain                               | accepted | nothing |
         | behind TLS                          | accepted | nothing |
+        | TLS and a user, on the network      | accepted | nothing |
         | behind a plain proxy                | accepted | nothing |
         | a proxy without HELLO, protocol=2   | partial  | RESP3   |
         | a proxy without CONFIG, INFO, HELLO | partial  | CONFIG  |
@@ -67,6 +68,7 @@ Feature: The gate never refuses a healthy deployment
         | KIND                                | VERDICT  | LACK    |
         | plain                               | accepted | nothing |
         | behind TLS                          | accepted | nothing |
+        | TLS and a user, on the network      | accepted | nothing |
         | behind a plain proxy                | accepted | nothing |
         | a proxy without HELLO, protocol=2   | accepted | nothing |
         | a proxy without CONFIG, INFO, HELLO | partial  | CONFIG  |
@@ -119,6 +121,7 @@ Feature: The gate never refuses a healthy deployment
         | a password with special characters | accepted | nothing |
         | without CONFIG                     | partial  | CONFIG  |
         | without INFO                       | partial  | INFO    |
+        | without CLUSTER NODES              | partial  | NODES   |
         | disabled commands                  | partial  | CONFIG  |
         | hammered by other clients          | accepted | nothing |
         | another tick                       | accepted | nothing |
@@ -128,6 +131,9 @@ Feature: The gate never refuses a healthy deployment
         | two replicas each                  | accepted | nothing |
         | uneven but legal slots             | accepted | nothing |
         | names in place of addresses        | accepted | nothing |
+        | three hosts by name                | accepted | nothing |
+        | a replica that copies its primary  | accepted | nothing |
+        | a cache without files              | accepted | nothing |
         | the longest node timeout           | accepted | nothing |
         | RESP2                              | accepted | nothing |
         | redis-py's options                 | accepted | nothing |

@@ -13,26 +13,33 @@ Feature: The gate refuses a deployment with a defect, and names the cause
       And the scenario "<SCENARIO>" failed with "<CAUSE>"
 
       Examples:
-        | DEFECT                              | SCENARIO  | CAUSE                            |
-        | no memory limit                     | cache-005 | maxmemory                        |
-        | nothing is evicted                  | cache-007 | noeviction                       |
-        | only keys with a ttl are evicted    | cache-007 | volatile-lru                     |
-        | snapshots                           | cache-008 | save                             |
-        | an append-only file                 | cache-008 | appendonly                       |
-        | few connections                     | cache-009 | seen 50                          |
-        | unbounded buffers for subscribers   | cache-010 | without bound                    |
-        | reads only                          | cache-022 | read only replica                |
-        | writes are refused without replicas | cache-022 | NOREPLICAS                       |
-        | a user without the right to SET     | cache-022 | no permissions                   |
-        | a user without the right to GET     | cache-022 | no permissions                   |
-        | a limit above the machine's memory  | cache-006 | maxmemory of total_system_memory |
-        | an application with all rights      | cache-012 | FLUSHALL                         |
-        | a writable replica                  | cache-126 | slave                            |
-        | dead connections are not noticed    | cache-122 | tcp-keepalive                    |
-        | idle connections are cut off        | cache-123 | 5 s                              |
-        | connections were refused            | cache-124 | rejected_connections             |
-        | small buffers for clients           | cache-125 | normal                           |
-        | commands stall it                   | cache-121 | EVAL                             |
+        | DEFECT                                           | SCENARIO  | CAUSE                            |
+        | no memory limit                                  | cache-005 | maxmemory                        |
+        | nothing is evicted                               | cache-007 | noeviction                       |
+        | only keys with a ttl are evicted                 | cache-007 | volatile-lru                     |
+        | snapshots                                        | cache-008 | save                             |
+        | an append-only file                              | cache-008 | appendonly                       |
+        | few connections                                  | cache-009 | seen 50                          |
+        | unbounded buffers for subscribers                | cache-010 | without bound                    |
+        | reads only                                       | cache-022 | read only replica                |
+        | writes are refused without replicas              | cache-022 | NOREPLICAS                       |
+        | a user without the right to SET                  | cache-022 | no permissions                   |
+        | a user without the right to GET                  | cache-022 | no permissions                   |
+        | a limit above the machine's memory               | cache-006 | maxmemory of total_system_memory |
+        | an application with all rights                   | cache-012 | FLUSHALL                         |
+        | a writable replica                               | cache-126 | slave                            |
+        | dead connections are not noticed                 | cache-122 | tcp-keepalive                    |
+        | idle connections are cut off                     | cache-123 | 5 s                              |
+        | connections were refused                         | cache-124 | rejected_connections             |
+        | small buffers for clients                        | cache-125 | normal                           |
+        | commands stall it                                | cache-121 | EVAL                             |
+        | no password, on the network                      | cache-130 | without a password               |
+        | an application as administrator, on the network  | cache-131 | default user                     |
+        | plain text, on the network                       | cache-132 | without TLS                      |
+        | TLS 1.1, on the network                          | cache-133 | TLSv1.1                          |
+        | no forward secrecy, on the network               | cache-133 | no forward secrecy               |
+        | a certificate that ends tomorrow, on the network | cache-134 | ends in 1 days                   |
+        | no password, on another address, too             | cache-130 | protected-mode is no             |
 
     @gate-023
     Scenario Outline: the gate refuses a cache whose traffic is changed on the way: <DEFECT>
@@ -70,6 +77,7 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | several values come in another order | cache-113        | replies wrong of MGET        |
         | a scan misses keys                   | cache-114        | keys missed                  |
         | scripts are forgotten at once        | cache-115        | No matching script           |
+        | a version with known holes           | cache-011        | 8.0.1                        |
 
     @gate-024
     Scenario Outline: the gate refuses a broker with a defect: <DEFECT>
@@ -118,6 +126,14 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | scripts are forgotten at once                     | celery-145    | No matching script               |
         | a watched change is not noticed                   | celery-146    | transactions split               |
         | one message in 100 is lost                        | celery-147    | messages lost                    |
+        | no password, on the network                       | celery-160    | without a password               |
+        | an application as administrator, on the network   | celery-161    | default user                     |
+        | plain text, on the network                        | celery-162    | without TLS                      |
+        | TLS 1.1, on the network                           | celery-163    | TLSv1.1                          |
+        | no forward secrecy, on the network                | celery-163    | no forward secrecy               |
+        | a certificate that ends tomorrow, on the network  | celery-164    | ends in 1 days                   |
+        | an application with all rights                    | celery-165    | FLUSHALL                         |
+        | a version with known holes                        | celery-011    | 8.0.1                            |
 
     @gate-025
     Scenario Outline: the gate refuses a cluster with a defect: <DEFECT>
@@ -127,68 +143,6 @@ Feature: The gate refuses a deployment with a defect, and names the cause
       And the scenario "<SCENARIO>" failed with "<CAUSE>"
 
       Examples:
-        | DEFECT                                       | SCENARIO    | CAUSE              |
-        | failures are noticed late                    | cluster-001 | seen 60000         |
-        | replicas never take over                     | cluster-002 | no-failover        |
-        | replicas of any age take over                | cluster-002 | validity-factor    |
-        | a short replication backlog                  | cluster-010 | repl-backlog-size  |
-        | few connections                              | cluster-011 | seen 32            |
-        | unbounded buffers for replicas               | cluster-010 | without bound      |
-        | no replicas                                  | cluster-003 | seen 0             |
-        | a dead replica                               | cluster-003 | failed nodes       |
-        | a replica that never finished its first copy | cluster-003 | unlinked replicas  |
-        | an open slot                                 | cluster-007 | open slots         |
-        | a slot without owner                         | cluster-029 | 16383              |
-        | one node has nearly all slots                | cluster-008 | slot imbalance     |
-        | a hostname that does not resolve             | cluster-031 | no-host.invalid    |
-        | two primaries                                | cluster-004 | seen 2             |
-        | no memory limit                              | cluster-005 | maxmemory          |
-        | old values from a minority                   | cluster-006 | reads-when-down    |
-        | one node with another memory limit           | cluster-050 | maxmemory          |
-        | one node that knows other users              | cluster-050 | user guest         |
-        | one node of another version                  | cluster-009 | 6.2.0              |
-        | redirections lead nowhere                    | cluster-065 | 127.0.0.1:1        |
-        | one write in 200 is lost                     | cluster-013 | writes lost        |
-        | reads are stale                              | cluster-015 | reads stale        |
-        | deletes are acknowledged and lost            | cluster-016 | deleted keys found |
-        | one increment in 50 is lost                  | cluster-018 | increments lost    |
-        | a condition is dropped                       | cluster-017 | locks granted      |
-        | values are cut at 64 KiB                     | cluster-014 | bytes changed      |
-        | an address that leads nowhere                | cluster-031 | 127.0.0.1:1        |
-        | a password for replication that is wrong     | cluster-091 | masterauth         |
-        | a function on one primary alone              | cluster-092 | lib                |
-        | one primary is nearly full                   | cluster-093 | memory in use      |
-        | one node whose log cannot be rewritten       | cluster-094 | bgrewrite_status   |
-        | one node that stalls                         | cluster-100 | late answers       |
-        | commands stall one node                      | cluster-101 | EVAL               |
-        | dead connections are not noticed             | cluster-102 | tcp-keepalive      |
-        | idle connections are cut off                 | cluster-103 | 5 s                |
-        | unbounded buffers for subscribers            | cluster-104 | without bound      |
-        | small buffers for clients                    | cluster-104 | normal             |
-
-    @gate-090
-    Scenario Outline: the gate refuses a result backend with a defect: <DEFECT>
-      Given a backend with the defect "<DEFECT>"
-      When the gate judges the deployment
-      Then the verdict is "refused"
-      And the scenario "<SCENARIO>" failed with "<CAUSE>"
-
-      Examples:
-        | DEFECT                                       | SCENARIO    | CAUSE                        |
-        | unread results are evicted                   | results-001 | allkeys-lru                  |
-        | a writable replica                           | results-003 | slave                        |
-        | no memory limit                              | results-004 | maxmemory                    |
-        | nearly full                                  | results-005 | used_memory of maxmemory     |
-        | few connections                              | results-006 | maxclients                   |
-        | unbounded buffers for subscribers            | results-007 | without bound                |
-        | one write in 200 is lost                     | results-020 | writes lost                  |
-        | values are cut at 64 KiB                     | results-021 | bytes changed                |
-        | transactions are refused                     | results-022 | EXEC without MULTI           |
-        | one increment in 50 is lost                  | results-023 | increments lost              |
-        | messages reach no subscriber                 | results-024 | no message reached           |
-        | small buffers for subscribers                | results-025 | reached no subscriber        |
-        | a ttl is doubled                             | results-026 | life of a key                |
-        | stalls twice a second                        | results-027 | late answers                 |
         | DEFECT                                       | SCENARIO    | CAUSE                        |
         | failures are noticed late                    | cluster-001 | seen 60000                   |
         | replicas never take over                     | cluster-002 | no-failover                  |
@@ -221,8 +175,55 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a function on one primary alone              | cluster-092 | lib                          |
         | one primary is nearly full                   | cluster-093 | memory in use                |
         | one node whose log cannot be rewritten       | cluster-094 | bgrewrite_status             |
+        | one node that stalls                         | cluster-100 | late answers                 |
+        | commands stall one node                      | cluster-101 | EVAL                         |
+        | dead connections are not noticed             | cluster-102 | tcp-keepalive                |
+        | idle connections are cut off                 | cluster-103 | 5 s                          |
+        | unbounded buffers for subscribers            | cluster-104 | without bound                |
+        | small buffers for clients                    | cluster-104 | normal                       |
+        | no password, on the network                  | cluster-130 | without a password           |
+        | plain text, on the network                   | cluster-132 | without TLS                  |
+        | an application with all rights               | cluster-135 | FLUSHALL                     |
+        | a version with known holes                   | cluster-012 | 8.0.1                        |
         | increments lose their fraction               | cluster-095 | replies wrong of INCRBYFLOAT |
         | the conditions of a ttl are dropped          | cluster-096 | replies wrong of EXPIRE      |
         | one deletion in 100 deletes nothing          | cluster-097 | replies wrong of GET         |
         | replicas confirm nothing                     | cluster-098 | replicas that confirmed      |
         | a scan misses keys                           | cluster-099 | keys missed                  |
+        | two nodes at one address                     | cluster-031 | two nodes announce           |
+        | clients get no host                          | cluster-110 | gives no host                |
+        | one node that knows no replicas              | cluster-111 | is unknown to                |
+        | one node with another clock                  | cluster-112 | clock difference             |
+        | a key in a slot of another primary           | cluster-113 | unreachable keys             |
+        | primaries without files                      | cluster-114 | keeps no files               |
+        | two of three primaries on one host           | cluster-115 | holds 2 of 3                 |
+        | a replica on the host of its primary         | cluster-115 | all its replicas             |
+        | one shard without ttls                       | cluster-116 | reported ttl                 |
+        | one shard whose ttls are doubled             | cluster-117 | life of a key                |
+        | a clock that is wrong                        | cluster-118 | of the clocks                |
+        | one shard with few connections               | cluster-119 | refused of                   |
+        | one shard without messages                   | cluster-120 | no message reached           |
+
+    @gate-090
+    Scenario Outline: the gate refuses a result backend with a defect: <DEFECT>
+      Given a backend with the defect "<DEFECT>"
+      When the gate judges the deployment
+      Then the verdict is "refused"
+      And the scenario "<SCENARIO>" failed with "<CAUSE>"
+
+      Examples:
+        | DEFECT                            | SCENARIO    | CAUSE                    |
+        | unread results are evicted        | results-001 | allkeys-lru              |
+        | a writable replica                | results-003 | slave                    |
+        | no memory limit                   | results-004 | maxmemory                |
+        | nearly full                       | results-005 | used_memory of maxmemory |
+        | few connections                   | results-006 | maxclients               |
+        | unbounded buffers for subscribers | results-007 | without bound            |
+        | one write in 200 is lost          | results-020 | writes lost              |
+        | values are cut at 64 KiB          | results-021 | bytes changed            |
+        | transactions are refused          | results-022 | EXEC without MULTI       |
+        | one increment in 50 is lost       | results-023 | increments lost          |
+        | messages reach no subscriber      | results-024 | no message reached       |
+        | small buffers for subscribers     | results-025 | reached no subscriber    |
+        | a ttl is doubled                  | results-026 | life of a key            |
+        | stalls twice a second             | results-027 | late answers             |

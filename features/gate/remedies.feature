@@ -15,26 +15,27 @@ Feature: The remedy of a refusal makes the deployment acceptable
       Then the verdict is "accepted"
 
       Examples:
-        | DEFECT                              |
-        | no memory limit                     |
-        | a limit above the machine's memory  |
-        | nothing is evicted                  |
-        | only keys with a ttl are evicted    |
-        | snapshots                           |
-        | an append-only file                 |
-        | few connections                     |
-        | unbounded buffers for subscribers   |
-        | reads only                          |
-        | writes are refused without replicas |
-        | a user without the right to SET     |
-        | a user without the right to GET     |
-        | an application with all rights      |
-        | a writable replica                  |
-        | dead connections are not noticed    |
-        | idle connections are cut off        |
-        | small buffers for clients           |
-        | connections were refused            |
-        | commands stall it                   |
+        | DEFECT                               |
+        | no memory limit                      |
+        | a limit above the machine's memory   |
+        | nothing is evicted                   |
+        | only keys with a ttl are evicted     |
+        | snapshots                            |
+        | an append-only file                  |
+        | few connections                      |
+        | unbounded buffers for subscribers    |
+        | reads only                           |
+        | writes are refused without replicas  |
+        | a user without the right to SET      |
+        | a user without the right to GET      |
+        | an application with all rights       |
+        | a writable replica                   |
+        | dead connections are not noticed     |
+        | idle connections are cut off         |
+        | small buffers for clients            |
+        | connections were refused             |
+        | commands stall it                    |
+        | no password, on another address, too |
 
     @gate-071
     Scenario Outline: the remedy of a broker makes it acceptable: <DEFECT>
@@ -64,6 +65,7 @@ Feature: The remedy of a refusal makes the deployment acceptable
         | small buffers for clients           |
         | connections were refused            |
         | commands stall it                   |
+        | an application with all rights      |
 
     @gate-072
     Scenario Outline: the remedy of a cluster makes it acceptable: <DEFECT>
@@ -74,27 +76,33 @@ Feature: The remedy of a refusal makes the deployment acceptable
       Then the verdict is "accepted"
 
       Examples:
-        | DEFECT                                   |
-        | failures are noticed late                |
-        | replicas never take over                 |
-        | replicas of any age take over            |
-        | a short replication backlog              |
-        | few connections                          |
-        | no memory limit                          |
-        | old values from a minority               |
-        | unbounded buffers for replicas           |
-        | an open slot                             |
-        | an address that leads nowhere            |
-        | a hostname that does not resolve         |
-        | one node with another memory limit       |
-        | one node that knows other users          |
-        | a password for replication that is wrong |
-        | one primary is nearly full               |
-        | commands stall one node                  |
-        | dead connections are not noticed         |
-        | idle connections are cut off             |
-        | unbounded buffers for subscribers        |
-        | small buffers for clients                |
+        | DEFECT                                       |
+        | failures are noticed late                    |
+        | replicas never take over                     |
+        | replicas of any age take over                |
+        | a short replication backlog                  |
+        | few connections                              |
+        | no memory limit                              |
+        | old values from a minority                   |
+        | unbounded buffers for replicas               |
+        | a replica that never finished its first copy |
+        | a function on one primary alone              |
+        | an open slot                                 |
+        | an address that leads nowhere                |
+        | a hostname that does not resolve             |
+        | one node with another memory limit           |
+        | two nodes at one address                     |
+        | clients get no host                          |
+        | primaries without files                      |
+        | one node that knows other users              |
+        | a password for replication that is wrong     |
+        | one primary is nearly full                   |
+        | commands stall one node                      |
+        | dead connections are not noticed             |
+        | idle connections are cut off                 |
+        | unbounded buffers for subscribers            |
+        | small buffers for clients                    |
+        | an application with all rights               |
 
     @gate-092
     Scenario Outline: the remedy of a result backend makes it acceptable: <DEFECT>

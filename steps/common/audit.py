@@ -6,13 +6,17 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from hashlib import sha256
-from itertools import permutations
+from itertools import chain, permutations
+from operator import not_
 from typing import Any
 
 from pytest_bdd import parsers, then
 from redis.client import NEVER_DECODE
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.utils import str_if_bytes
 
 from fixtures.bdd.vocabulary import register
@@ -22,20 +26,20 @@ from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Lacks, Unsupported
 from fixtures.run.practices_file import AuditBounds, change, changeable
 from fixtures.stacks.protocols import Node, need
+from redis_practices.polling import poll
 from redis_practices.redis_cluster.slot_migration import open_slots
-from redis_practices.redis_cluster.topology import SLOTS, Member, itself, members
+from redis_practices.redis_cluster.topology import ABSENT, SLOTS, Member, itself, members
 from redis_practices.server_info import (
     Refused,
     asking,
     by_name,
     engine_name,
     facts,
-    may_run,
+    hole_in,
+    known_holes,
     settings,
-    user_of,
-    version_of,
 )
-from steps.common.vocabulary import TYPES, Table, choices, release, rows
+from steps.common.vocabulary import TYPES, Table, choices, releases, rows
 from steps.common.vocabulary import bound as read_bound
 
 
@@ -210,58 +214,91 @@ def slow_log(client: Any) -> tuple[float, list[dict[str, Any]]]:
         return float(client.time()[0]), client.execute_command("SLOWLOG GET", 128, **{NEVER_DECODE: True})
 
 
+OLD = 365
+"""Days after which the table of known holes is too old to accept a version."""
+
+
 @then("the version of every server gets security fixes")
-@changeable("oldest-{ENGINE}", "{OLDEST}", release)
+@changeable("backports-{ENGINE}", "{BACKPORTS}", releases)
 def check_supported(context: Context, datatable: Table) -> None:
-    """Require at least the OLDEST version of the ENGINE that still gets security fixes, on every server.
+    """Require a version without known holes on every server, by the table `known_holes.toml` of `redis_practices`.
 
-    `practices.toml` changes the version. The engine that a run brings along is not judged.
+    BACKPORTS are versions of an ENGINE that a distribution mends without another number; `practices.toml` names them.
+    An unknown version is the reason of a skip. The engine that a run brings along is not judged.
 
-    Example: a table of ENGINE and OLDEST
+    Example: a table of ENGINE and BACKPORTS
     """
     need(context.stack, "judge versions")
-    audited = context.part(Audited)
-    oldest = {row["ENGINE"]: row["OLDEST"] for row in rows(datatable, ("ENGINE", "OLDEST"))}
+    audited, unknown = context.part(Audited), ""
+    backports = {
+        f"{row['ENGINE']} {number}"
+        for row in rows(datatable, ("ENGINE", "BACKPORTS"))
+        for number in releases(audited.bounds.text(f"backports-{row['ENGINE']}", row["BACKPORTS"]))
+    }
+    renewed = known_holes()["renewed"]
+    age = (datetime.now(UTC).date() - renewed).days
+    context.measure("age of the table of known holes", unit="days", seen=age)
+    told: Mapping[str, Any] = {}
+    with suppress(Unsupported):
+        told = audited.told("setting")
     for address, engine in audited.engines().items():
-        name = engine.partition(" ")[0]
-        wanted = audited.bounds.text(f"oldest-{name}", oldest.get(name, "0"))
-        assert version_of(engine) >= version_of(wanted), (
-            f"{address} runs {engine}; {wanted} is the oldest that still gets fixes{change(f'oldest-{name}')}"
-        )
+        if engine in backports:
+            continue
+        try:
+            hole = hole_in(engine, told.get(address, {}))
+        except LookupError as error:
+            unknown = unknown or f"{address}: {error.args[0]}"
+            continue
+        if hole and not told:
+            unknown = (
+                f"{address} runs {engine}: {hole}. It refuses CONFIG, as services do that mend it unseen: ask them"
+            )
+        elif hole:
+            name, _, number = engine.partition(" ")
+            raise AssertionError(f"{address} runs {engine}: {hole}{change(f'backports-{name}', number)}")
+    if not unknown and age > OLD:
+        unknown = f"the table of known holes is of {renewed}: python benchmarks/known_holes.py renews it"
+    if unknown:
+        raise Unsupported(unknown)
 
 
-@then("the user may not run these commands")
-def check_dangerous(context: Context, datatable: Table) -> None:
-    """Ask with ACL DRYRUN whether the user of the URL may run each COMMAND; no command is run.
-
-    Example: a table of COMMAND and DANGER
-    """
-    need(context.stack, "judge users")
-    audited = context.part(Audited)
-    if "default" in dict(audited.each("ACL WHOAMI", user_of)).values():
-        raise Unsupported("the URL names no user: the default user is meant for administrators")
-    commands = {row["COMMAND"]: row["DANGER"] for row in rows(datatable, ("COMMAND", "DANGER"))}
-    asked = audited.each("ACL DRYRUN", lambda client: [name for name in commands if may_run(client, *name.split())])
-    for address, allowed in asked:
-        dangers = "; ".join(f"{name}: {commands[name]}" for name in allowed)
-        assert not allowed, f"{address}: the user may run {dangers}"
+SETTLES = 3.0
+"""Seconds in which the nodes of a cluster agree again after a node joined, left or answered late."""
 
 
-BAD = {"fail", "fail?", "handshake", "noaddr"}
-"""Flags in CLUSTER NODES of a node that its peers do not see."""
+def views(context: Context) -> dict[str, dict[str, Member]]:
+    """Return the nodes of the cluster by their ids, as each node that answers knows them (CLUSTER NODES)."""
+    found = {}
+    for node in context.cluster.nodes:
+        # Its peers tell of a node that does not answer.
+        with suppress(RedisConnectionError, RedisTimeoutError), node.client(socket_timeout=2.0) as client:
+            found[node.address] = members(client)
+    assert found, "no node of the cluster answers"
+    return found
 
 
 def known(context: Context) -> list[Member]:
-    """Return every node of the cluster as its first node knows it."""
-    with context.cluster.nodes[0].client() as client:
-        return list(members(client).values())
+    """Return every node of the cluster that any node knows, with the flags that most nodes give it."""
+    seen = list(views(context).values())
+    found = []
+    for identity in dict.fromkeys(chain.from_iterable(seen)):
+        entries = [view[identity] for view in seen if identity in view]
+        flags = Counter(chain.from_iterable(entry.flags for entry in entries))
+        usual = frozenset(flag for flag, number in flags.items() if 2 * number >= len(entries)) - {"myself"}
+        found.append(replace(entries[0], flags=usual))
+    return found
 
 
 @register("finding", "failed nodes", "nodes that CLUSTER NODES marks as failed, unreachable or without address")
 def failed_nodes(context: Context) -> list[dict[str, object]]:
-    """Return these nodes with their flags."""
-    bad = [member for member in known(context) if BAD & member.flags]
-    return [{"NODE": member.address, "FLAGS": " ".join(sorted(member.flags))} for member in bad]
+    """Return these nodes with their flags and the number of nodes that say so, after some time to answer again."""
+
+    def failed() -> Counter[tuple[str, str]]:
+        entries = [member for view in views(context).values() for member in view.values() if ABSENT & member.flags]
+        return Counter((member.address or member.identity, " ".join(sorted(member.flags))) for member in entries)
+
+    bad = poll(failed, SETTLES, every=0.25, until=not_)
+    return [{"NODE": node, "FLAGS": flags, "NODES": f"{said} nodes say so"} for (node, flags), said in bad.items()]
 
 
 @register("finding", "open slots", "slots that a node says are migrating from it or importing to it")
@@ -282,14 +319,14 @@ def version_differences(context: Context) -> list[dict[str, object]]:
 def unlinked_replicas(context: Context) -> list[dict[str, object]]:
     """Return these replicas with the state of their link, and primaries with fewer linked replicas than they have.
 
-    CLUSTER SLOTS leaves out a replica without a first copy, so its primary is asked for it.
+    A replica that never had a copy has no link, and its primary counts fewer than CLUSTER NODES names.
     """
     audited = context.part(Audited)
     links = replicas(audited, "master_link_status")
     found: list[dict[str, object]] = [
         {"NODE": address, "LINK": link} for address, link in links.items() if link != "up"
     ]
-    of = Counter(member.primary for member in known(context) if member.primary and not BAD & member.flags)
+    of = Counter(member.primary for member in known(context) if member.primary and not ABSENT & member.flags)
     for address, node in audited.each("CLUSTER NODES", itself):
         linked = sum(one["state"] == "online" for one in copies(audited.told("field")[address]))
         if linked < of[node.identity]:
@@ -380,10 +417,10 @@ register("measurement", "primaries", "nodes that own slots", unit="")(
 
 @register("measurement", "live replicas", "replicas of a primary that are not marked as failed", unit="")
 def count_live_replicas(context: Context, node: Any) -> int:
-    """Count those of one primary, as the first node of the cluster knows them."""
+    """Count those of one primary, as most nodes of the cluster know them."""
     with node.client() as client:
         identity = itself(client).identity  # its address may be another one to other nodes
-    return sum(member.primary == identity and not member.failed for member in known(context))
+    return sum(member.primary == identity and not member.failed for member in context.part(known))
 
 
 @register("measurement", "missed pings", "silence of a primary in periods of its pings; one counts as 5 s at least")
@@ -416,7 +453,19 @@ def memory_in_use(context: Context, _: object) -> dict[str, float]:
 
 @register("measurement", "slot imbalance", "largest deviation of a primary from an even share of the slots", unit="%")
 def slot_imbalance(context: Context, _: object) -> float:
-    """Compare the slots of each primary with the mean."""
+    """Compare the slots of each primary with the mean, and report its share of the commands of the last second."""
+    report_traffic(context)
     shares = [len(member.slots) for member in known(context) if member.slots]
     even = SLOTS / len(shares)
     return round(max(abs(slots - even) / even * 100 for slots in shares), 1)
+
+
+def report_traffic(context: Context) -> None:
+    """Report the share of each primary in the commands of all; traffic follows the keys, so it has no bound."""
+    audited = context.part(Audited)
+    with suppress(Unsupported):
+        roles, rates = audited.values("field", "role"), audited.numbers("field", "instantaneous_ops_per_sec")
+        rates = {address: rate for address, rate in rates.items() if roles.get(address) == "master"}
+        for address, rate in rates.items():
+            share = 100 * rate / (sum(rates.values()) or 1)
+            context.measure(f"share of the commands, {address}", unit="%", seen=round(share, 1))

@@ -307,11 +307,11 @@ def read_row(subscriber: Any, count: int) -> list[Any]:
 @dialogue("conditional writes", "writes of a new key, of a present one, and of a key whose old value is asked for")
 def conditional_writes(key: str, value: str) -> Iterator[Turn]:
     """Write with NX, XX and GET; count up by whole and broken numbers."""
-    yield True, "SET", key, value, "PX", TTL * 1000, "NX"
-    yield None, "SET", key, "other", "PX", TTL * 1000, "NX"
+    yield True, "SET", key, value, "NX", "PX", TTL * 1000
+    yield None, "SET", key, "other", "NX", "PX", TTL * 1000
     yield value, "GET", key
-    yield True, "SET", key, "new", "PX", TTL * 1000, "XX"
-    yield None, "SET", f"{key}:none", "other", "PX", TTL * 1000, "XX"
+    yield True, "SET", key, "new", "XX", "PX", TTL * 1000
+    yield None, "SET", f"{key}:none", "other", "XX", "PX", TTL * 1000
     yield None, "GET", f"{key}:none"
     yield "new", "SET", key, 10, "EX", TTL, "GET"
     yield 11, "INCR", key

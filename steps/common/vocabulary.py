@@ -110,10 +110,13 @@ def choices(text: str) -> set[str]:
     return {"" if choice == "nothing" else choice for choice in text.split(", ")}
 
 
-@with_pattern(r"\d+(?:\.\d+)*")
-def release(text: str) -> str:
-    """Read "7.2"."""
-    return text
+RELEASE = r"(?:\d+:)?\d+(?:\.\d+)+[\w.+~-]*"
+
+
+@with_pattern(rf"(?:nothing|{RELEASE}(?:, {RELEASE})*)")
+def releases(text: str) -> set[str]:
+    """Read "7.0.15, 6.0.16", or versions of packages such as "5:7.0.15-1~deb12u5", as versions of the server."""
+    return set(re.findall(r"(?:^|, )(?:\d+:)?(\d+(?:\.\d+)+)", text))
 
 
 @with_pattern(r"(?s:.+)")

@@ -17,12 +17,9 @@ import pytest
 from redis import Redis
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from fixtures import PROJECT
-from fixtures.bdd.definitions import feature_of, steps_of
 from fixtures.celery_worker.workers import Beats
 from fixtures.context import Context
 from fixtures.proxies.streams import TlsProxy
-from fixtures.proxies.tampering import MUTATIONS
 from fixtures.pure_cache.origin import Origin, tasks_at_once
 from fixtures.redis_cluster.nodes import is_copied
 from fixtures.reporting.measurements import Bound
@@ -42,7 +39,6 @@ from fixtures.run.practices_file import AuditBounds
 from fixtures.run.processes import ForkingGroup
 from fixtures.stacks.external.command_guard import RateLimit
 from fixtures.stacks.external.stack import ExternalStack
-from redis_practices.clients import redis_client
 from redis_practices.polling import eventually
 from redis_practices.pure_cache.key_audit import KeyRules, bad_keys, sample, shown
 from redis_practices.pure_cache.near_cache import NearCache
@@ -51,7 +47,7 @@ from redis_practices.servers.server import BROKER, CACHE, Server, start_server
 from steps.celery_worker.results import check_runs, read_result
 from steps.celery_worker.tasks import Tasks, processed_tasks, waiting_tasks
 from steps.celery_worker.workers import await_sent
-from steps.common.audit import Audited, check_number, check_supported, count_missed_pings
+from steps.common.audit import Audited, check_number, count_missed_pings
 from steps.pure_cache.near_cache import ENOUGH, Near
 from tests.cases.judging import judge as judged
 
@@ -390,31 +386,6 @@ def test_refusal_names_its_bound(group: ForkingGroup) -> None:
     server = start_server(group, {**CACHE, "maxclients": 50})
     with pytest.raises(AssertionError, match=r"practices.toml changes this bound: \[bounds\] maxclients"):
         check_number(audited(server), "setting", "maxclients", Bound.at_least(1000))
-
-
-def oldest(practice: str) -> list[list[str]]:
-    """Return the table of versions in a practice's audit."""
-    feature = feature_of(PROJECT / "features" / practice / "audit.feature")
-    steps = [step for scenario in feature.scenarios.values() for step in steps_of(scenario)]
-    [table] = [step.datatable for step in steps if step.name == "the version of every server gets security fixes"]
-    assert table
-    return [[cell.value for cell in row.cells] for row in table.rows]
-
-
-def test_versions_have_one_rule() -> None:
-    """All roles require the same versions, including Redis 7.0."""
-    tables = [oldest(practice) for practice in ("pure_cache", "celery_worker", "redis_cluster")]
-    assert tables[0] == tables[1] == tables[2]
-    assert ["redis", "7.0"] in tables[0]
-
-
-def test_old_version_is_refused(group: ForkingGroup, mutated: Callable[..., Any]) -> None:
-    """A broker with a version past its end of life is refused, like a cache."""
-    proxy = mutated(start_server(group, BROKER).port, MUTATIONS["a version past its end of life"]())
-    node = SimpleNamespace(address=proxy.url, client=partial(redis_client, proxy.url))
-    context = audited(cast("Server", node))
-    with pytest.raises(AssertionError, match=r"6\.2\.0; .* is the oldest that still gets fixes"):
-        check_supported(context, oldest("celery_worker"))
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ The newest version wins; a write is answered at once.    write_through          
 Keys without ttl, too large or misnamed are found.       key_audit                 hygiene
 A value lives as long as its ttl.                        ../../cache_example.py    expiry
 Redis itself keeps it: no code here.                     -                         audit, data_path, memory, ttl
+The cache is reached by its users alone.                 ../server_info.py          exposure
 The same, for big values, and for each client.           -                         big_values, clients
 The same, for the commands of clients.                   -                         commands
 """

@@ -1,0 +1,67 @@
+@audit
+Feature: The cluster is reached only with a password, over TLS, by a user with few rights
+  A server that answers strangers is found within hours by programs that search for such servers. Where other machines
+  reach the address, each scenario of the first rule is a core promise. On a loopback address, which other machines do
+  not reach, it is advice: a skip with the seen fault.
+
+  @core
+  Rule: Other machines reach the cluster only with a password, as a user with few rights, and over TLS
+
+    @cluster-130
+    Scenario: the cluster serves no client without a password
+      A server without a password obeys every program that reaches its port. Protected mode refuses only other machines;
+      container images turn it off.
+      Remedy: `CONFIG SET requirepass <password>` on every node, and the password in the URL; until then
+      `CONFIG SET protected-mode yes`.
+
+      Given the cluster under test
+      Then there are no unprotected servers
+
+    @cluster-131
+    Scenario: the application is no administrator of the cluster
+      The default user has all rights. A stolen password of the application then changes settings and loads code.
+      Remedy: `ACL SETUSER <user> on ><password> ~* &* +@all -@dangerous -@admin` on every node, and this user in the URL.
+
+      Given the cluster under test
+      Then there are no connections of administrators
+
+    @cluster-132
+    Scenario: traffic to the cluster is encrypted
+      Passwords and keys in plain text can be read and changed by each machine on the way.
+      Remedy: tls-port, tls-cert-file, tls-key-file and tls-ca-cert-file in redis.conf, and rediss:// in the URL.
+
+      Given the cluster under test
+      Then there are no connections in plain text
+
+    @cluster-133
+    Scenario: the cluster accepts no weak encryption
+      TLS before 1.2 is broken. Without forward secrecy a stolen key opens all traffic that was ever recorded.
+      Remedy: `CONFIG SET tls-protocols "TLSv1.2 TLSv1.3"`, and `CONFIG SET tls-ciphers "ECDHE+AESGCM:ECDHE+CHACHA20"`; at
+      a proxy, its own settings. The URL has no ssl_cert_reqs=none.
+
+      Given the cluster under test
+      Then there are no weak encryptions
+
+    @cluster-134
+    Scenario: the certificate of the cluster is valid for the next 30 days
+      After its end no client connects, on all nodes at the same second.
+      Remedy: renew the certificate, and load it without a restart: `CONFIG SET tls-cert-file <file>` on every node.
+
+      Given the cluster under test
+      Then there are no certificates that end soon
+
+  Rule: The application's user can neither empty nor stop the cluster
+
+    @cluster-135
+    Scenario: the application's user may not run dangerous commands
+      Remedy: `ACL SETUSER <user> -flushall -config|set -shutdown -debug -keys -cluster|reset` on every node.
+
+      Given the cluster under test
+      Then the user may not run these commands
+        | COMMAND                | DANGER                                         |
+        | FLUSHALL               | a typing error deletes every key of a node     |
+        | CONFIG SET maxmemory 1 | the memory limit and the policy can be changed |
+        | CLUSTER RESET          | a node can be taken out of the cluster         |
+        | SHUTDOWN               | the server can be stopped                      |
+        | DEBUG SLEEP 1          | the server can be blocked                      |
+        | KEYS *                 | the server blocks while it reads every key     |

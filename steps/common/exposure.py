@@ -1,0 +1,187 @@
+"""Judge the way to a deployment: passwords, users, encryption, certificates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from pytest_bdd import then
+from redis.exceptions import MovedError, RedisError
+
+from fixtures.bdd.vocabulary import register
+from fixtures.context import Context
+from fixtures.run.keys import NotAsked, Unsupported
+from fixtures.stacks.external.command_guard import guarded_client
+from fixtures.stacks.external.key_cleanup import prefix_of_run
+from fixtures.stacks.protocols import Addressed, need
+from redis_practices.clients import redis_client
+from redis_practices.server_info import (
+    Handshake,
+    handshake,
+    is_loopback,
+    listens_elsewhere,
+    may_run,
+    user_of,
+    without_credentials,
+)
+from steps.common.audit import Audited, user_lines, user_rules
+from steps.common.vocabulary import Table, rows
+
+
+@then("the user may not run these commands")
+def check_dangerous(context: Context, datatable: Table) -> None:
+    """Ask with ACL DRYRUN whether the user of the URL may run each COMMAND; no command is run.
+
+    Example: a table of COMMAND and DANGER
+    """
+    need(context.stack, "judge users")
+    audited = context.part(Audited)
+    if "default" in dict(audited.each("ACL WHOAMI", user_of)).values():
+        raise Unsupported("the URL names no user: the default user is meant for administrators")
+    commands = {row["COMMAND"]: row["DANGER"] for row in rows(datatable, ("COMMAND", "DANGER"))}
+    asked = audited.each("ACL DRYRUN", lambda client: [name for name in commands if may_run(client, *name.split())])
+    for address, allowed in asked:
+        dangers = "; ".join(f"{name}: {commands[name]}" for name in allowed)
+        assert not allowed, f"{address}: the user may run {dangers}"
+
+
+def is_far(node: Addressed) -> bool:
+    """Tell whether the address of a server is one that other machines reach."""
+    return not is_loopback(node.url)
+
+
+def exposed(
+    context: Context, why: Callable[[Addressed], str], is_judged: Callable[[Addressed], bool] = is_far
+) -> list[dict[str, object]]:
+    """Return what is wrong with servers that other machines reach; `why` tells it of a server.
+
+    Of other servers it is advice: the reason why the scenario is not asked.
+    """
+    if reason := context.stack.cannot.get("judge users"):
+        raise NotAsked(f"{context.stack.name}: {reason}")
+    nodes = cast("Sequence[Addressed]", context.part(Audited).nodes)
+    judged = [node for node in nodes if is_judged(node)]
+    try:
+        found = {node.address: wrong for node in judged or nodes if (wrong := why(node))}
+    except Unsupported as lack:
+        raise lack if judged else NotAsked(str(lack)) from None
+    if found and not judged:
+        address, wrong = next(iter(found.items()))
+        raise NotAsked(f"advice: {address} {wrong}; it is refused only where other machines reach the address")
+    return [{"NODE": address, "WHY": wrong} for address, wrong in found.items()]
+
+
+@register("finding", "unprotected servers", "servers that serve any client that reaches them, without a password")
+def unprotected_servers(context: Context) -> list[dict[str, object]]:
+    """Read a key as a client without password and certificate.
+
+    A server with a loopback address that listens on others too, without protected mode, is judged like one of those.
+    """
+    own: Mapping[str, Any] = {}
+    with suppress(Unsupported):
+        own = context.part(Audited).told("setting")
+
+    def is_judged(node: Addressed) -> bool:
+        told = own.get(node.address, {})
+        if is_far(node) or told.get("protected-mode") != "no":
+            return is_far(node)
+        with node.client() as client:
+            return listens_elsewhere(client, told)
+
+    def why(node: Addressed) -> str:
+        told = {name: own.get(node.address, {}).get(name) for name in ("bind", "protected-mode")}
+        known = ", ".join(f"{name} is {value}" for name, value in told.items() if value)
+        with guarded_client(redis_client(without_credentials(node.url), timeout=2.0)) as stranger:
+            return " ".join(["serves a client without a password", f"({known})"]) if serves(stranger) else ""
+
+    return exposed(context, why, is_judged)
+
+
+def serves(client: Any) -> bool:
+    """Tell whether a server lets a client read a key."""
+    try:
+        client.get(f"{prefix_of_run()}none")
+    except MovedError:
+        return True  # a cluster checks the user first
+    except RedisError:
+        return False
+    return True
+
+
+@register("finding", "connections of administrators", "servers that the application uses as a user with all rights")
+def administrators(context: Context) -> list[dict[str, object]]:
+    """Return servers whose default user, the one of the URL, has every right (ACL LIST).
+
+    A service that refuses CONFIG gives no client the rights of an administrator.
+    """
+    audited = context.part(Audited)
+
+    def why(node: Addressed) -> str:
+        one = Audited([node], audited.bounds, audited.lacks)
+        if "CONFIG GET" in audited.lacks or dict(one.each("ACL WHOAMI", user_of))[node.address] != "default":
+            return ""
+        [lines] = dict(one.each("ACL LIST", user_lines)).values()
+        rules = dict(map(user_rules, lines)).get("default", ["off"])
+        every = {"on", "~*", "+@all"} <= set(rules) and not any(rule.startswith("-") for rule in rules)
+        return "serves the application as the default user with all rights" if every else ""
+
+    return exposed(context, why)
+
+
+@register("finding", "connections in plain text", "servers with an address of other machines and a URL without TLS")
+def plain_connections(context: Context) -> list[dict[str, object]]:
+    """Return these servers."""
+    return exposed(context, lambda node: "is reached without TLS" if urlsplit(node.url).scheme == "redis" else "")
+
+
+@register("finding", "weak encryptions", "servers that accept TLS 1.1 or older, or a cipher without forward secrecy")
+def weak_encryptions(context: Context) -> list[dict[str, object]]:
+    """Shake hands twice: with nothing above TLS 1.1, and as usual programs do."""
+
+    def why(node: Addressed) -> str:
+        if "ssl_cert_reqs=none" in node.url:
+            return "is reached with ssl_cert_reqs=none, so its certificate is not checked"
+        with suppress(OSError):
+            return f"accepts {handshake(node.url, old=True).version}"
+        seen = shake(node)
+        return "" if seen.is_secret_later else f"chooses {seen.cipher}, which has no forward secrecy"
+
+    return exposed(context, encrypted(why))
+
+
+@register("finding", "certificates that end soon", "servers whose certificate ends within 30 days")
+def ending_certificates(context: Context) -> list[dict[str, object]]:
+    """Read the certificates from new connections."""
+
+    def why(node: Addressed) -> str:
+        ends = shake(node).ends
+        days = (ends - datetime.now(UTC)).total_seconds() / 86400
+        return f"has a certificate that ends in {days:.0f} days, on {ends:%Y-%m-%d}" if days < SOON else ""
+
+    return exposed(context, encrypted(why))
+
+
+SOON = 30
+"""Days before the end of a certificate in which it should have been renewed; most tools renew it then."""
+
+
+def encrypted(why: Callable[[Addressed], str]) -> Callable[[Addressed], str]:
+    """Return `why` for servers with TLS; others are not asked."""
+
+    def asked(node: Addressed) -> str:
+        if urlsplit(node.url).scheme != "rediss":
+            raise NotAsked(f"{node.address} is reached without TLS")
+        return why(node)
+
+    return asked
+
+
+def shake(node: Addressed) -> Handshake:
+    """Return what a server and a usual client agree on for TLS (Unsupported)."""
+    try:
+        return handshake(node.url)
+    except (OSError, ValueError) as error:
+        raise Unsupported(f"needs a TLS handshake with {node.address}: {error}") from None
