@@ -91,6 +91,9 @@ Feature: The remedy of a refusal makes the deployment acceptable
         | an address that leads nowhere                |
         | a hostname that does not resolve             |
         | one node with another memory limit           |
+        | two nodes at one address                     |
+        | clients get no host                          |
+        | primaries without files                      |
         | one node that knows other users              |
         | a password for replication that is wrong     |
         | one primary is nearly full                   |
