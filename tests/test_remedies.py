@@ -103,7 +103,7 @@ def document() -> Iterator[str]:
             seen = f"{one.scenario} {escape(promise.name, quote=False)}"
             typed = "<br>".join(f"`{command}`" for command in MENDED[role].get(one.name, ()))
             cells = (one.name, seen, f"`{one.cause}`", remedy_for(promise.remedy, one.cause), typed)
-            shown = " | ".join(cell.replace("|", "\\|") for cell in cells)
+            shown = " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
             yield f"| {shown} |"
 
 
@@ -131,7 +131,7 @@ def test_each_defect_that_commands_can_mend_has_them() -> None:
     """A defect that is a setting has commands, unless it is in `BY_HAND`; each is written in a remedy that it shows."""
     for role, settings in SETTINGS.items():
         lacking = settings.keys() - MENDED[role].keys() - BY_HAND
-        assert not lacking, f"say in MENDED of fixtures/gate/defects.py which commands mend {sorted(lacking)}"
+        assert not lacking, f"say in fixtures/gate/mended.toml which commands mend {sorted(lacking)}"
     known, unknown = promises(), []
     for one in catalogue():
         shown = commands_in(remedy_for(known[one.scenario.partition("[")[0]].remedy, one.cause))

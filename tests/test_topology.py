@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from redis.exceptions import NoPermissionError
 
 from redis_practices.redis_cluster.topology import (
     READERS,
@@ -18,6 +19,7 @@ from redis_practices.redis_cluster.topology import (
     Command,
     Member,
     SlotRange,
+    announced,
     ranges_of,
     read_nodes,
     read_shards,
@@ -326,3 +328,47 @@ def test_a_replication_password_is_compared_with_the_users_of_the_peer(case: str
     seen = refusal(own, users)
     assert (why in seen) is True
     assert bool(seen) is bool(why)
+
+
+class Answers:
+    """A node with these answers to the subcommands of CLUSTER."""
+
+    def __init__(self, **answers: Any) -> None:
+        """Take an answer for each subcommand; an exception is raised."""
+        self._answers = answers
+
+    def execute_command(self, _: str, command: str) -> Any:
+        """Return the answer."""
+        if isinstance(found := self._answers[command], Exception):
+            raise found
+        return found
+
+
+LATE = f"{'e' * 40} 127.0.0.1:24504@34504,right.example slave {B} 0 1795962120224 2 connected\n"
+"""A line of ``CLUSTER NODES`` about a replica that the slot map lacks."""
+
+
+@pytest.mark.parametrize(
+    ("answers", "addresses"),
+    [
+        pytest.param(SLOTS_SINCE_70, {A: "127.0.0.1:24500", "e" * 40: "127.0.0.1:24504"}, id="addresses"),
+        pytest.param(
+            [[0, 16383, ["left.example", 24500, A, []]]],
+            {A: "left.example:24500", "e" * 40: "right.example:24504"},
+            id="names",
+        ),
+    ],
+)
+def test_replica_that_the_slot_map_lacks(answers: Any, addresses: Mapping[str, str]) -> None:
+    """A replica without a copy is known by ``CLUSTER NODES``, at the kind of address that clients get; no dead node."""
+    node: Any = Answers(SLOTS=answers, NODES=NODES["Valkey 9.1.2"] + LATE)
+    found = announced(node)
+    assert {identity: found[identity].address for identity in addresses} == addresses
+    assert found[A].ranges == FIRST.ranges
+    assert D not in found
+
+
+def test_nodes_without_the_right_to_ask() -> None:
+    """The slot map alone names the nodes if the user may not run ``CLUSTER NODES``."""
+    node: Any = Answers(SLOTS=SLOTS_SINCE_70, NODES=NoPermissionError("no permissions"))
+    assert set(announced(node)) == {A, B, C}

@@ -44,7 +44,8 @@ Feature: The commands of Celery are answered as Celery expects
     Scenario: the broker refuses a transaction whose watched key another client has changed
       A worker that gives a task back watches the records of all tasks. Without WATCH two workers give back the same
       task, and it runs twice.
-      Remedy: connect without a proxy that shares connections between clients; +watch in the ACL of the user.
+      Remedy: connect without a proxy that shares connections between clients;
+      `ACL SETUSER <user> +watch`.
 
       Given the broker under test
       When the broker serves 100 watched transactions
@@ -53,7 +54,7 @@ Feature: The commands of Celery are answered as Celery expects
     @celery-145
     Scenario: the broker runs scripts whole and by their digest
       kombu's table of queues, this project's chords, its `once` and its batch transport are scripts.
-      Remedy: +@scripting in the ACL of the user, or a proxy that passes EVAL and EVALSHA to one server.
+      Remedy: `ACL SETUSER <user> +@scripting`, or a proxy that passes EVAL and EVALSHA to one server.
 
       Given the broker under test
       When the broker serves 100 scripts
@@ -74,7 +75,8 @@ Feature: The commands of Celery are answered as Celery expects
     @celery-143
     Scenario: the broker counts and orders the parts of a chord
       The body of a chord runs when its last part is counted. One lost part, and it never runs.
-      Remedy: connect without the proxy, since a Redis server loses no acknowledged part; maxmemory-policy noeviction.
+      Remedy: connect without the proxy, since a Redis server loses no acknowledged part;
+      `CONFIG SET maxmemory-policy noeviction`.
 
       Given the broker under test
       When the broker serves 200 chord parts
@@ -83,8 +85,7 @@ Feature: The commands of Celery are answered as Celery expects
     @celery-147
     Scenario: the broker delivers each message once and in order, by channel and by pattern
       Results come by channel, and control commands by pattern. A lost result makes its sender wait until its timeout.
-      Remedy: `CONFIG SET client-output-buffer-limit "pubsub 32mb 8mb 60"`, and the same in redis.conf; connect without the
-      proxy.
+      Remedy: `CONFIG SET client-output-buffer-limit "pubsub 32mb 8mb 60"`; connect without the proxy.
 
       Given the broker under test
       When the broker serves 500 messages in a row

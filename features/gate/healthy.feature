@@ -121,6 +121,7 @@ Feature: The gate never refuses a healthy deployment
         | a password with special characters | accepted | nothing |
         | without CONFIG                     | partial  | CONFIG  |
         | without INFO                       | partial  | INFO    |
+        | without CLUSTER NODES              | partial  | NODES   |
         | disabled commands                  | partial  | CONFIG  |
         | hammered by other clients          | accepted | nothing |
         | another tick                       | accepted | nothing |
@@ -130,6 +131,9 @@ Feature: The gate never refuses a healthy deployment
         | two replicas each                  | accepted | nothing |
         | uneven but legal slots             | accepted | nothing |
         | names in place of addresses        | accepted | nothing |
+        | three hosts by name                | accepted | nothing |
+        | a replica that copies its primary  | accepted | nothing |
+        | a cache without files              | accepted | nothing |
         | the longest node timeout           | accepted | nothing |
         | RESP2                              | accepted | nothing |
         | redis-py's options                 | accepted | nothing |

@@ -190,6 +190,19 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | one deletion in 100 deletes nothing          | cluster-097 | replies wrong of GET         |
         | replicas confirm nothing                     | cluster-098 | replicas that confirmed      |
         | a scan misses keys                           | cluster-099 | keys missed                  |
+        | two nodes at one address                     | cluster-031 | two nodes announce           |
+        | clients get no host                          | cluster-110 | gives no host                |
+        | one node that knows no replicas              | cluster-111 | is unknown to                |
+        | one node with another clock                  | cluster-112 | clock difference             |
+        | a key in a slot of another primary           | cluster-113 | unreachable keys             |
+        | primaries without files                      | cluster-114 | keeps no files               |
+        | two of three primaries on one host           | cluster-115 | holds 2 of 3                 |
+        | a replica on the host of its primary         | cluster-115 | all its replicas             |
+        | one shard without ttls                       | cluster-116 | reported ttl                 |
+        | one shard whose ttls are doubled             | cluster-117 | life of a key                |
+        | a clock that is wrong                        | cluster-118 | of the clocks                |
+        | one shard with few connections               | cluster-119 | refused of                   |
+        | one shard without messages                   | cluster-120 | no message reached           |
 
     @gate-090
     Scenario Outline: the gate refuses a result backend with a defect: <DEFECT>

@@ -76,28 +76,33 @@ Feature: The remedy of a refusal makes the deployment acceptable
       Then the verdict is "accepted"
 
       Examples:
-        | DEFECT                                   |
-        | failures are noticed late                |
-        | replicas never take over                 |
-        | replicas of any age take over            |
-        | a short replication backlog              |
-        | few connections                          |
-        | no memory limit                          |
-        | old values from a minority               |
-        | unbounded buffers for replicas           |
-        | an open slot                             |
-        | an address that leads nowhere            |
-        | a hostname that does not resolve         |
-        | one node with another memory limit       |
-        | one node that knows other users          |
-        | a password for replication that is wrong |
-        | one primary is nearly full               |
-        | commands stall one node                  |
-        | dead connections are not noticed         |
-        | idle connections are cut off             |
-        | unbounded buffers for subscribers        |
-        | small buffers for clients                |
-        | an application with all rights           |
+        | DEFECT                                       |
+        | failures are noticed late                    |
+        | replicas never take over                     |
+        | replicas of any age take over                |
+        | a short replication backlog                  |
+        | few connections                              |
+        | no memory limit                              |
+        | old values from a minority                   |
+        | unbounded buffers for replicas               |
+        | a replica that never finished its first copy |
+        | a function on one primary alone              |
+        | an open slot                                 |
+        | an address that leads nowhere                |
+        | a hostname that does not resolve             |
+        | one node with another memory limit           |
+        | two nodes at one address                     |
+        | clients get no host                          |
+        | primaries without files                      |
+        | one node that knows other users              |
+        | a password for replication that is wrong     |
+        | one primary is nearly full                   |
+        | commands stall one node                      |
+        | dead connections are not noticed             |
+        | idle connections are cut off                 |
+        | unbounded buffers for subscribers            |
+        | small buffers for clients                    |
+        | an application with all rights               |
 
     @gate-092
     Scenario Outline: the remedy of a result backend makes it acceptable: <DEFECT>

@@ -49,7 +49,7 @@ Feature: The commands of a cache's clients are answered as they expect
     @cache-115
     Scenario: the cache runs scripts whole and by their digest
       Compare-and-set is a script on most engines: the lease of single flight, the versions of a write-through.
-      Remedy: +@scripting in the ACL of the user, or a proxy that passes EVAL and EVALSHA to one server.
+      Remedy: `ACL SETUSER <user> +@scripting`, or a proxy that passes EVAL and EVALSHA to one server.
 
       Given the cache under test
       When the cache serves 100 scripts

@@ -29,8 +29,8 @@ Feature: The cluster has the settings and the replicas to survive a failure
     Scenario: every primary has a linked and live replica
       A replica without a complete first copy looks healthy in `CLUSTER NODES`, and cannot take over. An idle primary sends
       a PING each `repl-ping-replica-period`, so silence is counted in these pings.
-      Remedy: restart a failed node. Give a primary without a replica an empty node, which becomes one by
-      `CLUSTER REPLICATE <node>`. The log of an unlinked replica names what its primary refuses.
+      Remedy: restart a failed node; make an empty node a replica by `CLUSTER REPLICATE <node>`. The log of an unlinked
+      replica names the refusal; `ACL SETUSER <user> +psync +sync` and `CONFIG SET masterauth <password>` end it.
 
       Given the cluster under test
       Then there are no failed nodes

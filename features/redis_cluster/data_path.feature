@@ -47,3 +47,52 @@ Feature: Values reach every node of the cluster and return unchanged
       Given the cluster under test
       When the cluster serves 200 increments by two clients
       Then exactly 0 increments were lost
+
+  @core
+  Rule: Every shard keeps a ttl as it was set
+
+    @cluster-116
+    Scenario: each primary reports the ttl that a client has set
+      A proxy or a setting of one node spoils the ttls of its shard alone.
+      Remedy: `CONFIG GET *` of this node and of another primary shows a difference, else look at the proxy before it.
+
+      Given the cluster under test
+      When every primary serves 1 key with a ttl of 100 seconds
+      Then the measurement "reported ttl" is between 95 and 100 %
+
+    @cluster-117
+    Scenario: a key on each primary lives as long as its ttl
+      Remedy: correct the clock of the node (NTP), and remove what changes the ttl on the way to it.
+
+      Given the cluster under test
+      When every primary serves 1 key with a ttl of 1 second
+      Then the measurement "life of a key" is between 0.99 and 1.5 seconds
+
+    @cluster-118
+    Scenario: the clocks of each primary and its clients differ by at most 2 seconds
+      Remedy: let NTP or chrony correct the clock of the node's machine, and that of the client.
+
+      Given the cluster under test
+      When every primary serves 1 reading of the clock
+      Then the measurement "difference of the clocks" is at most 2 seconds
+
+  Rule: The path to every shard has room for many clients
+
+    @cluster-119
+    Scenario: the path to each primary accepts 50 connections at once
+      A client of a cluster connects to every primary, so the narrowest path limits all.
+      Remedy: raise the limit of the balancer or proxy before this node, or `CONFIG SET maxclients 10000` on this node.
+
+      Given the cluster under test
+      When every primary serves 50 connections at once
+      Then exactly 0 connections were refused
+
+  Rule: Messages reach their subscribers at every shard
+
+    @cluster-120
+    Scenario: a message published on each primary reaches its subscriber within 1 second
+      Remedy: let the proxy before this node pass PUBLISH and SUBSCRIBE; or `ACL SETUSER <user> &<channel>` on every node.
+
+      Given the cluster under test
+      When every primary serves 1 message
+      Then the message took at most 1 second

@@ -23,12 +23,34 @@ Feature: The nodes form one cluster with one slot map
 
     @cluster-031
     Scenario: the announced node answers at each announced address
+      Two nodes that announce one address send the clients of one shard to the other one, which sends them back.
       Remedy: announce what clients reach: `CONFIG SET cluster-announce-ip <address>` and
       `CONFIG SET cluster-announce-port <port>`. Where a hostname does not resolve,
       `CONFIG SET cluster-preferred-endpoint-type ip`.
 
       Given the cluster under test
       Then there are no wrong addresses
+
+    @cluster-110
+    Scenario: every node tells clients the hosts of all nodes
+      A node may hide hosts on purpose, for clients that reach all nodes by one host. Most clients then ask a resolver for
+      an empty name.
+      Remedy: `CONFIG SET cluster-preferred-endpoint-type ip` on every node, then `CONFIG REWRITE`.
+
+      Given the cluster under test
+      Then there are no hidden endpoints
+
+  @audit
+  Rule: All nodes know the same nodes
+
+    @cluster-111
+    Scenario: every node of the cluster knows every other node
+      A node that some nodes have forgotten gets no vote from them, and sends no clients to them.
+      Remedy: `CLUSTER MEET <host> <port>` from a node that knows it brings it back. `CLUSTER FORGET <node>` on every node
+      within a minute removes it.
+
+      Given the cluster under test
+      Then there are no membership differences
 
   Rule: A cluster of 3 to 48 primaries has one slot map, and its keys spread evenly
     No node fails here. The node timeout is longer than one of many nodes may wait for a busy processor.

@@ -13,6 +13,50 @@ Feature: Each node has room, and runs what its peers run
       Given the cluster under test
       Then there are no version differences
 
+  Rule: All nodes have the same time
+
+    @cluster-112
+    Scenario: the clocks of all nodes differ by at most 2 seconds
+      A replica gets the end of a ttl as a moment. After a failover it deletes keys by its own clock, too early or too late.
+      Remedy: let NTP or chrony correct the clock of the machine that differs.
+
+      Given the cluster under test
+      Then the cluster has at most 2 seconds clock difference
+
+  Rule: Every key is where clients look for it
+
+    @cluster-113
+    Scenario: no primary holds keys in a slot of another primary
+      An interrupted migration leaves such keys. They take memory, no client finds them, and an old value may come back
+      with the slot.
+      Remedy: `CLUSTER GETKEYSINSLOT <slot> 10` on this node names them. To delete them, `CLUSTER SETSLOT <slot> IMPORTING
+      <owner>`, then `ASKING` and `DEL <key>` for each key, then `CLUSTER SETSLOT <slot> STABLE`.
+
+      Given the cluster under test
+      Then there are no unreachable keys
+
+  Rule: A restart or the loss of a host leaves each shard with its keys
+
+    @cluster-114
+    Scenario: a primary that keeps data has a log or snapshots on its disk
+      A primary that restarts before its replica replaces it is empty then, and the replica copies that. A primary that
+      evicts any key (`allkeys-`) is a cache, and needs no files.
+      Remedy: `CONFIG SET appendonly yes` on every node, then `CONFIG REWRITE`. Without a disk, delay the restart of a node
+      by more than two node timeouts, and waive this scenario.
+
+      Given the cluster under test
+      Then there are no primaries without files
+
+    @cluster-115
+    Scenario: no host holds a majority of the primaries or a whole shard
+      A host is the announced name of a node, else the host of its address; a zone is its `availability-zone`. A cluster
+      with one host in all is not judged. Of two zones one always holds a majority, so only copies are asked of them.
+      Remedy: `CLUSTER FAILOVER` on a replica at another host spreads the primaries. `CLUSTER REPLICATE <node>` on a
+      replica changes its primary.
+
+      Given the cluster under test
+      Then there are no crowded places
+
   Rule: All primaries have the same functions
 
     @cluster-092

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from itertools import count as numbers
 from itertools import zip_longest
 from typing import Any, TypeVar, cast
 
@@ -25,6 +26,7 @@ from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Unsupported
 from fixtures.run.options import OPTIONS
 from fixtures.run.own_time import Moment, Sampler, Stopwatch, first_certain, moment_of
+from redis_practices.redis_cluster.topology import owner, slot_of, slot_ranges
 from redis_practices.server_info import Refused, facts
 from steps.common.vocabulary import TYPES
 
@@ -50,6 +52,8 @@ class Way:
     prefix: str
     connect: Callable[..., Any]
     """Opens one more client, options as redis-py names them."""
+    place: str = ""
+    """The address of the node, if several are tried."""
 
     def connected(self) -> None:
         """Have both clients connected before a clock starts."""
@@ -67,7 +71,7 @@ class Way:
     def record_each(self, name: str, count: int, seen: Callable[[], Any]) -> None:
         """Measure `count` times one after another, and record each."""
         for number in range(count):
-            self.context.record(name, seen(), f"number {number + 1}" if count > 1 else "")
+            self.context.record(name, seen(), self.place or (f"number {number + 1}" if count > 1 else ""))
 
 
 def certain(measured: Callable[[], Moment], digits: int) -> Callable[[Bound | None], float]:
@@ -88,12 +92,40 @@ def certain(measured: Callable[[], Moment], digits: int) -> Callable[[Bound | No
 def send_load(context: Context, target: str, count: int, load: str) -> None:
     """Send one kind of load through one client that writes and one that reads, and record what came back.
 
+    Several targets, such as every primary, are tried at the same time, each with keys of its slots.
+
     Example: ``When the cache serves 2000 writes``
     """
     entry, words = find("load", load)
-    connect = context.target(target).client
+    things = context.targets(target)
+    ways = [way_to(context, thing, len(things)) for thing in things]
+
+    def send(way: Way) -> None:
+        try:
+            entry.functions[0](way, count, **words)
+        except AssertionError as error:
+            raise AssertionError(f"{way.place}: {error}") from error
+
+    if len(ways) == 1:
+        entry.functions[0](ways[0], count, **words)
+        return
+    with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
+        list(pool.map(send, ways))
+
+
+MOST_AT_ONCE = 16
+"""Targets of a load that are tried at the same time."""
+
+
+def way_to(context: Context, thing: Any, number: int) -> Way:
+    """Connect to a target, one of a `number`: a node among others gets keys of its slots."""
+    connect, prefix, place = thing.client, context.key_prefix, ""
     writer, reader = context.ending.enter_context(connect()), context.ending.enter_context(connect())
-    entry.functions[0](Way(context, writer, reader, context.key_prefix, connect), count, **words)
+    if number > 1:
+        place, ranges = thing.address, slot_ranges(writer)
+        owners = ((tag, owner(slot_of(str(tag)), ranges)) for tag in numbers())
+        prefix = next(f"{prefix}{{{tag}}}" for tag, held in owners if held and held.primary == place)
+    return Way(context, writer, reader, prefix, connect, place)
 
 
 @register("load", "writes", "keys that one client writes in pipelines and the other one reads back")
@@ -476,4 +508,4 @@ def open_connections(way: Way, count: int) -> None:
         for _ in range(count):
             ending.enter_context(way.connect()).get(way.prefix)
             served += 1
-    way.context.record("connections refused", count - served)
+    way.context.record("connections refused", count - served, way.place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from binascii import crc_hqx
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -19,6 +20,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.utils import str_if_bytes
 
 from fixtures.bdd.vocabulary import register
 from fixtures.context import Context
@@ -112,21 +114,27 @@ def slot_map_differences(context: Context) -> Findings:
 
 @register("finding", "wrong addresses", "announced addresses at which another node answers, or none")
 def wrong_addresses(context: Context) -> Findings:
-    """Connect to every address that any node announces (CLUSTER SLOTS), and ask for its id (CLUSTER MYID)."""
-    announced: dict[str, str] = {}
+    """Connect to every address that any node announces (CLUSTER SLOTS), and ask for its id (CLUSTER MYID).
+
+    Of two nodes that announce one address, one does not answer there.
+    """
+    announced: set[tuple[str, str]] = set()
     for node in context.cluster.nodes:
         # Its peers announce a node that does not answer.
         with suppress(RedisConnectionError, RedisTimeoutError), node.client() as client:
-            announced.update({member.address: identity for identity, member in members(client, "SLOTS").items()})
+            announced |= {(member.address, identity) for identity, member in members(client, "SLOTS").items()}
     assert announced, "no node answers"
     found = []
-    for address, identity in announced.items():
+    twice = [address for address, number in Counter(address for address, _ in announced).items() if number > 1]
+    for address, identity in sorted(announced):
         try:
             with node_at(context.cluster, address).client() as client:
-                seen = client.execute_command("CLUSTER MYID")
+                seen = str_if_bytes(client.execute_command("CLUSTER MYID"))
         except (RedisConnectionError, RedisTimeoutError) as error:
             seen = f"no answer from here: {error}"
-        found += [{"ADDRESS": address, "ANNOUNCED": identity, "SEEN": seen}] if seen != identity else []
+        if seen != identity:
+            says = f"answers as {seen}, and two nodes announce it" if address in twice else seen
+            found.append({"ADDRESS": address, "ANNOUNCED": identity, "SEEN": says})
     return found
 
 

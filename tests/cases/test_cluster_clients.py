@@ -142,7 +142,9 @@ FIRST_THIRD = 5460
 
 def lost_in_a_restart(group: ForkingGroup, appendonly: str, *, replaced: bool) -> tuple[int, bool]:
     """Kill and restart the first primary; return the number of lost keys, and whether `restarts_empty` names it."""
-    cluster = start_cluster(group, node_timeout_ms=2000 if replaced else 5000, config={"appendonly": appendonly})
+    cluster = start_cluster(
+        group, node_timeout_ms=2000 if replaced else 5000, config={"appendonly": appendonly, "save": ""}
+    )
     with cluster_client(cluster.url) as client:
         write(client, dict.fromkeys(KEYS, "value"), ttl=600)
     replicas = [node for node in cluster.nodes if follows(node)]

@@ -161,7 +161,7 @@ def restarts_empty(nodes: Iterable[Redis]) -> list[str]:
     A known limit: a primary without files that restarts before it is replaced is still the primary. Its replica follows
     it, and all its keys are lost. Set ``appendonly yes``. Or let the service manager wait before it starts a node
     again, for more than twice the node timeout and 2 seconds (systemd's ``RestartSec``). A planned restart begins with
-    `fail_over`. Commands: ``INFO replication``, ``CONFIG GET``.
+    `fail_over`. A primary that evicts any key is a cache, and left out. Commands: ``INFO replication``, ``CONFIG GET``.
 
     Raises:
         redis.exceptions.RedisError: a node does not answer, or refuses a command to this user.
@@ -172,4 +172,5 @@ def restarts_empty(nodes: Iterable[Redis]) -> list[str]:
         if node.info("replication")["role"] == "master"
         and node.config_get("appendonly").get("appendonly") == "no"
         and not node.config_get("save").get("save")
+        and not str(node.config_get("maxmemory-policy").get("maxmemory-policy")).startswith("allkeys")
     ]

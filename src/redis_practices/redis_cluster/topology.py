@@ -10,13 +10,14 @@ import re
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
 from redis import Redis
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS as SLOTS
 from redis.crc import key_slot
+from redis.exceptions import ResponseError
 from redis.utils import str_if_bytes
 
 from redis_practices.server_info import asking, by_name, settings
@@ -201,6 +202,36 @@ def members(node: Redis, command: Command = "NODES") -> dict[str, Member]:
     """
     # In two words: redis-py then returns the raw reply, whose shape does not depend on the protocol.
     return {found.identity: found for found in READERS[command](node.execute_command("CLUSTER", command))}
+
+
+ABSENT = frozenset(("fail", "fail?", "handshake", "noaddr"))
+"""Flags of ``CLUSTER NODES`` of a node that another node does not reach."""
+
+
+def announced(node: Redis) -> dict[str, Member]:
+    """Return every node by its id, with the address that `node` gives to clients.
+
+    ``CLUSTER SLOTS`` has these addresses, and leaves out a replica that has copied nothing yet. Such a replica comes
+    from ``CLUSTER NODES``, unless it is absent, the user may not ask, or a proxy replies in another form.
+
+    Raises:
+        redis.exceptions.RedisError: the node does not answer, or is not a cluster node.
+    """
+    listed = members(node, "SLOTS")
+    try:
+        known = members(node)
+    except (ResponseError, AttributeError, ValueError):
+        return listed
+    both = [(known[identity], member) for identity, member in listed.items() if identity in known]
+    by_name = any(member.hostname == client.endpoint[0] for member, client in both)
+    found = {member.identity: replace(member, address=client.address) for member, client in both}
+    places = {member.address for member in listed.values()}
+    for identity, member in known.items():
+        if identity not in listed and not ABSENT & member.flags:
+            address = f"{member.host if by_name else member.endpoint[0]}:{member.endpoint[1]}"
+            if address not in places:
+                found[identity] = replace(member, address=address)
+    return {**listed, **found}
 
 
 def read_nodes(answer: bytes | str) -> Iterator[Member]:
