@@ -59,7 +59,7 @@ Feature: The result backend is reached only with a password, over TLS, by a user
       Given the backend under test
       Then the user may not run these commands
         | COMMAND                | DANGER                                         |
-        | FLUSHALL               | a typing error deletes every result              |
+        | FLUSHALL               | a typing error deletes every result            |
         | CONFIG SET maxmemory 1 | the memory limit and the policy can be changed |
         | SHUTDOWN               | the server can be stopped                      |
         | DEBUG SLEEP 1          | the server can be blocked                      |
