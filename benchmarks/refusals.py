@@ -104,7 +104,7 @@ def judged(row: Row, binary: str, well: dict[str, str]) -> dict[str, Any]:
         **row._asdict(),
         "scenario": scenario,
         "verdict": verdict,
-        GATE: (verdict == "refused", row.cause in failed.get(row.scenario, ""), mended),
+        GATE: (verdict == "refused", bool(row.cause) and row.cause in failed.get(row.scenario, ""), mended),
         CHECK: None if checked is None else (bool(checked), bool(words.search(checked)), None),
         DOCTORS: (bool(notes), bool(words.search(notes)), None),
     }
@@ -146,10 +146,10 @@ def results(rows: Sequence[Row], state: Path, options: argparse.Namespace) -> It
     """Yield the result of each row; those in `state` are not repeated, and new ones are added to it."""
     binary = server_binary(options.server_binary)
     kept = [json.loads(line) for line in state.read_text(encoding="utf-8").splitlines()] if state.exists() else []
-    known = {(one["engine"], one["role"], one["defect"]): one for one in kept}
+    known = {(one["engine"], one["role"], one["defect"], one["cause"]): one for one in kept}
     engine = engine_of(binary)
-    left = [row for row in rows if (engine, row.role, row.defect) not in known]
-    yield from (known[engine, row.role, row.defect] for row in rows if row not in left)
+    left = [row for row in rows if (engine, row.role, row.defect, row.cause) not in known]
+    yield from (known[engine, row.role, row.defect, row.cause] for row in rows if row not in left)
     if not left:
         return
     with ProcessGroup() as group, ExitStack() as ending:

@@ -59,7 +59,7 @@ Feature: The cache has the settings of a cache
     @cache-009
     Scenario: the cache has connections left for more clients
       One process of a service often holds 10 to 50 connections, so a thousand serve few processes.
-      Remedy: `CONFIG SET maxclients 10000`; or smaller pools of connections in the clients.
+      Remedy: `CONFIG SET maxclients 10000`, then `CONFIG RESETSTAT`; or smaller pools of connections in the clients.
 
       Given the cache under test
       Then the setting "maxclients" is at least 1000
