@@ -327,7 +327,7 @@ def without_flags(command: Command) -> Command:
 def empty(reply: bytes) -> bytes:
     """Return another reply of the same type: a greater number, no text, no members."""
     if reply.startswith(b":"):
-        return b":%d\r\n" % (int(reply[1:]) + 1)
+        return b":%d\r\n" % (2 * int(reply[1:]) + 1)
     return {b"$": b"$-1\r\n", b"*": b"*0\r\n", b"~": b"~0\r\n"}.get(reply[:1], reply)
 
 
@@ -356,8 +356,8 @@ class Lie(Mutation):
 
 
 NO_FIRST_KEY = {"EVAL", "EVALSHA", "EXEC", "MULTI", "READONLY", "SCAN", "SCRIPT", "WAIT"}
-NO_NUMBER = {"MULTI", "PUBLISH", "READONLY", "SCRIPT", "SET", "SETEX", "WATCH"}
-"""Commands whose reply is `OK` or an error, or which say how many subscribers one node has."""
+NO_NUMBER = {"MULTI", "PUBLISH", "READONLY", "SCAN", "SCRIPT", "SET", "SETEX", "WATCH"}
+"""Commands with the reply `OK`, or with the subscribers of one node; a whole scan is fewer commands than `EVERY`."""
 
 
 def about(left_out: set[str], change: Callable[[Command], Command] | None) -> list[tuple[str, str, Any]]:

@@ -149,11 +149,13 @@ def crowded_places(context: Context) -> Findings:
     """Compare the places of all nodes.
 
     A host is the announced name of a node, else the host of its address. A zone is its `availability_zone` (INFO). If
-    all nodes have one host, it may be a proxy before many machines, so nothing is said of it.
+    all nodes have one host, it may be a proxy before many machines, so nothing is said of it. The name localhost is
+    that of every machine.
     """
     nodes = [member for member in known(context) if not member.failed]
-    hosts, zones = {node.identity: node.host for node in nodes}, dict(zones_of(context))
-    if len({*hosts.values()}) == 1 and len({*zones.values()}) < 2:  # noqa: PLR2004 - two are different
+    hosts = {node.identity: node.host for node in nodes if node.host != "localhost"}
+    zones = dict(zones_of(context))
+    if len({*hosts.values()}) < 2 and len({*zones.values()}) < 2:  # noqa: PLR2004 - two are different
         raise Unsupported(f"all nodes are on one host, {nodes[0].host}, so nothing tells their machines apart")
     few = len({*zones.values()}) <= 2  # noqa: PLR2004 - in one of two zones is always a majority of an odd number
     return [*crowds("host", hosts, nodes), *crowds("zone", zones, nodes, votes=not few)]
@@ -171,14 +173,15 @@ def zones_of(context: Context) -> Iterator[tuple[str, str]]:
 
 def crowds(kind: str, places: Mapping[str, str], nodes: Sequence[Member], *, votes: bool = True) -> Iterator[Any]:
     """Yield the places that hold too much, where there is more than one place; `votes` includes the majority."""
-    primaries = [node for node in nodes if node.slots and node.identity in places]
-    if len({*places.values()}) == 1:
-        return
+    primaries = [node for node in nodes if node.slots]
     majority = len(primaries) // 2 + 1
-    for place, number in Counter(places[node.identity] for node in primaries).items():
+    if len({*places.values()}) < 2:  # noqa: PLR2004 - two are different
+        return
+    for place, number in Counter(places[node.identity] for node in primaries if node.identity in places).items():
         if votes and len(primaries) > 2 and len(primaries) - number < majority:  # noqa: PLR2004 - two have no majority
             yield {"PLACE": f"{kind} {place}", "WHY": f"holds {number} of {len(primaries)} primaries"}
     for node in primaries:
         copies = [one.identity for one in nodes if one.primary == node.identity]
-        if copies and {places.get(identity) for identity in copies} == {places[node.identity]}:
-            yield {"PLACE": f"{kind} {places[node.identity]}", "WHY": f"holds {node.address} and all its replicas"}
+        home = places.get(node.identity)
+        if home and copies and {places.get(identity) for identity in copies} == {home}:
+            yield {"PLACE": f"{kind} {home}", "WHY": f"holds {node.address} and all its replicas"}
