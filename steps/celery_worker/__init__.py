@@ -1,8 +1,7 @@
 """Bind the sentences about Celery.
 
 tasks        Send tasks, with the options and settings that features name.
-results      Read results; judge states, runs and order.
+results      Read results; judge states, runs and order; redelivery, recovery, payments, the outbox, random histories.
 workers      Start workers and beats; ask whether they live.
-delivery     Redelivery, recovery, payments, the outbox, random histories.
 broker       Redis Sentinel, TLS, the rights of the broker's user.
 """

@@ -3,6 +3,5 @@
 module           features/pure_cache/, those it serves most first
 cache_aside      cache_aside, invalidation, degradation, absent, refresh.
 memory           memory, hygiene, expiry, big_values, ttl.
-near_cache       near_cache.
-write_through    write_through.
+fronts           near_cache, write_through.
 """

@@ -48,7 +48,7 @@ from steps.celery_worker.results import check_runs, read_result
 from steps.celery_worker.tasks import Tasks, processed_tasks, waiting_tasks
 from steps.celery_worker.workers import await_sent
 from steps.common.audit import Audited, check_number, count_missed_pings
-from steps.pure_cache.near_cache import ENOUGH, Near
+from steps.pure_cache.fronts import ENOUGH, Near
 from tests.cases.judging import judge as judged
 
 needs_schedule = pytest.mark.skipif(not SCHEDULE.exists(), reason="the kernel does not count waits for a processor")
