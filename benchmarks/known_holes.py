@@ -1,8 +1,6 @@
 """Renew the table of known holes, ``src/redis_practices/known_holes.toml``, from the engines' advisories.
 
-    python benchmarks/known_holes.py                 Needs a network; prints each line that has changed.
-
-A line's version only rises, and a new line is added. Ends of life, holes that depend on a setting, and versions of
+It needs a network, and prints each line that has changed. A line's version only rises, and a new line is added. Ends of life, holes that depend on a setting, and versions of
 distributions are written by hand.
 """
 
@@ -10,14 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import urllib.request
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
 from lib import PROJECT
+from lib.ending import run
 
+from redis_practices.cli import Failure, Parser
 from redis_practices.server_info import HOLES, version_of
 
 ADVISORIES = "https://api.github.com/repos/{}/security-advisories?state=published&per_page=100"
@@ -75,11 +74,12 @@ def fetch(repository: str) -> list[Advisory]:
 
 def main() -> None:
     """Fetch the advisories, and write the table."""
+    Parser(__doc__ or "", "  python benchmarks/known_holes.py").parse_args()
     before = HOLES.read_text(encoding="utf-8")
     try:
         advisories = {engine: fetch(repository) for engine, repository in REPOSITORIES.items()}
     except OSError as error:
-        sys.exit(f"the advisories cannot be fetched: {error}")
+        raise Failure(f"the advisories cannot be fetched: {error}") from None
     after = renewed(before, advisories, datetime.now(UTC).date())
     HOLES.write_text(after, encoding="utf-8")
     print(*(line for line in after.splitlines() if line not in before.splitlines()), sep="\n")
@@ -87,4 +87,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
