@@ -1,7 +1,7 @@
 """Renew the table of known holes, ``src/redis_practices/known_holes.toml``, from the engines' advisories.
 
-It needs a network, and prints each line that has changed. A line's version only rises, and a new line is added. Ends of life, holes that depend on a setting, and versions of
-distributions are written by hand.
+It needs a network, and prints each line that has changed. A line's version only rises, and a new line is added. Ends of
+life, holes that depend on a setting, and versions of distributions are written by hand.
 """
 
 from __future__ import annotations
