@@ -25,7 +25,7 @@ from fixtures.redis_cluster.nodes import clients_of
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Lacks, Unsupported
 from fixtures.run.practices_file import AuditBounds, change, changeable
-from fixtures.stacks.protocols import Node, need
+from fixtures.stacks.protocols import Node, need, need_right
 from redis_practices.polling import poll
 from redis_practices.redis_cluster.slot_migration import open_slots
 from redis_practices.redis_cluster.topology import ABSENT, SLOTS, Member, itself, members
@@ -59,8 +59,7 @@ class Audited:
 
     def each(self, command: str, ask: Callable[[Any], Any]) -> Iterable[tuple[str, Any]]:
         """Yield address and answer of every server; a command that is refused is the reason of a skip."""
-        if command in self.lacks:
-            raise Unsupported(f"needs {command}, which the server refuses: {self.lacks[command]}")
+        need_right(self.lacks, command)
         for node in self.nodes:
             with node.client() as client:
                 try:

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from hashlib import sha1
 from typing import Any
 
@@ -233,12 +234,13 @@ def hand_out(way: Way, count: int) -> None:
     wrong = 0
     with way.connect() as taker:
         waiting = taker.connection_pool.get_connection()
+        ask = partial(waiting.send_command, "BRPOP", *lists, 1, check_health=False)
         for number in range(count):
-            waiting.send_command("BRPOP", *lists, 1, check_health=False)
+            ask()
             way.writer.lpush(lists[number % len(lists)], number)
             taken = waiting.read_response(timeout=PATIENCE)
             if taken is None:  # the judge may have paused for the second that the server waits
-                waiting.send_command("BRPOP", *lists, 1, check_health=False)
+                ask()
                 taken = waiting.read_response(timeout=PATIENCE)
             wrong += plain(taken) != [lists[number % len(lists)], str(number)]
             if wrong > ENOUGH:  # each may have taken two seconds

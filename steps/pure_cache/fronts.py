@@ -16,6 +16,7 @@ from fixtures.bdd.vocabulary import records, register
 from fixtures.context import Context, Plan
 from fixtures.pure_cache.origin import Origin, at_once
 from fixtures.run.keys import Unsupported
+from fixtures.stacks.protocols import need_right
 from redis_practices.polling import eventually
 from redis_practices.pure_cache.near_cache import NearCache
 from redis_practices.pure_cache.write_through import WriteBehind, WriteThrough
@@ -176,8 +177,7 @@ def write_through(context: Context, rules: dict[str, Any]) -> Through:
 
     Its writes are scripts. A user without that right is the reason of a skip, as the cache itself reports no error.
     """
-    if why := context.stack.lacks.get("cache", {}).get("EVAL"):
-        raise Unsupported(f"needs EVAL, which the server refuses: {why}")
+    need_right(context.stack.lacks.get("cache", {}), "EVAL")
     made = WriteThrough(context.cache.client(), **{"ttl": 60.0} | rules)
     return Through(context, made, context.part(Origin))
 
