@@ -92,6 +92,10 @@ Feature: Scaling workers and filling brokers: accepted tasks are kept
       Examples:
         | POLICY       |
         | noeviction   |
+
+      @slow
+      Examples: more
+        | POLICY       |
         | volatile-lru |
 
     @celery-043 @known_limit

@@ -11,7 +11,7 @@ Feature: Results arrive at once and expire
       And the result is read
       Then the measurement "ttl of the result" is between 60 and 86400 seconds
 
-    @celery-087 @waits
+    @celery-087 @waits @slow
     Scenario: the broker keeps neither tasks nor results of 200 tasks whose results expired after 1 second
       The names of queues have no ttl. With Celery alone their number grows by one with each worker that is killed and
       comes back under another name. `redis_practices.celery_worker.transport` removes the names of killed workers.

@@ -17,9 +17,13 @@ Feature: A scheduled task is sent once
       Then the measurement "interval of the tasks" is at least 2 seconds
 
       Examples:
+        | FAULT  |
+        | killed |
+
+      @slow
+      Examples: more
         | FAULT   |
         | stopped |
-        | killed  |
 
     @celery-096 @known_limit @waits
     Scenario: a killed beat that writes its file every 3 minutes sends a task again

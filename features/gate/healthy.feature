@@ -4,7 +4,7 @@ Feature: The gate never refuses a healthy deployment
 
   Rule: The verdict on a healthy deployment is "accepted", or "partial" with the missing command
 
-    @gate-013
+    @gate-013 @slow
     Scenario Outline: the gate does not refuse a healthy cache: <KIND>
       Given a healthy cache of the kind "<KIND>"
       When the gate judges the deployment
@@ -15,7 +15,6 @@ Feature: The gate never refuses a healthy deployment
         | KIND                | VERDICT  | LACK    |
         | names of frameworks | accepted | nothing |
 
-      @slow
       Examples: more
         | KIND                                | VERDICT  | LACK    |
         | plain                               | accepted | nothing |

@@ -33,7 +33,7 @@ Feature: Options and URLs select the scenarios of a run
 
   Rule: Slow scenarios run only on request, and scenarios that wait begin first
 
-    @gate-050
+    @gate-050 @slow
     Scenario: a run without options begins with scenarios that wait, and leaves slow ones out
       When I run "pytest features/gate/verdict.feature features/pure_cache/expiry.feature --collect-only -q"
       Then the command exits with 0

@@ -28,7 +28,7 @@ Feature: A run names the servers it judges, or says why it cannot use them
         verdict: accepted (1 scenario of
         """
 
-    @gate-041
+    @gate-041 @slow
     Scenario: the header of a run on a deployment names its servers and the practices left out
       When I run "CACHE_URL=redis://$CACHE pytest features/pure_cache/audit.feature -k cache-007 --require core --hypothesis-seed 7 --processes 0"
       Then the command exits with 0

@@ -70,6 +70,10 @@ Feature: The nodes form one cluster with one slot map
         | PRIMARIES |
         | 3         |
         | 6         |
+
+      @slow
+      Examples: more
+        | PRIMARIES |
         | 12        |
 
       @slow

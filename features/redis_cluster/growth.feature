@@ -67,7 +67,7 @@ Feature: Nodes join and leave while clients are served
 
   Rule: A client stays connected while every node that it knew is replaced
 
-    @cluster-036 @disruptive @waits
+    @cluster-036 @disruptive @waits @slow
     Scenario: all nodes are replaced one after another under load
       Given an isolated cluster of 3 primaries without replicas
         | SETTING              | VALUE |

@@ -24,7 +24,7 @@ Feature: A client keeps its connections, shares them, and sets timeouts
         | NAIVE                       | TUNED             | TIMES FASTER | ROUNDS |
         | GET, a new client each time | GET one at a time | at least 3   | 4      |
 
-    @tuning-009
+    @tuning-009 @slow
     Scenario: on the loopback, connecting for each read takes 5 times as long
       Given the cache under test
       And 30 values of 100 bytes

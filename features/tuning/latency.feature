@@ -28,7 +28,7 @@ Feature: Latency is measured from the moment a request was due
 
   Rule: A compiled parser saves the client's processor time
 
-    @tuning-017 @disruptive
+    @tuning-017 @disruptive @slow
     Scenario: hiredis parses a list of 1000 items in a quarter of the processor time
       Given an isolated server
       Then the comparison shows

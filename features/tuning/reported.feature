@@ -14,7 +14,7 @@ Feature: A measurement claims no more than its spread allows
 
   Rule: Practices that depend on the machine are reported without a bound
 
-    @tuning-022
+    @tuning-022 @slow
     Scenario: the gain of deeper pipelines is reported
       From 10 commands on, Python's packing and parsing is the limit. From 100 on, depth gains little, and memory grows on
       both sides.
@@ -27,7 +27,7 @@ Feature: A measurement claims no more than its spread allows
         | GET in pipelines of 100 | GET in pipelines of 1000 | reported     |
         | GET in pipelines of 100 | MGET of 100              | reported     |
 
-    @tuning-023
+    @tuning-023 @slow
     Scenario: the gain of asyncio on the loopback, where a round trip is shorter than its overhead, is reported
       Given the cache under test
       And 200 values of 100 bytes
@@ -35,7 +35,7 @@ Feature: A measurement claims no more than its spread allows
         | NAIVE             | TUNED               | TIMES FASTER |
         | GET one at a time | asyncio, 20 at once | reported     |
 
-    @tuning-024
+    @tuning-024 @slow
     Scenario: the gain of one hash tag for a whole cluster pipeline is reported
       It saves no round trip, as redis-py writes to all nodes before it reads. It saves the client the writes and reads of
       two nodes, and one node does the work of three.
@@ -50,7 +50,7 @@ Feature: A measurement claims no more than its spread allows
     The data folder of an embedded server is in memory where the system has /dev/shm: `always` costs far more on a disk.
     Threads for input and output spin while they wait, so they need idle processors.
 
-    @tuning-025 @disruptive
+    @tuning-025 @disruptive @slow
     Scenario: the price of an append-only file is reported for each appendfsync
       Then the comparison shows
         | NAIVE                   | TUNED                        | TIMES FASTER |

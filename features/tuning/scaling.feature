@@ -18,7 +18,7 @@ Feature: Shards divide the work of a server
         | requests to one primary | requests to the owners    | at least 1.6         | 4      |
         | requests to one primary | requests to uneven owners | at most 1.6          | 4      |
 
-    @tuning-037 @disruptive
+    @tuning-037 @disruptive @slow
     Scenario: the throughput of 1, 3 and 6 primaries on one machine is reported
       Raw bytes make the servers the limit where processors are idle, redis-py makes the client the limit. The processor
       time of an operation hardly depends on the number of primaries: it tells what more machines would do.

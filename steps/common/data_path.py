@@ -301,7 +301,7 @@ def _next_message(subscriber: Any) -> Any:
 
 
 EARLY = pytest.StashKey[dict[tuple[str, type], Any]]()
-"""On the configuration: by role and type, what a quick run watches since its first scenario."""
+"""On the configuration: by role and type, what a quick run watches since its first scenario; None once it is asked for."""
 
 
 def watch_early(context: Context) -> None:
@@ -323,7 +323,12 @@ def watch_early(context: Context) -> None:
 
 def watched(context: Context, kind: type[Watched]) -> Watched | None:
     """Return what is watched since the first scenario of a quick run; only the first asker gets it."""
-    return cast("Watched | None", context.request.config.stash.get(EARLY, {}).pop((context.role, kind), None))
+    early = context.request.config.stash.get(EARLY, {})
+    found, early[context.role, kind] = (
+        early.get((context.role, kind)),
+        None,
+    )  # the key stays: what ended does not begin again
+    return cast("Watched | None", found)
 
 
 def let_pass(seconds: float, since: float) -> None:
