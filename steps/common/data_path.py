@@ -301,7 +301,7 @@ def _next_message(subscriber: Any) -> Any:
 
 
 EARLY = pytest.StashKey[dict[tuple[str, type], Any]]()
-"""On the configuration: by role and type, what a quick run watches since its first scenario; None once it is asked for."""
+"""On the configuration: by role and type, what a quick run watches since its first scenario; None once taken."""
 
 
 def watch_early(context: Context) -> None:
