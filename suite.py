@@ -1,4 +1,8 @@
-"""Load the plugins of the suite and the modules of sentences."""
+"""Load the plugins of the suite and the modules of sentences; pyproject.toml names this module by ``-p``.
+
+A conftest.py would add its options too late: pytest takes the value of an option that it does not know yet for a path,
+and imports every conftest.py above it.
+"""
 
 import gc
 from pathlib import Path
