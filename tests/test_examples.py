@@ -61,6 +61,7 @@ def all_commands() -> dict[str, list[tuple[str, ...]]]:
     found["examples/gitlab.yml"] = [without_place(words[words.index(FEATURES) + 1 :])]
     [container] = _data("examples/kubernetes.yaml")["spec"]["template"]["spec"]["containers"]
     found["examples/kubernetes.yaml"] = [tuple(container["args"])]
+    found["charts/redis-practices/values.yaml"] = [tuple(_data("charts/redis-practices/values.yaml")["arguments"])]
     return found
 
 
