@@ -23,7 +23,6 @@ PLUGINS = [
     "fixtures.run.runner",
     "fixtures.run.deadline",
     "fixtures.stacks.stack",
-    "fixtures.celery_worker.client",
     "fixtures.celery_worker.workers",
     "fixtures.gate.commands",
     "fixtures.reporting.plugin",

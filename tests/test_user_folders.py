@@ -1,7 +1,7 @@
 """Test that a run imports no conftest.py of the folder of its user.
 
-pytest takes the value of an option that it does not know yet for the path of a test, and imports each conftest.py above
-it. So the options are known from the start: pyproject.toml names suite.py as a plugin.
+pytest takes the value of an unknown option for the path of a test, and imports each conftest.py above it. So the
+options are known from the start: pyproject.toml names suite.py as a plugin.
 """
 
 from __future__ import annotations
