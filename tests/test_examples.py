@@ -17,7 +17,7 @@ from fixtures import PROJECT
 from fixtures.gate.deployment_under_test import DeploymentUnderTest, gate_environment
 from fixtures.run.options import ROLES
 
-IMAGE, FEATURES = "redis-practices-gate", "features/"
+IMAGE, FEATURES = "redis-practices", "features/"
 """The words before the arguments of a command: the image that runs pytest, or the folder."""
 
 DOCUMENTS = ("README.md", "docs/acceptance.md", "docs/ci.md")
@@ -25,9 +25,7 @@ DOCUMENTS = ("README.md", "docs/acceptance.md", "docs/ci.md")
 
 def shown_in(document: str) -> list[list[str]]:
     """Return the arguments of pytest in a document's commands that judge a deployment."""
-    blocks = re.findall(
-        r"^```sh\n(.*?)^```", (PROJECT / document).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
-    )
+    blocks = re.findall(r"^```sh\n(.*?)^```", _text(document), re.DOTALL | re.MULTILINE)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     commands = [shlex.split(line, comments=True) for line in lines]
     judging = [words for words in commands if ("docker" in words[:1] and "run" in words) or _has_url(words)]
@@ -46,9 +44,14 @@ def without_place(arguments: list[str]) -> tuple[str, ...]:
     return tuple(kept)
 
 
+def _text(name: str) -> str:
+    """Read a file of the project."""
+    return (PROJECT / name).read_text(encoding="utf-8")
+
+
 def _data(name: str) -> Any:
     """Read a YAML file."""
-    return yaml.safe_load((PROJECT / name).read_text(encoding="utf-8"))
+    return yaml.safe_load(_text(name))
 
 
 def all_commands() -> dict[str, list[tuple[str, ...]]]:
@@ -57,8 +60,8 @@ def all_commands() -> dict[str, list[tuple[str, ...]]]:
     given = _data("examples/github.yml")["jobs"]["accept"]["steps"][-1]["with"]
     arguments = given.get("arguments", _data("action.yml")["inputs"]["arguments"]["default"])
     found["examples/github.yml"] = [(*shlex.split(arguments), "--require", given["require"])]
-    words = shlex.split(_data("examples/gitlab.yml")["accept-redis"]["script"][-1])
-    found["examples/gitlab.yml"] = [without_place(words[words.index(FEATURES) + 1 :])]
+    inputs = yaml.safe_load(_text("templates/accept.yml").split("\n---\n")[0])["spec"]["inputs"]
+    found["templates/accept.yml"] = [tuple(shlex.split(inputs["arguments"]["default"]))]
     [container] = _data("examples/kubernetes.yaml")["spec"]["template"]["spec"]["containers"]
     found["examples/kubernetes.yaml"] = [tuple(container["args"])]
     found["charts/redis-practices/values.yaml"] = [tuple(_data("charts/redis-practices/values.yaml")["arguments"])]
