@@ -134,7 +134,7 @@ DEFECTS = (
         "artifact wheel",
     ),
 )
-"""Defects of the release workflow: text, the text in its place, and words of what is said against it."""
+"""Defects of the release workflow: text, the text in its place, and words of the problem."""
 
 
 @pytest.mark.parametrize(("sound", "broken", "words"), DEFECTS, ids=[one[2] for one in DEFECTS])
