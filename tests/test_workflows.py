@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,12 +34,12 @@ PINNED = re.compile(r"[\w.-]+/[\w./-]+@(?:v\d+(?:\.\d+)*|release/v\d+|[0-9a-f]{4
 BASH = shutil.which("bash") or "bash"
 
 REGISTRIES = (
-    "pypi org, pythonhosted org, docker io, docker com, ghcr io, quay io, gcr io, pkg dev, npmjs org, npmjs com,"
-    " crates io, public ecr, mcr microsoft, registry gitlab, rubygems org"
+    *("pypi org", "pythonhosted org", "docker io", "docker com", "ghcr io", "quay io", "gcr io", "pkg dev"),
+    *("npmjs org", "npmjs com", "crates io", "public ecr", "mcr microsoft", "registry gitlab", "rubygems org"),
 )
 """Parts of the hosts of registries, with spaces for dots: this file does not contain them either."""
 
-HOSTS = re.compile(rf"\b(?:{REGISTRIES.replace(', ', '|').replace(' ', '[.]')})\b")
+HOSTS = re.compile(rf"\b(?:{'|'.join(REGISTRIES).replace(' ', '[.]')})\b")
 """Registries and package indexes: the tools' defaults and the user's variables name them."""
 
 
@@ -166,3 +169,77 @@ def test_no_registry_is_named() -> None:
             text = path.read_bytes().decode(errors="replace")
             found += [f"{path.relative_to(PROJECT)}: {one.group()}" for one in HOSTS.finditer(text)]
     assert found == []
+
+
+RELEASE = PROJECT / ".github/workflows/release.yml"
+
+
+def run_step(job: str, name: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a script of the release in a folder, in the shell that GitHub's runner uses."""
+    steps = yaml.safe_load(RELEASE.read_text(encoding="utf-8"))["jobs"][job]["steps"]
+    [script] = [step["run"] for step in steps if step.get("name") == name]
+    command = [BASH, "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
+    given = {**os.environ, **environment}
+    return subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Give a clone of this repository's last commit, whose origin is a bare repository."""
+    git = shutil.which("git")
+    if git is None or not (PROJECT / ".git").exists():
+        pytest.skip("it clones this repository")
+    for options in (["--bare", str(PROJECT), "origin"], ["origin", "checkout"]):
+        subprocess.run([git, "clone", "-q", *options], cwd=tmp_path, check=True)
+    return tmp_path / "checkout"
+
+
+VERSION = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+
+
+def test_release_of_another_version_is_refused(checkout: Path) -> None:
+    """A tag must name the version of package and chart, and CHANGELOG.md must describe it."""
+    for tag, code, said in ((f"v{VERSION}", 0, ""), ("v99.0.0", 1, "pyproject.toml has another version than 99.0.0\n")):
+        ended = run_step("build", "Compare the versions", checkout, GITHUB_REF_NAME=tag)
+        assert (ended.returncode, ended.stdout, ended.stderr) == (code, said, "")
+    changes = checkout / "CHANGELOG.md"
+    assert (checkout / "notes/notes.md").read_text(encoding="utf-8").strip() in changes.read_text(encoding="utf-8")
+    changes.write_text("# Changelog\n\n## Unreleased\n\n- A change.\n", encoding="utf-8")
+    ended = run_step("build", "Compare the versions", checkout, GITHUB_REF_NAME=f"v{VERSION}")
+    assert (ended.returncode, ended.stdout) == (1, f'CHANGELOG.md has no section "## {VERSION}"\n')
+
+
+def test_image_has_tags_of_version_and_line(tmp_path: Path) -> None:
+    """The image has two tags: its version, and the line of its patches."""
+    given = {"GITHUB_REF_NAME": "v1.2.3", "REPOSITORY": "registry.example/a", "GITHUB_OUTPUT": str(tmp_path / "output")}
+    assert run_step("image", "Name the tags", tmp_path, **given).returncode == 0
+    image = "registry.example/a/redis-practices"
+    assert (tmp_path / "output").read_text(encoding="utf-8") == f"tags={image}:1.2.3,{image}:1.2\n"
+
+
+def test_tag_of_the_action_moves(checkout: Path) -> None:
+    """The tag v1 names the newest release of its line, though it exists already."""
+    for message in ("one", "two"):
+        given = {f"GIT_{role}_{name}": "a@b.example" for role in ("AUTHOR", "COMMITTER") for name in ("NAME", "EMAIL")}
+        git = shutil.which("git") or "git"
+        commit = [git, "commit", "-q", "--allow-empty", "-m", message]
+        subprocess.run(commit, cwd=checkout, env={**os.environ, **given}, check=True)
+        ended = run_step("announce", "Move the tag of the action", checkout, GITHUB_REF_NAME="v1.2.3")
+        assert ended.returncode == 0, ended.stderr
+        shown = [git, "log", "-1", "--format=%s", "refs/tags/v1"]
+        moved = subprocess.run(shown, cwd=checkout.parent / "origin", capture_output=True, text=True, check=True)
+        assert moved.stdout == f"{message}\n"
+
+
+@pytest.mark.slow
+def test_release_is_built_and_tested(checkout: Path, tmp_path: Path) -> None:
+    """The scripts of the release build the wheel, test it in an empty environment, and list what it installs."""
+    given = {"GITHUB_REF_NAME": f"v{VERSION}", "RUNNER_TEMP": str(tmp_path)}
+    for name in ("Compare the versions", "Build", "Test the wheel", "List what the wheel installs"):
+        ended = run_step("build", name, checkout, **given)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+    names = sorted(path.name for path in (checkout / "dist").iterdir())
+    assert names == [f"redis_practices-{VERSION}-py3-none-any.whl", f"redis_practices-{VERSION}.tar.gz"]
+    listed = json.loads((checkout / "notes/sbom.cdx.json").read_text(encoding="utf-8"))
+    assert listed["metadata"]["component"]["name"] == "redis-practices"
+    assert {"redis", "celery", "pytest"} <= {one["name"] for one in listed["components"]}
