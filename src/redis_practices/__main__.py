@@ -20,7 +20,7 @@ from redis_practices.cli import COMMAND, Parser, UsageError, run
 
 _HERE = Path(__file__).parent
 SUITE = _HERE / "_suite" if (_HERE / "_suite").is_dir() else _HERE.parents[1]
-"""The folder of the features and of what runs them: in this package, or the checkout."""
+"""The folder of the features and their machinery: in this package, or the checkout."""
 
 ROLES = ("cache", "cluster", "broker", "results")
 
