@@ -1,8 +1,7 @@
 """Judge a deployment against the practices, or explain, list and show them.
 
-Each subcommand runs in a Python without the files of the user's folder: its conftest.py, its plugins of pytest and its
-modules named like ours are not imported. The folder stays the current one, so its practices.toml counts, and each path
-is one of the user.
+Each subcommand runs in a Python that imports nothing from the user's folder: no conftest.py, no plugin of pytest, no
+module with a name of the suite. The folder stays the current one: its practices.toml counts, and paths are the user's.
 """
 
 from __future__ import annotations
