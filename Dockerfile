@@ -32,14 +32,12 @@ COPY steps/ steps/
 COPY features/ features/
 # The names of the scenarios in a baseline of version 1.0.0.
 COPY docs/promises.csv docs/
-# Without a URL there is no deployment to accept: an error here, instead of a run on embedded servers. Nothing of the
-# current folder is imported, so that the command may run in a user's project.
-ENV STACK=external REPORT=/results HOME=/tmp IN_CONTAINER=1 PYTHONPATH=/app:/app/src PYTHONSAFEPATH=1
+# Nothing of the current folder is imported, so that the command may run in a user's project.
+ENV REPORT=/results HOME=/tmp IN_CONTAINER=1 PYTHONPATH=/app/src PYTHONSAFEPATH=1
 # /results is world-writable, so that any user can run the gate; mount a folder there to keep the results.
 RUN python -m compileall -q --invalidation-mode unchecked-hash /app && \
     mkdir --mode 1777 /results && \
-    printf '#!/bin/sh\nexec %s "$@"\n' \
-      'pytest -c /app/pyproject.toml -p no:cacheprovider /app/features' >/venv/bin/redis-practices && \
+    printf '#!/bin/sh\nexec python -m redis_practices "$@"\n' >/venv/bin/redis-practices && \
     chmod +x /venv/bin/redis-practices
 USER 10001:10001
 ENTRYPOINT ["redis-practices"]
