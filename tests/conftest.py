@@ -12,8 +12,9 @@ from tests.project import Project
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Load pytest's fixtures for tests of plugins."""
+    """Load pytest's fixtures for tests of plugins, and ours for tests in a browser."""
     config.pluginmanager.import_plugin("pytester")
+    config.pluginmanager.import_plugin("tests.browser")
 
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:
