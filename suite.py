@@ -1,4 +1,8 @@
-"""Load the plugins of the suite and the modules of sentences."""
+"""Load the plugins of the suite and the modules of sentences; pyproject.toml names this module by ``-p``.
+
+A conftest.py would add its options too late: pytest takes the value of an option that it does not know yet for a path,
+and imports every conftest.py above it.
+"""
 
 import gc
 from pathlib import Path
@@ -19,7 +23,6 @@ PLUGINS = [
     "fixtures.run.runner",
     "fixtures.run.deadline",
     "fixtures.stacks.stack",
-    "fixtures.celery_worker.client",
     "fixtures.celery_worker.workers",
     "fixtures.gate.commands",
     "fixtures.reporting.plugin",
