@@ -21,6 +21,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from fixtures import PROJECT
 from fixtures.gate.deployment_under_test import gate_environment
+from fixtures.reporting import outputs
 from fixtures.run.processes import ForkingGroup
 from redis_practices.servers.server import BROKER, CACHE, start_server
 from tests.messages import problems
@@ -164,6 +165,25 @@ def test_sarif_of_features(answers: Project) -> None:
     assert names == {"cache-001": "<size> keys fit", "cache-002": "answers are plain"}
 
 
+def test_homepage(answers: Project) -> None:
+    """SARIF names the public address of the project, if it has one."""
+    answers.run("--report", "results", "-k", "cache-002")
+    written = Path(answers.root / "homepage.sarif")
+    home = "https://example.com/redis-practices"
+    written.write_text(outputs.sarif(json.loads(answers.read("results/report.json")), "", home), encoding="utf-8")
+    assert sarif(written)["tool"]["driver"]["informationUri"] == home
+
+
+def test_run_without_a_verdict(answers: Project) -> None:
+    """A broken run has the verdict error in its metrics, and no SARIF: without results it would end all alerts."""
+    answers.write_sentences(REPORTING, SENTENCES.replace("raise AssertionError", "raise StackError"))
+    answers.run("--report", "results")
+    assert (answers.root / "results/results.sarif").exists(), "another row failed"
+    answers.run("--report", "results", "-k", "cache-002")
+    assert not (answers.root / "results/results.sarif").exists()
+    assert samples(answers.read("results/metrics.prom"))["verdict error"] == 1
+
+
 def test_fingerprints(answers: Project) -> None:
     """A failure has the same fingerprint in each run; rows of one rule differ."""
     answers.write("features/pure_cache/answers.feature", FEATURE.replace("| 5 ", "| 96 "))
@@ -285,6 +305,7 @@ def test_refused_cache(repository: Repository, group: ForkingGroup) -> None:
     assert located(run) == {
         "cache-007": ["%SRCROOT%/deploy/practices.toml:1", "REDIS_PRACTICES/features/pure_cache/audit.feature:32"]
     }
+    assert run["results"][0]["message"]["text"].endswith('[bounds] maxmemory-policy = "..."')
     [rule] = run["tool"]["driver"]["rules"]
     command = "`CONFIG SET maxmemory-policy allkeys-lru`"
     assert all(rule["help"][form].startswith(f"Remedy: {command}") for form in ("text", "markdown"))
