@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from book.writing import code, fenced, note, paragraphs, plain, table
-from conftest import PLUGINS
 from fixtures import PROJECT
 from fixtures.bdd.collector import REMEDY, remedy_in
 from fixtures.bdd.definitions import definitions_in
@@ -28,6 +27,7 @@ from fixtures.reporting.measurements import short
 from fixtures.reporting.records import places_of, remedy_for
 from fixtures.reporting.report import Record, Report, first_line
 from fixtures.run.practices_file import Changeable, changeables
+from suite import PLUGINS
 
 NAMES = PROJECT / "features" / "everyday_names.toml"
 """The ids of promises by the words that people search for."""
@@ -233,7 +233,7 @@ def section(sources: Sources, promise: Promise) -> Iterator[str]:
     yield from (f"### {promise.title} {{ #{promise.name} }}", "")
     yield from (" · ".join([f"**{promise.name}**", *promise.tags, f"`{place}`"]), "{ .meta }", "")
     if names := [name for name, ids in sources.everyday.items() if promise.name in ids]:
-        yield from (f"Also known as: {', '.join(map(plain, names))}.", "")
+        yield from (f"Everyday names: {', '.join(map(plain, names))}.", "")
     yield from (reason(promise.node), "")
     yield from fenced("gherkin", scenario(promise))
     yield from rows(sources, promise)

@@ -9,6 +9,7 @@ python book/make.py --no-site                         the pages alone, for MkDoc
 from __future__ import annotations
 
 import argparse
+import html
 import json
 import os
 import re
@@ -226,17 +227,17 @@ def build(sources: Sources, folder: Path) -> Path:
 
 
 def put_first(sources: Sources, site: Path) -> None:
-    """Put the promises with everyday names first into the index of the search, with these names in their titles."""
+    """Put each everyday name first into the index of the search, with a link to its nearest promise."""
     index = json.loads((site / "search.json").read_text(encoding="utf-8"))
-    words: dict[str, list[str]] = {}
-    for word, (first, *_) in sources.everyday.items():
-        words.setdefault(f"{sources.promises[first].page.removesuffix('.md')}.html#{first}", []).append(word)
-    for item in index["items"]:
-        if names := words.get(item["location"]):
+    by_place = {item["location"]: item for item in index["items"]}
+    names = []
+    for word, (nearest, *_) in sources.everyday.items():
+        if not any(word.lower().startswith(error["name"].lower()) for error in ERRORS):  # these have their own index
+            promise = by_place[sources.promises[nearest].page.replace(".md", f".html#{nearest}")]
             # The search ranks by the place of a word in the title, then by its place in the text.
-            item["title"] = f"{', '.join(names)}: {item['title']}"
-            item["text"] = f"<p>{', '.join(names)}</p> {item['text']}"
-    index["items"].sort(key=lambda item: item["location"] not in words)
+            text = f"<p>{html.escape(word)}: {promise['title']}</p>"
+            names.append({**promise, "title": html.escape(word[0].upper() + word[1:]), "text": text})
+    index["items"] = names + index["items"]
     text = json.dumps(index)
     (site / "search.json").write_text(text, encoding="utf-8")
     (site / "search.js").write_text(f"var __index = {text}", encoding="utf-8")

@@ -17,7 +17,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from fixtures.bdd.vocabulary import records, register
-from fixtures.celery_worker.client import Operations, let_go
+from fixtures.celery_worker.workers import Operations, let_go
 from fixtures.context import Context, Plan, target
 from fixtures.proxies.streams import TlsProxy
 from fixtures.stacks.protocols import Broker
