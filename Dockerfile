@@ -15,7 +15,7 @@ RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ig
 # docker build --target gate -t redis-practices-gate . && mkdir -p results
 # docker run --rm --user "$(id -u)" -v "$PWD/results:/results" redis-practices-gate --cache-url redis://…
 FROM base AS gate
-COPY pyproject.toml conftest.py ./
+COPY pyproject.toml suite.py ./
 COPY src/ src/
 COPY fixtures/ fixtures/
 COPY steps/ steps/

@@ -1,46 +1,18 @@
-"""Load the plugins of the suite and the modules of sentences."""
+"""Leave the tests of the code out of a run on a deployment.
 
-import gc
+Options and plugins are in suite.py, which pyproject.toml names. A conftest.py adds its options too late: pytest has
+taken their values for paths by then.
+"""
+
 from pathlib import Path
 
 import pytest
 
-# Imports and collection make a million objects and hardly any garbage: collecting it would take a quarter of the start.
-gc.disable()
+from fixtures.run.options import OPTIONS
 
-# Assertions of helpers show their values, too.
-pytest.register_assert_rewrite("fixtures", "steps", "tests")
-
-PLUGINS = [
-    "fixtures.run.options",
-    "fixtures.run.practices_file",
-    "fixtures.bdd.lint",
-    "fixtures.bdd.collector",
-    "fixtures.run.runner",
-    "fixtures.run.deadline",
-    "fixtures.stacks.stack",
-    "fixtures.celery_worker.client",
-    "fixtures.celery_worker.workers",
-    "fixtures.gate.commands",
-    "fixtures.reporting.plugin",
-    "fixtures.reporting.redaction",
-    "fixtures.context",
-    # A new module of sentences needs no entry.
-    *(f"steps.{module.parent.name}.{module.stem}" for module in sorted(Path(__file__).parent.glob("steps/*/[!_]*.py"))),
-]
+TESTS = Path(__file__).parent / "tests"
 
 
-def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Load the plugins.
-
-    pytest searches all installed packages for names in ``pytest_plugins``, which takes 0.5 s a process.
-    """
-    for name in PLUGINS:
-        pluginmanager.import_plugin(name)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtestloop() -> None:
-    """Collect garbage from here on, but not among the objects that live until the end of the run."""
-    gc.freeze()
-    gc.enable()
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Ignore the tests in a run on a deployment of the user."""
+    return True if collection_path.is_relative_to(TESTS) and config.stash[OPTIONS].stack == "external" else None

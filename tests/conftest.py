@@ -1,4 +1,4 @@
-"""Provide fixtures of all tests; a run on a deployment of the user ignores the tests."""
+"""Provide fixtures of all tests, and share the process that forks programs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from fixtures.run.options import OPTIONS
 from fixtures.run.processes import ForkingGroup, fork_server
 from tests.project import Project
 
@@ -14,11 +13,6 @@ from tests.project import Project
 def pytest_configure(config: pytest.Config) -> None:
     """Load pytest's fixtures for tests of plugins."""
     config.pluginmanager.import_plugin("pytester")
-
-
-def pytest_ignore_collect(config: pytest.Config) -> bool | None:
-    """Ignore all tests in a run on a deployment of the user."""
-    return True if config.stash[OPTIONS].stack == "external" else None
 
 
 @pytest.hookimpl(tryfirst=True)

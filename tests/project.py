@@ -85,7 +85,7 @@ class Project:
 
     def run(self, *arguments: str) -> pytest.RunResult:
         """Run pytest with `self.plugins`, and the runner for ``--processes`` (TimeoutExpired after 60 seconds)."""
-        runner = ["fixtures.run.runner"] if "--processes" in arguments and "conftest" not in self.plugins else []
+        runner = ["fixtures.run.runner"] if "--processes" in arguments and "suite" not in self.plugins else []
         loaded = [part for plugin in [*self.plugins, *runner] for part in ("-p", plugin)]
         # This run's options and the variables of pytest must not reach the child process.
         others = ("PYTEST_", "GITHUB_", "REPORT")

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from conftest import PLUGINS
 from fixtures import PROJECT
 from fixtures.bdd.collector import REMEDY
 from fixtures.bdd.definitions import ScenarioTemplate, definitions_in, definitions_of
@@ -23,6 +22,7 @@ from fixtures.bdd.gherkin import id_of
 from fixtures.gate.deployment_under_test import gate_environment
 from fixtures.run.practices_file import Changeable, changeables
 from steps.common.vocabulary import at_most, bound, choices, name_pattern, releases
+from suite import PLUGINS
 
 DOCUMENT = PROJECT / "docs" / "bounds.md"
 HEAD = """\

@@ -225,7 +225,7 @@ MUTATIONS = {
 
 def write(project: Project, *names: str) -> None:
     """Write the plugin, and a feature with the scenarios of these mutations."""
-    project.plugins = ["pytest_bdd.plugin", "_hypothesis_pytestplugin", "conftest", "mutating"]
+    project.plugins = ["pytest_bdd.plugin", "_hypothesis_pytestplugin", "suite", "mutating"]
     project.write("pytest.toml", SETTINGS)
     project.write("mutating.py", TOOLS)
     text = "Feature: Mutations\n  What each scenario claims.\n"

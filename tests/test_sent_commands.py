@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from fixtures import PROJECT
 from fixtures.bdd.gherkin import id_of, read
-from fixtures.celery_worker.client import let_go
+from fixtures.celery_worker.workers import let_go
 from fixtures.gate.deployment_under_test import CommandRecord, DeploymentUnderTest
 from fixtures.proxies.resp import Command, Mutation
 from fixtures.proxies.tampering import MUTATIONS, elsewhere

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import PLUGINS
 from fixtures import PROJECT
 from fixtures.bdd.definitions import Definition, ScenarioTemplate, definitions_in, feature_of, matching, steps_of
 from fixtures.bdd.vocabulary import NAMES, Kind, Name, find, in_sentence, in_table
+from suite import PLUGINS
 
 MOST_SENTENCES = 150
 MOST_USED_ONCE = 8

@@ -88,12 +88,12 @@ Feature: A client finds a key on the node that owns its slot
         | <TOGETHER> | <REPLY> |
 
       Examples:
-        | NAME       | SCATTERED                           | TOGETHER                                | REPLY   |
-        | MSET       | MSET fan:1 1 fan:2 2                | MSET {fan}:1 1 {fan}:2 2                | OK      |
-        | RENAME     | RENAME fan:1 fan:2                  | RENAME {fan}:1 {fan}:2                  | OK      |
-        | SUNION     | SUNION fan:1 fan:2                  | SUNION {fan}:1 {fan}:2                  | ann bob |
-        | EVAL       | EVAL return(7) 2 fan:1 fan:2        | EVAL return(7) 2 {fan}:1 {fan}:2        | 7       |
-        | MULTI/EXEC | MULTI; DEL fan:1; SET fan:2 2; EXEC | MULTI; DEL {fan}:1; SET {fan}:2 2; EXEC | 1 OK    |
+        | NAME       | SCATTERED                           | TOGETHER                                | REPLY |
+        | MSET       | MSET fan:1 1 fan:2 2                | MSET {fan}:1 1 {fan}:2 2                | OK    |
+        | RENAME     | RENAME fan:1 fan:2                  | RENAME {fan}:1 {fan}:2                  | OK    |
+        | SDIFF      | SDIFF fan:1 fan:2                   | SDIFF {fan}:1 {fan}:2                   | ann   |
+        | EVAL       | EVAL return(7) 2 fan:1 fan:2        | EVAL return(7) 2 {fan}:1 {fan}:2        | 7     |
+        | MULTI/EXEC | MULTI; DEL fan:1; SET fan:2 2; EXEC | MULTI; DEL {fan}:1; SET {fan}:2 2; EXEC | 1 OK  |
 
   Rule: A pipeline over several nodes has its replies in the order of its commands
 

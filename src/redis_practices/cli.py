@@ -10,6 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+COMMAND = "redis-practices"
+"""The command of this package, as pyproject.toml names it."""
+
 
 class UsageError(Exception):
     """The command line is wrong; the message says how to correct it. Exit code 2."""
@@ -113,14 +116,14 @@ def wait(duration: float, what: str) -> None:
         print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
-def run(main: Callable[[], None]) -> NoReturn:
-    """Run a script's `main` and exit: 0 done, 1 failure, 2 wrong usage, 130 interrupted."""
+def run(main: Callable[[], None], wrong_usage: int = 2) -> NoReturn:
+    """Run a script's `main` and exit: 0 done, 1 failure, 2 or another code for wrong usage, 130 interrupted."""
     code = 0
     try:
         main()
         sys.stdout.flush()
     except UsageError as error:
-        code = complain(error, 2)
+        code = complain(error, wrong_usage)
     except Failure as error:
         code = complain(error, 1)
     except KeyboardInterrupt:

@@ -18,7 +18,7 @@ from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError
 
 from fixtures.bdd.vocabulary import records, register
-from fixtures.celery_worker.client import Operations, let_go
+from fixtures.celery_worker.workers import Operations, let_go
 from fixtures.context import Context, Plan, target
 from fixtures.proxies.streams import TlsProxy
 from fixtures.run.keys import Unsupported

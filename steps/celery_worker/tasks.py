@@ -29,7 +29,7 @@ from redis.exceptions import RedisError
 
 from fixtures import PROJECT
 from fixtures.bdd.vocabulary import find, records, register
-from fixtures.celery_worker.client import let_go, returned, runs_of_each
+from fixtures.celery_worker.workers import let_go, returned, runs_of_each
 from fixtures.context import Context, Plan, Seen, target
 from fixtures.run.own_time import Stopwatch, WorkersClock
 from fixtures.run.processes import ForkingGroup

@@ -27,8 +27,7 @@ from fixtures.gate.commands import (
 from fixtures.redis_cluster.nodes import primaries
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import StackError, Unsupported
-from fixtures.stacks.docker.compose import guard_of, run_project
-from fixtures.stacks.docker.engine import check_engine, containers, remove
+from fixtures.stacks.docker.compose import check_engine, containers, guard_of, remove, run_project
 from redis_practices.clients import redis_client
 from redis_practices.polling import eventually, seconds_until
 from steps.common.judgements import PATIENCE

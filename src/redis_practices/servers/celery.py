@@ -14,6 +14,10 @@ from redis_practices.polling import poll
 from redis_practices.servers.binary import EmbeddedError
 from redis_practices.servers.process_group import Child, ProcessGroup, tail
 
+_INSTALLED = Path(__file__).parents[1] / "_suite" / "src"
+SCRIPTS = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2]
+"""The folder of `worker.py`: beside this package, or within an installed one."""
+
 READY = " ready."
 """The end of the log line of a worker that consumes."""
 
@@ -52,7 +56,7 @@ class WorkerProcess:
             "celery",
             ["-A", "worker", "worker", "-n", self.name, "-l", "INFO", *settings["WORKER_FLAGS"].split()],
             self._log,
-            cwd=Path(__file__).parents[2],
+            cwd=SCRIPTS,
             env={**os.environ, **settings},
         )
 
@@ -167,9 +171,7 @@ class Beat:
         """Start the process."""
         options = ["--schedule", str(self._schedule), "--pidfile=", "--loglevel", "DEBUG"]
         arguments = ["-A", "worker", "beat", *options]
-        return self._group.start_python(
-            "celery", arguments, self._log, cwd=Path(__file__).parents[2], env=self._environment
-        )
+        return self._group.start_python("celery", arguments, self._log, cwd=SCRIPTS, env=self._environment)
 
     def kill(self) -> None:
         """End it at once with SIGKILL."""

@@ -117,9 +117,11 @@ def copies(servers: Servers) -> tuple[float, float]:
 
 
 def seconds_replaced(cluster: Any, hang: float) -> float | None:
-    """Pause the first primary for at most `hang` seconds. Return the seconds until it was replaced, or None."""
-    hung, *others = cluster.nodes
-    asked = others[0].client()
+    """Pause the owner of slot 0 for at most `hang` seconds. Return the seconds until it was replaced, or None."""
+    with cluster.nodes[0].client() as first:
+        owner = slot_ranges(first)[0].primary
+    hung = next(node for node in cluster.nodes if node.address == owner)
+    asked = next(node for node in cluster.nodes if node is not hung).client()
     begun = time.monotonic()
     hung.pause()
     try:

@@ -1,0 +1,153 @@
+"""Judge a deployment against the practices, or explain, list and show them.
+
+Each subcommand runs in a Python that imports nothing from the user's folder: no conftest.py, no plugin, no module of
+the same name. The folder stays the current one: its practices.toml counts, and paths are the user's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib.util import cache_from_source
+from pathlib import Path
+from typing import NoReturn
+
+from redis_practices.cli import COMMAND, Parser, UsageError, run
+
+_HERE = Path(__file__).parent
+SUITE = _HERE / "_suite" if (_HERE / "_suite").is_dir() else _HERE.parents[1]
+"""The folder of the features and their machinery: in this package, or the checkout."""
+
+ROLES = ("cache", "cluster", "broker", "results")
+
+DEMOS = {
+    "cluster": ("redis_cluster", "cluster-024 or cluster-025 or cluster-026 or cluster-065"),
+    "broker": ("celery_worker", "celery-032 or celery-033 or celery-073 or celery-082"),
+    "cache": ("pure_cache", "cache-001 or cache-016 or cache-018 or cache-036 or cache-054 or cache-055"),
+}
+"""By deployment, its features and the scenarios that show most."""
+
+EXAMPLES = f"""\
+  {COMMAND} --cache-url redis://cache.example:6379          a verdict in seconds, without disruption
+  {COMMAND} --broker-url rediss://… --whole --report out/   every promise, in minutes; writes out/index.html
+  {COMMAND} --cluster-url redis://… -- -k failover          options of pytest after --
+  {COMMAND} demo                                            a failover on embedded servers, without a URL
+  {COMMAND} explain cache-005                               promise, reason, proof and remedy
+  {COMMAND} list thundering herd                            the promises about these words
+
+A file practices.toml in the current folder changes bounds and accepts failures until a date.
+exit codes: 0 accepted or partial, 1 refused, more for no verdict (4: wrong usage)"""
+
+
+def parser() -> Parser:
+    """Return the parser of a judgement, whose help is that of the command."""
+    found = Parser(__doc__ or "", EXAMPLES)
+    found.prog = COMMAND
+    found.usage = f"""{COMMAND} [options] [-- options of pytest]
+       {COMMAND} explain ID | list [WORDS] | demo [{"|".join(DEMOS)}]"""
+    for role in ROLES:
+        found.add_argument(f"--{role}-url", metavar="URL", help=f"judge this {role} [env: {role.upper()}_URL]")
+    found.add_argument("--whole", action="store_true", help="ask every promise, not the quick ones alone")
+    found.add_argument("--each", action="store_true", help="show each promise that holds, too")
+    found.add_argument("--report", metavar="DIR", help="write the page, report.json, junit.xml and more into DIR")
+    found.add_argument("--baseline", metavar="FILE", help="an older report.json: say what broke since")
+    found.add_argument("--require", metavar="TAGS", help="a skipped promise with such a tag is a failure: core")
+    found.add_argument("--max-ops", metavar="N", help="send at most N commands a second")
+    found.add_argument("--allow-disruption", action="store_true", help="with --whole: fail over, move slots")
+    found.add_argument("--version", action="store_true", help="print the version")
+    return found
+
+
+def judge(words: Sequence[str], options_of_pytest: Sequence[str]) -> NoReturn:
+    """Judge the deployments of the URLs (UsageError without one)."""
+    given, unknown = parser().parse_known_args(words)
+    if given.version:
+        become("fixtures.reporting.promises", "version")
+    if unknown:
+        known = re.findall(r"--[a-z-]+", parser().format_help())
+        raise UsageError(f"{unknown[0]} is no option{nearest(unknown[0], known)} (options of pytest stand after --)")
+    # A URL may have a password, which the list of processes would show.
+    urls = {f"{role.upper()}_URL": url for role in ROLES if (url := getattr(given, f"{role}_url"))}
+    if not urls and not any(os.environ.get(f"{role.upper()}_URL") for role in ROLES):
+        raise UsageError(f"name a deployment, like --cache-url redis://host:6379; `{COMMAND} demo` needs none")
+    options = [] if given.whole else ["--quick"]
+    options += [f"--{name}" for name in ("each", "allow-disruption") if getattr(given, name.replace("-", "_"))]
+    named = {name: getattr(given, name.replace("-", "_")) for name in ("report", "baseline", "require", "max-ops")}
+    options += [f"--{name}={value}" for name, value in named.items() if value is not None]
+    ask([str(SUITE / "features"), *options, *options_of_pytest], urls)
+
+
+def demo(words: Sequence[str], options_of_pytest: Sequence[str]) -> NoReturn:
+    """Show what a deployment promises on embedded servers, and write the page (UsageError)."""
+    found = Parser(demo.__doc__ or "", f"  {COMMAND} demo cluster")
+    found.prog = f"{COMMAND} demo"
+    found.add_argument("deployment", nargs="?", default="cluster", help=f"{', '.join(DEMOS)} (default: cluster)")
+    found.add_argument("--report", metavar="DIR", default=f"{COMMAND}-demo", help="(default: %(default)s)")
+    given = found.parse_args(words)
+    if given.deployment not in DEMOS:
+        raise UsageError(f"there is no demo {given.deployment!r}{nearest(given.deployment, list(DEMOS))} (see --help)")
+    folder, scenarios = DEMOS[given.deployment]
+    for name in ("STACK", "REPORT", *(f"{role.upper()}_URL" for role in ROLES)):
+        os.environ.pop(name, None)
+    options = [str(SUITE / "features" / folder), "-k", scenarios, "--each", f"--report={given.report}"]
+    ask([*options, *options_of_pytest], {"STACK": "embedded"})
+
+
+def ask(arguments: Sequence[str], variables: dict[str, str]) -> NoReturn:
+    """Let pytest run scenarios, with further variables of the environment."""
+    os.environ.update(variables)
+    plugins = ("no:cacheprovider", "pytest_bdd.plugin", "_hypothesis_pytestplugin", "fixtures.reporting.live")
+    loaded = [word for plugin in plugins for word in ("-p", plugin)]
+    become("pytest", "-c", str(SUITE / "pyproject.toml"), *loaded, "-qq", "--no-summary", *arguments)
+
+
+def become(module: str, *arguments: str) -> NoReturn:
+    """Replace this process by a Python that runs a module, without what belongs to the user's folder."""
+    for name in [name for name in os.environ if name.startswith("PYTEST_")]:
+        del os.environ[name]
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    others = [path for path in paths if Path(path).is_absolute() and Path(path) != Path.cwd()]
+    os.environ |= {
+        "PYTHONPATH": os.pathsep.join([str(SUITE), str(SUITE / "src"), *others]),
+        "PYTHONSAFEPATH": "1",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "HYPOTHESIS_STORAGE_DIRECTORY": os.devnull,
+    }
+    if SUITE.name == "_suite" and Path(cache_from_source(str(SUITE / "suite.py"))).exists():
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # the installer has compiled all; pytest would write more
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - this Python
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """Return the known word nearest to an unknown one, for the end of a message."""
+    return "".join(f"; did you mean {near}?" for near in get_close_matches(word, known, 1, cutoff=0.5))
+
+
+def dispatch() -> None:
+    """Run the subcommand of the command line (UsageError)."""
+    words = sys.argv[1:]
+    if "--" in words:
+        words, options = words[: words.index("--")], words[words.index("--") + 1 :]
+    else:
+        options = []
+    first, *others = words or ["--help"]
+    if first.startswith("-"):
+        judge(words or ["--help"], options)
+    if first == "demo":
+        demo(others, options)
+    if first in {"explain", "list"}:
+        become("fixtures.reporting.promises", first, *others)
+    raise UsageError(f"{first!r} is no subcommand{nearest(first, ['explain', 'list', 'demo'])} (see --help)")
+
+
+def main() -> NoReturn:
+    """Run the command."""
+    sys.argv[0] = COMMAND
+    run(dispatch, wrong_usage=4)
+
+
+if __name__ == "__main__":
+    main()
