@@ -16,9 +16,12 @@ from typing import Any, Literal
 from urllib.parse import quote_plus
 
 import pytest
-from kombu import Connection, Exchange, Queue
+from kombu.connection import Connection
+from kombu.entity import Exchange, Queue
 from markdown import Markdown
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from book import make
@@ -239,7 +242,7 @@ def _no_snapshot(group: ProcessGroup) -> object:
 
 def _loading(group: ProcessGroup) -> object:
     server = start_server(group, {**CACHE, "enable-debug-command": "local", "key-load-delay": 1000})
-    with server.client() as client, Redis(port=server.port, retry=None) as other:
+    with server.client() as client, Redis(port=server.port, retry=Retry(NoBackoff(), 0)) as other:
         client.mset({str(number): "x" * 100 for number in range(500)})
         client.config_set("loading-process-events-interval-bytes", 1024)
         reload = Thread(target=partial(client.execute_command, "DEBUG", "RELOAD"))
