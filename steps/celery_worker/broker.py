@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
+from operator import not_
 from typing import Any
 
 import pytest
@@ -14,15 +15,17 @@ from celery.result import AsyncResult
 from kombu.exceptions import KombuError
 from pytest_bdd import given, parsers, when
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
 from fixtures.bdd.vocabulary import records, register
 from fixtures.celery_worker.workers import Operations, let_go
 from fixtures.context import Context, Plan, target
 from fixtures.proxies.streams import TlsProxy
+from fixtures.run.keys import Unsupported
 from fixtures.stacks.protocols import Broker
 from redis_practices.celery_worker.security import RIGHTS, rules
 from redis_practices.celery_worker.sending import publisher
+from redis_practices.polling import poll
 from redis_practices.servers.binary import EmbeddedError
 from redis_practices.servers.server import BROKER, NAME, sentinel_url
 from steps.celery_worker.tasks import Tasks, setting
@@ -174,6 +177,30 @@ def perform(context: Context, datatable: Table) -> None:
             raise AssertionError(f"{row['OPERATION']}: no answer in time; the log of the worker is\n{log}") from error
     with broker.client() as admin:
         context.record("commands denied", len(refused(admin)))
+
+
+LOCK = "unacked_mutex"
+"""The lock of kombu's workers that give back the tasks of dead ones."""
+
+MOST_KEYS = 200_000
+"""Keys of a broker up to which locks with a prefix are looked for; a SCAN of more costs its clients too much."""
+
+
+@register("finding", "locks without ttl", "locks of workers that give back tasks, which nothing ends (unacked_mutex)")
+def locks_without_ttl(context: Context) -> list[dict[str, str]]:
+    """Find kombu's lock under any prefix, and ask for its ttl; old releases set that in a second command."""
+    with context.nodes(context.role)[0].client() as client:
+        names = {LOCK}
+        if client.dbsize() <= MOST_KEYS:
+            names.update(client.scan_iter(match=f"*{LOCK}", count=10_000))
+
+        def endless() -> list[str]:
+            return [name for name in sorted(names) if client.ttl(name) == -1]
+
+        try:
+            return [{"KEY": name} for name in poll(endless, 1.0, every=0.25, until=not_)]
+        except NoPermissionError as error:
+            raise Unsupported(f"needs the right to read {LOCK} (%R~*): {error}") from None
 
 
 @register("finding", "unused rights", "rights of the user that no command of this scenario used")
