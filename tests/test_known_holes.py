@@ -174,8 +174,8 @@ def test_server_without_password(group: ForkingGroup) -> None:
 def test_certificate_is_read(group: ForkingGroup) -> None:
     """The end of a certificate is read from a new connection; on loopback it is advice."""
     server = start_server(group, CACHE)
-    with closing(TlsProxy(group.folder, days=20)) as proxy:
-        url = f"rediss://{proxy.before(server.port)}/0?ssl_ca_certs={proxy.ca_file}"
+    with closing(TlsProxy(group.folder)) as proxy:
+        url = f"rediss://{proxy.before(server.port, 20)}/0?ssl_ca_certs={proxy.ca_file}"
         seen = handshake(url)
         assert seen.version == "TLSv1.3"
         assert seen.is_secret_later

@@ -23,7 +23,7 @@ from fixtures.stacks.external.deployments import refused_once
 from fixtures.stacks.protocols import Ability, Stack, need
 from fixtures.stacks.stack import STACKS
 from redis_practices.cli import UsageError
-from redis_practices.servers.binary import EmbeddedError
+from redis_practices.servers.binary import EmbeddedError, server_binary
 from redis_practices.servers.process_group import ProcessGroup
 from redis_practices.servers.server import CACHE, Server, start_server
 
@@ -127,6 +127,52 @@ def test_external_run(server: Server) -> None:
     )
     assert "external: it is disrupted only with --allow-disruption" in ended.stdout, ended.stdout
     assert re.search(r"^\d+ skipped, \d+ deselected", ended.stdout, flags=re.MULTILINE), ended.stdout
+
+
+VERSION = """#!/bin/sh
+case "$1" in
+    --version) {server} --version | sed "s/v=[0-9.]*/v={version}/" ;;
+    *) exec {server} "$@" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("version", "line"),
+    [
+        ("9.1.0", "holes: valkey 9.1.0: it has known holes, which 9.1.1 mends"),
+        ("9.9.0", ""),  # the table does not know it
+    ],
+)
+def test_header_names_an_engine_with_holes(version: str, line: str, tmp_path: Path) -> None:
+    """The header of a run on its own servers names known holes of the engine, and the option for another engine."""
+    program = tmp_path / "server"
+    program.write_text(VERSION.format(server=server_binary(None), version=version))
+    program.chmod(0o755)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "REPORT", "GITHUB"))}
+    options = [
+        "features/pure_cache/audit.feature",
+        "-k",
+        "cache-007",
+        "--processes",
+        "0",
+        "--server-binary",
+        str(program),
+    ]
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", *options],
+        cwd=PROJECT,
+        env=kept,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout
+    assert f"stack: embedded, valkey {version}" in ended.stdout
+    holes = [one for one in ended.stdout.splitlines() if one.startswith("holes: ")]
+    assert [one.partition(" (")[0] for one in holes] == ([line] if line else [])
+    assert all(one.endswith("; --server-binary PATH runs another") for one in holes)
 
 
 def test_no_other_code_asks_for_a_name() -> None:

@@ -34,16 +34,30 @@ Feature: The broker has the settings of a broker
       Given the broker under test
       Then the setting "maxmemory-policy" is one of "noeviction"
 
+  Rule: The tasks of a dead worker are given to another one
+
+    @celery-170
+    Scenario: the lock of the workers that give tasks back has a ttl
+      Workers take turns by a lock. An old worker that is killed before it has set the ttl leaves the lock for ever. Then
+      no task of a dead worker is given back any more (kombu#1190).
+      Remedy: `DEL unacked_mutex`, with the `global_keyprefix` before it; and a current kombu in every worker.
+
+      Given the broker under test
+      Then there are no locks without ttl
+
   @core
   Rule: The broker keeps what is written to it
 
     @celery-155
     Scenario: the server of the broker is a primary
-      A replica refuses tasks. A writable one takes them, and loses them all when it next copies its primary.
-      Remedy: put the primary's address into the URL; after a failover that left none, `REPLICAOF NO ONE`.
+      A replica refuses tasks. A writable one takes them, and loses them all when it next copies its primary. A balancer
+      before both sends some connections to the replica.
+      Remedy: put the primary's address into the URL, not that of a balancer before all servers; after a failover that
+      left no primary, `REPLICAOF NO ONE`.
 
       Given the broker under test
-      Then the field "role" is one of "master, active-replica"
+      Then there are no shared addresses
+      And the field "role" is one of "master, active-replica"
 
   Rule: Acknowledged tasks survive a restart of the broker
 
@@ -125,7 +139,8 @@ Feature: The broker has the settings of a broker
     Scenario: the version of the broker still gets security fixes
       `src/redis_practices/known_holes.toml` has the first version of each line without known holes.
       Remedy: upgrade to the version in the failure, replicas first; name a mended package in practices.toml
-      (docs/acceptance.md). Managed services: apply the service update.
+      (docs/acceptance.md). Managed services: apply the service update. A hole that a setting opens is closed by
+      `CONFIG SET <setting> <value>`.
 
       Given the broker under test
       Then the version of every server gets security fixes

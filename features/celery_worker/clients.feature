@@ -30,12 +30,13 @@ Feature: The broker serves workers and senders steadily
     @celery-152 @idle
     Scenario: the disk of the broker keeps up with its log
       A write waits if the disk has not finished the last sync after 2 seconds. Then all clients wait, and more than a
-      second of tasks is not on disk.
+      second of tasks is not on disk. One such write may come from a snapshot or a neighbour, so after the first one the
+      log is watched for 5 more seconds.
       Remedy: a faster disk, or one without neighbours; fewer bytes a task; `CONFIG SET auto-aof-rewrite-percentage 200`.
 
       Given the broker under test
       When the broker serves 3 seconds of its log
-      Then exactly 0 writes were delayed
+      Then at most 1 write was delayed
 
   Rule: The broker has room for every client
 
@@ -56,3 +57,14 @@ Feature: The broker serves workers and senders steadily
       Given the broker under test
       Then the clients of class "pubsub" have bounded output buffers
       And there are no small buffers
+
+  Rule: A replica resumes after a short interruption
+
+    @celery-171
+    Scenario: the broker keeps enough writes for a replica that reconnects
+      A replica that missed more writes than the backlog holds copies all tasks again, and cannot take over meanwhile. A
+      broker without replicas is not asked.
+      Remedy: `CONFIG SET repl-backlog-size 64mb`.
+
+      Given the broker under test
+      Then there are no short backlogs

@@ -67,7 +67,7 @@ Feature: Tasks and results pass through the broker unchanged
 
     @celery-030
     Scenario: a message published on the broker reaches its subscriber within 1 second
-      Remedy: let the proxy pass PUBLISH and SUBSCRIBE, or connect without it.
+      Remedy: `ACL SETUSER <user> &*`; let a proxy pass PUBLISH and SUBSCRIBE, or connect without it.
 
       Given the broker under test
       When the broker serves 1 message

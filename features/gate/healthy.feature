@@ -97,6 +97,7 @@ Feature: The gate never refuses a healthy deployment
         | answers 200 ms away                 | accepted | nothing |
         | a slow command now and then         | accepted | nothing |
         | copied by a replica                 | accepted | nothing |
+        | a write that waited for its disk    | accepted | nothing |
 
     @gate-015 @slow
     Scenario Outline: the gate does not refuse a healthy cluster: <KIND>
@@ -131,6 +132,7 @@ Feature: The gate never refuses a healthy deployment
         | uneven but legal slots             | accepted | nothing |
         | names in place of addresses        | accepted | nothing |
         | three hosts by name                | accepted | nothing |
+        | hosts that no node tells           | accepted | nothing |
         | a replica that copies its primary  | accepted | nothing |
         | a cache without files              | accepted | nothing |
         | the longest node timeout           | accepted | nothing |

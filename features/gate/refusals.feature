@@ -40,6 +40,8 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | no forward secrecy, on the network               | cache-133 | no forward secrecy               |
         | a certificate that ends tomorrow, on the network | cache-134 | ends in 1 days                   |
         | no password, on another address, too             | cache-130 | protected-mode is no             |
+        | some connections reach a replica                 | cache-126 | connections reach a replica      |
+        | a short backlog for its replica                  | cache-150 | 20480 bytes                      |
 
     @gate-023
     Scenario Outline: the gate refuses a cache whose traffic is changed on the way: <DEFECT>
@@ -49,35 +51,36 @@ Feature: The gate refuses a deployment with a defect, and names the cause
       And the scenario "<SCENARIO>" failed with "<CAUSE>"
 
       Examples:
-        | DEFECT                               | SCENARIO         | CAUSE                        |
-        | a ttl is dropped                     | cache-029        | reported ttl                 |
-        | a ttl is halved                      | cache-029        | reported ttl                 |
-        | a ttl is doubled                     | cache-030        | life of a key                |
-        | a ttl is never reported              | cache-029        | reported ttl                 |
-        | one write in 200 is lost             | cache-022        | writes lost                  |
-        | values are cut at 64 KiB             | cache-023[65537] | bytes changed                |
-        | answers are slow                     | cache-032        | median round trip            |
-        | reads are stale                      | cache-026        | reads stale                  |
-        | messages reach no subscriber         | cache-035        | no message reached           |
-        | now and then another key's value     | cache-022        | writes lost                  |
-        | values lose a bit of each byte       | cache-024        | bytes changed                |
-        | deletes are acknowledged and lost    | cache-025        | deleted keys found           |
-        | one increment in 50 is lost          | cache-028        | increments lost              |
-        | a condition is dropped               | cache-027        | locks granted                |
-        | a version past its end of life       | cache-011        | 6.2.0                        |
-        | a clock that is wrong                | cache-031        | difference of the clocks     |
-        | one answer in five is late           | cache-033        | 90th percentile              |
-        | twenty connections and no more       | cache-034        | connections refused          |
-        | stalls twice a second                | cache-120        | late answers                 |
-        | one answer in twenty is late         | cache-120        | late answers                 |
-        | stops for 3 of 6 seconds             | cache-120        | longest wait                 |
-        | increments lose their fraction       | cache-110        | replies wrong of INCRBYFLOAT |
-        | the conditions of a ttl are dropped  | cache-111        | replies wrong of EXPIRE      |
-        | one deletion in 100 deletes nothing  | cache-112        | replies wrong of GET         |
-        | several values come in another order | cache-113        | replies wrong of MGET        |
-        | a scan misses keys                   | cache-114        | keys missed                  |
-        | scripts are forgotten at once        | cache-115        | No matching script           |
-        | a version with known holes           | cache-011        | 8.0.1                        |
+        | DEFECT                                            | SCENARIO         | CAUSE                        |
+        | a ttl is dropped                                  | cache-029        | reported ttl                 |
+        | a ttl is halved                                   | cache-029        | reported ttl                 |
+        | a ttl is doubled                                  | cache-030        | life of a key                |
+        | a ttl is never reported                           | cache-029        | reported ttl                 |
+        | one write in 200 is lost                          | cache-022        | writes lost                  |
+        | values are cut at 64 KiB                          | cache-023[65537] | bytes changed                |
+        | answers are slow                                  | cache-032        | median round trip            |
+        | reads are stale                                   | cache-026        | reads stale                  |
+        | messages reach no subscriber                      | cache-035        | no message reached           |
+        | now and then another key's value                  | cache-022        | writes lost                  |
+        | values lose a bit of each byte                    | cache-024        | bytes changed                |
+        | deletes are acknowledged and lost                 | cache-025        | deleted keys found           |
+        | one increment in 50 is lost                       | cache-028        | increments lost              |
+        | a condition is dropped                            | cache-027        | locks granted                |
+        | a version past its end of life                    | cache-011        | 6.2.0                        |
+        | a clock that is wrong                             | cache-031        | difference of the clocks     |
+        | one answer in five is late                        | cache-033        | 90th percentile              |
+        | twenty connections and no more                    | cache-034        | connections refused          |
+        | stalls twice a second                             | cache-120        | late answers                 |
+        | one answer in twenty is late                      | cache-120        | late answers                 |
+        | stops for 3 of 6 seconds                          | cache-120        | longest wait                 |
+        | increments lose their fraction                    | cache-110        | replies wrong of INCRBYFLOAT |
+        | the conditions of a ttl are dropped               | cache-111        | replies wrong of EXPIRE      |
+        | one deletion in 100 deletes nothing               | cache-112        | replies wrong of GET         |
+        | several values come in another order              | cache-113        | replies wrong of MGET        |
+        | a scan misses keys                                | cache-114        | keys missed                  |
+        | scripts are forgotten at once                     | cache-115        | No matching script           |
+        | a version with known holes                        | cache-011        | 8.0.1                        |
+        | SCAN, WAIT and flags of EXPIRE end the connection | cache-111        | ends at EXPIRE               |
 
     @gate-024
     Scenario Outline: the gate refuses a broker with a defect: <DEFECT>
@@ -133,6 +136,16 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | no forward secrecy, on the network                | celery-163    | no forward secrecy               |
         | a certificate that ends tomorrow, on the network  | celery-164    | ends in 1 days                   |
         | an application with all rights                    | celery-165    | FLUSHALL                         |
+        | some connections reach a replica                  | celery-155    | connections reach a replica      |
+        | a short backlog for its replica                   | celery-171    | 20480 bytes                      |
+        | a buffer for one result                           | celery-154    | 1048576 bytes                    |
+        | a user without channels                           | celery-030    | access a channel                 |
+        | snapshots fail                                    | celery-004    | rdb_last_bgsave_status           |
+        | a lock that never ends                            | celery-170    | unacked_mutex                    |
+        | waits for a task are refused                      | celery-027    | BRPOP                            |
+        | commands above 1 MiB end the connection           | celery-026    | ends at a command                |
+        | a certificate that is not checked, on the network | celery-163    | ssl_cert_reqs=none               |
+        | a hole that a setting opens                       | celery-011    | maxmemory-clients                |
         | a version with known holes                        | celery-011    | 8.0.1                            |
 
     @gate-025
@@ -143,66 +156,76 @@ Feature: The gate refuses a deployment with a defect, and names the cause
       And the scenario "<SCENARIO>" failed with "<CAUSE>"
 
       Examples:
-        | DEFECT                                       | SCENARIO    | CAUSE                        |
-        | failures are noticed late                    | cluster-001 | seen 60000                   |
-        | replicas never take over                     | cluster-002 | no-failover                  |
-        | replicas of any age take over                | cluster-002 | validity-factor              |
-        | a short replication backlog                  | cluster-010 | repl-backlog-size            |
-        | few connections                              | cluster-011 | seen 32                      |
-        | unbounded buffers for replicas               | cluster-010 | without bound                |
-        | no replicas                                  | cluster-003 | seen 0                       |
-        | a dead replica                               | cluster-003 | failed nodes                 |
-        | a replica that never finished its first copy | cluster-003 | unlinked replicas            |
-        | an open slot                                 | cluster-007 | open slots                   |
-        | a slot without owner                         | cluster-029 | 16383                        |
-        | one node has nearly all slots                | cluster-008 | slot imbalance               |
-        | a hostname that does not resolve             | cluster-031 | no-host.invalid              |
-        | two primaries                                | cluster-004 | seen 2                       |
-        | no memory limit                              | cluster-005 | maxmemory                    |
-        | old values from a minority                   | cluster-006 | reads-when-down              |
-        | one node with another memory limit           | cluster-050 | maxmemory                    |
-        | one node that knows other users              | cluster-050 | user guest                   |
-        | one node of another version                  | cluster-009 | 6.2.0                        |
-        | redirections lead nowhere                    | cluster-065 | 127.0.0.1:1                  |
-        | one write in 200 is lost                     | cluster-013 | writes lost                  |
-        | reads are stale                              | cluster-015 | reads stale                  |
-        | deletes are acknowledged and lost            | cluster-016 | deleted keys found           |
-        | one increment in 50 is lost                  | cluster-018 | increments lost              |
-        | a condition is dropped                       | cluster-017 | locks granted                |
-        | values are cut at 64 KiB                     | cluster-014 | bytes changed                |
-        | an address that leads nowhere                | cluster-031 | 127.0.0.1:1                  |
-        | a password for replication that is wrong     | cluster-091 | masterauth                   |
-        | a function on one primary alone              | cluster-092 | lib                          |
-        | one primary is nearly full                   | cluster-093 | memory in use                |
-        | one node whose log cannot be rewritten       | cluster-094 | bgrewrite_status             |
-        | one node that stalls                         | cluster-100 | late answers                 |
-        | commands stall one node                      | cluster-101 | EVAL                         |
-        | dead connections are not noticed             | cluster-102 | tcp-keepalive                |
-        | idle connections are cut off                 | cluster-103 | 5 s                          |
-        | unbounded buffers for subscribers            | cluster-104 | without bound                |
-        | small buffers for clients                    | cluster-104 | normal                       |
-        | no password, on the network                  | cluster-130 | without a password           |
-        | plain text, on the network                   | cluster-132 | without TLS                  |
-        | an application with all rights               | cluster-135 | FLUSHALL                     |
-        | a version with known holes                   | cluster-012 | 8.0.1                        |
-        | increments lose their fraction               | cluster-095 | replies wrong of INCRBYFLOAT |
-        | the conditions of a ttl are dropped          | cluster-096 | replies wrong of EXPIRE      |
-        | one deletion in 100 deletes nothing          | cluster-097 | replies wrong of GET         |
-        | replicas confirm nothing                     | cluster-098 | replicas that confirmed      |
-        | a scan misses keys                           | cluster-099 | keys missed                  |
-        | two nodes at one address                     | cluster-031 | two nodes announce           |
-        | clients get no host                          | cluster-110 | gives no host                |
-        | one node that knows no replicas              | cluster-111 | is unknown to                |
-        | one node with another clock                  | cluster-112 | clock difference             |
-        | a key in a slot of another primary           | cluster-113 | unreachable keys             |
-        | primaries without files                      | cluster-114 | keeps no files               |
-        | two of three primaries on one host           | cluster-115 | holds 2 of 3                 |
-        | a replica on the host of its primary         | cluster-115 | all its replicas             |
-        | one shard without ttls                       | cluster-116 | reported ttl                 |
-        | one shard whose ttls are doubled             | cluster-117 | life of a key                |
-        | a clock that is wrong                        | cluster-118 | of the clocks                |
-        | one shard with few connections               | cluster-119 | refused of                   |
-        | one shard without messages                   | cluster-120 | no message reached           |
+        | DEFECT                                                       | SCENARIO    | CAUSE                        |
+        | failures are noticed late                                    | cluster-001 | seen 60000                   |
+        | replicas never take over                                     | cluster-002 | no-failover                  |
+        | replicas of any age take over                                | cluster-002 | validity-factor              |
+        | a short replication backlog                                  | cluster-010 | repl-backlog-size            |
+        | few connections                                              | cluster-011 | seen 32                      |
+        | unbounded buffers for replicas                               | cluster-010 | without bound                |
+        | no replicas                                                  | cluster-003 | seen 0                       |
+        | a dead replica                                               | cluster-003 | failed nodes                 |
+        | a replica that never finished its first copy                 | cluster-003 | unlinked replicas            |
+        | an open slot                                                 | cluster-007 | open slots                   |
+        | a slot without owner                                         | cluster-029 | 16383                        |
+        | one node has nearly all slots                                | cluster-008 | slot imbalance               |
+        | a hostname that does not resolve                             | cluster-031 | no-host.invalid              |
+        | two primaries                                                | cluster-004 | seen 2                       |
+        | no memory limit                                              | cluster-005 | maxmemory                    |
+        | old values from a minority                                   | cluster-006 | reads-when-down              |
+        | one node with another memory limit                           | cluster-050 | maxmemory                    |
+        | one node that knows other users                              | cluster-050 | user guest                   |
+        | one node of another version                                  | cluster-009 | 6.2.0                        |
+        | redirections lead nowhere                                    | cluster-065 | 127.0.0.1:1                  |
+        | one write in 200 is lost                                     | cluster-013 | writes lost                  |
+        | reads are stale                                              | cluster-015 | reads stale                  |
+        | deletes are acknowledged and lost                            | cluster-016 | deleted keys found           |
+        | one increment in 50 is lost                                  | cluster-018 | increments lost              |
+        | a condition is dropped                                       | cluster-017 | locks granted                |
+        | values are cut at 64 KiB                                     | cluster-014 | bytes changed                |
+        | an address that leads nowhere                                | cluster-031 | 127.0.0.1:1                  |
+        | a password for replication that is wrong                     | cluster-091 | masterauth                   |
+        | a function on one primary alone                              | cluster-092 | lib                          |
+        | one primary is nearly full                                   | cluster-093 | memory in use                |
+        | one node whose log cannot be rewritten                       | cluster-094 | bgrewrite_status             |
+        | one node that stalls                                         | cluster-100 | late answers                 |
+        | commands stall one node                                      | cluster-101 | EVAL                         |
+        | dead connections are not noticed                             | cluster-102 | tcp-keepalive                |
+        | idle connections are cut off                                 | cluster-103 | 5 s                          |
+        | unbounded buffers for subscribers                            | cluster-104 | without bound                |
+        | small buffers for clients                                    | cluster-104 | normal                       |
+        | no password, on the network                                  | cluster-130 | without a password           |
+        | plain text, on the network                                   | cluster-132 | without TLS                  |
+        | an application with all rights                               | cluster-135 | FLUSHALL                     |
+        | a version with known holes                                   | cluster-012 | 8.0.1                        |
+        | increments lose their fraction                               | cluster-095 | replies wrong of INCRBYFLOAT |
+        | the conditions of a ttl are dropped                          | cluster-096 | replies wrong of EXPIRE      |
+        | one deletion in 100 deletes nothing                          | cluster-097 | replies wrong of GET         |
+        | replicas confirm nothing                                     | cluster-098 | replicas that confirmed      |
+        | a scan misses keys                                           | cluster-099 | keys missed                  |
+        | two nodes at one address                                     | cluster-031 | two nodes announce           |
+        | clients get no host                                          | cluster-110 | gives no host                |
+        | one node that knows no replicas                              | cluster-111 | is unknown to                |
+        | one node with another clock                                  | cluster-112 | clock difference             |
+        | a key in a slot of another primary                           | cluster-113 | unreachable keys             |
+        | primaries without files                                      | cluster-114 | keeps no files               |
+        | two of three primaries on one host                           | cluster-115 | holds 2 of 3                 |
+        | a replica on the host of its primary                         | cluster-115 | all its replicas             |
+        | two of three primaries in one zone                           | cluster-115 | zone-a holds 2 of 3          |
+        | a replica in the zone of its primary                         | cluster-115 | all its replicas             |
+        | a read of several keys misses one in 20 times                | cluster-140 | replies wrong of MGET        |
+        | an application's user on the primaries alone                 | cluster-141 | refuses the login            |
+        | an application as administrator, on the network              | cluster-131 | default user                 |
+        | TLS 1.1, on the network                                      | cluster-133 | TLSv1.1                      |
+        | no forward secrecy, on the network                           | cluster-133 | no forward secrecy           |
+        | a certificate that ends tomorrow, on the network             | cluster-134 | ends in 1 days               |
+        | a certificate of one node that ends tomorrow, on the network | cluster-134 | 1 certificates that end soon |
+        | a certificate that is not checked, on the network            | cluster-133 | ssl_cert_reqs=none           |
+        | one shard without ttls                                       | cluster-116 | reported ttl                 |
+        | one shard whose ttls are doubled                             | cluster-117 | life of a key                |
+        | a clock that is wrong                                        | cluster-118 | of the clocks                |
+        | one shard with few connections                               | cluster-119 | refused of                   |
+        | one shard without messages                                   | cluster-120 | no message reached           |
 
     @gate-090
     Scenario Outline: the gate refuses a result backend with a defect: <DEFECT>
@@ -212,18 +235,30 @@ Feature: The gate refuses a deployment with a defect, and names the cause
       And the scenario "<SCENARIO>" failed with "<CAUSE>"
 
       Examples:
-        | DEFECT                            | SCENARIO    | CAUSE                    |
-        | unread results are evicted        | results-001 | allkeys-lru              |
-        | a writable replica                | results-003 | slave                    |
-        | no memory limit                   | results-004 | maxmemory                |
-        | nearly full                       | results-005 | used_memory of maxmemory |
-        | few connections                   | results-006 | maxclients               |
-        | unbounded buffers for subscribers | results-007 | without bound            |
-        | one write in 200 is lost          | results-020 | writes lost              |
-        | values are cut at 64 KiB          | results-021 | bytes changed            |
-        | transactions are refused          | results-022 | EXEC without MULTI       |
-        | one increment in 50 is lost       | results-023 | increments lost          |
-        | messages reach no subscriber      | results-024 | no message reached       |
-        | small buffers for subscribers     | results-025 | reached no subscriber    |
-        | a ttl is doubled                  | results-026 | life of a key            |
-        | stalls twice a second             | results-027 | late answers             |
+        | DEFECT                                            | SCENARIO    | CAUSE                       |
+        | unread results are evicted                        | results-001 | allkeys-lru                 |
+        | a writable replica                                | results-003 | slave                       |
+        | no memory limit                                   | results-004 | maxmemory                   |
+        | nearly full                                       | results-005 | used_memory of maxmemory    |
+        | few connections                                   | results-006 | maxclients                  |
+        | unbounded buffers for subscribers                 | results-007 | without bound               |
+        | one write in 200 is lost                          | results-020 | writes lost                 |
+        | values are cut at 64 KiB                          | results-021 | bytes changed               |
+        | transactions are refused                          | results-022 | EXEC without MULTI          |
+        | one increment in 50 is lost                       | results-023 | increments lost             |
+        | messages reach no subscriber                      | results-024 | no message reached          |
+        | small buffers for subscribers                     | results-025 | reached no subscriber       |
+        | a ttl is doubled                                  | results-026 | life of a key               |
+        | stalls twice a second                             | results-027 | late answers                |
+        | some connections reach a replica                  | results-003 | connections reach a replica |
+        | a short backlog for its replica                   | results-007 | 20480 bytes                 |
+        | a buffer for one result                           | results-007 | 1048576 bytes               |
+        | commands above 1 MiB end the connection           | results-021 | ends at a command           |
+        | no password, on the network                       | results-040 | without a password          |
+        | an application as administrator, on the network   | results-041 | default user                |
+        | plain text, on the network                        | results-042 | without TLS                 |
+        | TLS 1.1, on the network                           | results-043 | TLSv1.1                     |
+        | no forward secrecy, on the network                | results-043 | no forward secrecy          |
+        | a certificate that is not checked, on the network | results-043 | ssl_cert_reqs=none          |
+        | a certificate that ends tomorrow, on the network  | results-044 | ends in 1 days              |
+        | an application with all rights                    | results-045 | FLUSHALL                    |

@@ -36,6 +36,7 @@ Feature: The remedy of a refusal makes the deployment acceptable
         | connections were refused             |
         | commands stall it                    |
         | no password, on another address, too |
+        | a short backlog for its replica      |
 
     @gate-071
     Scenario Outline: the remedy of a broker makes it acceptable: <DEFECT>
@@ -66,6 +67,11 @@ Feature: The remedy of a refusal makes the deployment acceptable
         | connections were refused            |
         | commands stall it                   |
         | an application with all rights      |
+        | a short backlog for its replica     |
+        | a buffer for one result             |
+        | a user without channels             |
+        | a lock that never ends              |
+        | a hole that a setting opens         |
 
     @gate-072
     Scenario Outline: the remedy of a cluster makes it acceptable: <DEFECT>
@@ -103,6 +109,7 @@ Feature: The remedy of a refusal makes the deployment acceptable
         | unbounded buffers for subscribers            |
         | small buffers for clients                    |
         | an application with all rights               |
+        | an application's user on the primaries alone |
 
     @gate-092
     Scenario Outline: the remedy of a result backend makes it acceptable: <DEFECT>
@@ -121,3 +128,6 @@ Feature: The remedy of a refusal makes the deployment acceptable
         | small buffers for subscribers     |
         | a writable replica                |
         | nearly full                       |
+        | a short backlog for its replica   |
+        | a buffer for one result           |
+        | an application with all rights    |

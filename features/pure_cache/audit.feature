@@ -36,11 +36,14 @@ Feature: The cache has the settings of a cache
 
     @cache-126
     Scenario: the server of the cache is a primary
-      A replica refuses writes. A writable one takes them, and loses them all when it next copies its primary.
-      Remedy: put the primary's address into the URL; after a failover that left none, `REPLICAOF NO ONE`.
+      A replica refuses writes. A writable one takes them, and loses them all when it next copies its primary. A
+      balancer before both sends some connections to the replica.
+      Remedy: put the primary's address into the URL, not that of a balancer before all servers; after a failover that
+      left no primary, `REPLICAOF NO ONE`.
 
       Given the cache under test
-      Then the field "role" is one of "master, active-replica"
+      Then there are no shared addresses
+      And the field "role" is one of "master, active-replica"
 
   Rule: A cache keeps nothing on disk
 
@@ -79,7 +82,8 @@ Feature: The cache has the settings of a cache
     Scenario: the version of the cache still gets security fixes
       `src/redis_practices/known_holes.toml` has the first version of each line without known holes.
       Remedy: upgrade to the version in the failure, replicas first; name a mended package in practices.toml
-      (docs/acceptance.md). Managed services: apply the service update.
+      (docs/acceptance.md). Managed services: apply the service update. A hole that a setting opens is closed by
+      `CONFIG SET <setting> <value>`.
 
       Given the cache under test
       Then the version of every server gets security fixes

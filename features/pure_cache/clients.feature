@@ -62,3 +62,14 @@ Feature: The cache serves its clients steadily
 
       Given the cache under test
       Then there are no small buffers
+
+  Rule: A replica resumes after a short interruption
+
+    @cache-150
+    Scenario: the cache keeps enough writes for a replica that reconnects
+      A replica that missed more writes than the backlog holds copies all data again. Under steady writes it misses more
+      during that copy, without end (redis#11534). A cache without replicas is not asked.
+      Remedy: `CONFIG SET repl-backlog-size 64mb`.
+
+      Given the cache under test
+      Then there are no short backlogs

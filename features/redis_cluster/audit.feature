@@ -76,6 +76,18 @@ Feature: The cluster has the settings and the replicas to survive a failure
       Then there are no refused replicas
 
   @core
+  Rule: The application is accepted by each node after a failover
+
+    @cluster-141
+    Scenario: every node accepts the user of the application
+      A cluster passes no user on. A user that was created on the primaries alone cannot log in where a replica takes
+      over (redis#10263).
+      Remedy: `ACL SETUSER <user> <rules>` on every node, replicas included, with the rules of a primary; then `ACL SAVE`.
+
+      Given the cluster under test
+      Then there are no refused logins
+
+  @core
   Rule: Slots are settled and evenly spread
 
     @cluster-007

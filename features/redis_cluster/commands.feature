@@ -34,6 +34,15 @@ Feature: The commands of a cluster's clients are answered as they expect
       When the cluster serves 200 deletions in every form
       Then exactly 0 replies were wrong
 
+    @cluster-140
+    Scenario: the cluster returns several values and fields of one slot in the order that was asked for
+      A proxy that sends one GET for each key of an MGET may reply "absent" for a key that it could not ask for.
+      Remedy: connect without the proxy, or let it pass MGET and HMGET, and the errors TRYAGAIN and ASK, unchanged.
+
+      Given the cluster under test
+      When the cluster serves 200 reads of several keys
+      Then exactly 0 replies were wrong
+
   @core
   Rule: A client can wait until a write has reached a replica
 

@@ -40,9 +40,11 @@ Feature: Each node has room, and runs what its peers run
     @cluster-114
     Scenario: a primary that keeps data has a log or snapshots on its disk
       A primary that restarts before its replica replaces it is empty then, and the replica copies that. A primary that
-      evicts any key (`allkeys-`) is a cache, and needs no files.
-      Remedy: `CONFIG SET appendonly yes` on every node, then `CONFIG REWRITE`. Without a disk, delay the restart of a node
-      by more than two node timeouts, and waive this scenario.
+      evicts any key (`allkeys-`) is a cache, and needs no files. With `noeviction` it refuses writes when it is full,
+      which no cache does.
+      Remedy: `CONFIG SET appendonly yes` on every node, then `CONFIG REWRITE`; on a cache
+      `CONFIG SET maxmemory-policy allkeys-lru`. Without a disk, delay the restart of a node by more than two node
+      timeouts, and waive this scenario.
 
       Given the cluster under test
       Then there are no primaries without files
@@ -94,7 +96,8 @@ Feature: Each node has room, and runs what its peers run
     Scenario: the version of the cluster still gets security fixes
       `src/redis_practices/known_holes.toml` has the first version of each line without known holes.
       Remedy: upgrade to the version in the failure, replicas first; name a mended package in practices.toml
-      (docs/acceptance.md). Managed services: apply the service update.
+      (docs/acceptance.md). Managed services: apply the service update. A hole that a setting opens is closed by
+      `CONFIG SET <setting> <value>`.
 
       Given the cluster under test
       Then the version of every server gets security fixes

@@ -23,11 +23,14 @@ Feature: The server of Celery's results has the settings of a result backend
 
     @results-003
     Scenario: the server of the result backend is a primary
-      A replica refuses results. A writable one takes them, and loses them all when it next copies its primary.
-      Remedy: put the primary's address into the URL; after a failover that left none, `REPLICAOF NO ONE`.
+      A replica refuses results. A writable one takes them, and loses them all when it next copies its primary. A
+      balancer before both sends some connections to the replica.
+      Remedy: put the primary's address into the URL, not that of a balancer before all servers; after a failover that
+      left no primary, `REPLICAOF NO ONE`.
 
       Given the backend under test
-      Then the field "role" is one of "master, active-replica"
+      Then there are no shared addresses
+      And the field "role" is one of "master, active-replica"
 
   @core
   Rule: The result backend has room for results and clients
@@ -60,13 +63,16 @@ Feature: The server of Celery's results has the settings of a result backend
 
     @results-007
     Scenario: the result backend's buffers have a limit, and room for a large result
-      Each waiting sender subscribes. One that hangs fills the memory of the results, unless its buffer has a limit.
+      Each waiting sender subscribes. One that hangs fills the memory of the results, unless its buffer has a limit. A
+      replica with too short a backlog copies all data after each interruption.
       Remedy:
-      `CONFIG SET client-output-buffer-limit "normal 0 0 0 pubsub 32mb 8mb 60 replica 256mb 64mb 60"`.
+      `CONFIG SET client-output-buffer-limit "normal 0 0 0 pubsub 32mb 8mb 60 replica 256mb 64mb 60"` and
+      `CONFIG SET repl-backlog-size 64mb`.
 
       Given the backend under test
       Then the clients of class "pubsub" have bounded output buffers
       And there are no small buffers
+      And there are no short backlogs
 
   Rule: Dead connections are noticed
 
@@ -83,7 +89,8 @@ Feature: The server of Celery's results has the settings of a result backend
     Scenario: the version of the result backend still gets security fixes
       `src/redis_practices/known_holes.toml` has the first version of each line without known holes.
       Remedy: upgrade to the version in the failure, replicas first; name a mended package in practices.toml
-      (docs/acceptance.md). Managed services: apply the service update.
+      (docs/acceptance.md). Managed services: apply the service update. A hole that a setting opens is closed by
+      `CONFIG SET <setting> <value>`.
 
       Given the backend under test
       Then the version of every server gets security fixes

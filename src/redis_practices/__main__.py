@@ -1,7 +1,7 @@
 """Judge a deployment against the practices, or explain, list and show them.
 
-Each subcommand runs in a Python that imports nothing from the user's folder: no conftest.py, no plugin of pytest, no
-module with a name of the suite. The folder stays the current one: its practices.toml counts, and paths are the user's.
+Each subcommand runs in a Python that imports nothing from the user's folder: no conftest.py, no plugin, no module of
+the same name. The folder stays the current one: its practices.toml counts, and paths are the user's.
 """
 
 from __future__ import annotations

@@ -162,22 +162,44 @@ def check_buffers(context: Context, name: str) -> None:
 NARROWEST = {"normal": 2**20, "pubsub": 2**16, "replica": 2**21}
 """By class of clients, the smallest hard limit of an output buffer in bytes."""
 
+RESULTS = 2**21
+"""The smallest hard limit for subscribers that get results: one message of 1 MiB, and another one behind it."""
 
-@register("finding", "small buffers", "buffers too small for a value of 1 MiB, a message of 64 KiB, or a replica")
+
+def serving(audited: Audited) -> dict[str, float]:
+    """Return the number of connected replicas of every server that tells it."""
+    with suppress(Unsupported):
+        return audited.numbers("field", "connected_slaves")
+    return {}
+
+
+@register("finding", "small buffers", "buffers too small for a value of 1 MiB, a message or result, or a replica")
 def small_buffers(context: Context) -> list[dict[str, object]]:
     """Return them with their limits; those for replicas only where a replica is connected."""
-    audited, serving = context.part(Audited), dict[str, float]()
-    with suppress(Unsupported):
-        serving = audited.numbers("field", "connected_slaves")
-    found: list[dict[str, object]] = []
+    audited = context.part(Audited)
+    copied, found = serving(audited), list[dict[str, object]]()
+    narrowest = {**NARROWEST, **({"pubsub": RESULTS} if context.role in {"broker", "results"} else {})}
     for address, value in audited.values("setting", "client-output-buffer-limit").items():
         words = value.replace("slave", "replica").split()
         limits = dict(zip(words[::4], map(int, words[1::4]), strict=True))
-        if not serving.get(address):
+        if not copied.get(address):
             limits.pop("replica", None)
-        small = [name for name, least in NARROWEST.items() if 0 < limits.get(name, 0) < least]
+        small = [name for name, least in narrowest.items() if 0 < limits.get(name, 0) < least]
         found += [{"NODE": address, "CLASS": name, "LIMIT": f"{limits[name]} bytes"} for name in small]
     return found
+
+
+BACKLOG = 1_000_000
+"""The smallest replication backlog in bytes; Redis has 1 MiB by default, Valkey 10 MiB."""
+
+
+@register("finding", "short backlogs", "servers with a replica that keep less than 1 MB of writes for its reconnection")
+def short_backlogs(context: Context) -> list[dict[str, object]]:
+    """Return these servers with their `repl-backlog-size`."""
+    audited = context.part(Audited)
+    copied, sizes = serving(audited), audited.numbers("setting", "repl-backlog-size")
+    short = {node: size for node, size in sizes.items() if copied.get(node) and size < BACKLOG}
+    return [{"NODE": node, "SIZE": f"{size:.0f} bytes"} for node, size in short.items()]
 
 
 SHORT = 30

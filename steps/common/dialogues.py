@@ -11,6 +11,7 @@ from functools import partial
 from hashlib import sha1
 from typing import Any
 
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, ResponseError, WatchError
 from redis.utils import str_if_bytes
 
@@ -93,6 +94,8 @@ def answers(way: Way, count: int, talk: Talk, attempt: int) -> tuple[Counter[str
         except ResponseError as error:
             lacking(way, commands[0], error)
             raise
+        except RedisConnectionError as error:
+            raise AssertionError(f"the connection ends at {shown(commands[0])}: {error}") from None
         for (right, *command), reply in zip(turns, replies, strict=True):
             if not is_right(reply, right):
                 wrong[command[0]] += 1

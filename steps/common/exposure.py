@@ -1,8 +1,10 @@
-"""Judge the way to a deployment: passwords, users, encryption, certificates."""
+"""Judge the way to a deployment: its addresses, passwords, users, encryption, certificates."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -20,6 +22,8 @@ from fixtures.stacks.protocols import Addressed, need
 from redis_practices.clients import redis_client
 from redis_practices.server_info import (
     Handshake,
+    Refused,
+    facts,
     handshake,
     is_loopback,
     listens_elsewhere,
@@ -46,6 +50,32 @@ def check_dangerous(context: Context, datatable: Table) -> None:
     for address, allowed in asked:
         dangers = "; ".join(f"{name}: {commands[name]}" for name in allowed)
         assert not allowed, f"{address}: the user may run {dangers}"
+
+
+CONNECTIONS = 8
+"""New connections to an address; one that is shared by two servers passes for one of them in 1 of 128 verdicts."""
+
+
+@register("finding", "shared addresses", "addresses of which some new connections reach a primary, others a replica")
+def shared_addresses(context: Context) -> list[dict[str, object]]:
+    """Return these addresses: a balancer that does not tell both apart sends some writes to the replica."""
+    found: list[dict[str, object]] = []
+    for node in context.nodes(context.role):
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            roles = Counter(pool.map(lambda _: role_of(node), range(CONNECTIONS)))  # noqa: B023 - ends with the block
+        if len(roles) > 1:
+            seen = f"{roles['slave']} of {CONNECTIONS} new connections reach a replica"
+            found.append({"NODE": node.address, "WHY": seen})
+    return found
+
+
+def role_of(node: Any) -> str:
+    """Return the role that a new connection to a server tells (Unsupported)."""
+    try:
+        with node.client() as client:
+            return str(facts(client)["role"])
+    except Refused as refusal:
+        raise Unsupported(f"needs to know: {refusal}") from None
 
 
 def is_far(node: Addressed) -> bool:
