@@ -11,8 +11,9 @@ from tests.project import Project
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Load pytest's fixtures for tests of plugins."""
+    """Load pytest's fixtures for tests of plugins, and ours for tests in a browser."""
     config.pluginmanager.import_plugin("pytester")
+    config.pluginmanager.import_plugin("tests.browser")
 
 
 @pytest.hookimpl(tryfirst=True)

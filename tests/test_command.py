@@ -166,6 +166,20 @@ def test_password_is_no_argument(tmp_path: Path, caches: dict[str, Server]) -> N
     assert b"secret-word" not in seen
 
 
+def test_each(tmp_path: Path) -> None:
+    """With ``--each`` a run of several processes shows each scenario once, with the values of its row."""
+    ended = call(tmp_path, "demo", "cache", "--report", "out", "--", "-k", "cache-016")
+    assert ended.returncode == 0, ended
+    shown = sorted(line for line in ended.stdout.splitlines() if line.startswith("holds:"))
+    names = [f"holds: cache-016 100 concurrent misses in {where} cost the origin one call" for where in PLACES]
+    assert shown == names, ended.stdout
+    assert ended.stdout.count("\n  calls of the origin: seen 1 calls, bound == 1 calls\n") == len(PLACES)
+    assert (tmp_path / "out" / "index.html").exists()
+
+
+PLACES = ("processes", "tasks", "threads")
+
+
 @pytest.mark.parametrize("no_color", ["", "1"], ids=["colours", "NO_COLOR"])
 def test_terminal(tmp_path: Path, caches: dict[str, Server], no_color: str) -> None:
     """A terminal shows colours and one rewritten line of progress, which is gone at the end."""

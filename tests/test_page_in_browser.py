@@ -2,91 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from fixtures.run.keys import Unsupported
+from tests.browser import CONTRAST, OpenFile
 from tests.project import Project
 from tests.test_page import PAGE, write_features
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
-
 pytestmark = pytest.mark.browser
-
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-CONTRAST = Path(__file__).with_name("contrast.js")
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Give a headless browser for the session (`Unsupported` without one)."""
-    try:
-        from playwright.sync_api import sync_playwright  # noqa: PLC0415 - not installed for users
-    except ImportError:
-        raise Unsupported("needs Playwright: pip install -r requirements-dev.txt") from None
-    program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if not program:
-        raise Unsupported("needs a browser: apt-get install chromium, or name one in CHROMIUM")
-    # Root and many containers cannot use the sandbox. The browser opens only files of this test.
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=program, args=["--no-sandbox"]) as browser,
-    ):
-        yield browser
-
-
-@dataclass
-class OpenPage:
-    """An open page, with the requests and complaints of the browser."""
-
-    page: Page
-    requests: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-
-    def run(self, script: str) -> Any:
-        """Return the value of a JavaScript expression on the page."""
-        return self.page.evaluate(script)
-
-
-OpenIn = Callable[..., OpenPage]
 
 
 @pytest.fixture
-def open_page(request: pytest.FixtureRequest, project: Project) -> OpenIn:
-    """Give a function that opens the page of a run; without a browser the test is skipped."""
+def open_page(open_file: OpenFile, project: Project) -> OpenFile:
+    """Give a function that opens the page of a run."""
     write_features(project).run("--report", "results")
-    return partial(_open, request, project.root / PAGE)
-
-
-def _open(
-    request: pytest.FixtureRequest,
-    path: Path,
-    width: int = 1280,
-    scheme: Literal["light", "dark"] = "light",
-    *,
-    script: bool = True,
-) -> OpenPage:
-    """Open a file until the test ends, `width` pixels wide, in the light or dark scheme."""
-    # Checked here: an error in the call, not in a fixture, is a skip or fails under --require.
-    browser: Browser = request.getfixturevalue("browser")
-    size: Any = {"width": width, "height": 800}
-    context = browser.new_context(viewport=size, color_scheme=scheme, java_script_enabled=script)
-    request.addfinalizer(context.close)
-    opened = OpenPage(context.new_page())
-    opened.page.on("request", lambda request: opened.requests.append(request.url))
-    opened.page.on("console", lambda message: opened.complaints.append(message.text))
-    opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
-    opened.page.on("dialog", lambda dialog: opened.complaints.append(dialog.message))
-    opened.page.goto(path.as_uri())
-    return opened
+    return partial(open_file, project.root / PAGE)
 
 
 FILTERS = [
@@ -100,7 +31,7 @@ FILTERS = [
 
 
 @pytest.mark.slow
-def test_page_opened_from_the_file_system(open_page: OpenIn, project: Project) -> None:
+def test_page_opened_from_the_file_system(open_page: OpenFile, project: Project) -> None:
     """The page loads no other file, its filters work, and a link opens its scenario."""
     opened = open_page()
     assert opened.requests == [(project.root / PAGE).as_uri()], f"it asked for {opened.requests}"
@@ -126,7 +57,7 @@ def test_page_opened_from_the_file_system(open_page: OpenIn, project: Project) -
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [320, 1400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_is_legible(open_page: OpenIn, width: int, scheme: str) -> None:
+def test_page_is_legible(open_page: OpenFile, width: int, scheme: str) -> None:
     """Nothing is wider than the screen but scrolling parts, and every contrast is at least 4.5."""
     opened = open_page(width, scheme)
     opened.run("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
@@ -142,7 +73,7 @@ def test_page_is_legible(open_page: OpenIn, width: int, scheme: str) -> None:
 
 
 @pytest.mark.slow
-def test_page_with_keyboard_on_paper_and_without_script(open_page: OpenIn) -> None:
+def test_page_with_keyboard_on_paper_and_without_script(open_page: OpenFile) -> None:
     """The keyboard opens a scenario; print and a browser without script show every step."""
     opened = open_page()
     press = opened.page.keyboard.press

@@ -23,6 +23,7 @@ CEILINGS = {
     "src": (0, 0),
     "tests": (0, 0),
     "benchmarks": (0, 0),
+    "book": (0, 0),
     "docs": (0, 0),
     "*.md": (0, 0),
 }

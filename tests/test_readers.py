@@ -269,12 +269,12 @@ class Repository:
         self.folder = root / "deploy"
         self.folder.mkdir()
 
-    def judge(self, url: str, *arguments: str) -> tuple[int, list[str]]:
+    def judge(self, url: str, *arguments: str, **variables: str) -> tuple[int, list[str]]:
         """Judge a cache from a folder of the repository; return the exit code and the printed lines."""
         plugin = ["-c", str(PROJECT / "pyproject.toml"), "-p", "no:cacheprovider"]
         options = ["--cache-url", url, "--report", "results", "-q", "--processes", "0", *arguments]
         kept = {name: text for name, text in gate_environment().items() if not name.startswith(("REPORT", "GITHUB"))}
-        environment = kept | {"PYTHONPATH": os.pathsep.join(map(str, (PROJECT, PROJECT / "src")))}
+        environment = kept | variables | {"PYTHONPATH": os.pathsep.join(map(str, (PROJECT, PROJECT / "src")))}
         log = self._group.folder / "said"
         features = str(PROJECT / "features/pure_cache/audit.feature")
         ended = self._group.start_python("pytest", [*plugin, features, *options], log, cwd=self.folder, env=environment)
@@ -339,6 +339,14 @@ def test_sarif_location(repository: Repository, group: ForkingGroup, name: str, 
     """``--sarif-location`` names the file of the repository at which failures are."""
     repository.judge(start_server(group, BROKER).url, "-k", "cache-007", "--sarif-location", name)
     assert located(sarif(repository.sarif))["cache-007"][0] == f"%SRCROOT%/{place}:1"
+
+
+def test_sarif_location_of_the_action(repository: Repository, group: ForkingGroup) -> None:
+    """The variables of the action name the file, below the workspace of the job, which may have no checkout."""
+    variables = {"GITHUB_WORKSPACE": str(repository.root), "SARIF_LOCATION": "redis.yaml"}
+    (repository.root / ".git").rmdir()
+    repository.judge(start_server(group, BROKER).url, "-k", "cache-007", **variables)
+    assert located(sarif(repository.sarif))["cache-007"][0] == "%SRCROOT%/deploy/redis.yaml:1"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,357 @@
+"""Write the pages of the practices: a page for each feature, a section for each promise.
+
+All facts are derived: from the features, the index in ``src``, the bounds and the remedies. Numbers come from the
+comparison of engines and from the reports of runs.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from book.writing import code, fenced, note, paragraphs, plain, table
+from fixtures import PROJECT
+from fixtures.bdd.collector import REMEDY, remedy_in
+from fixtures.bdd.definitions import definitions_in
+from fixtures.bdd.gherkin import FeatureText, Node, id_of, is_id, line, promises, read
+from fixtures.reporting.measurements import short
+from fixtures.reporting.records import places_of, remedy_for
+from fixtures.reporting.report import Record, Report, first_line
+from fixtures.run.practices_file import Changeable, changeables
+from suite import PLUGINS
+
+NAMES = PROJECT / "features" / "everyday_names.toml"
+"""The ids of promises by the words that people search for."""
+INDEX = re.compile(r"(?P<promise>\S.*?\.) {2,}(?P<module>\S+) {2,}(?P<features>\w[\w, ]*)")
+SERVER = re.compile(r" of [\w.-]+:\d+")
+"""The address of a server in the name of a measurement."""
+
+
+def title_of(stem: str) -> str:
+    """Return the title of a file or folder in the navigation."""
+    words = stem.replace("_", " ")
+    return words.upper() if words in ("ttl", "tls") else words[0].upper() + words[1:]
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module of ``src`` that keeps a promise."""
+
+    file: Path
+    promise: str
+
+    @property
+    def place(self) -> str:
+        """Return its path in the project."""
+        return self.file.relative_to(PROJECT).as_posix()
+
+    @property
+    def page(self) -> str:
+        """Return its page in the book."""
+        return f"code/{'-'.join(self.file.relative_to(PROJECT / 'src').with_suffix('').parts)}.md"
+
+    @cached_property
+    def names(self) -> list[tuple[str, int]]:
+        """Return the names and lines of its two longest public classes or functions, which are the code to copy."""
+        body = ast.parse(self.file.read_text(encoding="utf-8")).body
+        found = [one for one in body if isinstance(one, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)]
+        public = [one for one in found if not one.name.startswith("_") and one.name != "main"]
+        public.sort(key=lambda one: one.lineno - (one.end_lineno or one.lineno))
+        return sorted(((one.name, one.lineno) for one in public[:2]), key=lambda one: one[1])
+
+
+@dataclass(frozen=True)
+class Promise:
+    """A scenario in its feature."""
+
+    file: Path
+    node: Node
+    above: tuple[Node, ...]
+    """Its feature, and its rule if it has one."""
+    background: list[Node]
+
+    @property
+    def name(self) -> str:
+        """Return its id."""
+        return id_of(tag["name"] for tag in self.node["tags"]) or ""
+
+    @property
+    def title(self) -> str:
+        """Return the name of the scenario as a heading."""
+        written = str(self.node["name"])
+        is_word = written.partition(" ")[0].isalpha()
+        return plain(written[0].upper() + written[1:] if is_word else written)
+
+    @property
+    def page(self) -> str:
+        """Return its page in the book."""
+        return f"{self.file.parent.name}/{self.file.stem}.md"
+
+    @property
+    def parts(self) -> tuple[Node, ...]:
+        """Return the scenario and the nodes above it, the nearest one first."""
+        return (self.node, *reversed(self.above))
+
+    @property
+    def tags(self) -> list[str]:
+        """Return its tags and those above it, without the id."""
+        found = {tag["name"] for part in self.parts for tag in part["tags"] if not is_id(tag["name"])}
+        return sorted(name.removeprefix("@") for name in found)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The facts of all promises."""
+
+    reports: list[Report] = field(default_factory=list)
+
+    @cached_property
+    def chapters(self) -> dict[str, tuple[str, list[Path]]]:
+        """Return the title and the features of each practice, in the reading order of features/README.md."""
+        listed = (PROJECT / "features" / "README.md").read_text(encoding="utf-8")
+        found = {}
+        for section in listed.split("\n## ")[1:]:
+            files = [PROJECT / "features" / name for name in re.findall(r"\]\((\w+/\w+\.feature)\)", section)]
+            found[files[0].parent.name] = (section.partition("\n")[0], files)
+        return found
+
+    @cached_property
+    def promises(self) -> dict[str, Promise]:
+        """Return every promise by its id."""
+        files = [file for _, files in self.chapters.values() for file in files]
+        return {one.name: one for file in files for part in parts_of(file) for one in part.promises}
+
+    @cached_property
+    def everyday(self) -> dict[str, list[str]]:
+        """Return the ids by everyday name."""
+        names: dict[str, list[str]] = tomllib.loads(NAMES.read_text(encoding="utf-8"))
+        return names
+
+    @cached_property
+    def bounds(self) -> dict[str, list[Changeable]]:
+        """Return the bounds that practices.toml may change, by id."""
+        found = defaultdict(list)
+        for one in changeables(PROJECT, definitions_in(map(import_module, PLUGINS))):
+            found[id_of(one.scenario.tags) or ""].append(one)
+        return found
+
+    @cached_property
+    def modules(self) -> dict[str, list[Module]]:
+        """Return the code to copy for the features of a page, by ``practice/feature``, from the indexes in ``src``."""
+        found = defaultdict(list)
+        for package in PROJECT.glob("src/redis_practices/*/__init__.py"):
+            index = ast.get_docstring(ast.parse(package.read_text(encoding="utf-8"))) or ""
+            for row in filter(
+                None, map(INDEX.fullmatch, re.sub(r" -? ?\(.*\)$", "", index, flags=re.MULTILINE).splitlines())
+            ):
+                name = row["module"] if row["module"].endswith(".py") else f"{row['module']}.py"
+                file = (package.parent / name).resolve()
+                for feature in row["features"].split(", ") if row["module"] != "-" else ():
+                    found[f"{package.parent.name}/{feature.strip()}"].append(Module(file, row["promise"]))
+        return found
+
+    @cached_property
+    def engines(self) -> dict[str, Any]:
+        """Return the comparison of engines."""
+        found: dict[str, Any] = json.loads((PROJECT / "docs" / "compatibility.json").read_text(encoding="utf-8"))
+        return found
+
+    @cached_property
+    def compared(self) -> set[str]:
+        """Return the ids that the comparison ran: those of version 1.0.0, but for slow ones and what no engine ran."""
+        nowhere = {name.split()[0] for name, _ in self.engines["nowhere"]}
+        ran = {one["id"] for one in promises(PROJECT) if one["first"] and "slow" not in one["tags"].split()}
+        return ran - nowhere
+
+    def records(self, name: str) -> Iterator[tuple[str, list[Record]]]:
+        """Yield for each report its engine and its records of a promise."""
+        for report in self.reports:
+            engines = ", ".join(dict.fromkeys(report["engines"].values()))
+            yield engines, [one for one in report["scenarios"] if one["scenario_id"] == name]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A rule with its promises; without a rule the promises below the feature."""
+
+    rule: Node | None
+    promises: list[Promise]
+
+
+def parts_of(file: Path) -> list[Part]:
+    """Return the parts of a feature in their order."""
+    text, found = read(file), []
+    before = {id(scenario): background for scenario, background in text.scenarios()}
+    for rule in (None, *text.rules()):
+        above = (text.feature,) if rule is None else (text.feature, rule)
+        nodes = [child["scenario"] for child in above[-1]["children"] if "scenario" in child]
+        found.append(Part(rule, [Promise(file, node, above, before[id(node)]) for node in nodes]))
+    return [part for part in found if part.promises]
+
+
+def feature_page(sources: Sources, file: Path) -> Iterator[str]:
+    """Yield the lines of the page of a feature."""
+    feature, path = read(file).feature, file.relative_to(PROJECT).as_posix()
+    yield from ("---", f"title: {title_of(file.stem)}", "---", "", f"# {plain(feature['name'])}", "")
+    yield from (reason(feature), "", f"Proof: `pytest {path}`", "{ .meta }", "")
+    if modules := sources.modules[f"{file.parent.name}/{file.stem}"]:
+        yield from ("Code to copy:", "")
+        yield from (f"- {plain(one.promise)} {links_to_code(one, '../')}" for one in modules)
+        yield ""
+    for part in parts_of(file):
+        if part.rule:
+            yield from (f"## {plain(part.rule['name'])}", "", reason(part.rule), "")
+        for promise in part.promises:
+            yield from section(sources, promise)
+
+
+def reason(node: Node) -> str:
+    """Return the free text of a feature, rule or scenario, without its remedy."""
+    return paragraphs(node["description"].partition(REMEDY)[0])
+
+
+def links_to_code(module: Module, root: str) -> str:
+    """Return links to the code of a module: the file, and names with their lines."""
+    names = [
+        f"[{code(name)}]({root}{module.page}#__codelineno-0-{number}) in line {number}" for name, number in module.names
+    ]
+    return f"[{code(module.place)}]({root}{module.page}): {', '.join(names)}"
+
+
+def section(sources: Sources, promise: Promise) -> Iterator[str]:
+    """Yield the section of a promise."""
+    place = f"{promise.file.relative_to(PROJECT).as_posix()}:{line(promise.node)}"
+    yield from (f"### {promise.title} {{ #{promise.name} }}", "")
+    yield from (" · ".join([f"**{promise.name}**", *promise.tags, f"`{place}`"]), "{ .meta }", "")
+    if names := [name for name, ids in sources.everyday.items() if promise.name in ids]:
+        yield from (f"Everyday names: {', '.join(map(plain, names))}.", "")
+    yield from (reason(promise.node), "")
+    yield from fenced("gherkin", scenario(promise))
+    yield from rows(sources, promise)
+    yield from seen(sources, promise)
+    yield from changeable(sources, promise)
+    yield from remedy(promise)
+    yield from on_engines(sources, promise)
+
+
+def scenario(promise: Promise) -> Iterator[str]:
+    """Yield the scenario with its background, as the feature has it; its examples stand in tables."""
+    if promise.background:
+        yield "Background:"
+        yield from (f"  {text}" for step in promise.background for text in written(step, read(promise.file)))
+        yield ""
+    yield f"{promise.node['keyword']}: {promise.node['name']}"
+    yield from (f"  {text}" for step in promise.node["steps"] for text in written(step, read(promise.file)))
+
+
+def written(step: Node, text: FeatureText) -> Iterator[str]:
+    """Yield the lines of a step with its table or text."""
+    yield f"{step['keyword']}{step['text']}"
+    for row in step.get("dataTable", {}).get("rows", ()):
+        yield f"  {text.lines[line(row) - 1].strip()}"
+    if "docString" in step:
+        yield from (f"  {part}" for part in ('"""', *step["docString"]["content"].splitlines(), '"""'))
+
+
+def rows(sources: Sources, promise: Promise) -> Iterator[str]:
+    """Yield the examples of an outline, with a column for the values that each run saw."""
+    runs = list(sources.records(promise.name))
+    for examples in promise.node["examples"]:
+        head = [one["value"] for one in examples["tableHeader"]["cells"]]
+        tags = [code(tag["name"]) for tag in examples["tags"]]
+        yield from (" ".join(["Examples", *tags]) + (f": {plain(examples['name'])}" if examples["name"] else ""), "")
+        below = []
+        for row in examples["tableBody"]:
+            cells = [one["value"] for one in row["cells"]]
+            named = dict(zip(head, cells, strict=True))
+            found = [[one for one in records if one["row"] == named] for _, records in runs]
+            below.append([*map(code, cells), *("; ".join(map(outcome, one)) or "not run" for one in found)])
+        yield from table([*map(plain, head), *(f"seen on {engine}" for engine, _ in runs)], below)
+
+
+def outcome(record: Record) -> str:
+    """Return the result of a row: its numbers, else why it has none."""
+    if record["status"] != "passed":
+        return plain(f"{record['status']}: {first_line(record)}")
+    return "; ".join(f"{name}: {amount}" for (name, *_), amount in numbers([record]).items()) or "held"
+
+
+def numbers(records: Iterable[Record]) -> dict[tuple[str, str], str]:
+    """Return by name and bound the seen values; those of several servers or rows as a range."""
+    found: dict[tuple[str, str], list[tuple[Any, str]]] = defaultdict(list)
+    for one in (one for record in records for one in record["measurements"]):
+        unit = f" {one['unit']}" if one["unit"] and one["unit"] not in one["name"].split() else ""
+        name, bound = plain(SERVER.sub("", one["name"])), f"{one['bound']}{unit}" if one["bound"] else ""
+        found[name, plain(bound)].append((one["seen"], unit))
+    return {name: plain(spread(values)) for name, values in found.items()}
+
+
+def spread(values: list[tuple[Any, str]]) -> str:
+    """Return one value, the least and the greatest number, or the different texts."""
+    unit, seen = values[0][1], [value for value, _ in values]
+    if all(isinstance(value, int | float) for value in seen):
+        ends = dict.fromkeys((short(min(seen)), short(max(seen))))
+        return f"{' to '.join(ends)}{unit}"
+    return ", ".join(dict.fromkeys(f"{value}{unit}" for value in seen))
+
+
+def seen(sources: Sources, promise: Promise) -> Iterator[str]:
+    """Yield the numbers of a plain scenario by engine, or that there is no run."""
+    if not sources.reports:
+        yield from ("No run was given to this book: it has no seen values.", "{ .meta }", "")
+    elif not promise.node["examples"]:
+        runs = [(engine, numbers(records), records) for engine, records in sources.records(promise.name)]
+        names = list(dict.fromkeys(name for _, found, _ in runs for name in found))
+        head = ["measured", "bound", *(f"seen on {engine}" for engine, _, _ in runs)]
+        yield from table(head, [[*name, *(found.get(name, "") for _, found, _ in runs)] for name in names])
+        for engine, found, records in runs:
+            if not found or any(one["status"] != "passed" for one in records):
+                yield from (f"{engine}: {'; '.join(map(outcome, records)) or 'not run'}.", "{ .meta }", "")
+
+
+def changeable(sources: Sources, promise: Promise) -> Iterator[str]:
+    """Yield the bounds of a promise, and what changes them."""
+    if found := sources.bounds.get(promise.name):
+        lines = ["A file `practices.toml` in the current folder changes a bound. With the defaults:", ""]
+        lines += [
+            *fenced(
+                "toml", (f"[bounds.{found[0].role}]", *(f"{one.name} = {json.dumps(one.default)}" for one in found))
+            )
+        ]
+        yield from note("abstract", "Bounds", lines)
+
+
+def remedy(promise: Promise) -> Iterator[str]:
+    """Yield what a failure says to type, and where managed services have the setting."""
+    if text := remedy_in(*(part["description"] for part in promise.parts)):
+        text = remedy_for(text, "")
+        yield from note("tip", "If it fails", [plain(text[0].upper() + text[1:])])
+        sentences = " ".join(step["text"] for step in promise.node["steps"])
+        if places := places_of(sentences, text, ()):
+            lines = table(["service", "place"], ([service, plain(place)] for service, place in places.items()))
+            yield from note("info", "Where managed services have the setting", lines, folded=True)
+
+
+def on_engines(sources: Sources, promise: Promise) -> Iterator[str]:
+    """Yield the engines that broke or lack a promise; that no engine did, for those of the comparison."""
+    practice, troubles = promise.file.parent.name, defaultdict(list)
+    engines = [one for one in sources.engines["engines"] if practice in one["practices"]]
+    for engine in engines:
+        cell = engine["practices"][practice]
+        for kind, verb in (("failed", "Broken"), ("skipped", "Left out")):
+            for why in dict.fromkeys(why for name, why in cell[kind] if name.split()[0] == promise.name):
+                troubles[verb, why].append(engine["engine"])
+    when = f"[engines](../engines.md) compared on {sources.engines['until'][:10]}"
+    for (verb, why), names in troubles.items():
+        yield from (f"{verb} on {', '.join(names)}: {plain(why)} ({when}).", "{ .meta }", "")
+    if engines and not troubles and promise.name in sources.compared:
+        yield from (f"No failure on the {len(engines)} {when}.", "{ .meta }", "")
