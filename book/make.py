@@ -25,10 +25,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from book.chapters import Module, Promise, Sources, feature_page, parts_of, title_of
+from book.chapters import Module, Sources, feature_page, page_of, title, title_of
 from book.writing import code, fenced, plain, table
 from fixtures import PROJECT
 from fixtures.bdd.gherkin import read
+from fixtures.reporting.promises import Promise
 from fixtures.reporting.records import ADVICE, remedy_for
 from fixtures.reporting.report import Report
 
@@ -51,16 +52,17 @@ class BookError(Exception):
 
 def link(promise: Promise, root: str = "") -> str:
     """Return a link to the section of a promise."""
-    return f"[{promise.title}]({root}{promise.page}#{promise.name}) ({promise.name})"
+    name = promise.scenario_id
+    return f"[{title(promise)}]({root}{page_of(promise)}#{name}) ({name})"
 
 
 def front_page(sources: Sources) -> Iterator[str]:
     """Yield the first page: what the book is, the chapters, the runs."""
     yield from filled(sources, BOOK / "guides" / "index.md", "")
     rows = []
-    for practice, (title, files) in sources.chapters.items():
-        count = sum(len(part.promises) for file in files for part in parts_of(file))
-        rows.append((f"[{plain(title)}]({practice}/index.md)", str(len(files)), str(count)))
+    for practice, (name, files) in sources.chapters.items():
+        count = sum(len(of_it) for file in files for _, of_it in sources.parts(file))
+        rows.append((f"[{plain(name)}]({practice}/index.md)", str(len(files)), str(count)))
     yield from table(["chapter", "features", "promises"], rows)
     for report in sources.reports:
         engines = ", ".join(dict.fromkeys(report["engines"].values()))
@@ -74,11 +76,11 @@ def front_page(sources: Sources) -> Iterator[str]:
 
 def chapter_page(sources: Sources, practice: str) -> Iterator[str]:
     """Yield the first page of a practice: its features and their promises."""
-    title, files = sources.chapters[practice]
-    yield from ("---", f"title: {title_of(practice)}", "---", "", f"# {plain(title)}", "")
+    name, files = sources.chapters[practice]
+    yield from ("---", f"title: {title_of(practice)}", "---", "", f"# {plain(name)}", "")
     for file in files:
         yield from (f"## [{title_of(file.stem)}]({file.stem}.md)", "", plain(read(file).feature["name"]) + ".", "")
-        yield from (f"- {link(one, '../')}" for part in parts_of(file) for one in part.promises)
+        yield from (f"- {link(one, '../')}" for _, of_it in sources.parts(file) for one in of_it)
         yield ""
 
 
@@ -178,7 +180,7 @@ def pages(sources: Sources) -> dict[str, Iterator[str]]:
 
 def navigation(sources: Sources) -> list[Any]:
     """Return the navigation as MkDocs reads it."""
-    first: list[Any] = [{"Guides": ["index.md", *({title: f"guides/{name}.md"} for name, title in GUIDES.items())]}]
+    first: list[Any] = [{"Guides": ["index.md", *({shown: f"guides/{name}.md"} for name, shown in GUIDES.items())]}]
     first += [{"Errors": ["errors.md", "words.md"]}]
     for practice, (_, files) in sources.chapters.items():
         of_it = [{title_of(file.stem): f"{practice}/{file.stem}.md"} for file in files]
@@ -233,7 +235,7 @@ def put_first(sources: Sources, site: Path) -> None:
     names = []
     for word, (nearest, *_) in sources.everyday.items():
         if not any(word.lower().startswith(error["name"].lower()) for error in ERRORS):  # these have their own index
-            promise = by_place[sources.promises[nearest].page.replace(".md", f".html#{nearest}")]
+            promise = by_place[page_of(sources.promises[nearest]).replace(".md", f".html#{nearest}")]
             # The search ranks by the place of a word in the title, then by its place in the text.
             text = f"<p>{html.escape(word)}: {promise['title']}</p>"
             names.append({**promise, "title": html.escape(word[0].upper() + word[1:]), "text": text})
