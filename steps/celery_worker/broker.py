@@ -1,4 +1,4 @@
-"""Sentences about the broker: sentinels, TLS, a user with few rights, a queue that grows."""
+"""Sentences about the broker: its queue, sentinels, TLS, a user with few rights."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from redis.exceptions import NoPermissionError, RedisError
 
 from fixtures.bdd.vocabulary import records, register
 from fixtures.celery_worker.workers import Operations, let_go
-from fixtures.context import Context, Plan, target
+from fixtures.context import Context, Plan, Seen, target
 from fixtures.proxies.streams import TlsProxy
 from fixtures.run.keys import Unsupported
+from fixtures.stacks.external.key_cleanup import on_server
 from fixtures.stacks.protocols import Broker
 from redis_practices.celery_worker.security import RIGHTS, rules
 from redis_practices.celery_worker.sending import publisher
 from redis_practices.polling import poll
 from redis_practices.servers.binary import EmbeddedError
 from redis_practices.servers.server import BROKER, NAME, sentinel_url
-from steps.celery_worker.tasks import Tasks, setting
+from steps.celery_worker.tasks import Tasks, queue_length, setting
 from steps.common.deployments import ServerUnderTest
 from steps.common.vocabulary import Table, rows, seconds
 from worker import settings
@@ -257,3 +258,30 @@ def error_of(broker: Broker, operation: str) -> Exception | None:
             let_go(result)
         app.close()
     return None
+
+
+@register("measurement", "lost tasks", "accepted tasks that neither wait in the queue nor ever ran", unit="tasks")
+def lost_tasks(context: Context, tasks: Tasks) -> float:
+    """Count them now."""
+    return len(tasks.sent) - sum(bool(moments) for moments in tasks.run_at()) - queue_length(context)
+
+
+SHORTEST = 0.5
+"""Seconds of a busy judge in which the shortest task of these scenarios may end before the next step."""
+
+
+@register("measurement", "waiting tasks", "tasks in the queue that no worker has taken", unit="tasks")
+def waiting_tasks(context: Context, thing: Any) -> Seen:
+    """Count them now."""
+    del thing
+    return context.part(Tasks).certain(queue_length(context), "tasks that wait", more_than=SHORTEST)
+
+
+@when(parsers.parse('"{text}" is pushed to the queue'))
+def push(context: Context, text: str) -> None:
+    """Write an element to the queue that no Celery made.
+
+    Example: ``When "not json" is pushed to the queue``
+    """
+    with context.broker.client() as client:
+        client.lpush(on_server(context.part(Tasks).queue), text)

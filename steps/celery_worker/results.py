@@ -20,14 +20,14 @@ from pytest_bdd import parsers, then, when
 from fixtures.bdd.vocabulary import records, register
 from fixtures.celery_worker.state_machine import TaskMachine, WorkerUnderTest
 from fixtures.celery_worker.workers import JSON, NOT_JSON, returned, runs_of_each, spelled
-from fixtures.context import Context, target
+from fixtures.context import Context, Seen, target
 from fixtures.reporting.measurements import Bound
 from fixtures.run.own_time import Stopwatch, WorkersClock
 from fixtures.stateful import try_histories
 from redis_practices.celery_worker.delivery import Outbox
 from redis_practices.celery_worker.failing import letters
 from redis_practices.celery_worker.sending import publish, publisher
-from steps.celery_worker.tasks import NO_RESULT, PATIENCE, Tasks
+from steps.celery_worker.tasks import NO_RESULT, PATIENCE, SentTask, Tasks
 from steps.celery_worker.workers import Workers
 from steps.common.vocabulary import TYPES, Table, assert_table, options, seconds
 from worker import settings
@@ -110,6 +110,30 @@ WINDOW = 1.5
 """Seconds in which retries count as at once: a worker of one process does 20 in up to 1 s on a busy machine."""
 
 register("setting", "look first", "whether a reader asks ready() before get()")(read_results)
+
+
+@register("measurement", "stored results", "keys of the broker that hold results of sent tasks", unit="keys")
+def stored_results(context: Context, thing: Any) -> float:
+    """Count them now, of one task or of all that were sent."""
+    tasks = [thing] if isinstance(thing, SentTask) else context.part(Tasks).sent
+    with context.broker.client() as client:
+        return float(client.exists(*(one.key for one in tasks)))
+
+
+@register("measurement", "bytes", "memory that the key of a result takes, its name included", unit="bytes")
+def result_bytes(context: Context, task: SentTask) -> float:
+    """Ask the server (``MEMORY USAGE``)."""
+    task.value()
+    with context.broker.client() as client:
+        return float(client.memory_usage(task.key) or 0)
+
+
+@register("measurement", "processed tasks", "tasks whose result says that this worker ran them", unit="tasks")
+def processed_tasks(context: Context, worker: Any) -> Seen:
+    """Read every result; on a busy judge one worker may have the turns of another."""
+    tasks = context.part(Tasks)
+    ran = sum(value["worker"] == worker.name for value in tasks.wait())
+    return tasks.certain(ran, f"tasks of {worker.name}", more_than=1.0)
 
 
 @then(parsers.parse("the result arrives {bound:Bound}", extra_types=TYPES))

@@ -396,47 +396,6 @@ def queue_length(context: Context) -> int:
         return queue_state(client, context.part(Tasks).key).length
 
 
-@register("measurement", "lost tasks", "accepted tasks that neither wait in the queue nor ever ran", unit="tasks")
-def lost_tasks(context: Context, tasks: Tasks) -> float:
-    """Count them now."""
-    return len(tasks.sent) - sum(bool(moments) for moments in tasks.run_at()) - queue_length(context)
-
-
-SHORTEST = 0.5
-"""Seconds of a busy judge in which the shortest task of these scenarios may end before the next step."""
-
-
-@register("measurement", "waiting tasks", "tasks in the queue that no worker has taken", unit="tasks")
-def waiting_tasks(context: Context, thing: Any) -> Seen:
-    """Count them now."""
-    del thing
-    return context.part(Tasks).certain(queue_length(context), "tasks that wait", more_than=SHORTEST)
-
-
-@register("measurement", "stored results", "keys of the broker that hold results of sent tasks", unit="keys")
-def stored_results(context: Context, thing: Any) -> float:
-    """Count them now, of one task or of all that were sent."""
-    tasks = [thing] if isinstance(thing, SentTask) else context.part(Tasks).sent
-    with context.broker.client() as client:
-        return float(client.exists(*(one.key for one in tasks)))
-
-
-@register("measurement", "bytes", "memory that the key of a result takes, its name included", unit="bytes")
-def result_bytes(context: Context, task: SentTask) -> float:
-    """Ask the server (``MEMORY USAGE``)."""
-    task.value()
-    with context.broker.client() as client:
-        return float(client.memory_usage(task.key) or 0)
-
-
-@register("measurement", "processed tasks", "tasks whose result says that this worker ran them", unit="tasks")
-def processed_tasks(context: Context, worker: Any) -> Seen:
-    """Read every result; on a busy judge one worker may have the turns of another."""
-    tasks = context.part(Tasks)
-    ran = sum(value["worker"] == worker.name for value in tasks.wait())
-    return tasks.certain(ran, f"tasks of {worker.name}", more_than=1.0)
-
-
 # Sending
 
 
@@ -523,39 +482,3 @@ def send_workflow(context: Context, kind: str, number: int, datatable: Table | N
 
 
 register("setting", "failing member", f"how one member of a chord fails: {', '.join(FAILING)}")(send_workflow)
-
-
-@when(parsers.parse('"{text}" is pushed to the queue'))
-def push(context: Context, text: str) -> None:
-    """Write an element to the queue that no Celery made.
-
-    Example: ``When "not json" is pushed to the queue``
-    """
-    with context.broker.client() as client:
-        client.lpush(on_server(context.part(Tasks).queue), text)
-
-
-@when(parsers.parse("a worker has begun {target:Target}", extra_types=TYPES))
-def await_begin(context: Context, target: str) -> None:
-    """Wait until a task runs.
-
-    Example: ``When a worker has begun the task``
-    """
-    task = context.target(target)
-    WorkersClock().eventually(lambda: bool(task.runs()), within=PATIENCE, every=0.01)
-
-
-@when(parsers.parse("{target:Target} has taken {number:Tasks}", extra_types=TYPES))
-def await_taken(context: Context, target: str, number: int) -> None:
-    """Wait until the worker has taken this number of the sent tasks.
-
-    Example: ``When worker 1 has taken 4 tasks``
-    """
-    context.target(target)
-    sent = len(context.part(Tasks).sent)
-
-    def taken() -> None:
-        waiting = queue_length(context)
-        assert waiting == sent - number, f"{waiting} of {sent} tasks wait in the queue"
-
-    WorkersClock().eventually(taken, within=PATIENCE, every=0.01)

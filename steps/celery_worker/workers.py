@@ -1,4 +1,4 @@
-"""The sentences that start workers and beats, and ask whether they live."""
+"""The sentences that start workers and beats, wait until they take tasks, and ask whether they live."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fixtures.run.own_time import WorkersClock
 from fixtures.stacks.protocols import Worker
 from redis_practices.polling import eventually
 from redis_practices.servers.binary import EmbeddedError
-from steps.celery_worker.tasks import PATIENCE, Tasks, read_settings, setting
+from steps.celery_worker.tasks import PATIENCE, Tasks, queue_length, read_settings, setting
 from steps.common.vocabulary import TYPES, Duration, Table, options, seconds
 
 # What a SETTING of a worker means
@@ -357,3 +357,29 @@ def await_sent(context: Context, number: int) -> None:
 
         context.record("interval of the tasks", interval)
         context.record("time to the next task", lambda bound: beats.clock.apart(after, bound) if bound else after)
+
+
+@when(parsers.parse("a worker has begun {target:Target}", extra_types=TYPES))
+def await_begin(context: Context, target: str) -> None:
+    """Wait until a task runs.
+
+    Example: ``When a worker has begun the task``
+    """
+    task = context.target(target)
+    WorkersClock().eventually(lambda: bool(task.runs()), within=PATIENCE, every=0.01)
+
+
+@when(parsers.parse("{target:Target} has taken {number:Tasks}", extra_types=TYPES))
+def await_taken(context: Context, target: str, number: int) -> None:
+    """Wait until the worker has taken this number of the sent tasks.
+
+    Example: ``When worker 1 has taken 4 tasks``
+    """
+    context.target(target)
+    sent = len(context.part(Tasks).sent)
+
+    def taken() -> None:
+        waiting = queue_length(context)
+        assert waiting == sent - number, f"{waiting} of {sent} tasks wait in the queue"
+
+    WorkersClock().eventually(taken, within=PATIENCE, every=0.01)

@@ -15,6 +15,7 @@ from fixtures.bdd.vocabulary import records, register
 from fixtures.context import Context, target
 from fixtures.reporting.measurements import MOST_POINTS, Bound
 from fixtures.run.keys import Unsupported
+from fixtures.run.own_time import busy_seconds
 from fixtures.run.practices_file import change, changeable
 from redis_practices.polling import eventually
 from redis_practices.pure_cache.key_audit import Key, KeyRules, bad_keys, look_at, sample, shown
@@ -76,8 +77,8 @@ def read_batch(reader: LookAside, names: list[str]) -> None:
     reader.context.record("values in the fullest tenth", round(100 * fullest / len(names), 1))
 
 
-TTL = 0.3
-"""Seconds: long enough to differ from no ttl, short enough to wait for."""
+TTL, SUSPECT = 0.3, 0.05
+"""Seconds: a ttl long enough to differ from none, and a lateness that a busy machine may cause."""
 
 
 @dataclass
@@ -89,7 +90,16 @@ class ExpiringKey:
 
     @records("lateness of the expiry", "time from the end of a ttl to the last read that finds the key", unit="s")
     def expire(self) -> None:
-        """Read the key until it is gone, and record how late."""
+        """Read the key until it is gone, and record how late; a busy machine measures up to three times."""
+        for _ in range(3):
+            busy = busy_seconds()
+            late = self._lateness()
+            if late < SUSPECT or busy_seconds() - busy < late:
+                break  # no process of this machine waited for a processor as long as the key was late
+        self.context.record("lateness of the expiry", round(late, 4))
+
+    def _lateness(self) -> float:
+        """Set the key, read it until it is gone, and return the seconds from its end to the last read that found it."""
         key = self.context.key("expiring")
         with self.context.cache.client() as client:
             if self.option:
@@ -100,7 +110,7 @@ class ExpiringKey:
                 with start_replica(self.context).client() as reader:
                     latest = set_key_on_replica(client, reader, key)
                     _, last = read_until_gone(reader, key)
-        self.context.record("lateness of the expiry", round(max(0.0, last - latest), 4))
+        return max(0.0, last - latest)
 
 
 def read_until_gone(client: Any, key: str) -> tuple[float, float]:

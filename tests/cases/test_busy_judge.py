@@ -44,8 +44,9 @@ from redis_practices.pure_cache.key_audit import KeyRules, bad_keys, sample, sho
 from redis_practices.pure_cache.near_cache import NearCache
 from redis_practices.servers.celery import LateError
 from redis_practices.servers.server import BROKER, CACHE, Server, start_server
-from steps.celery_worker.results import check_runs, read_result
-from steps.celery_worker.tasks import Tasks, processed_tasks, waiting_tasks
+from steps.celery_worker.broker import waiting_tasks
+from steps.celery_worker.results import check_runs, processed_tasks, read_result
+from steps.celery_worker.tasks import Tasks
 from steps.celery_worker.workers import await_sent
 from steps.common.audit import Audited, check_number, count_missed_pings
 from steps.pure_cache.fronts import ENOUGH, Near
