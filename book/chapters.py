@@ -157,11 +157,24 @@ class Sources:
         ran = {one["id"] for one in list_of_promises(PROJECT) if one["first"] and "slow" not in one["tags"].split()}
         return ran - nowhere
 
-    def records(self, name: str) -> Iterator[tuple[str, list[Record]]]:
-        """Yield for each report its engine and its records of a promise."""
+    @cached_property
+    def runs(self) -> dict[str, dict[str | None, list[Record]]]:
+        """Return by engine the records of each promise; several reports on an engine are one run."""
+        found: dict[str, dict[str | None, list[Record]]] = {}
         for report in self.reports:
-            engines = ", ".join(dict.fromkeys(report["engines"].values()))
-            yield engines, [one for one in report["scenarios"] if one["scenario_id"] == name]
+            of_it = found.setdefault(engines_of(report), defaultdict(list))
+            for record in report["scenarios"]:
+                of_it[record["scenario_id"]].append(record)
+        return found
+
+    def records(self, name: str) -> Iterator[tuple[str, list[Record]]]:
+        """Yield each engine with the records of a promise."""
+        yield from ((engine, of_it.get(name, [])) for engine, of_it in self.runs.items())
+
+
+def engines_of(report: Report) -> str:
+    """Return the engines of a run."""
+    return ", ".join(dict.fromkeys(report["engines"].values()))
 
 
 def feature_page(sources: Sources, file: Path) -> Iterator[str]:

@@ -29,7 +29,6 @@ from book.chapters import Module, Sources, feature_page, page_of, title, title_o
 from book.writing import code, fenced, plain, table
 from fixtures import PROJECT
 from fixtures.bdd.gherkin import read
-from fixtures.reporting.promises import Promise
 from fixtures.reporting.records import ADVICE, remedy_for
 from fixtures.reporting.report import Report
 
@@ -50,9 +49,10 @@ class BookError(Exception):
     """The book cannot be made; the message says what to do."""
 
 
-def link(promise: Promise, root: str = "") -> str:
-    """Return a link to the section of a promise."""
-    name = promise.scenario_id
+def link(sources: Sources, name: str, root: str = "") -> str:
+    """Return a link to the section of a promise (BookError)."""
+    if not (promise := sources.promises.get(name)):
+        raise BookError(f"{name} is the id of no promise; mend the guide, book/errors.toml or everyday_names.toml")
     return f"[{title(promise)}]({root}{page_of(promise)}#{name}) ({name})"
 
 
@@ -80,7 +80,7 @@ def chapter_page(sources: Sources, practice: str) -> Iterator[str]:
     yield from ("---", f"title: {title_of(practice)}", "---", "", f"# {plain(name)}", "")
     for file in files:
         yield from (f"## [{title_of(file.stem)}]({file.stem}.md)", "", plain(read(file).feature["name"]) + ".", "")
-        yield from (f"- {link(one, '../')}" for _, of_it in sources.parts(file) for one in of_it)
+        yield from (f"- {link(sources, one.scenario_id, '../')}" for _, of_it in sources.parts(file) for one in of_it)
         yield ""
 
 
@@ -95,7 +95,7 @@ def errors_page(sources: Sources) -> Iterator[str]:
         steps = [remedy_for("", error["text"]), *error["do"]]
         yield from (f"- {plain(step[0].upper() + step[1:])}" for step in steps if step)
         yield from ("", "The promises about it:", "")
-        yield from (f"- {link(sources.promises[name])}" for name in error["promises"])
+        yield from (f"- {link(sources, name)}" for name in error["promises"])
         yield ""
 
 
@@ -109,7 +109,7 @@ def words_page(sources: Sources) -> Iterator[str]:
     yield from ("---", "title: Everyday names", "search:", "  exclude: true", "---", "", "# Everyday names", "")
     for word, ids in sorted(sources.everyday.items(), key=lambda one: one[0].lower()):
         yield from (f"## {plain(word)}", "")
-        yield from (f"- {link(sources.promises[name])}" for name in ids)
+        yield from (f"- {link(sources, name)}" for name in ids)
         yield ""
 
 
@@ -142,7 +142,7 @@ def filled(sources: Sources, guide: Path, root: str) -> Iterator[str]:
         elif found := TABLE.fullmatch(text):
             yield from table_in(PROJECT / found[1], found[2])
         else:
-            yield LINKED.sub(lambda found: link(sources.promises[found[1]], root), text)
+            yield LINKED.sub(lambda found: link(sources, found[1], root), text)
 
 
 def table_in(document: Path, text: str) -> list[str]:
@@ -253,7 +253,9 @@ def report_in(path: Path) -> Report:
     except OSError as error:
         raise BookError(f"--report {path}: {error.strerror}; give the report.json of a run with --report") from None
     except (ValueError, KeyError, TypeError):
-        raise BookError(f"--report {path} is no report; give the report.json of a run with --report") from None
+        raise BookError(
+            f"--report {path} is no report of this version; give the report.json of a run with --report"
+        ) from None
     return report
 
 

@@ -164,10 +164,11 @@ def test_code_to_copy(pages: dict[str, str]) -> None:
 )
 def test_escaped_text(text: str) -> None:
     """A text with Markdown's characters is read as it is written, as prose and as code in a cell."""
-    html = Markdown(extensions=EXTENSIONS).convert(f"### {plain(text)} {{ #it }}\n\n| a |\n| --- |\n| {code(text)} |\n")
+    row = f"| {code(text)} | {plain(text)} |"
+    html = Markdown(extensions=EXTENSIONS).convert(f"### {plain(text)} {{ #it }}\n\n| a | b |\n| --- | --- |\n{row}\n")
     seen = Text(html)
     assert seen.headings["it"] == text.replace("`", "")
-    assert seen.rows[1] == [text]
+    assert seen.rows[1] == [text, text.replace("`", "")]
 
 
 def test_errors_index(pages: dict[str, str]) -> None:
@@ -327,8 +328,8 @@ def test_lost_binding() -> None:
 
 MISTAKES = {
     "--report none.json": "No such file or directory",
-    "--report book/mkdocs.yml": "is no report",
-    "--report pyproject.toml --report none.json": "pyproject.toml is no report",
+    "--report book/mkdocs.yml": "is no report of this version",
+    "--report pyproject.toml --report none.json": "pyproject.toml is no report of this version",
 }
 """By wrong options, a part of the one line that explains them."""
 
@@ -343,8 +344,10 @@ def test_wrong_report(options: str, capsys: pytest.CaptureFixture[str], monkeypa
     assert "give the report.json of a run" in line
 
 
-def test_lost_table() -> None:
-    """A guide whose table is gone from its document ends the book with the document's name."""
+def test_lost_table_or_promise() -> None:
+    """A guide with a table or a promise that is gone ends the book with its name."""
+    with pytest.raises(make.BookError, match="cache-999 is the id of no promise"):
+        make.link(Sources(), "cache-999")
     with pytest.raises(make.BookError, match=r"docs/cache.md has no line with 'threads, hats'"):
         make.table_in(PROJECT / "docs" / "cache.md", "threads, hats")
 
