@@ -33,8 +33,8 @@ Feature: The nodes form one cluster with one slot map
 
     @cluster-110
     Scenario: every node tells clients the hosts of all nodes
-      A node may hide hosts on purpose, for clients that reach all nodes by one host (`unknown-endpoint`). If each node
-      answers at that host, it is advice, as some clients ask a resolver for an empty name. Else clients do not find it.
+      A node may hide hosts on purpose, for clients that reach all nodes by one host. Most clients then ask a resolver for
+      an empty name, and redis-py connects to its own machine (redis-py#2795).
       Remedy: `CONFIG SET cluster-preferred-endpoint-type ip` on every node, then `CONFIG REWRITE`.
 
       Given the cluster under test
