@@ -235,6 +235,23 @@ def test_read_only_environment(python: Path, deployments: dict[str, str], tmp_pa
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+STARTING = """
+import sys
+from redis_practices.servers import ProcessGroup
+from redis_practices.servers.celery import start_worker
+
+with ProcessGroup() as group:
+    print(start_worker(group, sys.argv[1]).name)
+"""
+
+
+@pytest.mark.slow
+def test_worker_of_the_library(python: Path, deployments: dict[str, str], tmp_path: Path) -> None:
+    """A program of another project starts the worker of the package."""
+    ended = run([str(python), "-P", "-c", STARTING, deployments["broker"]], tmp_path)
+    assert ended.stdout == "worker1@localhost\n", ended.stdout + ended.stderr
+
+
 @pytest.mark.slow
 def test_library_is_typed(python: Path, tmp_path: Path) -> None:
     """A type checker of another project sees the types of the library."""
