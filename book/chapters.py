@@ -9,30 +9,31 @@ from __future__ import annotations
 import ast
 import json
 import re
-import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
+from itertools import groupby
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from book.writing import code, fenced, note, paragraphs, plain, table
 from fixtures import PROJECT
-from fixtures.bdd.collector import REMEDY, remedy_in
+from fixtures.bdd.collector import REMEDY
 from fixtures.bdd.definitions import definitions_in
-from fixtures.bdd.gherkin import FeatureText, Node, id_of, is_id, line, promises, read
+from fixtures.bdd.gherkin import Node, id_of, is_id, line, read
+from fixtures.bdd.gherkin import promises as list_of_promises
 from fixtures.reporting.measurements import short
-from fixtures.reporting.records import places_of, remedy_for
+from fixtures.reporting.promises import Promise, everyday_names, promises
+from fixtures.reporting.records import places_of
 from fixtures.reporting.report import Record, Report, first_line
 from fixtures.run.practices_file import Changeable, changeables
 from suite import PLUGINS
 
-NAMES = PROJECT / "features" / "everyday_names.toml"
-"""The ids of promises by the words that people search for."""
 INDEX = re.compile(r"(?P<promise>\S.*?\.) {2,}(?P<module>\S+) {2,}(?P<features>\w[\w, ]*)")
-SERVER = re.compile(r" of [\w.-]+:\d+")
+SERVER = re.compile(r"( of|,) [\w.-]+:\d+")
 """The address of a server in the name of a measurement."""
 
 
@@ -69,43 +70,22 @@ class Module:
         return sorted(((one.name, one.lineno) for one in public[:2]), key=lambda one: one[1])
 
 
-@dataclass(frozen=True)
-class Promise:
-    """A scenario in its feature."""
+def title(promise: Promise) -> str:
+    """Return the name of a promise as a heading."""
+    is_word = promise.name.partition(" ")[0].isalpha()
+    return plain(promise.name[0].upper() + promise.name[1:] if is_word else promise.name)
 
-    file: Path
-    node: Node
-    above: tuple[Node, ...]
-    """Its feature, and its rule if it has one."""
-    background: list[Node]
 
-    @property
-    def name(self) -> str:
-        """Return its id."""
-        return id_of(tag["name"] for tag in self.node["tags"]) or ""
+def page_of(promise: Promise) -> str:
+    """Return the page of a promise in the book."""
+    return f"{promise.text.path.parent.name}/{promise.text.path.stem}.md"
 
-    @property
-    def title(self) -> str:
-        """Return the name of the scenario as a heading."""
-        written = str(self.node["name"])
-        is_word = written.partition(" ")[0].isalpha()
-        return plain(written[0].upper() + written[1:] if is_word else written)
 
-    @property
-    def page(self) -> str:
-        """Return its page in the book."""
-        return f"{self.file.parent.name}/{self.file.stem}.md"
-
-    @property
-    def parts(self) -> tuple[Node, ...]:
-        """Return the scenario and the nodes above it, the nearest one first."""
-        return (self.node, *reversed(self.above))
-
-    @property
-    def tags(self) -> list[str]:
-        """Return its tags and those above it, without the id."""
-        found = {tag["name"] for part in self.parts for tag in part["tags"] if not is_id(tag["name"])}
-        return sorted(name.removeprefix("@") for name in found)
+def tags(promise: Promise) -> list[str]:
+    """Return the tags of a promise and those above it, without the id."""
+    parts = (promise.scenario, promise.part, promise.text.feature)
+    found = {tag["name"] for part in parts for tag in part["tags"] if not is_id(tag["name"])}
+    return sorted(name.removeprefix("@") for name in found)
 
 
 @dataclass(frozen=True)
@@ -127,14 +107,19 @@ class Sources:
     @cached_property
     def promises(self) -> dict[str, Promise]:
         """Return every promise by its id."""
-        files = [file for _, files in self.chapters.values() for file in files]
-        return {one.name: one for file in files for part in parts_of(file) for one in part.promises}
+        return {one.scenario_id: one for one in promises(PROJECT)}
+
+    def parts(self, file: Path) -> Iterator[tuple[Node, list[Promise]]]:
+        """Yield the rules of a feature with their promises, in order; the feature itself for those without a rule."""
+        of_it = [one for one in self.promises.values() if one.text.path == file]
+        for _, found in groupby(of_it, key=lambda one: id(one.part)):
+            together = list(found)
+            yield together[0].part, together
 
     @cached_property
     def everyday(self) -> dict[str, list[str]]:
-        """Return the ids by everyday name."""
-        names: dict[str, list[str]] = tomllib.loads(NAMES.read_text(encoding="utf-8"))
-        return names
+        """Return the ids by everyday name, the nearest first."""
+        return everyday_names(PROJECT)
 
     @cached_property
     def bounds(self) -> dict[str, list[Changeable]]:
@@ -169,33 +154,27 @@ class Sources:
     def compared(self) -> set[str]:
         """Return the ids that the comparison ran: those of version 1.0.0, but for slow ones and what no engine ran."""
         nowhere = {name.split()[0] for name, _ in self.engines["nowhere"]}
-        ran = {one["id"] for one in promises(PROJECT) if one["first"] and "slow" not in one["tags"].split()}
+        ran = {one["id"] for one in list_of_promises(PROJECT) if one["first"] and "slow" not in one["tags"].split()}
         return ran - nowhere
 
-    def records(self, name: str) -> Iterator[tuple[str, list[Record]]]:
-        """Yield for each report its engine and its records of a promise."""
+    @cached_property
+    def runs(self) -> dict[str, dict[str | None, list[Record]]]:
+        """Return by engine the records of each promise; several reports on an engine are one run."""
+        found: dict[str, dict[str | None, list[Record]]] = {}
         for report in self.reports:
-            engines = ", ".join(dict.fromkeys(report["engines"].values()))
-            yield engines, [one for one in report["scenarios"] if one["scenario_id"] == name]
+            of_it = found.setdefault(engines_of(report), defaultdict(list))
+            for record in report["scenarios"]:
+                of_it[record["scenario_id"]].append(record)
+        return found
+
+    def records(self, name: str) -> Iterator[tuple[str, list[Record]]]:
+        """Yield each engine with the records of a promise."""
+        yield from ((engine, of_it.get(name, [])) for engine, of_it in self.runs.items())
 
 
-@dataclass(frozen=True)
-class Part:
-    """A rule with its promises; without a rule the promises below the feature."""
-
-    rule: Node | None
-    promises: list[Promise]
-
-
-def parts_of(file: Path) -> list[Part]:
-    """Return the parts of a feature in their order."""
-    text, found = read(file), []
-    before = {id(scenario): background for scenario, background in text.scenarios()}
-    for rule in (None, *text.rules()):
-        above = (text.feature,) if rule is None else (text.feature, rule)
-        nodes = [child["scenario"] for child in above[-1]["children"] if "scenario" in child]
-        found.append(Part(rule, [Promise(file, node, above, before[id(node)]) for node in nodes]))
-    return [part for part in found if part.promises]
+def engines_of(report: Report) -> str:
+    """Return the engines of a run."""
+    return ", ".join(dict.fromkeys(report["engines"].values()))
 
 
 def feature_page(sources: Sources, file: Path) -> Iterator[str]:
@@ -207,10 +186,10 @@ def feature_page(sources: Sources, file: Path) -> Iterator[str]:
         yield from ("Code to copy:", "")
         yield from (f"- {plain(one.promise)} {links_to_code(one, '../')}" for one in modules)
         yield ""
-    for part in parts_of(file):
-        if part.rule:
-            yield from (f"## {plain(part.rule['name'])}", "", reason(part.rule), "")
-        for promise in part.promises:
+    for part, of_it in sources.parts(file):
+        if part is not feature:
+            yield from (f"## {plain(part['name'])}", "", reason(part), "")
+        for promise in of_it:
             yield from section(sources, promise)
 
 
@@ -229,12 +208,13 @@ def links_to_code(module: Module, root: str) -> str:
 
 def section(sources: Sources, promise: Promise) -> Iterator[str]:
     """Yield the section of a promise."""
-    place = f"{promise.file.relative_to(PROJECT).as_posix()}:{line(promise.node)}"
-    yield from (f"### {promise.title} {{ #{promise.name} }}", "")
-    yield from (" · ".join([f"**{promise.name}**", *promise.tags, f"`{place}`"]), "{ .meta }", "")
-    if names := [name for name, ids in sources.everyday.items() if promise.name in ids]:
+    name = promise.scenario_id
+    place = f"{promise.text.path.relative_to(PROJECT).as_posix()}:{line(promise.scenario)}"
+    yield from (f"### {title(promise)} {{ #{name} }}", "")
+    yield from (" · ".join([f"**{name}**", *tags(promise), code(place)]), "{ .meta }", "")
+    if names := [word for word, ids in sources.everyday.items() if name in ids]:
         yield from (f"Everyday names: {', '.join(map(plain, names))}.", "")
-    yield from (reason(promise.node), "")
+    yield from (reason(promise.scenario), "")
     yield from fenced("gherkin", scenario(promise))
     yield from rows(sources, promise)
     yield from seen(sources, promise)
@@ -243,29 +223,19 @@ def section(sources: Sources, promise: Promise) -> Iterator[str]:
     yield from on_engines(sources, promise)
 
 
-def scenario(promise: Promise) -> Iterator[str]:
-    """Yield the scenario with its background, as the feature has it; its examples stand in tables."""
-    if promise.background:
-        yield "Background:"
-        yield from (f"  {text}" for step in promise.background for text in written(step, read(promise.file)))
-        yield ""
-    yield f"{promise.node['keyword']}: {promise.node['name']}"
-    yield from (f"  {text}" for step in promise.node["steps"] for text in written(step, read(promise.file)))
-
-
-def written(step: Node, text: FeatureText) -> Iterator[str]:
-    """Yield the lines of a step with its table or text."""
-    yield f"{step['keyword']}{step['text']}"
-    for row in step.get("dataTable", {}).get("rows", ()):
-        yield f"  {text.lines[line(row) - 1].strip()}"
-    if "docString" in step:
-        yield from (f"  {part}" for part in ('"""', *step["docString"]["content"].splitlines(), '"""'))
+def scenario(promise: Promise) -> list[str]:
+    """Return the lines of a scenario with its background, as the feature has it; its examples stand in tables."""
+    background = [promise.written(step) for step in promise.background]
+    steps = [promise.written(step) for step in promise.scenario["steps"]]
+    before = ["Background:", indent("\n".join(background), "  "), ""] if background else []
+    head = f"{promise.scenario['keyword']}: {promise.name}"
+    return "\n".join([*before, head, indent("\n".join(steps), "  ")]).splitlines()
 
 
 def rows(sources: Sources, promise: Promise) -> Iterator[str]:
     """Yield the examples of an outline, with a column for the values that each run saw."""
-    runs = list(sources.records(promise.name))
-    for examples in promise.node["examples"]:
+    runs = list(sources.records(promise.scenario_id))
+    for examples in promise.scenario["examples"]:
         head = [one["value"] for one in examples["tableHeader"]["cells"]]
         tags = [code(tag["name"]) for tag in examples["tags"]]
         yield from (" ".join(["Examples", *tags]) + (f": {plain(examples['name'])}" if examples["name"] else ""), "")
@@ -274,8 +244,19 @@ def rows(sources: Sources, promise: Promise) -> Iterator[str]:
             cells = [one["value"] for one in row["cells"]]
             named = dict(zip(head, cells, strict=True))
             found = [[one for one in records if one["row"] == named] for _, records in runs]
-            below.append([*map(code, cells), *("; ".join(map(outcome, one)) or "not run" for one in found)])
+            below.append(
+                [
+                    *(link_to(sources, one) for one in cells),
+                    *("; ".join(map(outcome, one)) or "not run" for one in found),
+                ]
+            )
         yield from table([*map(plain, head), *(f"seen on {engine}" for engine, _ in runs)], below)
+
+
+def link_to(sources: Sources, text: str) -> str:
+    """Return a cell as code; the id of a promise is a link to it."""
+    known = sources.promises.get(text)
+    return f"[{code(text)}](../{page_of(known)}#{text})" if known else code(text)
 
 
 def outcome(record: Record) -> str:
@@ -308,8 +289,8 @@ def seen(sources: Sources, promise: Promise) -> Iterator[str]:
     """Yield the numbers of a plain scenario by engine, or that there is no run."""
     if not sources.reports:
         yield from ("No run was given to this book: it has no seen values.", "{ .meta }", "")
-    elif not promise.node["examples"]:
-        runs = [(engine, numbers(records), records) for engine, records in sources.records(promise.name)]
+    elif not promise.scenario["examples"]:
+        runs = [(engine, numbers(records), records) for engine, records in sources.records(promise.scenario_id)]
         names = list(dict.fromkeys(name for _, found, _ in runs for name in found))
         head = ["measured", "bound", *(f"seen on {engine}" for engine, _, _ in runs)]
         yield from table(head, [[*name, *(found.get(name, "") for _, found, _ in runs)] for name in names])
@@ -320,7 +301,7 @@ def seen(sources: Sources, promise: Promise) -> Iterator[str]:
 
 def changeable(sources: Sources, promise: Promise) -> Iterator[str]:
     """Yield the bounds of a promise, and what changes them."""
-    if found := sources.bounds.get(promise.name):
+    if found := sources.bounds.get(promise.scenario_id):
         lines = ["A file `practices.toml` in the current folder changes a bound. With the defaults:", ""]
         lines += [
             *fenced(
@@ -332,10 +313,9 @@ def changeable(sources: Sources, promise: Promise) -> Iterator[str]:
 
 def remedy(promise: Promise) -> Iterator[str]:
     """Yield what a failure says to type, and where managed services have the setting."""
-    if text := remedy_in(*(part["description"] for part in promise.parts)):
-        text = remedy_for(text, "")
+    if text := promise.remedy:
         yield from note("tip", "If it fails", [plain(text[0].upper() + text[1:])])
-        sentences = " ".join(step["text"] for step in promise.node["steps"])
+        sentences = " ".join(step["text"] for step in promise.scenario["steps"])
         if places := places_of(sentences, text, ()):
             lines = table(["service", "place"], ([service, plain(place)] for service, place in places.items()))
             yield from note("info", "Where managed services have the setting", lines, folded=True)
@@ -343,15 +323,15 @@ def remedy(promise: Promise) -> Iterator[str]:
 
 def on_engines(sources: Sources, promise: Promise) -> Iterator[str]:
     """Yield the engines that broke or lack a promise; that no engine did, for those of the comparison."""
-    practice, troubles = promise.file.parent.name, defaultdict(list)
+    practice, troubles = promise.text.path.parent.name, defaultdict(list)
     engines = [one for one in sources.engines["engines"] if practice in one["practices"]]
     for engine in engines:
         cell = engine["practices"][practice]
         for kind, verb in (("failed", "Broken"), ("skipped", "Left out")):
-            for why in dict.fromkeys(why for name, why in cell[kind] if name.split()[0] == promise.name):
+            for why in dict.fromkeys(why for name, why in cell[kind] if name.split()[0] == promise.scenario_id):
                 troubles[verb, why].append(engine["engine"])
     when = f"[engines](../engines.md) compared on {sources.engines['until'][:10]}"
     for (verb, why), names in troubles.items():
         yield from (f"{verb} on {', '.join(names)}: {plain(why)} ({when}).", "{ .meta }", "")
-    if engines and not troubles and promise.name in sources.compared:
+    if engines and not troubles and promise.scenario_id in sources.compared:
         yield from (f"No failure on the {len(engines)} {when}.", "{ .meta }", "")

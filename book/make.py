@@ -25,7 +25,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from book.chapters import Module, Promise, Sources, feature_page, parts_of, title_of
+from book.chapters import Module, Sources, feature_page, page_of, title, title_of
 from book.writing import code, fenced, plain, table
 from fixtures import PROJECT
 from fixtures.bdd.gherkin import read
@@ -49,18 +49,20 @@ class BookError(Exception):
     """The book cannot be made; the message says what to do."""
 
 
-def link(promise: Promise, root: str = "") -> str:
-    """Return a link to the section of a promise."""
-    return f"[{promise.title}]({root}{promise.page}#{promise.name}) ({promise.name})"
+def link(sources: Sources, name: str, root: str = "") -> str:
+    """Return a link to the section of a promise (BookError)."""
+    if not (promise := sources.promises.get(name)):
+        raise BookError(f"{name} is the id of no promise; mend the guide, book/errors.toml or everyday_names.toml")
+    return f"[{title(promise)}]({root}{page_of(promise)}#{name}) ({name})"
 
 
 def front_page(sources: Sources) -> Iterator[str]:
     """Yield the first page: what the book is, the chapters, the runs."""
     yield from filled(sources, BOOK / "guides" / "index.md", "")
     rows = []
-    for practice, (title, files) in sources.chapters.items():
-        count = sum(len(part.promises) for file in files for part in parts_of(file))
-        rows.append((f"[{plain(title)}]({practice}/index.md)", str(len(files)), str(count)))
+    for practice, (name, files) in sources.chapters.items():
+        count = sum(len(of_it) for file in files for _, of_it in sources.parts(file))
+        rows.append((f"[{plain(name)}]({practice}/index.md)", str(len(files)), str(count)))
     yield from table(["chapter", "features", "promises"], rows)
     for report in sources.reports:
         engines = ", ".join(dict.fromkeys(report["engines"].values()))
@@ -74,11 +76,11 @@ def front_page(sources: Sources) -> Iterator[str]:
 
 def chapter_page(sources: Sources, practice: str) -> Iterator[str]:
     """Yield the first page of a practice: its features and their promises."""
-    title, files = sources.chapters[practice]
-    yield from ("---", f"title: {title_of(practice)}", "---", "", f"# {plain(title)}", "")
+    name, files = sources.chapters[practice]
+    yield from ("---", f"title: {title_of(practice)}", "---", "", f"# {plain(name)}", "")
     for file in files:
         yield from (f"## [{title_of(file.stem)}]({file.stem}.md)", "", plain(read(file).feature["name"]) + ".", "")
-        yield from (f"- {link(one, '../')}" for part in parts_of(file) for one in part.promises)
+        yield from (f"- {link(sources, one.scenario_id, '../')}" for _, of_it in sources.parts(file) for one in of_it)
         yield ""
 
 
@@ -93,7 +95,7 @@ def errors_page(sources: Sources) -> Iterator[str]:
         steps = [remedy_for("", error["text"]), *error["do"]]
         yield from (f"- {plain(step[0].upper() + step[1:])}" for step in steps if step)
         yield from ("", "The promises about it:", "")
-        yield from (f"- {link(sources.promises[name])}" for name in error["promises"])
+        yield from (f"- {link(sources, name)}" for name in error["promises"])
         yield ""
 
 
@@ -107,21 +109,38 @@ def words_page(sources: Sources) -> Iterator[str]:
     yield from ("---", "title: Everyday names", "search:", "  exclude: true", "---", "", "# Everyday names", "")
     for word, ids in sorted(sources.everyday.items(), key=lambda one: one[0].lower()):
         yield from (f"## {plain(word)}", "")
-        yield from (f"- {link(sources.promises[name])}" for name in ids)
+        yield from (f"- {link(sources, name)}" for name in ids)
         yield ""
 
 
 def engines_page() -> Iterator[str]:
     """Yield the comparison of engines."""
-    yield from ("---", "title: Engines", "---", "")
-    yield from (PROJECT / "docs" / "compatibility.md").read_text(encoding="utf-8").splitlines()
+    document = (PROJECT / "docs" / "compatibility.md").read_text(encoding="utf-8")
+    yield from (
+        "---",
+        "title: Engines",
+        "---",
+        "",
+        document.replace("Made by `python benchmarks/engines.py`; do not edit. ", ""),
+    )
 
 
-def code_page(module: Module) -> Iterator[str]:
-    """Yield a module as code to copy, with line numbers; the search leaves it out."""
-    yield from ("---", f"title: {module.file.stem}", "search:", "  exclude: true", "hide: [toc]", "---", "")
-    yield from (f"# {code(module.place)}", "", plain(module.promise), "")
-    yield from fenced('python linenums="1"', module.file.read_text(encoding="utf-8").rstrip().splitlines())
+def code_page(modules: list[Module]) -> Iterator[str]:
+    """Yield a module as code to copy, with its promises; the search leaves it out."""
+    file = modules[0].file
+    yield from ("---", f"title: {file.stem}", "search:", "  exclude: true", "hide: [toc]", "---", "")
+    yield from (f"# {code(modules[0].place)}", "")
+    yield from (f"- {plain(promise)}" for promise in dict.fromkeys(one.promise for one in modules))
+    yield ""
+    yield from fenced('python linenums="1"', file.read_text(encoding="utf-8").rstrip().splitlines())
+
+
+def code_pages(sources: Sources) -> dict[str, list[Module]]:
+    """Return by page the module with each of its promises."""
+    found: dict[str, list[Module]] = {}
+    for one in (one for many in sources.modules.values() for one in many):
+        found.setdefault(one.page, []).append(one)
+    return dict(sorted(found.items()))
 
 
 LINKED = re.compile(r"\[\[([a-z]+-\d+)\]\]")
@@ -140,7 +159,7 @@ def filled(sources: Sources, guide: Path, root: str) -> Iterator[str]:
         elif found := TABLE.fullmatch(text):
             yield from table_in(PROJECT / found[1], found[2])
         else:
-            yield LINKED.sub(lambda found: link(sources.promises[found[1]], root), text)
+            yield LINKED.sub(lambda found: link(sources, found[1], root), text)
 
 
 def table_in(document: Path, text: str) -> list[str]:
@@ -172,20 +191,19 @@ def pages(sources: Sources) -> dict[str, Iterator[str]]:
         found[f"{practice}/index.md"] = chapter_page(sources, practice)
         found |= {f"{practice}/{file.stem}.md": feature_page(sources, file) for file in files}
     found["engines.md"] = engines_page()
-    found |= {one.page: code_page(one) for many in sources.modules.values() for one in many}
+    found |= {page: code_page(modules) for page, modules in code_pages(sources).items()}
     return found
 
 
 def navigation(sources: Sources) -> list[Any]:
     """Return the navigation as MkDocs reads it."""
-    first: list[Any] = [{"Guides": ["index.md", *({title: f"guides/{name}.md"} for name, title in GUIDES.items())]}]
+    first: list[Any] = [{"Guides": ["index.md", *({shown: f"guides/{name}.md"} for name, shown in GUIDES.items())]}]
     first += [{"Errors": ["errors.md", "words.md"]}]
     for practice, (_, files) in sources.chapters.items():
         of_it = [{title_of(file.stem): f"{practice}/{file.stem}.md"} for file in files]
         first.append({title_of(practice): [f"{practice}/index.md", *of_it]})
-    modules = {one.page: one for many in sources.modules.values() for one in many}
     by_folder: dict[str, list[Any]] = {}
-    for page, one in sorted(modules.items()):
+    for page, (one, *_) in code_pages(sources).items():
         by_folder.setdefault(title_of(one.file.parent.name), []).append({one.file.stem: page})
     return [*first, {"Code": [{folder: many} for folder, many in by_folder.items()]}, {"Engines": "engines.md"}]
 
@@ -233,7 +251,7 @@ def put_first(sources: Sources, site: Path) -> None:
     names = []
     for word, (nearest, *_) in sources.everyday.items():
         if not any(word.lower().startswith(error["name"].lower()) for error in ERRORS):  # these have their own index
-            promise = by_place[sources.promises[nearest].page.replace(".md", f".html#{nearest}")]
+            promise = by_place[page_of(sources.promises[nearest]).replace(".md", f".html#{nearest}")]
             # The search ranks by the place of a word in the title, then by its place in the text.
             text = f"<p>{html.escape(word)}: {promise['title']}</p>"
             names.append({**promise, "title": html.escape(word[0].upper() + word[1:]), "text": text})
@@ -249,9 +267,11 @@ def report_in(path: Path) -> Report:
         report: Report = json.loads(path.read_text(encoding="utf-8"))
         _ = report["engines"], report["started"], report["verdict"], [one["scenario_id"] for one in report["scenarios"]]
     except OSError as error:
-        raise BookError(f"--report {path}: {error.strerror}; give the report.json of a run with --report") from None
+        raise BookError(f"--report {path}: {error.strerror}; give the report.json of a run") from None
     except (ValueError, KeyError, TypeError):
-        raise BookError(f"--report {path} is no report; give the report.json of a run with --report") from None
+        raise BookError(
+            f"--report {path} is no report of this version; give the report.json of a run with --report"
+        ) from None
     return report
 
 

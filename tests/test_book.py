@@ -25,11 +25,12 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from book import make
-from book.chapters import Promise, Sources, scenario
+from book.chapters import Sources, page_of, scenario
 from book.writing import code, plain
 from fixtures import PROJECT
 from fixtures.bdd.gherkin import promises
 from fixtures.gate.deployment_under_test import gate_environment
+from fixtures.reporting.promises import Promise
 from redis_practices.polling import join, poll
 from redis_practices.servers import CACHE, ProcessGroup, start_cluster, start_server
 from redis_practices.servers import server as servers
@@ -109,25 +110,25 @@ def test_headings_and_rows_are_as_written(pages: dict[str, str]) -> None:
     """Each name and each row of an outline is read in the book as the feature has it."""
     by_page: dict[str, list[Promise]] = {}
     for one in Sources().promises.values():
-        by_page.setdefault(one.page, []).append(one)
+        by_page.setdefault(page_of(one), []).append(one)
     for page, of_it in by_page.items():
         seen = Text(Markdown(extensions=EXTENSIONS).convert(pages[page].split("---\n", 2)[2]))
         for one in of_it:
-            assert seen.headings[one.name].lower() == one.node["name"].lower()
-            for table in one.node["examples"]:
+            assert seen.headings[one.scenario_id].lower() == one.scenario["name"].lower()
+            for table in one.scenario["examples"]:
                 for row in (table["tableHeader"], *table["tableBody"]):
-                    assert [cell["value"] for cell in row["cells"]] in seen.rows, f"{one.name}: {row}"
+                    assert [cell["value"] for cell in row["cells"]] in seen.rows, f"{one.scenario_id}: {row}"
 
 
 def test_scenarios_are_whole(pages: dict[str, str]) -> None:
     """Each sentence, row and text of each scenario and its background is in its section."""
     for one in Sources().promises.values():
-        section = pages[one.page].partition(f"#{one.name} }}")[2].partition("\n### ")[0]
+        section = pages[page_of(one)].partition(f"#{one.scenario_id} }}")[2].partition("\n### ")[0]
         assert "\n".join(scenario(one)) in section
-        lines = one.file.read_text(encoding="utf-8").splitlines()
-        for step in (*one.background, *one.node["steps"]):
+        lines = one.text.path.read_text(encoding="utf-8").splitlines()
+        for step in (*one.background, *one.scenario["steps"]):
             wanted = [step["text"], *(lines[row["location"]["line"] - 1] for row in rows_of(step))]
-            assert not [text for text in wanted if text.strip() not in section], one.name
+            assert not [text for text in wanted if text.strip() not in section], one.scenario_id
 
 
 def rows_of(step: dict[str, Any]) -> list[dict[str, Any]]:
@@ -141,7 +142,7 @@ def test_bounds_and_remedies(pages: dict[str, str]) -> None:
     sources = Sources()
     assert set(sources.bounds) <= set(sources.promises)
     for name, bounds in sources.bounds.items():
-        section = pages[sources.promises[name].page].partition(f"#{name} }}")[2].partition("\n### ")[0]
+        section = pages[page_of(sources.promises[name])].partition(f"#{name} }}")[2].partition("\n### ")[0]
         for one in bounds:
             assert f"{one.name} = {json.dumps(one.default)}" in section
     audit = pages["pure_cache/audit.md"].partition("#cache-007 }")[2].partition("\n### ")[0]
@@ -163,10 +164,11 @@ def test_code_to_copy(pages: dict[str, str]) -> None:
 )
 def test_escaped_text(text: str) -> None:
     """A text with Markdown's characters is read as it is written, as prose and as code in a cell."""
-    html = Markdown(extensions=EXTENSIONS).convert(f"### {plain(text)} {{ #it }}\n\n| a |\n| --- |\n| {code(text)} |\n")
+    row = f"| {code(text)} | {plain(text)} |"
+    html = Markdown(extensions=EXTENSIONS).convert(f"### {plain(text)} {{ #it }}\n\n| a | b |\n| --- | --- |\n{row}\n")
     seen = Text(html)
     assert seen.headings["it"] == text.replace("`", "")
-    assert seen.rows[1] == [text]
+    assert seen.rows[1] == [text, text.replace("`", "")]
 
 
 def test_errors_index(pages: dict[str, str]) -> None:
@@ -326,8 +328,8 @@ def test_lost_binding() -> None:
 
 MISTAKES = {
     "--report none.json": "No such file or directory",
-    "--report book/mkdocs.yml": "is no report",
-    "--report pyproject.toml --report none.json": "pyproject.toml is no report",
+    "--report book/mkdocs.yml": "is no report of this version",
+    "--report pyproject.toml --report none.json": "pyproject.toml is no report of this version",
 }
 """By wrong options, a part of the one line that explains them."""
 
@@ -342,8 +344,10 @@ def test_wrong_report(options: str, capsys: pytest.CaptureFixture[str], monkeypa
     assert "give the report.json of a run" in line
 
 
-def test_lost_table() -> None:
-    """A guide whose table is gone from its document ends the book with the document's name."""
+def test_lost_table_or_promise() -> None:
+    """A guide with a table or a promise that is gone ends the book with its name."""
+    with pytest.raises(make.BookError, match="cache-999 is the id of no promise"):
+        make.link(Sources(), "cache-999")
     with pytest.raises(make.BookError, match=r"docs/cache.md has no line with 'threads, hats'"):
         make.table_in(PROJECT / "docs" / "cache.md", "threads, hats")
 
@@ -422,7 +426,10 @@ def test_search(site: Path, open_file: OpenFile, key: str, word: str) -> None:
     assert not [url for url in opened.requests if not url.startswith(("file:", "data:", "blob:"))]
 
 
-LEGIBLE = ["index.html", "errors.html", "pure_cache/audit.html", "guides/managed.html", "redis_cluster/partition.html"]
+LEGIBLE = [
+    *("index.html", "errors.html", "guides/managed.html", "guides/adopt.html", "gate/refusals.html"),
+    *("pure_cache/audit.html", "redis_cluster/partition.html", "code/redis_practices-tuning-bulk.html"),
+]
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import json
 import shutil
 import tomllib
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import pytest
 import yaml
 
 from fixtures import PROJECT
+from tests.helm_engine import ChartError, ask
 
 WHY = "it is in requirements-dev.txt"
-helm: Any = pytest.importorskip("helm_python", reason=f"helm-python-sdk renders the chart; {WHY}")
+if find_spec("helm_python") is None:
+    pytest.skip(f"helm-python-sdk renders the chart; {WHY}", allow_module_level=True)
 schemas: Any = pytest.importorskip("kubernetes_validate", reason=f"kubernetes-validate has the schemas; {WHY}")
 
 CHART = PROJECT / "charts" / "redis-practices"
@@ -31,8 +34,7 @@ WARNING = 2
 
 def rendered(chart: Path, values: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the objects that ``helm template practices`` prints for `values`."""
-    with helm.Chart.load(chart) as loaded:
-        texts = loaded.render(values, name="practices", namespace="default")
+    texts = ask(chart, values, lint=False)
     found = [text for name, text in texts.items() if not name.endswith("NOTES.txt")]
     return [one for text in found for one in yaml.safe_load_all(text) if one]
 
@@ -101,11 +103,13 @@ def missing_references(documents: list[dict[str, Any]], existing: set[str]) -> I
 
 def problems(chart: Path, values: dict[str, Any]) -> list[str]:
     """Return what linter, engine, schemas and the checks above say against a chart with `values`."""
-    linted = helm.lint(chart, values, strict=True)
-    found = [one["error"] for one in linted["messages"] if one["severity"] >= WARNING]
+    try:
+        found = [one["error"] for one in ask(chart, values, lint=True) if one["severity"] >= WARNING]
+    except ChartError as error:
+        return [str(error)]
     try:
         documents = rendered(chart, values)
-    except (helm.HelmError, yaml.YAMLError) as error:
+    except (ChartError, yaml.YAMLError) as error:
         return [*found, str(error)]
     for document in documents:
         found += [*refused_by_schema(document), *unsaid(document)]
@@ -218,13 +222,13 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
 @pytest.mark.parametrize(("values", "words"), WRONG, ids=[json.dumps(values) for values, _ in WRONG])
 def test_wrong_values_are_refused(values: dict[str, Any], words: str) -> None:
     """Wrong values end the installation with a line that says what to give."""
-    with pytest.raises(helm.HelmError) as refused:
+    with pytest.raises(ChartError) as refused:
         rendered(CHART, values)
     assert words in str(refused.value)
 
 
 def test_wrong_url_is_not_shown() -> None:
     """A refusal of values shows no URL, which may hold a password."""
-    with pytest.raises(helm.HelmError) as refused:
+    with pytest.raises(ChartError) as refused:
         rendered(CHART, {"urls": {"cache": ["redis://:secret@cache.example"]}})
     assert "secret@" not in str(refused.value)

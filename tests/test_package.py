@@ -207,6 +207,24 @@ def test_quick_verdict_in_hostile_project(python: Path, deployments: dict[str, s
 
 
 @pytest.mark.slow
+def test_faulty_cache(python: Path, tmp_path: Path) -> None:
+    """A quick verdict with causes and remedies takes at most 6 s of processor time."""
+    with ProcessGroup() as group:
+        server = start_server(group, {**CACHE, "maxmemory": 0, "maxmemory-policy": "noeviction"})
+        before = os.times()
+        ended = run(
+            [str(python.parent / "redis-practices"), "--cache-url", f"redis://127.0.0.1:{server.port}"], tmp_path
+        )
+        after = os.times()
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    refused = [line for line in ended.stdout.splitlines() if line.startswith("refused: ")]
+    assert [line.split()[1] for line in refused] == ["cache-005", "cache-007"]
+    assert ended.stdout.count("\n  Remedy: `CONFIG SET") == 2
+    seconds = after.children_user + after.children_system - before.children_user - before.children_system
+    assert seconds <= 6
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("deployment", ["cluster", "broker", "cache"])
 def test_demo(python: Path, tmp_path: Path, deployment: str) -> None:
     """Each demo is accepted, and writes a page."""
@@ -233,6 +251,23 @@ def test_read_only_environment(python: Path, deployments: dict[str, str], tmp_pa
         ]
     ended = run(command, tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+STARTING = """
+import sys
+from redis_practices.servers import ProcessGroup
+from redis_practices.servers.celery import start_worker
+
+with ProcessGroup() as group:
+    print(start_worker(group, sys.argv[1]).name)
+"""
+
+
+@pytest.mark.slow
+def test_worker_of_the_library(python: Path, deployments: dict[str, str], tmp_path: Path) -> None:
+    """A program of another project starts the worker of the package."""
+    ended = run([str(python), "-P", "-c", STARTING, deployments["broker"]], tmp_path)
+    assert ended.stdout == "worker1@localhost\n", ended.stdout + ended.stderr
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ import pytest
 from fixtures import PROJECT
 from fixtures.bdd.gherkin import read
 from fixtures.reporting.page.page import render
-from fixtures.reporting.specification import join_results
+from fixtures.reporting.promises import join_results
 from tests.project import REPORTING, Project
 
 SENTENCES = """

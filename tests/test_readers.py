@@ -341,6 +341,16 @@ def test_sarif_location(repository: Repository, group: ForkingGroup, name: str, 
     assert located(sarif(repository.sarif))["cache-007"][0] == f"%SRCROOT%/{place}:1"
 
 
+def test_practices_file_elsewhere(repository: Repository, group: ForkingGroup, tmp_path_factory: Any) -> None:
+    """A ``practices.toml`` that is a link out of the repository is the location by its name."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "practices.toml"
+    elsewhere.touch()
+    (repository.folder / "practices.toml").symlink_to(elsewhere)
+    code, said = repository.judge(start_server(group, BROKER).url, "-k", "cache-007")
+    assert code == 1, said
+    assert located(sarif(repository.sarif))["cache-007"][0] == "%SRCROOT%/deploy/practices.toml:1"
+
+
 def test_sarif_location_of_the_action(repository: Repository, group: ForkingGroup) -> None:
     """The variables of the action name the file, below the workspace of the job, which may have no checkout."""
     variables = {"GITHUB_WORKSPACE": str(repository.root), "SARIF_LOCATION": "redis.yaml"}

@@ -31,14 +31,14 @@ DEMOS = {
 """By deployment, its features and the scenarios that show most."""
 
 EXAMPLES = f"""\
-  {COMMAND} --cache-url redis://cache.example:6379          a verdict in seconds, without disruption
-  {COMMAND} --broker-url rediss://… --whole --report out/   every promise, in minutes; writes out/index.html
-  {COMMAND} --cluster-url redis://… -- -k failover          options of pytest after --
-  {COMMAND} demo                                            a failover on embedded servers, without a URL
-  {COMMAND} explain cache-005                               promise, reason, proof and remedy
-  {COMMAND} list thundering herd                            the promises about these words
+  {COMMAND} --cache-url redis://cache.example:6379    a verdict in seconds
+  {COMMAND} --broker-url redis://… --whole            every promise, in minutes
+  {COMMAND} --cluster-url redis://… -- -k failover    options of pytest after --
+  {COMMAND} demo                                      a failover, without a URL
+  {COMMAND} explain cache-005                         promise, reason, proof, remedy
+  {COMMAND} list thundering herd                      the promises about these words
 
-A file practices.toml in the current folder changes bounds and accepts failures until a date.
+practices.toml in the current folder changes bounds, and accepts failures until a date.
 exit codes: 0 accepted or partial, 1 refused, more for no verdict (4: wrong usage)"""
 
 
@@ -49,7 +49,8 @@ def parser() -> Parser:
     found.usage = f"""{COMMAND} [options] [-- options of pytest]
        {COMMAND} explain ID | list [WORDS] | demo [{"|".join(DEMOS)}]"""
     for role in ROLES:
-        found.add_argument(f"--{role}-url", metavar="URL", help=f"judge this {role} [env: {role.upper()}_URL]")
+        judged = "result backend" if role == "results" else role
+        found.add_argument(f"--{role}-url", metavar="URL", help=f"judge this {judged} [env: {role.upper()}_URL]")
     found.add_argument("--whole", action="store_true", help="ask every promise, not the quick ones alone")
     found.add_argument("--each", action="store_true", help="show each promise that holds, too")
     found.add_argument("--report", metavar="DIR", help="write the page, report.json, junit.xml and more into DIR")

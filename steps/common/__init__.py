@@ -2,7 +2,7 @@
 
 vocabulary     The types of placeholders: durations, bounds, counts, targets, tables.
 deployments    Given a deployment, its data and its network; When a fault happens.
-keys           Keys that are written and read; workloads of writers and readers.
+keys           Keys that are written and read, and their ttl; workloads of writers and readers.
 judgements     Then: what was recorded, the state of a thing, or a probe.
 audit          features/*/audit.feature: what servers report, without traffic.
 exposure       features/*/exposure.feature: passwords, users, encryption, certificates.

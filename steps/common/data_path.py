@@ -25,7 +25,7 @@ from fixtures.context import Context
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Unsupported
 from fixtures.run.options import OPTIONS
-from fixtures.run.own_time import Moment, Sampler, Stopwatch, first_certain, moment_of
+from fixtures.run.own_time import Moment, Sampler, Stopwatch, first_certain
 from redis_practices.redis_cluster.topology import owner, slot_of, slot_ranges
 from redis_practices.server_info import Refused, facts
 from steps.common.vocabulary import TYPES
@@ -237,24 +237,6 @@ def send_items(way: Way, count: int) -> None:
     way.context.record("items lost or out of order", wrong)
 
 
-@register("load", "transactions", "the record of a task, its announced result and its end, as Celery sends them")
-@records("transactions split", "transactions whose replies are not those of their commands", unit="transactions")
-def send_transactions(way: Way, count: int) -> None:
-    """Record a task, store and announce its result, acknowledge it: three transactions of a worker in one."""
-    split = 0
-    for number in range(count):
-        key, value = f"{way.prefix}{number}", secrets.token_hex(4)
-        pipe = way.writer.pipeline(transaction=True)
-        pipe.zadd(f"{key}:index", {"tag": 1}).hset(f"{key}:unacked", "tag", value)
-        pipe.setex(key, KEEP, value).publish(key, value).get(key)
-        pipe.zrem(f"{key}:index", "tag").hdel(f"{key}:unacked", "tag").delete(key)
-        seen = pipe.execute()
-        del seen[3]  # of PUBLISH, whose number of subscribers a proxy may not know
-        split += seen != [1, 1, True, value, 1, 1, 1]
-    left = way.reader.exists(*(f"{way.prefix}{number}" for number in range(count)))
-    way.context.record("transactions split", split + left)
-
-
 @dataclass
 class Idle:
     """Connections that are left alone from now on, in a worker's three ways; `prefix` names its key and channel."""
@@ -463,47 +445,6 @@ def send_messages(way: Way, count: int) -> None:
             return round(seconds, 3)
 
         way.record_each("message", count, took)
-
-
-@register("load", "keys with a ttl of 100 seconds", "keys whose ttl one client sets and the other one reads at once")
-@records("reported ttl", "share of the ttl that the server reports right after it was set", unit="%")
-def send_ttls(way: Way, count: int) -> None:
-    """Set a ttl of 100 seconds, and ask for it."""
-    way.connected()
-
-    def reported() -> float:
-        way.writer.set(way.prefix, "x", px=100_000)
-        left = way.reader.pttl(way.prefix)
-        way.writer.delete(way.prefix)
-        return round(float(left) / 1000, 1)
-
-    way.record_each("reported ttl", count, reported)
-
-
-FAR = 0.06
-"""Seconds of a round trip beyond which two looks are too far apart for the life of a key."""
-
-
-@register("load", "keys with a ttl of 1 second", "keys that one client writes and the other one reads to their end")
-@records("life of a key", "time from the write of a key to the first read that does not find it", unit="s")
-def send_expirations(way: Way, count: int) -> None:
-    """Set a ttl, and look until the key is gone; a late look makes nothing of its life certain (Unsupported if far)."""
-    way.connected()
-    trips = []
-    for _ in range(3):
-        watch = Stopwatch()
-        way.reader.get(way.prefix)
-        trips.append(watch.seconds())
-    if min(trips) > FAR:
-        raise Unsupported(f"needs answers within {FAR:g} s to see the end of a ttl: they take {min(trips):.2f} s")
-
-    def life() -> Moment:
-        begun = time.monotonic()
-        way.writer.set(way.prefix, "x", px=1000)
-        done = time.monotonic()
-        return moment_of(lambda: way.reader.get(way.prefix) is None, 1 + PATIENCE, begun, done)
-
-    way.record_each("life of a key", count, lambda: certain(life, 3))
 
 
 @register("load", "readings of the clock", "readings of the server's clock (TIME)")

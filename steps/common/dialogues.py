@@ -253,6 +253,24 @@ def hand_out(way: Way, count: int) -> None:
     way.context.record("items lost or out of order", wrong)
 
 
+@register("load", "transactions", "the record of a task, its announced result and its end, as Celery sends them")
+@records("transactions split", "transactions whose replies are not those of their commands", unit="transactions")
+def send_transactions(way: Way, count: int) -> None:
+    """Record a task, store and announce its result, acknowledge it: three transactions of a worker in one."""
+    split = 0
+    for number in range(count):
+        key, value = f"{way.prefix}{number}", secrets.token_hex(4)
+        pipe = way.writer.pipeline(transaction=True)
+        pipe.zadd(f"{key}:index", {"tag": 1}).hset(f"{key}:unacked", "tag", value)
+        pipe.setex(key, KEEP, value).publish(key, value).get(key)
+        pipe.zrem(f"{key}:index", "tag").hdel(f"{key}:unacked", "tag").delete(key)
+        seen = pipe.execute()
+        del seen[3]  # of PUBLISH, whose number of subscribers a proxy may not know
+        split += seen != [1, 1, True, value, 1, 1, 1]
+    left = way.reader.exists(*(f"{way.prefix}{number}" for number in range(count)))
+    way.context.record("transactions split", split + left)
+
+
 @register("load", "watched transactions", "transactions after WATCH; the other client changes the key of every second")
 @records("transactions split", "transactions whose replies are not those of their commands", unit="transactions")
 def watch(way: Way, count: int) -> None:

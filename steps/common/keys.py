@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -14,10 +15,12 @@ from redis.exceptions import RedisError, ResponseError
 from fixtures.bdd.vocabulary import records, register
 from fixtures.context import Context, target
 from fixtures.redis_cluster.nodes import by_holder, holder, is_copied, node_at, owner_of
-from fixtures.run.own_time import Stopwatch
+from fixtures.run.keys import Unsupported
+from fixtures.run.own_time import Moment, Stopwatch, moment_of
 from redis_practices.redis_cluster.key_distribution import batches, read, write
 from redis_practices.redis_cluster.topology import slot_of
 from redis_practices.tuning.bulk import bulk
+from steps.common.data_path import Way, certain
 from steps.common.judgements import check_measurements, usual_client
 from steps.common.vocabulary import TYPES, Table, duration, options, rows
 
@@ -327,3 +330,49 @@ def send_pipeline(context: Context, count: int, datatable: Table | None = None) 
     with context.attempt("pipeline", RedisError):
         for refusal in refusals:
             raise refusal
+
+
+# Loads of data_path.feature about the life of a key
+
+
+@register("load", "keys with a ttl of 100 seconds", "keys whose ttl one client sets and the other one reads at once")
+@records("reported ttl", "share of the ttl that the server reports right after it was set", unit="%")
+def send_ttls(way: Way, count: int) -> None:
+    """Set a ttl of 100 seconds, and ask for it."""
+    way.connected()
+
+    def reported() -> float:
+        way.writer.set(way.prefix, "x", px=100_000)
+        left = way.reader.pttl(way.prefix)
+        way.writer.delete(way.prefix)
+        return round(float(left) / 1000, 1)
+
+    way.record_each("reported ttl", count, reported)
+
+
+GONE = 6.0
+"""Seconds of looks for a key with a ttl of 1 second."""
+FAR = 0.06
+"""Seconds of a round trip beyond which two looks are too far apart for the life of a key."""
+
+
+@register("load", "keys with a ttl of 1 second", "keys that one client writes and the other one reads to their end")
+@records("life of a key", "time from the write of a key to the first read that does not find it", unit="s")
+def send_expirations(way: Way, count: int) -> None:
+    """Set a ttl, and look until the key is gone; a late look makes nothing of its life certain (Unsupported if far)."""
+    way.connected()
+    trips = []
+    for _ in range(3):
+        watch = Stopwatch()
+        way.reader.get(way.prefix)
+        trips.append(watch.seconds())
+    if min(trips) > FAR:
+        raise Unsupported(f"needs answers within {FAR:g} s to see the end of a ttl: they take {min(trips):.2f} s")
+
+    def life() -> Moment:
+        begun = time.monotonic()
+        way.writer.set(way.prefix, "x", px=1000)
+        done = time.monotonic()
+        return moment_of(lambda: way.reader.get(way.prefix) is None, GONE, begun, done)
+
+    way.record_each("life of a key", count, lambda: certain(life, 3))
