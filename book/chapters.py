@@ -33,7 +33,7 @@ from fixtures.run.practices_file import Changeable, changeables
 from suite import PLUGINS
 
 INDEX = re.compile(r"(?P<promise>\S.*?\.) {2,}(?P<module>\S+) {2,}(?P<features>\w[\w, ]*)")
-SERVER = re.compile(r" of [\w.-]+:\d+")
+SERVER = re.compile(r"( of|,) [\w.-]+:\d+")
 """The address of a server in the name of a measurement."""
 
 
@@ -244,8 +244,19 @@ def rows(sources: Sources, promise: Promise) -> Iterator[str]:
             cells = [one["value"] for one in row["cells"]]
             named = dict(zip(head, cells, strict=True))
             found = [[one for one in records if one["row"] == named] for _, records in runs]
-            below.append([*map(code, cells), *("; ".join(map(outcome, one)) or "not run" for one in found)])
+            below.append(
+                [
+                    *(link_to(sources, one) for one in cells),
+                    *("; ".join(map(outcome, one)) or "not run" for one in found),
+                ]
+            )
         yield from table([*map(plain, head), *(f"seen on {engine}" for engine, _ in runs)], below)
+
+
+def link_to(sources: Sources, text: str) -> str:
+    """Return a cell as code; the id of a promise is a link to it."""
+    known = sources.promises.get(text)
+    return f"[{code(text)}](../{page_of(known)}#{text})" if known else code(text)
 
 
 def outcome(record: Record) -> str:

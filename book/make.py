@@ -115,15 +115,32 @@ def words_page(sources: Sources) -> Iterator[str]:
 
 def engines_page() -> Iterator[str]:
     """Yield the comparison of engines."""
-    yield from ("---", "title: Engines", "---", "")
-    yield from (PROJECT / "docs" / "compatibility.md").read_text(encoding="utf-8").splitlines()
+    document = (PROJECT / "docs" / "compatibility.md").read_text(encoding="utf-8")
+    yield from (
+        "---",
+        "title: Engines",
+        "---",
+        "",
+        document.replace("Made by `python benchmarks/engines.py`; do not edit. ", ""),
+    )
 
 
-def code_page(module: Module) -> Iterator[str]:
-    """Yield a module as code to copy, with line numbers; the search leaves it out."""
-    yield from ("---", f"title: {module.file.stem}", "search:", "  exclude: true", "hide: [toc]", "---", "")
-    yield from (f"# {code(module.place)}", "", plain(module.promise), "")
-    yield from fenced('python linenums="1"', module.file.read_text(encoding="utf-8").rstrip().splitlines())
+def code_page(modules: list[Module]) -> Iterator[str]:
+    """Yield a module as code to copy, with its promises; the search leaves it out."""
+    file = modules[0].file
+    yield from ("---", f"title: {file.stem}", "search:", "  exclude: true", "hide: [toc]", "---", "")
+    yield from (f"# {code(modules[0].place)}", "")
+    yield from (f"- {plain(promise)}" for promise in dict.fromkeys(one.promise for one in modules))
+    yield ""
+    yield from fenced('python linenums="1"', file.read_text(encoding="utf-8").rstrip().splitlines())
+
+
+def code_pages(sources: Sources) -> dict[str, list[Module]]:
+    """Return by page the module with each of its promises."""
+    found: dict[str, list[Module]] = {}
+    for one in (one for many in sources.modules.values() for one in many):
+        found.setdefault(one.page, []).append(one)
+    return dict(sorted(found.items()))
 
 
 LINKED = re.compile(r"\[\[([a-z]+-\d+)\]\]")
@@ -174,7 +191,7 @@ def pages(sources: Sources) -> dict[str, Iterator[str]]:
         found[f"{practice}/index.md"] = chapter_page(sources, practice)
         found |= {f"{practice}/{file.stem}.md": feature_page(sources, file) for file in files}
     found["engines.md"] = engines_page()
-    found |= {one.page: code_page(one) for many in sources.modules.values() for one in many}
+    found |= {page: code_page(modules) for page, modules in code_pages(sources).items()}
     return found
 
 
@@ -185,9 +202,8 @@ def navigation(sources: Sources) -> list[Any]:
     for practice, (_, files) in sources.chapters.items():
         of_it = [{title_of(file.stem): f"{practice}/{file.stem}.md"} for file in files]
         first.append({title_of(practice): [f"{practice}/index.md", *of_it]})
-    modules = {one.page: one for many in sources.modules.values() for one in many}
     by_folder: dict[str, list[Any]] = {}
-    for page, one in sorted(modules.items()):
+    for page, (one, *_) in code_pages(sources).items():
         by_folder.setdefault(title_of(one.file.parent.name), []).append({one.file.stem: page})
     return [*first, {"Code": [{folder: many} for folder, many in by_folder.items()]}, {"Engines": "engines.md"}]
 
@@ -251,7 +267,7 @@ def report_in(path: Path) -> Report:
         report: Report = json.loads(path.read_text(encoding="utf-8"))
         _ = report["engines"], report["started"], report["verdict"], [one["scenario_id"] for one in report["scenarios"]]
     except OSError as error:
-        raise BookError(f"--report {path}: {error.strerror}; give the report.json of a run with --report") from None
+        raise BookError(f"--report {path}: {error.strerror}; give the report.json of a run") from None
     except (ValueError, KeyError, TypeError):
         raise BookError(
             f"--report {path} is no report of this version; give the report.json of a run with --report"

@@ -426,7 +426,10 @@ def test_search(site: Path, open_file: OpenFile, key: str, word: str) -> None:
     assert not [url for url in opened.requests if not url.startswith(("file:", "data:", "blob:"))]
 
 
-LEGIBLE = ["index.html", "errors.html", "pure_cache/audit.html", "guides/managed.html", "redis_cluster/partition.html"]
+LEGIBLE = [
+    *("index.html", "errors.html", "guides/managed.html", "guides/adopt.html", "gate/refusals.html"),
+    *("pure_cache/audit.html", "redis_cluster/partition.html", "code/redis_practices-tuning-bulk.html"),
+]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -57,6 +58,10 @@ WRONG = {
     "no deployment": ([], "name a deployment, like --cache-url redis://host:6379"),
     "subcommand": (["explian", "cache-005"], "'explian' is no subcommand; did you mean explain?"),
     "option": (["--cahce-url", "redis://h"], "--cahce-url is no option; did you mean --cache-url?"),
+    "value of an option": ([f"--cahce-url={NOWHERE}"], "--cahce-url is no option; did you mean --cache-url?"),
+    "URL alone": ([NOWHERE], "a URL needs its role, like --cache-url URL (see --help)"),
+    "URL without an option": (["--each", NOWHERE], "a URL needs its role, like --cache-url URL (see --help)"),
+    "two scopes": (["--quick", "--whole", "--cache-url", NOWHERE], "give either --quick or --whole"),
     "id": (["explain", "cache-9990"], "'cache-9990' is the id of no promise; did you mean cache-"),
     "no id": (["explain"], f"write {COMMAND} explain ID"),
     "words": (["list", "stampeed"], "no promise has 'stampeed'; did you mean stampede?"),
@@ -137,6 +142,8 @@ def test_results_are_in_the_folder_of_the_user(tmp_path: Path, caches: dict[str,
     assert first.returncode == 0, first
     assert first.stdout.splitlines()[-1].endswith("— out/report.json")
     assert "page: out/index.html" in first.stdout
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert report["judged"]["selection"] == {"-k": QUICKLY[-1], "paths": "features"}
     (tmp_path / "practices.toml").unlink()
     second = call(tmp_path, *words, "--baseline", "out/report.json", *QUICKLY)
     assert second.returncode == 1, second
@@ -264,4 +271,5 @@ def test_everyday_names_name_promises() -> None:
 def test_list(tmp_path: Path) -> None:
     """Words that stand in different parts of a promise find it; without words all are listed."""
     assert "cache-005    the cache has a memory limit\n" in call(tmp_path, "list", "memory", "limit").stdout
-    assert len(call(tmp_path, "list").stdout.splitlines()) == len(list(promises(PROJECT)))
+    listed = call(tmp_path, "list").stdout.splitlines()
+    assert [line.split()[0] for line in listed] == [one.scenario_id for one in promises(PROJECT)]
