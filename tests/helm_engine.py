@@ -1,6 +1,6 @@
 """Lint and render a chart: a program that reads one JSON object, and writes another.
 
-It is a process of its own: Helm's library is in Go, and must not be loaded before a fork.
+Helm's library is in Go. It needs a process of its own, as a process that has loaded it must not be forked.
 """
 
 from __future__ import annotations

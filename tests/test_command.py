@@ -104,6 +104,14 @@ def test_help_is_one_screen(tmp_path: Path) -> None:
     assert len(ended.stdout.splitlines()) <= 40
 
 
+@pytest.mark.parametrize("variable", ["CACHE_URL", "IN_CONTAINER"])
+def test_job_without_arguments_is_not_green(tmp_path: Path, variable: str) -> None:
+    """In a job whose URL is empty, or in the image, the command without arguments is an error."""
+    ended = call(tmp_path, **{variable: ""})
+    assert (ended.returncode, ended.stdout) == (4, "")
+    assert "name a deployment" in ended.stderr
+
+
 def test_name_and_version(tmp_path: Path) -> None:
     """The command has the name in pyproject.toml, and prints the version there."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -36,7 +36,7 @@ def shown_in(document: str) -> list[list[str]]:
 
 
 def of_pytest(arguments: list[str]) -> list[str]:
-    """Return the arguments of pytest for those of the command, which judges quickly unless it is told otherwise."""
+    """Return the arguments of pytest for those of the command, whose default is --quick."""
     return [one for one in arguments if one != "--whole"] + ["--quick"] * ("--whole" not in arguments)
 
 

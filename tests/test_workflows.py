@@ -21,6 +21,7 @@ WORKFLOWS = sorted(PROJECT.glob(".github/workflows/*.yml"))
 ACTION, COMPONENT = PROJECT / "action.yml", PROJECT / "templates" / "accept.yml"
 
 MAY_WRITE = {
+    ("book.yml", "publish"): {"id-token", "pages"},
     ("release.yml", "build"): {"id-token", "attestations"},
     ("release.yml", "package"): {"id-token"},
     ("release.yml", "image"): {"id-token", "attestations", "packages"},
