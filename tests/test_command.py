@@ -58,6 +58,10 @@ WRONG = {
     "no deployment": ([], "name a deployment, like --cache-url redis://host:6379"),
     "subcommand": (["explian", "cache-005"], "'explian' is no subcommand; did you mean explain?"),
     "option": (["--cahce-url", "redis://h"], "--cahce-url is no option; did you mean --cache-url?"),
+    "value of an option": ([f"--cahce-url={NOWHERE}"], "--cahce-url is no option; did you mean --cache-url?"),
+    "URL alone": ([NOWHERE], "a URL needs its role, like --cache-url URL (see --help)"),
+    "URL without an option": (["--each", NOWHERE], "a URL needs its role, like --cache-url URL (see --help)"),
+    "two scopes": (["--quick", "--whole", "--cache-url", NOWHERE], "give either --quick or --whole"),
     "id": (["explain", "cache-9990"], "'cache-9990' is the id of no promise; did you mean cache-"),
     "no id": (["explain"], f"write {COMMAND} explain ID"),
     "words": (["list", "stampeed"], "no promise has 'stampeed'; did you mean stampede?"),
@@ -267,4 +271,5 @@ def test_everyday_names_name_promises() -> None:
 def test_list(tmp_path: Path) -> None:
     """Words that stand in different parts of a promise find it; without words all are listed."""
     assert "cache-005    the cache has a memory limit\n" in call(tmp_path, "list", "memory", "limit").stdout
-    assert len(call(tmp_path, "list").stdout.splitlines()) == len(list(promises(PROJECT)))
+    listed = call(tmp_path, "list").stdout.splitlines()
+    assert [line.split()[0] for line in listed] == [one.scenario_id for one in promises(PROJECT)]
