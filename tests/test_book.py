@@ -426,6 +426,21 @@ def test_search(site: Path, open_file: OpenFile, key: str, word: str) -> None:
     assert not [url for url in opened.requests if not url.startswith(("file:", "data:", "blob:"))]
 
 
+@pytest.mark.slow
+@pytest.mark.browser
+def test_search_for_everyday_names(site: Path, open_file: OpenFile) -> None:
+    """The first result for each everyday name is one of its promises, its error, or a page with that title."""
+    opened = open_file(site / "index.html")
+    opened.page.keyboard.press("/")
+    box = opened.page.get_by_role("combobox")
+    for word, ids in Sources().everyday.items():
+        box.fill(word)
+        known = [*ids, *(make.anchor(name) for name in ERRORS if word.lower().startswith(name.lower()))]
+        first = "[role=option][aria-posinset='1']"
+        anchors = [f"{first}[href$='?h={quote_plus(word)}#{name}']" for name in known]
+        opened.page.locator(", ".join([*anchors, f"{first}:has(h2:has-text('{word}'))"])).wait_for(timeout=20000)
+
+
 LEGIBLE = [
     *("index.html", "errors.html", "guides/managed.html", "guides/adopt.html", "gate/refusals.html"),
     *("pure_cache/audit.html", "redis_cluster/partition.html", "code/redis_practices-tuning-bulk.html"),

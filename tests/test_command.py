@@ -142,6 +142,16 @@ def test_cause_is_shown_when_it_is_found(tmp_path: Path, caches: dict[str, Serve
     assert len(asked.splitlines()) == 1, "the first cause came late"
 
 
+def test_settings_are_audited_first(tmp_path: Path, caches: dict[str, Server]) -> None:
+    """The settings of the last role are judged before the commands of the first."""
+    servers = ("--cache-url", url(caches["sound"]), "--broker-url", url(caches["sound"]))
+    ended = call(tmp_path, *servers, "--", "-k", "celery-144 or cache-126")
+    assert ended.stderr.splitlines() == [
+        "0/2 asked, now: the server of the cache is a primary",
+        "1/2 asked, now: the broker keeps the tables of queues, and grants the lock of a worker once",
+    ]
+
+
 def test_results_are_in_the_folder_of_the_user(tmp_path: Path, caches: dict[str, Server]) -> None:
     """practices.toml there counts, reports are written there, and the second run compares with the first."""
     (tmp_path / "practices.toml").write_text('[bounds]\nmaxmemory = "at least 0"\n', encoding="utf-8")
