@@ -25,7 +25,15 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from book.chapters import Sources, feature_page, page_of, title, title_of
+from book.chapters import (
+    Sources,
+    code_page,
+    code_pages,
+    feature_page,
+    page_of,
+    title,
+    title_of,
+)
 from book.writing import code, fenced, plain, table
 from fixtures import PROJECT
 from fixtures.bdd.gherkin import read
