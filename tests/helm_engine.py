@@ -1,6 +1,6 @@
 """Lint and render a chart: a program that reads one JSON object, and writes another.
 
-It is a process of its own, because Helm's library is in Go, and a process that has loaded it must not be forked.
+Helm's library is in Go, and a process must not fork after loading that library.
 """
 
 from __future__ import annotations

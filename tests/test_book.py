@@ -329,6 +329,7 @@ def test_lost_binding() -> None:
 MISTAKES = {
     "--report none.json": "No such file or directory",
     "--report book/mkdocs.yml": "is no report of this version",
+    "--report docs/compatibility.json": "is no report of this version",
     "--report pyproject.toml --report none.json": "pyproject.toml is no report of this version",
 }
 """By wrong options, a part of the one line that explains them."""
@@ -342,6 +343,12 @@ def test_wrong_report(options: str, capsys: pytest.CaptureFixture[str], monkeypa
     [line] = capsys.readouterr().err.splitlines()
     assert MISTAKES[options] in line
     assert "give the report.json of a run" in line
+
+
+def test_folder_that_cannot_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that cannot be made is one line with the next step, and exit code 4."""
+    assert make.main(["--folder", "/proc/no-folder"]) == 4
+    assert capsys.readouterr().err == "book: /proc/no-folder: No such file or directory; give another --folder\n"
 
 
 def test_lost_table_or_promise() -> None:
@@ -424,6 +431,21 @@ def test_search(site: Path, open_file: OpenFile, key: str, word: str) -> None:
     opened.page.wait_for_url(lambda url: url.endswith(link), timeout=20000)
     assert opened.page.locator(f"[id='{wanted}']").is_visible()
     assert not [url for url in opened.requests if not url.startswith(("file:", "data:", "blob:"))]
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_search_for_everyday_names(site: Path, open_file: OpenFile) -> None:
+    """The first result for each everyday name is one of its promises, its error, or a page with that title."""
+    opened = open_file(site / "index.html")
+    opened.page.keyboard.press("/")
+    box = opened.page.get_by_role("combobox")
+    for word, ids in Sources().everyday.items():
+        box.fill(word)
+        known = [*ids, *(make.anchor(name) for name in ERRORS if word.lower().startswith(name.lower()))]
+        first = "[role=option][aria-posinset='1']"
+        anchors = [f"{first}[href$='?h={quote_plus(word)}#{name}']" for name in known]
+        opened.page.locator(", ".join([*anchors, f"{first}:has(h2:has-text('{word}'))"])).wait_for(timeout=20000)
 
 
 LEGIBLE = [

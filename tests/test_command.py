@@ -58,6 +58,10 @@ WRONG = {
     "no deployment": ([], "name a deployment, like --cache-url redis://host:6379"),
     "subcommand": (["explian", "cache-005"], "'explian' is no subcommand; did you mean explain?"),
     "option": (["--cahce-url", "redis://h"], "--cahce-url is no option; did you mean --cache-url?"),
+    "value of an option": ([f"--cahce-url={NOWHERE}"], "--cahce-url is no option; did you mean --cache-url?"),
+    "URL alone": ([NOWHERE], "a URL needs its role, like --cache-url URL (see --help)"),
+    "URL without an option": (["--each", NOWHERE], "a URL needs its role, like --cache-url URL (see --help)"),
+    "two scopes": (["--quick", "--whole", "--cache-url", NOWHERE], "give either --quick or --whole"),
     "id": (["explain", "cache-9990"], "'cache-9990' is the id of no promise; did you mean cache-"),
     "no id": (["explain"], f"write {COMMAND} explain ID"),
     "words": (["list", "stampeed"], "no promise has 'stampeed'; did you mean stampede?"),
@@ -100,6 +104,14 @@ def test_help_is_one_screen(tmp_path: Path) -> None:
     assert len(ended.stdout.splitlines()) <= 40
 
 
+@pytest.mark.parametrize("variable", ["CACHE_URL", "IN_CONTAINER"])
+def test_job_without_arguments_is_not_green(tmp_path: Path, variable: str) -> None:
+    """In a job whose URL is empty, or in the image, the command without arguments is an error."""
+    ended = call(tmp_path, **{variable: ""})
+    assert (ended.returncode, ended.stdout) == (4, "")
+    assert "name a deployment" in ended.stderr
+
+
 def test_name_and_version(tmp_path: Path) -> None:
     """The command has the name in pyproject.toml, and prints the version there."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -128,6 +140,16 @@ def test_cause_is_shown_when_it_is_found(tmp_path: Path, caches: dict[str, Serve
     assert lines[-1].startswith("verdict: refused"), lines
     assert asked.startswith("0/"), asked
     assert len(asked.splitlines()) == 1, "the first cause came late"
+
+
+def test_settings_are_audited_first(tmp_path: Path, caches: dict[str, Server]) -> None:
+    """The settings of the last role are judged before the commands of the first."""
+    servers = ("--cache-url", url(caches["sound"]), "--broker-url", url(caches["sound"]))
+    ended = call(tmp_path, *servers, "--", "-k", "celery-144 or cache-126")
+    assert ended.stderr.splitlines() == [
+        "0/2 asked, now: the server of the cache is a primary",
+        "1/2 asked, now: the broker keeps the tables of queues, and grants the lock of a worker once",
+    ]
 
 
 def test_results_are_in_the_folder_of_the_user(tmp_path: Path, caches: dict[str, Server]) -> None:

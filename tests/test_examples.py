@@ -16,22 +16,28 @@ import yaml
 from fixtures import PROJECT
 from fixtures.gate.deployment_under_test import DeploymentUnderTest, gate_environment
 from fixtures.run.options import ROLES
+from redis_practices.cli import COMMAND
 
-IMAGE, FEATURES = "redis-practices-gate", "features/"
-"""The words before the arguments of a command: the image that runs pytest, or the folder."""
+FEATURES = "features/"
+"""The word before the arguments of pytest."""
 
 DOCUMENTS = ("README.md", "docs/acceptance.md", "docs/ci.md")
 
 
 def shown_in(document: str) -> list[list[str]]:
     """Return the arguments of pytest in a document's commands that judge a deployment."""
-    blocks = re.findall(
-        r"^```sh\n(.*?)^```", (PROJECT / document).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
-    )
+    blocks = re.findall(r"^```sh\n(.*?)^```", _text(document), re.DOTALL | re.MULTILINE)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     commands = [shlex.split(line, comments=True) for line in lines]
-    judging = [words for words in commands if ("docker" in words[:1] and "run" in words) or _has_url(words)]
-    return [words[words.index(IMAGE if IMAGE in words else FEATURES) + 1 :] for words in judging]
+    # The image has the name of the command that it runs.
+    by_image = [words[words.index(COMMAND) + 1 :] for words in commands if words[:2] == ["docker", "run"]]
+    by_pytest = [words[words.index(FEATURES) + 1 :] for words in commands if _has_url(words)]
+    return [*map(of_pytest, by_image), *by_pytest]
+
+
+def of_pytest(arguments: list[str]) -> list[str]:
+    """Return the arguments of pytest for those of the command, whose default is --quick."""
+    return [one for one in arguments if one != "--whole"] + ["--quick"] * ("--whole" not in arguments)
 
 
 def _has_url(words: list[str]) -> bool:
@@ -46,9 +52,24 @@ def without_place(arguments: list[str]) -> tuple[str, ...]:
     return tuple(kept)
 
 
+def _text(name: str) -> str:
+    """Read a file of the project."""
+    return (PROJECT / name).read_text(encoding="utf-8")
+
+
 def _data(name: str) -> Any:
     """Read a YAML file."""
-    return yaml.safe_load((PROJECT / name).read_text(encoding="utf-8"))
+    return yaml.safe_load(_text(name))
+
+
+def arguments_of_image() -> dict[str, list[str]]:
+    """Return the arguments of the command by the file that runs the image."""
+    inputs = yaml.safe_load(_text("templates/accept.yml").split("\n---\n")[0])["spec"]["inputs"]
+    found = {"templates/accept.yml": shlex.split(inputs["arguments"]["default"])}
+    [container] = _data("examples/kubernetes.yaml")["spec"]["template"]["spec"]["containers"]
+    found["examples/kubernetes.yaml"] = container["args"]
+    found["charts/redis-practices/values.yaml"] = _data("charts/redis-practices/values.yaml")["arguments"]
+    return found
 
 
 def all_commands() -> dict[str, list[tuple[str, ...]]]:
@@ -57,11 +78,7 @@ def all_commands() -> dict[str, list[tuple[str, ...]]]:
     given = _data("examples/github.yml")["jobs"]["accept"]["steps"][-1]["with"]
     arguments = given.get("arguments", _data("action.yml")["inputs"]["arguments"]["default"])
     found["examples/github.yml"] = [(*shlex.split(arguments), "--require", given["require"])]
-    words = shlex.split(_data("examples/gitlab.yml")["accept-redis"]["script"][-1])
-    found["examples/gitlab.yml"] = [without_place(words[words.index(FEATURES) + 1 :])]
-    [container] = _data("examples/kubernetes.yaml")["spec"]["template"]["spec"]["containers"]
-    found["examples/kubernetes.yaml"] = [tuple(container["args"])]
-    found["charts/redis-practices/values.yaml"] = [tuple(_data("charts/redis-practices/values.yaml")["arguments"])]
+    found |= {name: [tuple(of_pytest(arguments))] for name, arguments in arguments_of_image().items()}
     return found
 
 
@@ -81,6 +98,16 @@ def test_arguments_exist(arguments: tuple[str, ...]) -> None:
     """Pytest accepts the arguments and selects scenarios."""
     command = [sys.executable, "-m", "pytest", "features/pure_cache/audit.feature", *arguments, "--collect-only", "-q"]
     ended = subprocess.run(command, cwd=PROJECT, env=gate_environment(), capture_output=True, text=True, check=False)
+    assert ended.returncode == pytest.ExitCode.OK, ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("name", arguments_of_image())
+def test_arguments_of_the_image_exist(name: str) -> None:
+    """The command of the image accepts the arguments and selects scenarios."""
+    command = [sys.executable, "-m", "redis_practices", *arguments_of_image()[name], "--cache-url", "redis://a.invalid"]
+    command += ["--", "--collect-only", "-q"]
+    environment = {**gate_environment(), "PYTHONPATH": str(PROJECT / "src")}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == pytest.ExitCode.OK, ended.stdout + ended.stderr
 
 

@@ -87,11 +87,11 @@ def test_wheel_has_one_top_level_name(wheel: Path) -> None:
 
 
 def test_sdist_has_the_sources(tmp_path: Path) -> None:
-    """The source distribution holds the sources of the wheel, and their tests."""
-    source = build(tmp_path / "sdist", "sdist")
-    with tarfile.open(source) as archive:
+    """The source distribution holds the sources of the wheel, and the documents that its metadata names."""
+    with tarfile.open(build(tmp_path / "sdist", "sdist")) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert files(*FOLDERS, "tests") | {"pyproject.toml", "suite.py", "README.md", "LICENSE"} <= names
+    documents = {"CHANGELOG.md", "LICENSE", "README.md", "PKG-INFO", ".gitignore", "docs/promises.csv"}
+    assert names == files(*FOLDERS) | {"pyproject.toml", "suite.py"} | documents
 
 
 def test_metadata_has_ranges(wheel: Path) -> None:
@@ -164,12 +164,12 @@ def write_hostile_project(folder: Path) -> None:
     (folder / "results" / "conftest.py").write_text(TRAP, encoding="utf-8")
 
 
-HOSTILE = {"PYTEST_ADDOPTS": "--of-the-project", "PYTEST_PLUGINS": "of_the_project", "PYTHONPATH": "."}
+HOSTILE = {"PYTEST_ADDOPTS": "--of-the-project", "PYTEST_PLUGINS": "of_the_project"}
 
 
 def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a command in a folder, with hostile variables."""
-    kept = {name: os.environ[name] for name in KEPT if name in os.environ} | HOSTILE
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ} | HOSTILE | {"PYTHONPATH": f".:{folder}"}
     return subprocess.run(command, cwd=folder, env=kept, check=False, capture_output=True, text=True, timeout=300)
 
 

@@ -13,3 +13,9 @@ svg              Pictures of a few kilobytes.
 
 The first four list their promises with the module that keeps each and the features that prove it.
 """
+
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 - pip checks it only for the package, not for a checkout
+    # The modules below have syntax and names that an older Python does not know.
+    sys.exit(f"Python 3.11 or newer is needed; this is {sys.version_info[0]}.{sys.version_info[1]}")

@@ -51,7 +51,8 @@ def parser() -> Parser:
     for role in ROLES:
         judged = "result backend" if role == "results" else role
         found.add_argument(f"--{role}-url", metavar="URL", help=f"judge this {judged} [env: {role.upper()}_URL]")
-    found.add_argument("--whole", action="store_true", help="ask every promise, not the quick ones alone")
+    found.add_argument("--quick", action="store_true", help="ask what takes seconds and disrupts nothing: the default")
+    found.add_argument("--whole", action="store_true", help="ask every promise")
     found.add_argument("--each", action="store_true", help="show each promise that holds, too")
     found.add_argument("--report", metavar="DIR", help="write the page, report.json, junit.xml and more into DIR")
     found.add_argument("--baseline", metavar="FILE", help="an older report.json: say what broke since")
@@ -68,12 +69,14 @@ def judge(words: Sequence[str], options_of_pytest: Sequence[str]) -> NoReturn:
     if given.version:
         become("fixtures.reporting.promises", "version")
     if unknown:
-        known = re.findall(r"--[a-z-]+", parser().format_help())
-        raise UsageError(f"{unknown[0]} is no option{nearest(unknown[0], known)} (options of pytest stand after --)")
+        name, known = without_secret(unknown[0]), re.findall(r"--[a-z-]+", parser().format_help())
+        raise UsageError(f"{name} is no option{nearest(name, known)} (options of pytest stand after --)")
     # A URL may have a password, which the list of processes would show.
     urls = {f"{role.upper()}_URL": url for role in ROLES if (url := getattr(given, f"{role}_url"))}
     if not urls and not any(os.environ.get(f"{role.upper()}_URL") for role in ROLES):
         raise UsageError(f"name a deployment, like --cache-url redis://host:6379; `{COMMAND} demo` needs none")
+    if given.quick and given.whole:
+        raise UsageError("give either --quick or --whole")
     options = [] if given.whole else ["--quick"]
     options += [f"--{name}" for name in ("each", "allow-disruption") if getattr(given, name.replace("-", "_"))]
     named = {name: getattr(given, name.replace("-", "_")) for name in ("report", "baseline", "require", "max-ops")}
@@ -122,6 +125,14 @@ def become(module: str, *arguments: str) -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - this Python
 
 
+def without_secret(word: str) -> str:
+    """Return a word that is refused without its value (UsageError for a URL, which may have a password)."""
+    name = word.partition("=")[0]
+    if "://" in name:
+        raise UsageError("a URL needs its role, like --cache-url URL (see --help)")
+    return name
+
+
 def nearest(word: str, known: Sequence[str]) -> str:
     """Return the known word nearest to an unknown one, for the end of a message."""
     return "".join(f"; did you mean {near}?" for near in get_close_matches(word, known, 1, cutoff=0.5))
@@ -134,14 +145,17 @@ def dispatch() -> None:
         words, options = words[: words.index("--")], words[words.index("--") + 1 :]
     else:
         options = []
-    first, *others = words or ["--help"]
+    # A job that gives its URLs by the environment must not be green because it has no argument.
+    is_job = any(name in os.environ for name in ("IN_CONTAINER", *(f"{role.upper()}_URL" for role in ROLES)))
+    first, *others = words or ["--quick" if is_job else "--help"]
     if first.startswith("-"):
-        judge(words or ["--help"], options)
+        judge([first, *others], options)
     if first == "demo":
         demo(others, options)
     if first in {"explain", "list"}:
         become("fixtures.reporting.promises", first, *others)
-    raise UsageError(f"{first!r} is no subcommand{nearest(first, ['explain', 'list', 'demo'])} (see --help)")
+    known = nearest(without_secret(first), ["explain", "list", "demo"])
+    raise UsageError(f"{first!r} is no subcommand{known} (see --help)")
 
 
 def main() -> NoReturn:
