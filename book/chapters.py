@@ -174,7 +174,7 @@ class Sources:
 
 def engines_of(report: Report) -> str:
     """Return the engines of a run."""
-    return ", ".join(dict.fromkeys(report["engines"].values()))
+    return plain(", ".join(dict.fromkeys(report["engines"].values())))
 
 
 def feature_page(sources: Sources, file: Path) -> Iterator[str]:
@@ -335,3 +335,21 @@ def on_engines(sources: Sources, promise: Promise) -> Iterator[str]:
         yield from (f"{verb} on {', '.join(names)}: {plain(why)} ({when}).", "{ .meta }", "")
     if engines and not troubles and promise.scenario_id in sources.compared:
         yield from (f"No failure on the {len(engines)} {when}.", "{ .meta }", "")
+
+
+def code_page(modules: list[Module]) -> Iterator[str]:
+    """Yield a module as code to copy, with its promises; the search leaves it out."""
+    file = modules[0].file
+    yield from ("---", f"title: {file.stem}", "search:", "  exclude: true", "hide: [toc]", "---", "")
+    yield from (f"# {code(modules[0].place)}", "")
+    yield from (f"- {plain(promise)}" for promise in dict.fromkeys(one.promise for one in modules))
+    yield ""
+    yield from fenced('python linenums="1"', file.read_text(encoding="utf-8").rstrip().splitlines())
+
+
+def code_pages(sources: Sources) -> dict[str, list[Module]]:
+    """Return by page the module with each of its promises."""
+    found: dict[str, list[Module]] = {}
+    for one in (one for many in sources.modules.values() for one in many):
+        found.setdefault(one.page, []).append(one)
+    return dict(sorted(found.items()))

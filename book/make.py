@@ -25,7 +25,15 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from book.chapters import Module, Sources, feature_page, page_of, title, title_of
+from book.chapters import (
+    Sources,
+    code_page,
+    code_pages,
+    feature_page,
+    page_of,
+    title,
+    title_of,
+)
 from book.writing import code, fenced, plain, table
 from fixtures import PROJECT
 from fixtures.bdd.gherkin import read
@@ -123,24 +131,6 @@ def engines_page() -> Iterator[str]:
         "",
         document.replace("Made by `python benchmarks/engines.py`; do not edit. ", ""),
     )
-
-
-def code_page(modules: list[Module]) -> Iterator[str]:
-    """Yield a module as code to copy, with its promises; the search leaves it out."""
-    file = modules[0].file
-    yield from ("---", f"title: {file.stem}", "search:", "  exclude: true", "hide: [toc]", "---", "")
-    yield from (f"# {code(modules[0].place)}", "")
-    yield from (f"- {plain(promise)}" for promise in dict.fromkeys(one.promise for one in modules))
-    yield ""
-    yield from fenced('python linenums="1"', file.read_text(encoding="utf-8").rstrip().splitlines())
-
-
-def code_pages(sources: Sources) -> dict[str, list[Module]]:
-    """Return by page the module with each of its promises."""
-    found: dict[str, list[Module]] = {}
-    for one in (one for many in sources.modules.values() for one in many):
-        found.setdefault(one.page, []).append(one)
-    return dict(sorted(found.items()))
 
 
 LINKED = re.compile(r"\[\[([a-z]+-\d+)\]\]")
@@ -265,10 +255,11 @@ def report_in(path: Path) -> Report:
     """Return the report of a run (BookError)."""
     try:
         report: Report = json.loads(path.read_text(encoding="utf-8"))
-        _ = report["engines"], report["started"], report["verdict"], [one["scenario_id"] for one in report["scenarios"]]
+        _ = report["engines"].values(), report["started"], report["verdict"]
+        _ = [(one["scenario_id"], one["row"], one["status"], one["measurements"]) for one in report["scenarios"]]
     except OSError as error:
         raise BookError(f"--report {path}: {error.strerror}; give the report.json of a run") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise BookError(
             f"--report {path} is no report of this version; give the report.json of a run with --report"
         ) from None
@@ -286,8 +277,11 @@ def main(arguments: list[str] | None = None) -> int:
         sources = Sources([report_in(path) for path in chosen.report])
         count = write(sources, chosen.folder)
         made = chosen.folder / "mkdocs.yml" if chosen.no_site else build(sources, chosen.folder)
-    except (BookError, OSError) as error:
+    except BookError as error:
         print(f"book: {error}", file=sys.stderr)
+        return 4
+    except OSError as error:
+        print(f"book: {error.filename}: {error.strerror}; give another --folder", file=sys.stderr)
         return 4
     print(f"{count} pages, {len(sources.promises)} promises: {made}")
     return 0

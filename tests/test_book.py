@@ -329,6 +329,7 @@ def test_lost_binding() -> None:
 MISTAKES = {
     "--report none.json": "No such file or directory",
     "--report book/mkdocs.yml": "is no report of this version",
+    "--report docs/compatibility.json": "is no report of this version",
     "--report pyproject.toml --report none.json": "pyproject.toml is no report of this version",
 }
 """By wrong options, a part of the one line that explains them."""
@@ -342,6 +343,12 @@ def test_wrong_report(options: str, capsys: pytest.CaptureFixture[str], monkeypa
     [line] = capsys.readouterr().err.splitlines()
     assert MISTAKES[options] in line
     assert "give the report.json of a run" in line
+
+
+def test_folder_that_cannot_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that cannot be made is one line with the next step, and exit code 4."""
+    assert make.main(["--folder", "/proc/no-folder"]) == 4
+    assert capsys.readouterr().err == "book: /proc/no-folder: No such file or directory; give another --folder\n"
 
 
 def test_lost_table_or_promise() -> None:
