@@ -90,14 +90,15 @@ def demo(words: Sequence[str], options_of_pytest: Sequence[str]) -> NoReturn:
     found = Parser(demo.__doc__ or "", f"  {COMMAND} demo cluster")
     found.prog = f"{COMMAND} demo"
     found.add_argument("deployment", nargs="?", default="cluster", help=f"{', '.join(DEMOS)} (default: cluster)")
-    found.add_argument("--report", metavar="DIR", default=f"{COMMAND}-demo", help="(default: %(default)s)")
+    folder = os.environ.get("REPORT") or f"{COMMAND}-demo"
+    found.add_argument("--report", metavar="DIR", default=folder, help=f"(default: {folder}) [env: REPORT]")
     given = found.parse_args(words)
     if given.deployment not in DEMOS:
         raise UsageError(f"there is no demo {given.deployment!r}{nearest(given.deployment, list(DEMOS))} (see --help)")
-    folder, scenarios = DEMOS[given.deployment]
-    for name in ("STACK", "REPORT", *(f"{role.upper()}_URL" for role in ROLES)):
+    practice, scenarios = DEMOS[given.deployment]
+    for name in ("STACK", *(f"{role.upper()}_URL" for role in ROLES)):
         os.environ.pop(name, None)
-    options = [str(SUITE / "features" / folder), "-k", scenarios, "--each", f"--report={given.report}"]
+    options = [str(SUITE / "features" / practice), "-k", scenarios, "--each", f"--report={given.report}"]
     ask([*options, *options_of_pytest], {"STACK": "embedded"})
 
 
