@@ -37,6 +37,7 @@ EXAMPLES = f"""\
   {COMMAND} demo                                      a failover, without a URL
   {COMMAND} explain cache-005                         promise, reason, proof, remedy
   {COMMAND} list thundering herd                      the promises about these words
+  {COMMAND} rights cache                              for ACL SETUSER: what a run needs
 
 practices.toml in the current folder changes bounds, and accepts failures until a date.
 exit codes: 0 accepted or partial, 1 refused, more for no verdict (4: wrong usage)"""
@@ -47,7 +48,7 @@ def parser() -> Parser:
     found = Parser(__doc__ or "", EXAMPLES)
     found.prog = COMMAND
     found.usage = f"""{COMMAND} [options] [-- options of pytest]
-       {COMMAND} explain ID | list [WORDS] | demo [{"|".join(DEMOS)}]"""
+       {COMMAND} explain ID | list [WORDS] | demo [{"|".join(DEMOS)}] | rights ROLE"""
     for role in ROLES:
         judged = "result backend" if role == "results" else role
         found.add_argument(f"--{role}-url", metavar="URL", help=f"judge this {judged} [env: {role.upper()}_URL]")
@@ -154,7 +155,11 @@ def dispatch() -> None:
         demo(others, options)
     if first in {"explain", "list"}:
         become("fixtures.reporting.promises", first, *others)
-    known = nearest(without_secret(first), ["explain", "list", "demo"])
+    if first == "rights":
+        if len(others) != 1 or others[0] not in ROLES:
+            raise UsageError(f"write {COMMAND} rights ROLE, with a role of {', '.join(ROLES)}")
+        become("gate_user", *others)
+    known = nearest(without_secret(first), ["explain", "list", "demo", "rights"])
     raise UsageError(f"{first!r} is no subcommand{known} (see --help)")
 
 
