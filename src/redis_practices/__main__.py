@@ -87,7 +87,9 @@ def judge(words: Sequence[str], options_of_pytest: Sequence[str]) -> NoReturn:
 
 def demo(words: Sequence[str], options_of_pytest: Sequence[str]) -> NoReturn:
     """Show what a deployment promises on embedded servers, and write the page (UsageError)."""
-    found = Parser(demo.__doc__ or "", f"  {COMMAND} demo cluster")
+    found = Parser(
+        "Show what a deployment promises on embedded servers, and write the page.", f"  {COMMAND} demo cluster"
+    )
     found.prog = f"{COMMAND} demo"
     found.add_argument("deployment", nargs="?", default="cluster", help=f"{', '.join(DEMOS)} (default: cluster)")
     folder = os.environ.get("REPORT") or f"{COMMAND}-demo"
