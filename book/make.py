@@ -29,6 +29,7 @@ from book.chapters import (
     Sources,
     code_page,
     code_pages,
+    engines_of,
     feature_page,
     page_of,
     title,
@@ -73,11 +74,8 @@ def front_page(sources: Sources) -> Iterator[str]:
         rows.append((f"[{plain(name)}]({practice}/index.md)", str(len(files)), str(count)))
     yield from table(["chapter", "features", "promises"], rows)
     for report in sources.reports:
-        engines = ", ".join(dict.fromkeys(report["engines"].values()))
-        yield from (
-            f"The seen values are from the run of {report['started'][:10]} on {engines}: {report['verdict']}.",
-            "",
-        )
+        run = f"the run of {report['started'][:10]} on {engines_of(report)}, whose verdict is {report['verdict']}"
+        yield from (f"The seen values are from {run}.", "")
     if not sources.reports:
         yield "No run was given to this book: it has no seen values."
 

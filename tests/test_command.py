@@ -18,6 +18,7 @@ from fixtures import PROJECT
 from fixtures.bdd.gherkin import retired_ids
 from fixtures.gate.commands import KEPT, run_at_terminal
 from fixtures.reporting.promises import everyday_names, explain, found, promises
+from fixtures.run.options import ROLES
 from redis_practices.cli import COMMAND
 from redis_practices.servers import CACHE, ProcessGroup, start_server
 from redis_practices.servers.server import Config, Server
@@ -65,6 +66,7 @@ WRONG = {
     "id": (["explain", "cache-9990"], "'cache-9990' is the id of no promise; did you mean cache-"),
     "no id": (["explain"], f"write {COMMAND} explain ID"),
     "words": (["list", "stampeed"], "no promise has 'stampeed'; did you mean stampede?"),
+    "role": (["rights", "cahce"], f"write {COMMAND} rights ROLE, with a role of cache, cluster, broker, results"),
     "demo": (["demo", "clustre"], "there is no demo 'clustre'; did you mean cluster?"),
     "scheme": (["--cache-url", "http://me:secret-word@h"], "--cache-url is not a Redis URL"),
     "silent server": (["--cache-url", NOWHERE], "127.0.0.1:1 refuses the connection"),
@@ -117,6 +119,15 @@ def test_name_and_version(tmp_path: Path) -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert list(project["scripts"]) == [COMMAND]
     assert call(tmp_path, "--version").stdout == f"{project['name']} {project['version']}\n"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_rights(tmp_path: Path, role: str) -> None:
+    """The command prints the rule of the user that a run needs, as the script does."""
+    script = [sys.executable, str(PROJECT / "src" / "gate_user.py"), role]
+    wanted = subprocess.run(script, check=True, capture_output=True, text=True, timeout=60).stdout
+    assert call(tmp_path, "rights", role).stdout == wanted
+    assert wanted.startswith("-@all ")
 
 
 def test_cause_is_shown_when_it_is_found(tmp_path: Path, caches: dict[str, Server]) -> None:

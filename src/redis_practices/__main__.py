@@ -37,6 +37,7 @@ EXAMPLES = f"""\
   {COMMAND} demo                                      a failover, without a URL
   {COMMAND} explain cache-005                         promise, reason, proof, remedy
   {COMMAND} list thundering herd                      the promises about these words
+  {COMMAND} rights cache                              for ACL SETUSER: what a run needs
 
 practices.toml in the current folder changes bounds, and accepts failures until a date.
 exit codes: 0 accepted or partial, 1 refused, more for no verdict (4: wrong usage)"""
@@ -47,7 +48,7 @@ def parser() -> Parser:
     found = Parser(__doc__ or "", EXAMPLES)
     found.prog = COMMAND
     found.usage = f"""{COMMAND} [options] [-- options of pytest]
-       {COMMAND} explain ID | list [WORDS] | demo [{"|".join(DEMOS)}]"""
+       {COMMAND} explain ID | list [WORDS] | demo [{"|".join(DEMOS)}] | rights ROLE"""
     for role in ROLES:
         judged = "result backend" if role == "results" else role
         found.add_argument(f"--{role}-url", metavar="URL", help=f"judge this {judged} [env: {role.upper()}_URL]")
@@ -86,17 +87,20 @@ def judge(words: Sequence[str], options_of_pytest: Sequence[str]) -> NoReturn:
 
 def demo(words: Sequence[str], options_of_pytest: Sequence[str]) -> NoReturn:
     """Show what a deployment promises on embedded servers, and write the page (UsageError)."""
-    found = Parser(demo.__doc__ or "", f"  {COMMAND} demo cluster")
+    found = Parser(
+        "Show what a deployment promises on embedded servers, and write the page.", f"  {COMMAND} demo cluster"
+    )
     found.prog = f"{COMMAND} demo"
     found.add_argument("deployment", nargs="?", default="cluster", help=f"{', '.join(DEMOS)} (default: cluster)")
-    found.add_argument("--report", metavar="DIR", default=f"{COMMAND}-demo", help="(default: %(default)s)")
+    folder = os.environ.get("REPORT") or f"{COMMAND}-demo"
+    found.add_argument("--report", metavar="DIR", default=folder, help=f"(default: {folder}) [env: REPORT]")
     given = found.parse_args(words)
     if given.deployment not in DEMOS:
         raise UsageError(f"there is no demo {given.deployment!r}{nearest(given.deployment, list(DEMOS))} (see --help)")
-    folder, scenarios = DEMOS[given.deployment]
-    for name in ("STACK", "REPORT", *(f"{role.upper()}_URL" for role in ROLES)):
+    practice, scenarios = DEMOS[given.deployment]
+    for name in ("STACK", *(f"{role.upper()}_URL" for role in ROLES)):
         os.environ.pop(name, None)
-    options = [str(SUITE / "features" / folder), "-k", scenarios, "--each", f"--report={given.report}"]
+    options = [str(SUITE / "features" / practice), "-k", scenarios, "--each", f"--report={given.report}"]
     ask([*options, *options_of_pytest], {"STACK": "embedded"})
 
 
@@ -154,7 +158,11 @@ def dispatch() -> None:
         demo(others, options)
     if first in {"explain", "list"}:
         become("fixtures.reporting.promises", first, *others)
-    known = nearest(without_secret(first), ["explain", "list", "demo"])
+    if first == "rights":
+        if len(others) != 1 or others[0] not in ROLES:
+            raise UsageError(f"write {COMMAND} rights ROLE, with a role of {', '.join(ROLES)}")
+        become("gate_user", *others)
+    known = nearest(without_secret(first), ["explain", "list", "demo", "rights"])
     raise UsageError(f"{first!r} is no subcommand{known} (see --help)")
 
 
