@@ -33,6 +33,8 @@ Feature: The gate never refuses a healthy deployment
         | without INFO                        | partial  | INFO       |
         | without EVAL                        | partial  | EVAL       |
         | disabled commands                   | partial  | CONFIG     |
+        | CONFIG with a secret name           | partial  | CONFIG     |
+        | idle connections for an hour        | accepted | nothing    |
         | one database                        | accepted | nothing    |
         | full of binary keys                 | accepted | nothing    |
         | many databases                      | accepted | nothing    |
@@ -81,6 +83,8 @@ Feature: The gate never refuses a healthy deployment
         | without what Memorystore blocks     | partial  | CONFIG     |
         | without INFO                        | partial  | INFO       |
         | disabled commands                   | partial  | CONFIG     |
+        | CONFIG with a secret name           | partial  | CONFIG     |
+        | queues with priorities              | accepted | nothing    |
         | full of binary keys                 | accepted | nothing    |
         | hammered by other clients           | accepted | nothing    |
         | a second application's workers      | accepted | nothing    |
