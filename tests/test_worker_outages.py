@@ -13,6 +13,7 @@ from contextlib import ExitStack, closing, suppress
 from random import Random
 from typing import Any
 
+import psutil
 import pytest
 from celery.exceptions import TimeoutError as NoAnswerError
 from hypothesis import strategies as st
@@ -219,6 +220,21 @@ def test_everything_in_hand(shaken: Callable[..., Shaken], event: str, pool: str
     tasks[broker.send("stamp")] = {1, 2}
     broker.require(tasks, due=12.0)
     broker.works()
+
+
+def test_task_that_a_process_has_not_confirmed(shaken: Callable[..., Shaken]) -> None:
+    """A task runs once if the connection is lost before the process of the pool has said that it runs the task."""
+    broker = shaken()
+    broker.works()
+    processes = psutil.Process(broker.worker.pid).children()
+    for process in processes:
+        process.suspend()
+    task = broker.send("stamp")
+    broker.in_hands(task)
+    broker.drop(0.5)
+    for process in processes:
+        process.resume()
+    broker.require({task: {1}})
 
 
 @pytest.mark.slow

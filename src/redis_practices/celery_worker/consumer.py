@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 from celery.worker.consumer import Consumer
-from celery.worker.state import active_requests
+from celery.worker.state import active_requests, reserved_requests
 from kombu.transport import virtual
 
 from redis_practices.celery_worker.transport import Channel
@@ -67,6 +67,7 @@ class KeepingConsumer(SurvivingConsumer):
         if qos is not None:
             qos.restore_at_shutdown = False
             self._note_begun()
+            self._begun |= {one.message.delivery_tag: one for one in tuple(reserved_requests) if is_handed_over(one)}
         super().on_connection_error_after_connected(exc)
         if qos is not None:
             qos._flush()  # noqa: SLF001 - kombu has no other way
@@ -118,3 +119,16 @@ class KeepingConsumer(SurvivingConsumer):
     def _note_begun(self) -> None:
         """Note which tasks run now."""
         self._begun |= {request.message.delivery_tag: request for request in tuple(active_requests)}
+
+
+def is_handed_over(request: Any) -> bool:
+    """Tell whether a process or thread of the pool runs a task, or will run it, and has not yet said so.
+
+    Celery would forget such a task when it flushes its pool, and the broker would deliver it a second time.
+    """
+    job = request._apply_result and request._apply_result()  # noqa: SLF001 - Celery has no public name, nor has billiard
+    if getattr(job, "_write_to", None):  # the process has it, or a part of it
+        job._accepted = True  # noqa: SLF001 - what is accepted is not discarded
+        return True
+    future = getattr(job, "f", None)  # of a thread; one that waits for a thread is withdrawn
+    return future is not None and not future.cancel()
