@@ -16,6 +16,8 @@ import yaml
 from fixtures import PROJECT
 from tests.helm_engine import ChartError, ask
 
+pytestmark = pytest.mark.slow  # `.ci/run package` runs them
+
 WHY = "it is in requirements-dev.txt"
 if find_spec("helm_python") is None:
     pytest.skip(f"helm-python-sdk renders the chart; {WHY}", allow_module_level=True)

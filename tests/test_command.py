@@ -23,6 +23,8 @@ from redis_practices.cli import COMMAND
 from redis_practices.servers import CACHE, ProcessGroup, start_server
 from redis_practices.servers.server import Config, Server
 
+pytestmark = pytest.mark.slow  # `.ci/run package` runs them
+
 FAULTY: Config = {**CACHE, "maxmemory": 0, "maxmemory-policy": "noeviction"}
 QUICKLY = ("--", "-k", "cache-005 or cache-126")
 """Selects two audits, of which a faulty cache breaks the first."""

@@ -25,6 +25,8 @@ from fixtures.gate.commands import KEPT
 from redis_practices.servers import BROKER, CACHE, ProcessGroup, start_cluster, start_server
 from redis_practices.servers.server import Server
 
+pytestmark = pytest.mark.slow  # `.ci/run package` runs them
+
 NAME = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"].replace("-", "_")
 FOLDERS = ("features", "fixtures", "steps", "src")
 
@@ -195,7 +197,6 @@ def test_hostile_project(python: Path, deployments: dict[str, str], tmp_path: Pa
     assert f"Proof: {python.parents[1]}" in said
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("role", ["cache", "cluster", "broker"])
 def test_quick_verdict_in_hostile_project(python: Path, deployments: dict[str, str], tmp_path: Path, role: str) -> None:
     """Beside such a project a sound deployment is accepted, a broker with the run's workers too."""
@@ -206,7 +207,6 @@ def test_quick_verdict_in_hostile_project(python: Path, deployments: dict[str, s
     assert ended.stdout.splitlines()[-1].startswith("verdict: accepted"), ended.stdout
 
 
-@pytest.mark.slow
 def test_faulty_cache(python: Path, tmp_path: Path) -> None:
     """A quick verdict with causes and remedies takes at most 6 s of processor time."""
     with ProcessGroup() as group:
@@ -224,7 +224,6 @@ def test_faulty_cache(python: Path, tmp_path: Path) -> None:
     assert seconds <= 6
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("deployment", ["cluster", "broker", "cache"])
 def test_demo(python: Path, tmp_path: Path, deployment: str) -> None:
     """Each demo is accepted, and writes a page."""
@@ -235,7 +234,6 @@ def test_demo(python: Path, tmp_path: Path, deployment: str) -> None:
     assert (tmp_path / "redis-practices-demo" / "index.html").exists()
 
 
-@pytest.mark.slow
 def test_read_only_environment(python: Path, deployments: dict[str, str], tmp_path: Path) -> None:
     """A user that may not write into the environment gets the same verdict."""
     command = [str(python.parent / "redis-practices"), "--cache-url", deployments["cache"], "--", "-k", "audit"]
@@ -263,14 +261,12 @@ with ProcessGroup() as group:
 """
 
 
-@pytest.mark.slow
 def test_worker_of_the_library(python: Path, deployments: dict[str, str], tmp_path: Path) -> None:
     """A program of another project starts the worker of the package."""
     ended = run([str(python), "-P", "-c", STARTING, deployments["broker"]], tmp_path)
     assert ended.stdout == "worker1@localhost\n", ended.stdout + ended.stderr
 
 
-@pytest.mark.slow
 def test_library_is_typed(python: Path, tmp_path: Path) -> None:
     """A type checker of another project sees the types of the library."""
     pytest.importorskip("mypy", reason="needs the development packages")

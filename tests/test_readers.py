@@ -27,6 +27,8 @@ from redis_practices.servers.server import BROKER, CACHE, start_server
 from tests.messages import problems
 from tests.project import REPORTING, Project
 
+pytestmark = pytest.mark.slow  # `.ci/run package` runs them
+
 ANSWER = 'an "answer" <b>of</b> a\\server | `x` [y](z) \x1b[31m ~~{0}~~'
 """What a server may answer: signs with a meaning in each format."""
 
