@@ -13,6 +13,7 @@ false alarm   A healthy deployment is noticed.
 "-" marks a tool that does not apply to a single server, or is not installed. Each result is kept, and another run
 continues after the last one.
 
+With ``--whole N`` the gate judges N defects and N kinds, evenly chosen, by the whole specification of their role.
 With ``--healthy N`` the gate alone runs against N healthy deployments, of all kinds and on all engines. A third is
 quiet, a third has every core busy, a third is behind TLS. A verdict is right if it is the feature's, or an error
 because the judge is too busy.
@@ -53,8 +54,11 @@ from redis_practices.servers.process_group import ProcessGroup
 
 FEATURE = PROJECT / "features/gate/refusals.feature"
 PAGE = PROJECT / "docs/refusals.md"
-BEGIN = "<!-- measured by benchmarks/refusals.py -->"
-"""The line of the page before the measured results."""
+BEGIN, BEGIN_WHOLE = (
+    "<!-- measured by benchmarks/refusals.py -->",
+    "<!-- measured by benchmarks/refusals.py --whole -->",
+)
+"""The lines of the page before the measured results."""
 GATE, CHECK, DOCTORS = "this gate", "redis-cli --cluster check", "the doctors"
 """The tools, in the order of the table."""
 EXAMPLES = """\
@@ -62,6 +66,7 @@ examples:
   python benchmarks/refusals.py
   python benchmarks/refusals.py --only "slot" --json
   python benchmarks/refusals.py --write
+  python benchmarks/refusals.py --whole 30 --write
   python benchmarks/refusals.py --healthy 300 --write"""
 
 
@@ -80,8 +85,11 @@ def catalogue() -> Iterator[Row]:
         yield Row(role, *cells)
 
 
-def judged(row: Row, binary: str, well: dict[str, str]) -> dict[str, Any]:
-    """Build a deployment, and return what each tool says of it; `well` has the doctors' reports on healthy ones."""
+def judged(row: Row, binary: str, well: dict[str, str], asked: str) -> dict[str, Any]:
+    """Build a deployment, and return what each tool says of it.
+
+    `well` has the doctors' reports on healthy deployments, `asked` the options of the gate.
+    """
     with ForkingGroup() as group, ExitStack() as ending, tempfile.TemporaryDirectory() as folder:
         gate = DeploymentUnderTest(Builder(group, ending, binary), row.role)
         if row.scenario:
@@ -90,13 +98,13 @@ def judged(row: Row, binary: str, well: dict[str, str]) -> dict[str, Any]:
             built = build(gate.builder, row.role, row.defect)
             gate.url, gate.options = built.url, " ".join(built.options)
         checked, said = cluster_check(row.role, gate.url), doctors(gate.url)
-        gate.judge(Path(folder), "--quick")
+        gate.judge(Path(folder), asked)
         verdict, failed = gate.report["verdict"], gate.ended("failed")
         scenario = gate.cited(row.scenario) if row.scenario else next(iter(failed), "")
         mended = None
         if verdict == "refused" and (commands := MENDED[row.role].get(row.defect)) and row.scenario:
             gate.type_remedy(commands)
-            gate.judge(Path(folder), "--quick")
+            gate.judge(Path(folder), asked)
             mended = gate.report["verdict"] == "accepted"
     words = re.compile("|".join(map(re.escape, row.cause.split())) or "$^", re.IGNORECASE)
     notes = said if said != well[row.role] else ""
@@ -134,10 +142,10 @@ def doctors(url: str) -> str:
     return re.sub(r"[\d.]+", "#", " ".join(said))
 
 
-def look(row: Row, binary: str, well: dict[str, str]) -> dict[str, Any]:
+def look(row: Row, binary: str, well: dict[str, str], asked: str) -> dict[str, Any]:
     """Return what each tool says of a deployment; a kind that this engine cannot be of is left out."""
     try:
-        return judged(row, binary, well)
+        return judged(row, binary, well, asked)
     except Unsupported as reason:
         return {**row._asdict(), "left out": str(reason)}
 
@@ -155,8 +163,9 @@ def results(rows: Sequence[Row], state: Path, options: argparse.Namespace) -> It
     with ProcessGroup() as group, ExitStack() as ending:
         well = {role: doctors(Builder(group, ending, binary).url(role, None)) for role in PRACTICES}
     state.parent.mkdir(parents=True, exist_ok=True)
+    asked = "" if options.whole else "--quick"
     with ThreadPoolExecutor(options.jobs) as pool, state.open("a", encoding="utf-8") as lines:
-        for found in pool.map(partial(look, binary=binary, well=well), left):
+        for found in pool.map(partial(look, binary=binary, well=well, asked=asked), left):
             one = {"engine": engine, **found}
             lines.write(json.dumps(one) + "\n")
             lines.flush()
@@ -234,6 +243,9 @@ def main() -> None:
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--only", default="", metavar="TEXT", help="defects, or kinds, that contain this text")
+    parser.add_argument(
+        "--whole", type=count, metavar="N", help="judge N defects and N healthy kinds by a whole run each"
+    )
     parser.add_argument("--healthy", type=count, metavar="N", help="judge N healthy deployments by this gate alone")
     kept = "the file of earlier results (default: results/refusals.jsonl, or healthy.jsonl)"
     parser.add_argument("--state", type=Path, help=kept)
@@ -246,18 +258,32 @@ def main() -> None:
     if options.healthy:
         judge_healthy(options)
         return
-    state = options.state or PROJECT / "results" / "refusals.jsonl"
+    state = options.state or PROJECT / "results" / ("whole.jsonl" if options.whole else "refusals.jsonl")
     if options.fresh:
         state.unlink(missing_ok=True)
-    chosen = [row for row in [*catalogue(), *healthy()] if options.only in row.defect]
+    faulty, well = ([row for row in rows if options.only in row.defect] for rows in (catalogue(), healthy()))
+    chosen = [*spread(faulty, options.whole), *spread(well, options.whole)]
     found = list(results(chosen, state, options))
     if options.json:
         print(json.dumps({"benchmark": "refusals", "machine": machine(), "rows": found}))
     else:
         print(f"\n{table(found)}")
     if options.write:
-        page, _, _ = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-        PAGE.write_text(f"{page.rstrip(chr(10))}\n\n{BEGIN}\n\n{table(found)}\n", encoding="utf-8")
+        write_table(table(found), whole=bool(options.whole))
+
+
+def spread(rows: Sequence[Row], most: int | None) -> Sequence[Row]:
+    """Return at most so many rows, evenly from the first to the last."""
+    return rows if not most or most >= len(rows) else [rows[place * len(rows) // most] for place in range(most)]
+
+
+def write_table(text: str, *, whole: bool) -> None:
+    """Write the table of the quick verdicts or of the whole ones into the page, and keep the other one."""
+    page, _, measured = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    quick, _, of_whole = measured.partition(BEGIN_WHOLE)
+    quick, of_whole = (quick, f"By a whole run each: {text}") if whole else (text, of_whole)
+    blocks = [f"{BEGIN}\n\n{quick.strip()}", *([f"{BEGIN_WHOLE}\n\n{of_whole.strip()}"] if of_whole else [])]
+    PAGE.write_text("\n\n".join([page.rstrip(), *blocks]) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
