@@ -273,7 +273,7 @@ def main() -> None:
 
 
 def spread(rows: Sequence[Row], most: int | None) -> Sequence[Row]:
-    """Return at most so many rows, evenly from the first to the last."""
+    """Return at most `most` rows, evenly from the first to the last."""
     return rows if not most or most >= len(rows) else [rows[place * len(rows) // most] for place in range(most)]
 
 
