@@ -25,6 +25,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+if find_spec("pytest_bdd") is None:
+    sys.exit("book: needs the packages of the project: pip install -r requirements-dev.txt")
+
 from book.chapters import (
     Sources,
     code_page,
