@@ -261,6 +261,7 @@ def test_explain(tmp_path: Path) -> None:
     lines = iter(said.splitlines())
     for wanted in EXPLAINED.splitlines():
         assert any(wanted in line for line in lines), f"{wanted!r} is not said, or not in this order:\n{said}"
+    assert call(PROJECT, "explain", "cache-005[a row]").stdout == said
     elsewhere = call(tmp_path, "explain", "cache-005").stdout
     assert f"Proof: {PROJECT}/features/pure_cache/audit.feature:" in elsewhere
 
