@@ -182,6 +182,13 @@ def test_results_are_in_the_folder_of_the_user(tmp_path: Path, caches: dict[str,
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_verbose_run_counts_each_scenario_once(tmp_path: Path, caches: dict[str, Server]) -> None:
+    """The counts of pytest, which ``-v`` shows, are those of the verdict."""
+    ended = call(tmp_path, "--cache-url", url(caches["sound"]), "--", "-v", "-k", "cache-005")
+    assert ended.returncode == 0, ended
+    assert re.search(r"^1 passed", ended.stdout, re.MULTILINE), ended.stdout
+
+
 def test_password_is_no_argument(tmp_path: Path, caches: dict[str, Server]) -> None:
     """The list of processes does not show the password of a URL once the scenarios run."""
     command = [
