@@ -108,6 +108,13 @@ def test_help_is_one_screen(tmp_path: Path) -> None:
     assert len(ended.stdout.splitlines()) <= 40
 
 
+def test_locale_without_a_character(tmp_path: Path) -> None:
+    """Where the output cannot have a character, its escape stands there."""
+    ended = call(tmp_path, "list", PYTHONIOENCODING="ascii")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert call(tmp_path, PYTHONIOENCODING="ascii").returncode == 0
+
+
 @pytest.mark.parametrize("variable", ["CACHE_URL", "IN_CONTAINER"])
 def test_job_without_arguments_is_not_green(tmp_path: Path, variable: str) -> None:
     """In a job whose URL is empty, or in the image, the command without arguments is an error."""

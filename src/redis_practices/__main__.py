@@ -30,10 +30,15 @@ DEMOS = {
 }
 """By deployment, its features and the scenarios that show most."""
 
+SECRET = re.compile(":.*@|password=", re.DOTALL)
+"""What a word with a password has, a URL with or without its scheme."""
+
+SUBCOMMANDS = ("explain", "list", "demo", "rights")
+
 EXAMPLES = f"""\
   {COMMAND} --cache-url redis://cache.example:6379    a verdict in seconds
-  {COMMAND} --broker-url redis://… --whole            every promise, in minutes
-  {COMMAND} --cluster-url redis://… -- -k failover    options of pytest after --
+  {COMMAND} --broker-url redis://h --whole            every promise, in minutes
+  {COMMAND} --cluster-url redis://h -- -k failover    options of pytest after --
   {COMMAND} demo                                      a failover, without a URL
   {COMMAND} explain cache-005                         promise, reason, proof, remedy
   {COMMAND} list thundering herd                      the promises about these words

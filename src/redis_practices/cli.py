@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import math
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -119,6 +121,9 @@ def wait(duration: float, what: str) -> None:
 def run(main: Callable[[], None], wrong_usage: int = 2) -> NoReturn:
     """Run a script's `main` and exit: 0 done, 1 failure, 2 or another code for wrong usage, 130 interrupted."""
     code = 0
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a locale may lack a character
     try:
         main()
         sys.stdout.flush()
