@@ -108,6 +108,16 @@ def test_help_is_one_screen(tmp_path: Path) -> None:
     assert len(ended.stdout.splitlines()) <= 40
 
 
+def test_folder_is_removed(tmp_path: Path) -> None:
+    """In a folder that was removed the command says so."""
+    script = f"mkdir gone; cd gone; rmdir ../gone; {sys.executable} -m redis_practices explain cache-005"
+    ended = subprocess.run(
+        ["/bin/sh", "-c", script], cwd=tmp_path, env=environment(), check=False, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stdout) == (4, "")
+    assert ended.stderr == f"{COMMAND}: the current folder was removed: change to another one\n"
+
+
 def test_locale_without_a_character(tmp_path: Path) -> None:
     """Where the output cannot have a character, its escape stands there."""
     ended = call(tmp_path, "list", PYTHONIOENCODING="ascii")

@@ -118,11 +118,15 @@ def ask(arguments: Sequence[str], variables: dict[str, str]) -> NoReturn:
 
 
 def become(module: str, *arguments: str) -> NoReturn:
-    """Replace this process by a Python that runs a module, without what belongs to the user's folder."""
+    """Replace this process by a Python that runs a module, without what belongs to the user's folder (UsageError)."""
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the current folder was removed: change to another one") from None
     for name in [name for name in os.environ if name.startswith("PYTEST_")]:
         del os.environ[name]
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    others = [path for path in paths if Path(path).is_absolute() and Path(path) != Path.cwd()]
+    others = [path for path in paths if Path(path).is_absolute() and Path(path) != here]
     os.environ |= {
         "PYTHONPATH": os.pathsep.join([str(SUITE), str(SUITE / "src"), *others]),
         "PYTHONSAFEPATH": "1",
