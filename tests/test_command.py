@@ -63,6 +63,15 @@ WRONG = {
     "option": (["--cahce-url", "redis://h"], "--cahce-url is no option; did you mean --cache-url?"),
     "value of an option": ([f"--cahce-url={NOWHERE}"], "--cahce-url is no option; did you mean --cache-url?"),
     "URL alone": ([NOWHERE], "a URL needs its role, like --cache-url URL (see --help)"),
+    "URL without a scheme": (["me:secret-word@h"], "a URL needs its role, like --cache-url URL (see --help)"),
+    "URL for a subcommand": (["explain", NOWHERE], "explain takes no URL (see --help)"),
+    "option of a demo": (["demo", "cache", "--cache-url", NOWHERE], "demo takes no URL (see --help)"),
+    "half an option": ([f"--c={NOWHERE}"], "ambiguous option: --c could match --cache-url, --cluster-url"),
+    "value of a switch": ([f"--each={NOWHERE}"], "argument --each: it takes no value (see --help)"),
+    "options of pytest alone": (["--", "-k", "cache-005"], "name a deployment, like --cache-url redis://host:6379"),
+    "option of pytest": (["--cache-url", NOWHERE, "--", "--nosuch"], "unrecognized arguments: --nosuch"),
+    "empty folder": (["--cache-url", NOWHERE, "--report", ""], "--report is empty: give a value, or leave it out"),
+    "deep baseline": (["--cache-url", NOWHERE, "--baseline", "deep"], "--baseline: cannot use deep ("),
     "URL without an option": (["--each", NOWHERE], "a URL needs its role, like --cache-url URL (see --help)"),
     "two scopes": (["--quick", "--whole", "--cache-url", NOWHERE], "give either --quick or --whole"),
     "id": (["explain", "cache-9990"], "'cache-9990' is the id of no promise; did you mean cache-"),
@@ -89,6 +98,7 @@ WRONG = {
 def test_wrong_word(tmp_path: Path, case: str) -> None:
     """A wrong word is refused in one line, with exit code 4 and what to write."""
     (tmp_path / "file").write_text("no report\n", encoding="utf-8")
+    (tmp_path / "deep").write_text("[" * 100_000, encoding="utf-8")
     words, said = WRONG[case]
     ended = call(tmp_path, *(words or ["--each"]))
     lines = [line for line in ended.stderr.splitlines() if line]
@@ -96,7 +106,7 @@ def test_wrong_word(tmp_path: Path, case: str) -> None:
     assert len(lines) == 1, ended.stderr
     assert said in lines[0]
     assert not re.search(r"Traceback|secret-word|\x1b", ended.stderr + ended.stdout)
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "file"]
 
 
 def test_help_is_one_screen(tmp_path: Path) -> None:

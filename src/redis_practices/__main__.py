@@ -81,6 +81,8 @@ def judge(words: Sequence[str], options_of_pytest: Sequence[str]) -> NoReturn:
     urls = {f"{role.upper()}_URL": url for role in ROLES if (url := getattr(given, f"{role}_url"))}
     if not urls and not any(os.environ.get(f"{role.upper()}_URL") for role in ROLES):
         raise UsageError(f"name a deployment, like --cache-url redis://host:6379; `{COMMAND} demo` needs none")
+    if empty := [name for name in ("report", "baseline", "max_ops") if getattr(given, name) == ""]:
+        raise UsageError(f"--{empty[0].replace('_', '-')} is empty: give a value, or leave it out")
     if given.quick and given.whole:
         raise UsageError("give either --quick or --whole")
     options = [] if given.whole else ["--quick"]
@@ -141,7 +143,7 @@ def become(module: str, *arguments: str) -> NoReturn:
 def without_secret(word: str) -> str:
     """Return a word that is refused without its value (UsageError for a URL, which may have a password)."""
     name = word.partition("=")[0]
-    if "://" in name:
+    if "://" in name or SECRET.search(name):
         raise UsageError("a URL needs its role, like --cache-url URL (see --help)")
     return name
 
@@ -160,9 +162,11 @@ def dispatch() -> None:
         options = []
     # A job that gives its URLs by the environment must not be green because it has no argument.
     is_job = any(name in os.environ for name in ("IN_CONTAINER", *(f"{role.upper()}_URL" for role in ROLES)))
-    first, *others = words or ["--quick" if is_job else "--help"]
+    first, *others = words or ["--quick" if is_job or options else "--help"]
     if first.startswith("-"):
         judge([first, *others], options)
+    if first in SUBCOMMANDS and any(map(SECRET.search, others)):
+        raise UsageError(f"{first} takes no URL (see --help)")
     if first == "demo":
         demo(others, options)
     if first in {"explain", "list"}:
@@ -171,7 +175,7 @@ def dispatch() -> None:
         if len(others) != 1 or others[0] not in ROLES:
             raise UsageError(f"write {COMMAND} rights ROLE, with a role of {', '.join(ROLES)}")
         become("gate_user", *others)
-    known = nearest(without_secret(first), ["explain", "list", "demo", "rights"])
+    known = nearest(without_secret(first), SUBCOMMANDS)
     raise UsageError(f"{first!r} is no subcommand{known} (see --help)")
 
 

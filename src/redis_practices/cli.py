@@ -36,7 +36,10 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        """Raise UsageError, so that the command ends with one line and exit code 2."""
+        """Raise UsageError without the value of an option, so that the command ends with one line and exit code 2."""
+        # A URL with a password may be the value of an option that takes none, or of half an option.
+        message = re.sub(r"ignored explicit argument .*", "it takes no value", message, flags=re.DOTALL)
+        message = re.sub(r"(ambiguous option: [^=]*)=.* could", r"\1 could", message, flags=re.DOTALL)
         raise UsageError(f"{message} (see --help)")
 
     def add_timeout(self) -> None:
