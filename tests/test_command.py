@@ -216,6 +216,15 @@ def test_verbose_run_counts_each_scenario_once(tmp_path: Path, caches: dict[str,
     assert re.search(r"^1 passed", ended.stdout, re.MULTILINE), ended.stdout
 
 
+@pytest.mark.parametrize("closed", ["0<&-", ">&-", "2>&-"])
+def test_closed_stream(tmp_path: Path, caches: dict[str, Server], closed: str) -> None:
+    """A sound cache is not refused because a stream is closed."""
+    words = f"-m redis_practices --cache-url {url(caches['sound'])} --report out -- -k cache-005"
+    script = f"{sys.executable} {words} {closed}"
+    assert subprocess.run(["/bin/sh", "-c", script], cwd=tmp_path, env=environment(), check=False).returncode == 0
+    assert json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["verdict"] == "partial"
+
+
 def test_password_is_no_argument(tmp_path: Path, caches: dict[str, Server]) -> None:
     """The list of processes does not show the password of a URL once the scenarios run."""
     command = [

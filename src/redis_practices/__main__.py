@@ -121,6 +121,7 @@ def ask(arguments: Sequence[str], variables: dict[str, str]) -> NoReturn:
 
 def become(module: str, *arguments: str) -> NoReturn:
     """Replace this process by a Python that runs a module, without what belongs to the user's folder (UsageError)."""
+    open_closed_streams()
     try:
         here = Path.cwd()
     except FileNotFoundError:
@@ -138,6 +139,15 @@ def become(module: str, *arguments: str) -> NoReturn:
     if SUITE.name == "_suite" and Path(cache_from_source(str(SUITE / "suite.py"))).exists():
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # the installer has compiled all; pytest would write more
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - this Python
+
+
+def open_closed_streams() -> None:
+    """Let the next program have the three streams, which it needs to write a verdict, where one is closed by `>&-`."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - it gets the lowest free number
 
 
 def without_secret(word: str) -> str:
