@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -214,6 +215,24 @@ def test_verbose_run_counts_each_scenario_once(tmp_path: Path, caches: dict[str,
     ended = call(tmp_path, "--cache-url", url(caches["sound"]), "--", "-v", "-k", "cache-005")
     assert ended.returncode == 0, ended
     assert re.search(r"^1 passed", ended.stdout, re.MULTILINE), ended.stdout
+
+
+def test_interrupted_before_it_begins(tmp_path: Path) -> None:
+    """Ctrl-C while modules are imported ends the command without a traceback."""
+    folder, begun = tmp_path / "modules", tmp_path / "begun"
+    folder.mkdir()
+    slow = f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\ntime.sleep(30)\n"
+    (folder / "pluggy.py").write_text(slow, encoding="utf-8")
+    paths = {"PYTHONPATH": os.pathsep.join([str(PROJECT / "src"), str(folder)])}
+    command = [sys.executable, "-m", "redis_practices", "--cache-url", NOWHERE]
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment() | paths, stderr=subprocess.PIPE)
+    signal.signal(signal.SIGINT, earlier)
+    end = time.monotonic() + 30
+    while not begun.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert (process.communicate(timeout=20)[1], process.returncode) == (b"", -signal.SIGINT)
 
 
 @pytest.mark.parametrize("closed", ["0<&-", ">&-", "2>&-"])

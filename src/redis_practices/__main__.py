@@ -33,6 +33,15 @@ DEMOS = {
 SECRET = re.compile(":.*@|password=", re.DOTALL)
 """What a word with a password has, a URL with or without its scheme."""
 
+PROGRAM = """\
+import runpy, signal, sys
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+del sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+"""Runs a module like ``-m``. Ctrl-C while modules are imported ends it without a traceback."""
+
 SUBCOMMANDS = ("explain", "list", "demo", "rights")
 
 EXAMPLES = f"""\
@@ -138,7 +147,7 @@ def become(module: str, *arguments: str) -> NoReturn:
     }
     if SUITE.name == "_suite" and Path(cache_from_source(str(SUITE / "suite.py"))).exists():
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # the installer has compiled all; pytest would write more
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - this Python
+    os.execv(sys.executable, [sys.executable, "-c", PROGRAM, module, *arguments])  # noqa: S606 - this Python
 
 
 def open_closed_streams() -> None:
