@@ -71,6 +71,8 @@ WRONG = {
     "value of a switch": ([f"--each={NOWHERE}"], "argument --each: it takes no value (see --help)"),
     "options of pytest alone": (["--", "-k", "cache-005"], "name a deployment, like --cache-url redis://host:6379"),
     "option of pytest": (["--cache-url", NOWHERE, "--", "--nosuch"], "unrecognized arguments: --nosuch"),
+    "URL for an option": (["--cache-url", NOWHERE, "--report", NOWHERE], "--report takes no URL (see --help)"),
+    "URL for pytest": (["--cache-url", NOWHERE, "--", f"--no={NOWHERE}"], "unrecognized arguments: --no=redis://***@"),
     "empty folder": (["--cache-url", NOWHERE, "--report", ""], "--report is empty: give a value, or leave it out"),
     "deep baseline": (["--cache-url", NOWHERE, "--baseline", "deep"], "--baseline: cannot use deep ("),
     "URL without an option": (["--each", NOWHERE], "a URL needs its role, like --cache-url URL (see --help)"),

@@ -90,13 +90,16 @@ def judge(words: Sequence[str], options_of_pytest: Sequence[str]) -> NoReturn:
     urls = {f"{role.upper()}_URL": url for role in ROLES if (url := getattr(given, f"{role}_url"))}
     if not urls and not any(os.environ.get(f"{role.upper()}_URL") for role in ROLES):
         raise UsageError(f"name a deployment, like --cache-url redis://host:6379; `{COMMAND} demo` needs none")
-    if empty := [name for name in ("report", "baseline", "max_ops") if getattr(given, name) == ""]:
-        raise UsageError(f"--{empty[0].replace('_', '-')} is empty: give a value, or leave it out")
     if given.quick and given.whole:
         raise UsageError("give either --quick or --whole")
     options = [] if given.whole else ["--quick"]
     options += [f"--{name}" for name in ("each", "allow-disruption") if getattr(given, name.replace("-", "_"))]
     named = {name: getattr(given, name.replace("-", "_")) for name in ("report", "baseline", "require", "max-ops")}
+    for name, value in named.items():
+        if value == "" and name != "require":
+            raise UsageError(f"--{name} is empty: give a value, or leave it out")
+        if "://" in (value or ""):
+            raise UsageError(f"--{name} takes no URL (see --help)")
     options += [f"--{name}={value}" for name, value in named.items() if value is not None]
     ask([str(SUITE / "features"), *options, *options_of_pytest], urls)
 
