@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -63,6 +64,17 @@ WRONG = {
     "option": (["--cahce-url", "redis://h"], "--cahce-url is no option; did you mean --cache-url?"),
     "value of an option": ([f"--cahce-url={NOWHERE}"], "--cahce-url is no option; did you mean --cache-url?"),
     "URL alone": ([NOWHERE], "a URL needs its role, like --cache-url URL (see --help)"),
+    "URL without a scheme": (["me:secret-word@h"], "a URL needs its role, like --cache-url URL (see --help)"),
+    "URL for a subcommand": (["explain", NOWHERE], "explain takes no URL (see --help)"),
+    "option of a demo": (["demo", "cache", "--cache-url", NOWHERE], "demo takes no URL (see --help)"),
+    "half an option": ([f"--c={NOWHERE}"], "ambiguous option: --c could match --cache-url, --cluster-url"),
+    "value of a switch": ([f"--each={NOWHERE}"], "argument --each: it takes no value (see --help)"),
+    "options of pytest alone": (["--", "-k", "cache-005"], "name a deployment, like --cache-url redis://host:6379"),
+    "option of pytest": (["--cache-url", NOWHERE, "--", "--nosuch"], "unrecognized arguments: --nosuch"),
+    "URL for an option": (["--cache-url", NOWHERE, "--report", NOWHERE], "--report takes no URL (see --help)"),
+    "URL for pytest": (["--cache-url", NOWHERE, "--", f"--no={NOWHERE}"], "unrecognized arguments: --no=redis://***@"),
+    "empty folder": (["--cache-url", NOWHERE, "--report", ""], "--report is empty: give a value, or leave it out"),
+    "deep baseline": (["--cache-url", NOWHERE, "--baseline", "deep"], "--baseline: cannot use deep ("),
     "URL without an option": (["--each", NOWHERE], "a URL needs its role, like --cache-url URL (see --help)"),
     "two scopes": (["--quick", "--whole", "--cache-url", NOWHERE], "give either --quick or --whole"),
     "id": (["explain", "cache-9990"], "'cache-9990' is the id of no promise; did you mean cache-"),
@@ -89,6 +101,7 @@ WRONG = {
 def test_wrong_word(tmp_path: Path, case: str) -> None:
     """A wrong word is refused in one line, with exit code 4 and what to write."""
     (tmp_path / "file").write_text("no report\n", encoding="utf-8")
+    (tmp_path / "deep").write_text("[" * 100_000, encoding="utf-8")
     words, said = WRONG[case]
     ended = call(tmp_path, *(words or ["--each"]))
     lines = [line for line in ended.stderr.splitlines() if line]
@@ -96,7 +109,7 @@ def test_wrong_word(tmp_path: Path, case: str) -> None:
     assert len(lines) == 1, ended.stderr
     assert said in lines[0]
     assert not re.search(r"Traceback|secret-word|\x1b", ended.stderr + ended.stdout)
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "file"]
 
 
 def test_help_is_one_screen(tmp_path: Path) -> None:
@@ -106,6 +119,23 @@ def test_help_is_one_screen(tmp_path: Path) -> None:
     assert f"{COMMAND} explain cache-005" in ended.stdout
     assert "exit codes: 0" in ended.stdout
     assert len(ended.stdout.splitlines()) <= 40
+
+
+def test_folder_is_removed(tmp_path: Path) -> None:
+    """In a folder that was removed the command says so."""
+    script = f"mkdir gone; cd gone; rmdir ../gone; {sys.executable} -m redis_practices explain cache-005"
+    ended = subprocess.run(
+        ["/bin/sh", "-c", script], cwd=tmp_path, env=environment(), check=False, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stdout) == (4, "")
+    assert ended.stderr == f"{COMMAND}: the current folder was removed: change to another one\n"
+
+
+def test_locale_without_a_character(tmp_path: Path) -> None:
+    """Where the output cannot have a character, its escape stands there."""
+    ended = call(tmp_path, "list", PYTHONIOENCODING="ascii")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert call(tmp_path, PYTHONIOENCODING="ascii").returncode == 0
 
 
 @pytest.mark.parametrize("variable", ["CACHE_URL", "IN_CONTAINER"])
@@ -180,6 +210,40 @@ def test_results_are_in_the_folder_of_the_user(tmp_path: Path, caches: dict[str,
     assert second.returncode == 1, second
     assert "broke: cache-005" in second.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_verbose_run_counts_each_scenario_once(tmp_path: Path, caches: dict[str, Server]) -> None:
+    """The counts of pytest, which ``-v`` shows, are those of the verdict."""
+    ended = call(tmp_path, "--cache-url", url(caches["sound"]), "--", "-v", "-k", "cache-005")
+    assert ended.returncode == 0, ended
+    assert re.search(r"^1 passed", ended.stdout, re.MULTILINE), ended.stdout
+
+
+def test_interrupted_before_it_begins(tmp_path: Path) -> None:
+    """Ctrl-C while modules are imported ends the command without a traceback."""
+    folder, begun = tmp_path / "modules", tmp_path / "begun"
+    folder.mkdir()
+    slow = f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\ntime.sleep(30)\n"
+    (folder / "pluggy.py").write_text(slow, encoding="utf-8")
+    paths = {"PYTHONPATH": os.pathsep.join([str(PROJECT / "src"), str(folder)])}
+    command = [sys.executable, "-m", "redis_practices", "--cache-url", NOWHERE]
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment() | paths, stderr=subprocess.PIPE)
+    signal.signal(signal.SIGINT, earlier)
+    end = time.monotonic() + 30
+    while not begun.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert (process.communicate(timeout=20)[1], process.returncode) == (b"", -signal.SIGINT)
+
+
+@pytest.mark.parametrize("closed", ["0<&-", ">&-", "2>&-"])
+def test_closed_stream(tmp_path: Path, caches: dict[str, Server], closed: str) -> None:
+    """A sound cache is not refused because a stream is closed."""
+    words = f"-m redis_practices --cache-url {url(caches['sound'])} --report out -- -k cache-005"
+    script = f"{sys.executable} {words} {closed}"
+    assert subprocess.run(["/bin/sh", "-c", script], cwd=tmp_path, env=environment(), check=False).returncode == 0
+    assert json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["verdict"] == "partial"
 
 
 def test_password_is_no_argument(tmp_path: Path, caches: dict[str, Server]) -> None:
@@ -261,6 +325,7 @@ def test_explain(tmp_path: Path) -> None:
     lines = iter(said.splitlines())
     for wanted in EXPLAINED.splitlines():
         assert any(wanted in line for line in lines), f"{wanted!r} is not said, or not in this order:\n{said}"
+    assert call(PROJECT, "explain", "cache-005[a row]").stdout == said
     elsewhere = call(tmp_path, "explain", "cache-005").stdout
     assert f"Proof: {PROJECT}/features/pure_cache/audit.feature:" in elsewhere
 

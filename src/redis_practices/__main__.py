@@ -30,10 +30,24 @@ DEMOS = {
 }
 """By deployment, its features and the scenarios that show most."""
 
+SECRET = re.compile(":.*@|password=", re.DOTALL)
+"""What a word with a password has, a URL with or without its scheme."""
+
+PROGRAM = """\
+import runpy, signal, sys
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+del sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+"""Runs a module like ``-m``. Ctrl-C while modules are imported ends it without a traceback."""
+
+SUBCOMMANDS = ("explain", "list", "demo", "rights")
+
 EXAMPLES = f"""\
   {COMMAND} --cache-url redis://cache.example:6379    a verdict in seconds
-  {COMMAND} --broker-url redis://… --whole            every promise, in minutes
-  {COMMAND} --cluster-url redis://… -- -k failover    options of pytest after --
+  {COMMAND} --broker-url redis://h --whole            every promise, in minutes
+  {COMMAND} --cluster-url redis://h -- -k failover    options of pytest after --
   {COMMAND} demo                                      a failover, without a URL
   {COMMAND} explain cache-005                         promise, reason, proof, remedy
   {COMMAND} list thundering herd                      the promises about these words
@@ -81,6 +95,11 @@ def judge(words: Sequence[str], options_of_pytest: Sequence[str]) -> NoReturn:
     options = [] if given.whole else ["--quick"]
     options += [f"--{name}" for name in ("each", "allow-disruption") if getattr(given, name.replace("-", "_"))]
     named = {name: getattr(given, name.replace("-", "_")) for name in ("report", "baseline", "require", "max-ops")}
+    for name, value in named.items():
+        if value == "" and name != "require":
+            raise UsageError(f"--{name} is empty: give a value, or leave it out")
+        if "://" in (value or ""):
+            raise UsageError(f"--{name} takes no URL (see --help)")
     options += [f"--{name}={value}" for name, value in named.items() if value is not None]
     ask([str(SUITE / "features"), *options, *options_of_pytest], urls)
 
@@ -113,11 +132,16 @@ def ask(arguments: Sequence[str], variables: dict[str, str]) -> NoReturn:
 
 
 def become(module: str, *arguments: str) -> NoReturn:
-    """Replace this process by a Python that runs a module, without what belongs to the user's folder."""
+    """Replace this process by a Python that runs a module, without what belongs to the user's folder (UsageError)."""
+    open_closed_streams()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the current folder was removed: change to another one") from None
     for name in [name for name in os.environ if name.startswith("PYTEST_")]:
         del os.environ[name]
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    others = [path for path in paths if Path(path).is_absolute() and Path(path) != Path.cwd()]
+    others = [path for path in paths if Path(path).is_absolute() and Path(path) != here]
     os.environ |= {
         "PYTHONPATH": os.pathsep.join([str(SUITE), str(SUITE / "src"), *others]),
         "PYTHONSAFEPATH": "1",
@@ -126,13 +150,22 @@ def become(module: str, *arguments: str) -> NoReturn:
     }
     if SUITE.name == "_suite" and Path(cache_from_source(str(SUITE / "suite.py"))).exists():
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # the installer has compiled all; pytest would write more
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - this Python
+    os.execv(sys.executable, [sys.executable, "-c", PROGRAM, module, *arguments])  # noqa: S606 - this Python
+
+
+def open_closed_streams() -> None:
+    """Let the next program have the three streams, which it needs to write a verdict, where one is closed by `>&-`."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - it gets the lowest free number
 
 
 def without_secret(word: str) -> str:
     """Return a word that is refused without its value (UsageError for a URL, which may have a password)."""
     name = word.partition("=")[0]
-    if "://" in name:
+    if "://" in name or SECRET.search(name):
         raise UsageError("a URL needs its role, like --cache-url URL (see --help)")
     return name
 
@@ -151,9 +184,11 @@ def dispatch() -> None:
         options = []
     # A job that gives its URLs by the environment must not be green because it has no argument.
     is_job = any(name in os.environ for name in ("IN_CONTAINER", *(f"{role.upper()}_URL" for role in ROLES)))
-    first, *others = words or ["--quick" if is_job else "--help"]
+    first, *others = words or ["--quick" if is_job or options else "--help"]
     if first.startswith("-"):
         judge([first, *others], options)
+    if first in SUBCOMMANDS and any(map(SECRET.search, others)):
+        raise UsageError(f"{first} takes no URL (see --help)")
     if first == "demo":
         demo(others, options)
     if first in {"explain", "list"}:
@@ -162,7 +197,7 @@ def dispatch() -> None:
         if len(others) != 1 or others[0] not in ROLES:
             raise UsageError(f"write {COMMAND} rights ROLE, with a role of {', '.join(ROLES)}")
         become("gate_user", *others)
-    known = nearest(without_secret(first), ["explain", "list", "demo", "rights"])
+    known = nearest(without_secret(first), SUBCOMMANDS)
     raise UsageError(f"{first!r} is no subcommand{known} (see --help)")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import math
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -34,7 +36,10 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        """Raise UsageError, so that the command ends with one line and exit code 2."""
+        """Raise UsageError without the value of an option, so that the command ends with one line and exit code 2."""
+        # A URL with a password may be the value of an option that takes none, or of half an option.
+        message = re.sub(r"ignored explicit argument .*", "it takes no value", message, flags=re.DOTALL)
+        message = re.sub(r"(ambiguous option: [^=]*)=.* could", r"\1 could", message, flags=re.DOTALL)
         raise UsageError(f"{message} (see --help)")
 
     def add_timeout(self) -> None:
@@ -119,6 +124,9 @@ def wait(duration: float, what: str) -> None:
 def run(main: Callable[[], None], wrong_usage: int = 2) -> NoReturn:
     """Run a script's `main` and exit: 0 done, 1 failure, 2 or another code for wrong usage, 130 interrupted."""
     code = 0
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a locale may lack a character
     try:
         main()
         sys.stdout.flush()
