@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 if find_spec("pytest_bdd") is None:
-    sys.exit("book: needs the packages of the project: pip install -r requirements-dev.txt")
+    sys.exit("book: needs the packages of the project: pip install -r requirements.txt -r requirements-dev.txt")
 
 from book.chapters import (
     Sources,

@@ -282,6 +282,14 @@ def test_each(tmp_path: Path) -> None:
 PLACES = ("processes", "tasks", "threads")
 
 
+def test_skipped(tmp_path: Path, caches: dict[str, Server]) -> None:
+    """A promise that was skipped is named with the reason, before the verdict."""
+    ended = call(tmp_path, "--cache-url", caches["faulty"].url, "--", "-k", "cache-132 or cache-133 or cache-134")
+    [reason] = [line for line in ended.stdout.splitlines() if line.startswith("skipped: cache-133, cache-134: ")]
+    assert reason.endswith(" is reached without TLS"), ended
+    assert ended.stdout.index("skipped: cache-132: advice: ") < ended.stdout.index("verdict: "), ended
+
+
 @pytest.mark.parametrize("no_color", ["", "1"], ids=["colours", "NO_COLOR"])
 def test_terminal(tmp_path: Path, caches: dict[str, Server], no_color: str) -> None:
     """A terminal shows colours and one rewritten line of progress, which is gone at the end."""
