@@ -73,6 +73,7 @@ WRONG = {
     "option of pytest": (["--cache-url", NOWHERE, "--", "--nosuch"], "unrecognized arguments: --nosuch"),
     "URL for an option": (["--cache-url", NOWHERE, "--report", NOWHERE], "--report takes no URL (see --help)"),
     "URL for pytest": (["--cache-url", NOWHERE, "--", f"--no={NOWHERE}"], "unrecognized arguments: --no=redis://***@"),
+    "empty URL": (["--cache-url", NOWHERE, "--cluster-url", ""], "a URL is empty: give its value, or leave its option"),
     "empty folder": (["--cache-url", NOWHERE, "--report", ""], "--report is empty: give a value, or leave it out"),
     "deep baseline": (["--cache-url", NOWHERE, "--baseline", "deep"], "--baseline: cannot use deep ("),
     "URL without an option": (["--each", NOWHERE], "a URL needs its role, like --cache-url URL (see --help)"),
@@ -280,6 +281,13 @@ def test_each(tmp_path: Path) -> None:
 
 
 PLACES = ("processes", "tasks", "threads")
+
+
+@pytest.mark.parametrize("subcommand", ["explain", "list", "rights", "demo"])
+def test_help_of_a_subcommand(tmp_path: Path, subcommand: str) -> None:
+    """``--help`` after a subcommand is no usage error."""
+    ended = call(tmp_path, subcommand, "--help")
+    assert (ended.returncode, ended.stdout.startswith("usage: ")) == (0, True), ended
 
 
 def test_skipped(tmp_path: Path, caches: dict[str, Server]) -> None:

@@ -87,7 +87,9 @@ def judge(words: Sequence[str], options_of_pytest: Sequence[str]) -> NoReturn:
         name, known = without_secret(unknown[0]), re.findall(r"--[a-z-]+", parser().format_help())
         raise UsageError(f"{name} is no option{nearest(name, known)} (options of pytest stand after --)")
     # A URL may have a password, which the list of processes would show.
-    urls = {f"{role.upper()}_URL": url for role in ROLES if (url := getattr(given, f"{role}_url"))}
+    urls = {f"{role.upper()}_URL": url for role in ROLES if (url := getattr(given, f"{role}_url")) is not None}
+    if "" in urls.values():  # a secret that a job lacks
+        raise UsageError("a URL is empty: give its value, or leave its option out")
     if not urls and not any(os.environ.get(f"{role.upper()}_URL") for role in ROLES):
         raise UsageError(f"name a deployment, like --cache-url redis://host:6379; `{COMMAND} demo` needs none")
     if given.quick and given.whole:
@@ -191,6 +193,8 @@ def dispatch() -> None:
         raise UsageError(f"{first} takes no URL (see --help)")
     if first == "demo":
         demo(others, options)
+    if first in SUBCOMMANDS and {"-h", "--help"}.intersection(others):
+        judge(["--help"], options)
     if first in {"explain", "list"}:
         become("fixtures.reporting.promises", first, *others)
     if first == "rights":
