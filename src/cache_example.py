@@ -5,6 +5,8 @@ It uses CACHE_URL, else a cache on this machine, else an embedded server that en
 
 from __future__ import annotations
 
+import redis_practices  # noqa: F401 - it says in one line that Python is too old # isort: skip
+
 from redis import Redis
 
 from redis_practices.cli import Parser, run, seconds, wait

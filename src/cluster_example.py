@@ -6,6 +6,8 @@ deleted at the end.
 
 from __future__ import annotations
 
+import redis_practices  # noqa: F401 - it says in one line that Python is too old # isort: skip
+
 import argparse
 import secrets
 import sys

@@ -5,6 +5,8 @@ It uses BROKER_URL, else a broker on this machine, else an embedded broker with 
 
 from __future__ import annotations
 
+import redis_practices  # noqa: F401 - it says in one line that Python is too old # isort: skip
+
 import argparse
 
 from celery import Celery
