@@ -25,9 +25,9 @@ from fixtures.context import Context
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Unsupported
 from fixtures.run.options import OPTIONS
-from fixtures.run.own_time import Moment, Sampler, Stopwatch, busy_share, first_certain
+from fixtures.run.own_time import Moment, Sampler, Stopwatch, first_certain
 from redis_practices.redis_cluster.topology import owner, slot_of, slot_ranges
-from redis_practices.server_info import Refused, facts, is_loopback
+from redis_practices.server_info import Refused, facts
 from steps.common.vocabulary import TYPES
 
 KEEP = 60
@@ -337,28 +337,22 @@ def sampler_of(context: Context, ending: ExitStack) -> Sampler:
     return sampler
 
 
-LATE, FEWEST, BUSY = 0.15, 100, 50.0
-"""Seconds beyond the median that make an answer late; the fewest answers of a share; the percents of a busy time."""
+LATE, FEWEST = 0.15, 100
+"""Seconds beyond the median that make an answer late, and the fewest answers of a share."""
 
 
 @register("load", "seconds of reads", "a small read every 20 ms, of each server, beside all other commands")
-@records(
-    "late answers",
-    "answers later than most by 150 ms (a busy loopback: 300 ms), as a share of all and of 100 at least",
-    unit="%",
-)
+@records("late answers", "answers later than most by more than 150 ms, as a share of all and of 100 at least", unit="%")
 @records("longest wait", "the longest time that an answer certainly took", unit="s")
 def sample_reads(way: Way, count: int) -> None:
     """Sample now, or take what a quick run has sampled since its first scenario."""
     with ExitStack() as ending:
         sampler = watched(way.context, Sampler) or sampler_of(way.context, ending)
         let_pass(count, sampler.since)
-        busy, sampled = busy_share(), sampler.stop()
+        sampled = sampler.stop()
     assert any(one.seconds for one in sampled.values()), f"no server answers: {next(iter(sampled.values())).error}"
     for address, seconds in ((address, one.seconds) for address, one in sampled.items() if one.seconds):
-        # A server on this machine waits for its processors, too.
-        waits = busy > BUSY and is_loopback(f"redis://{address}")
-        late = sum(one > statistics.median(seconds) + LATE * (2 if waits else 1) for one in seconds)
+        late = sum(one > statistics.median(seconds) + LATE for one in seconds)
         way.context.record("late answers", round(100 * late / max(len(seconds), FEWEST), 1), address)
         way.context.record("longest wait", round(max(seconds), 3), address)
 
