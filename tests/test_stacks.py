@@ -112,19 +112,17 @@ def server() -> Iterator[Server]:
         yield start_server(group, CACHE)
 
 
+def run_pytest(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run pytest in the project's folder, and return how it ended."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "REPORT", "GITHUB"))}
+    command = [sys.executable, "-m", "pytest", *arguments]
+    return subprocess.run(command, cwd=PROJECT, env=kept, capture_output=True, text=True, timeout=50, check=False)
+
+
 def test_external_run(server: Server) -> None:
     """A run on a deployment skips disruptive scenarios with the reason, and excludes features/gate."""
     chosen = ["features/pure_cache/degradation.feature", "features/gate/tls.feature", "-m", "disruptive or gate"]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "REPORT", "GITHUB"))}
-    ended = subprocess.run(
-        [sys.executable, "-m", "pytest", *chosen, "--processes", "0", "-rs", "-q", "--cache-url", server.url],
-        cwd=PROJECT,
-        env=kept,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
+    ended = run_pytest(*chosen, "--processes", "0", "-rs", "-q", "--cache-url", server.url)
     assert "external: it is disrupted only with --allow-disruption" in ended.stdout, ended.stdout
     assert re.search(r"^\d+ skipped, \d+ deselected", ended.stdout, flags=re.MULTILINE), ended.stdout
 
@@ -149,25 +147,8 @@ def test_header_names_an_engine_with_holes(version: str, line: str, tmp_path: Pa
     program = tmp_path / "server"
     program.write_text(VERSION.format(server=server_binary(None), version=version))
     program.chmod(0o755)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "REPORT", "GITHUB"))}
-    options = [
-        "features/pure_cache/audit.feature",
-        "-k",
-        "cache-007",
-        "--processes",
-        "0",
-        "--server-binary",
-        str(program),
-    ]
-    ended = subprocess.run(
-        [sys.executable, "-m", "pytest", *options],
-        cwd=PROJECT,
-        env=kept,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
+    chosen = ["features/pure_cache/audit.feature", "-k", "cache-007"]
+    ended = run_pytest(*chosen, "--processes", "0", "--server-binary", str(program))
     assert ended.returncode == 0, ended.stdout
     assert f"stack: embedded, valkey {version}" in ended.stdout
     holes = [one for one in ended.stdout.splitlines() if one.startswith("holes: ")]

@@ -10,12 +10,11 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib.util import cache_from_source
 from pathlib import Path
 from typing import NoReturn
 
-from redis_practices.cli import COMMAND, Parser, UsageError, run
+from redis_practices.cli import COMMAND, Parser, UsageError, nearest, run
 
 _HERE = Path(__file__).parent
 SUITE = _HERE / "_suite" if (_HERE / "_suite").is_dir() else _HERE.parents[1]
@@ -170,11 +169,6 @@ def without_secret(word: str) -> str:
     if "://" in name or SECRET.search(name):
         raise UsageError("a URL needs its role, like --cache-url URL (see --help)")
     return name
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """Return the known word nearest to an unknown one, for the end of a message."""
-    return "".join(f"; did you mean {near}?" for near in get_close_matches(word, known, 1, cutoff=0.5))
 
 
 def dispatch() -> None:

@@ -8,7 +8,8 @@ import math
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
@@ -102,6 +103,11 @@ def printable(text: str) -> str:
     Tabs and line ends stay. A server's reply may hold any character.
     """
     return text.translate(_VISIBLE)
+
+
+def nearest(word: str, known: Iterable[str], least: float = 0.5) -> str:
+    """Return the known word nearest to a wrong one, for the end of a message; "" if none is alike by `least`."""
+    return "".join(f"; did you mean {near}?" for near in get_close_matches(word, list(known), 1, cutoff=least))
 
 
 def say(line: str) -> None:

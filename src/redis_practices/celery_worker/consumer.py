@@ -67,7 +67,7 @@ class KeepingConsumer(SurvivingConsumer):
         if qos is not None:
             qos.restore_at_shutdown = False
             self._note_begun()
-            self._begun |= {one.message.delivery_tag: one for one in tuple(reserved_requests) if is_handed_over(one)}
+            self._begun |= {one.message.delivery_tag: one for one in tuple(reserved_requests) if hold_in_pool(one)}
         super().on_connection_error_after_connected(exc)
         if qos is not None:
             qos._flush()  # noqa: SLF001 - kombu has no other way
@@ -121,14 +121,15 @@ class KeepingConsumer(SurvivingConsumer):
         self._begun |= {request.message.delivery_tag: request for request in tuple(active_requests)}
 
 
-def is_handed_over(request: Any) -> bool:
-    """Tell whether a process or thread of the pool runs a task, or will run it, and has not yet said so.
+def hold_in_pool(request: Any) -> bool:
+    """Keep a task that a process or thread of the pool has, and return whether one has it.
 
-    Celery would forget such a task when it flushes its pool, and the broker would deliver it a second time.
+    Celery would forget a task that the pool has not confirmed, and the broker would deliver it a second time. A task
+    that waits for a thread is withdrawn.
     """
     job = request._apply_result and request._apply_result()  # noqa: SLF001 - Celery has no public name, nor has billiard
     if getattr(job, "_write_to", None):  # the process has it, or a part of it
         job._accepted = True  # noqa: SLF001 - what is accepted is not discarded
         return True
-    future = getattr(job, "f", None)  # of a thread; one that waits for a thread is withdrawn
+    future = getattr(job, "f", None)  # of a thread
     return future is not None and not future.cancel()
