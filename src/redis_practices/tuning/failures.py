@@ -33,8 +33,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from redis_practices.polling import join, poll
-from redis_practices.servers.binary import server_binary
-from redis_practices.servers.server import Config, Server
+from redis_practices.servers.server import Config, Server, server_binary
 from redis_practices.tuning.measuring import PLAIN, Servers, embedded_servers
 
 SHORT_QUEUE = {**PLAIN, "tcp-backlog": 8}
