@@ -35,7 +35,7 @@ from redis_practices.tuning.catalogue import (
     table,
     timed,
 )
-from redis_practices.tuning.failures import NoNamespaceError
+from redis_practices.tuning.connections import NoNamespaceError
 from redis_practices.tuning.measuring import embedded_servers
 from redis_practices.tuning.round_trips import write_together
 

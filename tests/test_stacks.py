@@ -28,7 +28,16 @@ from redis_practices.servers.server import CACHE, EmbeddedError, Server, server_
 
 URLS = {"cache": "redis://127.0.0.1:1"}
 PLAIN = Options(
-    "embedded", {}, None, frozenset(), keep_stack=False, allow_disruption=False, max_ops=None, quick=False, runs=True
+    "embedded",
+    {},
+    None,
+    frozenset(),
+    keep_stack=False,
+    allow_disruption=False,
+    max_ops=None,
+    quick=False,
+    workers=None,
+    runs=True,
 )
 
 
