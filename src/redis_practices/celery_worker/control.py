@@ -1,6 +1,6 @@
 """Ask running Celery workers over the broker, with plain Redis commands.
 
-``app.control.inspect()`` waits out its timeout for each question, as it does not know whether all workers have answered.
+``app.control.inspect()`` waits out its timeout for each question: it does not know whether all workers have answered.
 It cannot read the replies of a worker that pickles them. Here one round trip publishes all questions to the control
 mailbox (kombu's pidbox). PUBLISH returns the number of receivers, so that a round ends with the last answer.
 
