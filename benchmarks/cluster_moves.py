@@ -26,10 +26,9 @@ from redis_practices.redis_cluster.growth import add_node, drain_node, even_move
 from redis_practices.redis_cluster.slot_migration import KEYS_AT_ONCE, move_slots
 from redis_practices.redis_cluster.topology import address, as_ranges, by_identity, itself
 from redis_practices.server_info import version_of
-from redis_practices.servers.binary import engine_of, server_binary
 from redis_practices.servers.cluster import start_cluster
 from redis_practices.servers.process_group import ProcessGroup
-from redis_practices.servers.server import Config, start_server
+from redis_practices.servers.server import Config, engine_of, server_binary, start_server
 
 EXAMPLES = """\
 examples:

@@ -16,9 +16,9 @@ from redis import Redis
 from lib.ending import run
 from lib.side_by_side import add_shapes, end, machine
 
-from redis_practices.servers.binary import engine_of, server_binary
 from redis_practices.servers.cluster import start_cluster
 from redis_practices.servers.process_group import ProcessGroup
+from redis_practices.servers.server import engine_of, server_binary
 
 EXAMPLES = """\
 examples:

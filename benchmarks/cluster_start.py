@@ -16,9 +16,9 @@ from lib.engine_sources import tool
 from lib.side_by_side import add_shapes, end, rounds_of, show, summary
 
 from redis_practices.redis_cluster.formation import wait_until_ready
-from redis_practices.servers.binary import engine_of, free_ports, server_binary
 from redis_practices.servers.cluster import NODE_TIMEOUT, Plan, start_cluster
 from redis_practices.servers.process_group import ProcessGroup
+from redis_practices.servers.server import engine_of, free_ports, server_binary
 
 EXAMPLES = """\
 examples:

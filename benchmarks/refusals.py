@@ -49,8 +49,8 @@ from fixtures.run.options import PRACTICES
 from fixtures.run.processes import ForkingGroup
 from redis_practices.cli import count
 from redis_practices.clients import redis_client
-from redis_practices.servers.binary import engine_of, server_binary
 from redis_practices.servers.process_group import ProcessGroup
+from redis_practices.servers.server import engine_of, server_binary
 
 FEATURE = PROJECT / "features/gate/refusals.feature"
 PAGE = PROJECT / "docs/refusals.md"

@@ -20,9 +20,9 @@ from lib.side_by_side import add_shapes, end, machine
 from redis_practices.redis_cluster.formation import even_ranges
 from redis_practices.redis_cluster.topology import SLOTS
 from redis_practices.server_info import settings
-from redis_practices.servers.binary import engine_of, server_binary
 from redis_practices.servers.cluster import start_cluster
 from redis_practices.servers.process_group import ProcessGroup
+from redis_practices.servers.server import engine_of, server_binary
 
 EXAMPLES = """\
 examples:

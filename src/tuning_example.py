@@ -19,8 +19,8 @@ from typing import Any
 
 from redis_practices.cli import Failure, Parser, UsageError, run, say, seconds
 from redis_practices.clients import checked_url, cluster_client, one_line_errors, redis_client
-from redis_practices.servers.binary import EmbeddedError, server_binary
 from redis_practices.servers.locate import Kind, deployment
+from redis_practices.servers.server import EmbeddedError, server_binary
 from redis_practices.svg import bars
 from redis_practices.tuning.bulk import write_bulk
 from redis_practices.tuning.catalogue import (
@@ -35,7 +35,7 @@ from redis_practices.tuning.catalogue import (
     table,
     timed,
 )
-from redis_practices.tuning.failures import NoNamespaceError
+from redis_practices.tuning.connections import NoNamespaceError
 from redis_practices.tuning.measuring import embedded_servers
 from redis_practices.tuning.round_trips import write_together
 

@@ -15,7 +15,7 @@ import pytest
 
 from fixtures import PROJECT
 from redis_practices.polling import poll
-from redis_practices.servers.binary import engine_of, server_binary
+from redis_practices.servers.server import engine_of, server_binary
 
 
 def _below(pid: int) -> set[int]:

@@ -32,8 +32,7 @@ from redis_practices.pure_cache.cache_aside import AsyncCacheAside, CacheAside
 from redis_practices.pure_cache.circuit_breaker import Breaker
 from redis_practices.pure_cache.near_cache import NearCache
 from redis_practices.pure_cache.write_through import WriteThrough
-from redis_practices.servers.binary import engine_of, free_ports, is_listened_on, server_binary
-from redis_practices.servers.server import CACHE, start_server
+from redis_practices.servers.server import CACHE, engine_of, free_ports, is_listened_on, server_binary, start_server
 from tests.cases.proxies import TcpProxy
 
 TIMEOUT = 0.2

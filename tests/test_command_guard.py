@@ -411,8 +411,7 @@ MAKERS = {"Redis", "StrictRedis", "AsyncRedis", "RedisCluster", "Celery", "Conne
 MAY_MAKE = {
     "src/redis_practices/clients.py": "creates clients with POOLS",
     "src/redis_practices/redis_cluster/slot_migration.py": "keeps the connections of the first client",
-    "src/redis_practices/tuning/connections.py": "gives a further client the connections of the first",
-    "src/redis_practices/tuning/failures.py": "isolated servers",
+    "src/redis_practices/tuning/connections.py": "further clients of a server; isolated servers",
     "src/redis_practices/tuning/server_settings.py": "unix sockets of isolated servers",
     "src/redis_practices/celery_worker/sending.py": "has the settings of the worker",
     "src/worker.py": "reads its transport and its backend from the environment",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fixtures import PROJECT
-from redis_practices.servers.binary import server_binary
+from redis_practices.servers.server import server_binary
 
 COMPATIBILITY = [PROJECT / "docs" / f"compatibility.{kind}" for kind in ("json", "md")]
 

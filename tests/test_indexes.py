@@ -96,12 +96,12 @@ def test_loopback_is_kept() -> None:
     # A namespace whose loopback is up already, as on every machine.
     program = """
 import subprocess, sys
-from redis_practices.tuning.failures import is_new_namespace, set_loopback
+from redis_practices.tuning.connections import is_new_namespace, set_loopback
 
 assert is_new_namespace()
 set_loopback(up=True)
 
-ended = subprocess.run([sys.executable, "-m", "redis_practices.tuning.failures"], capture_output=True, text=True)
+ended = subprocess.run([sys.executable, "-m", "redis_practices.tuning.connections"], capture_output=True, text=True)
 
 assert ended.returncode == 1 and "unshare" in ended.stderr, ended
 assert not is_new_namespace(), "the loopback is down"

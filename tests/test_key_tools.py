@@ -12,9 +12,8 @@ from redis_practices.pure_cache.key_audit import KeyRules, bad_keys, sample
 from redis_practices.redis_cluster.key_distribution import biggest_keys, distribution, every_key
 from redis_practices.redis_cluster.slot_migration import close_open_slots, move_slots, open_slots, stray_slots
 from redis_practices.redis_cluster.topology import itself, slot_of
-from redis_practices.servers.binary import engine_of, server_binary
 from redis_practices.servers.cluster import EmbeddedCluster, start_cluster
-from redis_practices.servers.server import CACHE, start_server
+from redis_practices.servers.server import CACHE, engine_of, server_binary, start_server
 
 NAMES = [
     b"{cart}:\xff\xfe",

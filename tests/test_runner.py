@@ -14,7 +14,7 @@ from fixtures.gate.commands import Leaks, Running, clean_environment
 from fixtures.run.processes import ForkingGroup
 from fixtures.run.runner import PROCESSES
 from redis_practices.polling import eventually
-from redis_practices.servers.binary import server_binary
+from redis_practices.servers.server import server_binary
 
 PYTHONPATH = f"{PROJECT}:{PROJECT / 'src'}"
 

@@ -16,10 +16,9 @@ from fixtures.gate.commands import clean_environment
 from redis_practices.clients import cluster_client
 from redis_practices.polling import join
 from redis_practices.redis_cluster.topology import SLOTS
-from redis_practices.servers.binary import server_binary
 from redis_practices.servers.cluster import start_cluster
 from redis_practices.servers.process_group import ProcessGroup
-from redis_practices.servers.server import BROKER, start_server
+from redis_practices.servers.server import BROKER, server_binary, start_server
 
 ROW = re.compile(r"^(\S+:\d+) +(primary|replica) +(\d+) +(\d+) +(\d+\.\d) % +#+$", re.MULTILINE)
 DEVIATION = re.compile(

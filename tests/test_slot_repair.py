@@ -31,9 +31,8 @@ from redis_practices.redis_cluster.slot_migration import (
     open_slots,
 )
 from redis_practices.redis_cluster.topology import ClusterError, itself, known_to, members, slot_of
-from redis_practices.servers.binary import server_binary
 from redis_practices.servers.cluster import EmbeddedCluster, start_cluster
-from redis_practices.servers.server import Server
+from redis_practices.servers.server import Server, server_binary
 from tests.cases.preparing import prepared
 
 SLOT = slot_of("{cart}:0")

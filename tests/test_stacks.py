@@ -23,13 +23,21 @@ from fixtures.stacks.external.deployments import refused_once
 from fixtures.stacks.protocols import Ability, Stack, need
 from fixtures.stacks.stack import STACKS
 from redis_practices.cli import UsageError
-from redis_practices.servers.binary import EmbeddedError, server_binary
 from redis_practices.servers.process_group import ProcessGroup
-from redis_practices.servers.server import CACHE, Server, start_server
+from redis_practices.servers.server import CACHE, EmbeddedError, Server, server_binary, start_server
 
 URLS = {"cache": "redis://127.0.0.1:1"}
 PLAIN = Options(
-    "embedded", {}, None, frozenset(), keep_stack=False, allow_disruption=False, max_ops=None, quick=False, runs=True
+    "embedded",
+    {},
+    None,
+    frozenset(),
+    keep_stack=False,
+    allow_disruption=False,
+    max_ops=None,
+    quick=False,
+    workers=None,
+    runs=True,
 )
 
 

@@ -12,8 +12,7 @@ import pytest
 
 from fixtures import PROJECT
 from fixtures.run.processes import ForkingGroup
-from redis_practices.servers.binary import free_ports, server_binary
-from redis_practices.servers.server import CACHE, start_server
+from redis_practices.servers.server import CACHE, free_ports, server_binary, start_server
 
 REPORTS = PROJECT / "docs" / "upstream"
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from lib.whole_run import first_line
 
-from redis_practices.servers.binary import server_binary
+from redis_practices.servers.server import server_binary
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 

@@ -11,9 +11,8 @@ from pathlib import Path
 from lib.side_by_side import rounds_of
 from lib.whole_run import first_line
 
-from redis_practices.servers.binary import EmbeddedError
 from redis_practices.servers.process_group import ProcessGroup
-from redis_practices.servers.server import CACHE, Server, start_server
+from redis_practices.servers.server import CACHE, EmbeddedError, Server, start_server
 
 REQUESTS = 100_000
 

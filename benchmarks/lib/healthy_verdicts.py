@@ -28,7 +28,7 @@ from fixtures.gate.healthy import build
 from fixtures.run.keys import Unsupported
 from fixtures.run.options import PRACTICES, SPOKEN
 from fixtures.run.processes import ForkingGroup
-from redis_practices.servers.binary import EmbeddedError
+from redis_practices.servers.server import EmbeddedError
 
 FEATURE = PROJECT / "features/gate/healthy.feature"
 PAGE = PROJECT / "docs/healthy.md"

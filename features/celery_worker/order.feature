@@ -70,7 +70,7 @@ Feature: Priorities, routes and limits decide which task runs next
         | SETTING             | VALUE        |
         | concurrency         | 1            |
         | prefetch multiplier | <MULTIPLIER> |
-      When the task "stamp" is sent with [8]
+      When the task "stamp" is sent with [12]
       And 3 tasks "stamp" are sent with [0.01]
       And worker 1 has taken <TAKEN>
       And a worker starts

@@ -60,7 +60,7 @@ Feature: Broker outages: workers reconnect without an operator
     @celery-111 @disruptive @waits
     Scenario: a worker that cancels running tasks on connection loss waits for a broker that is away
       `worker_cancel_long_running_tasks_on_connection_loss` writes each cancellation to the broker. Celery 5.6.3 alone
-      ends the worker if that fails; with redis_practices.celery_worker.outages it waits.
+      ends the worker if that fails; with redis_practices.celery_worker.transport it waits.
 
       Given an isolated broker
       And a worker

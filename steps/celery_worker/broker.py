@@ -27,8 +27,7 @@ from fixtures.stacks.protocols import Broker
 from redis_practices.celery_worker.security import RIGHTS, rules
 from redis_practices.celery_worker.sending import publisher
 from redis_practices.polling import poll
-from redis_practices.servers.binary import EmbeddedError
-from redis_practices.servers.server import BROKER, NAME, sentinel_url
+from redis_practices.servers.server import BROKER, NAME, EmbeddedError, sentinel_url
 from steps.celery_worker.tasks import Tasks, queue_length, setting
 from steps.common.deployments import ServerUnderTest
 from steps.common.vocabulary import Table, rows, seconds

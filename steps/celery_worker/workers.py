@@ -25,7 +25,7 @@ from fixtures.run.keys import Unsupported
 from fixtures.run.own_time import WorkersClock
 from fixtures.stacks.protocols import Worker
 from redis_practices.polling import eventually
-from redis_practices.servers.binary import EmbeddedError
+from redis_practices.servers.server import EmbeddedError
 from steps.celery_worker.tasks import PATIENCE, Tasks, queue_length, read_settings, setting
 from steps.common.vocabulary import TYPES, Duration, Table, options, seconds
 

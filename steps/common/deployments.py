@@ -34,7 +34,7 @@ from steps.common.vocabulary import TYPES, Duration, Table, options
 
 @given(parsers.parse("the {kind:w} under test"))
 def use_deployment(context: Context, kind: str) -> None:
-    """Use the cache, broker, cluster or result backend that the scenarios of this run share.
+    """Use the cache, broker, cluster, result backend or running workers that the scenarios of this run share.
 
     The scenario writes keys with a prefix of this scenario, and disrupts nothing.
 
@@ -43,7 +43,7 @@ def use_deployment(context: Context, kind: str) -> None:
     role = SPOKEN.get(kind, kind)
     assert role in ROLES, f"no deployment is called {kind}"
     context.role = role
-    getattr(context, role)
+    getattr(context, kind if kind == "workers" else role)
     watch_early(context)
 
 

@@ -25,7 +25,7 @@ from fixtures.run.options import OPTIONS
 from fixtures.stacks.protocols import need
 from redis_practices.polling import eventually, join
 from redis_practices.pure_cache.near_cache import NearCache
-from redis_practices.tuning import bulk, connections, failures, load, memory, round_trips, scaling, server_settings
+from redis_practices.tuning import bulk, connections, load, memory, round_trips, scaling, server_settings
 from redis_practices.tuning.measuring import PLAIN, counted
 from steps.common.deployments import Values
 
@@ -311,14 +311,14 @@ def read_at_rate(context: Context, share: int) -> Costs:
 
 def wait_for_paused(make: Callable[..., Redis], least: float, context: Context, pause: float) -> Costs:
     """Read from a paused server with this client."""
-    seconds = failures.seconds_blocked(context.server, make, pause)
+    seconds = connections.seconds_blocked(context.server, make, pause)
     assert seconds >= least * pause, f"the client had its reply after {seconds:.2f} s: the server was not paused"
     return {"TIME BLOCKED": 1000 * seconds}
 
 
 for name, meaning, client, least in (
-    ("no timeouts", "a client that waits for ever", failures.client_without_timeouts, 1),
-    ("timeouts of 0.2 s", "a client with timeouts for connecting and replies", failures.client_with_timeouts, 0),
+    ("no timeouts", "a client that waits for ever", connections.client_without_timeouts, 1),
+    ("timeouts of 0.2 s", "a client with timeouts for connecting and replies", connections.client_with_timeouts, 0),
 ):
     way(f"{name}, server paused for {{pause:g}} s", meaning)(partial(wait_for_paused, client, least))
 
@@ -327,8 +327,8 @@ def vanished(context: Context) -> tuple[float, float]:
     """Cut a client off from a server without keepalive and from one with it; count what the servers still list."""
     need(context.stack, "cut networks")
     try:
-        without, with_keepalive = failures.vanished(context.request.config.stash[OPTIONS].server_binary)
-    except failures.NoNamespaceError as error:
+        without, with_keepalive = connections.vanished(context.request.config.stash[OPTIONS].server_binary)
+    except connections.NoNamespaceError as error:
         raise Unsupported(str(error)) from None
     return without, with_keepalive
 
@@ -343,8 +343,8 @@ def lose_client(context: Context, seconds: int) -> Costs:
 @way("tcp-backlog {length:d}", "60 clients connect to a server with such a queue while it is paused")
 def connect_to_queue(context: Context, length: int) -> Costs:
     """Count the clients that find room in the queue of a paused server."""
-    server = context.private.server({**failures.LONG_QUEUE, "tcp-backlog": length})
-    return {"CLIENTS CONNECTED": failures.connected_at_once(server)}
+    server = context.private.server({**connections.LONG_QUEUE, "tcp-backlog": length})
+    return {"CLIENTS CONNECTED": connections.connected_at_once(server)}
 
 
 @way("one primary busy for {seconds:g} s", "clients ask the other primaries meanwhile")

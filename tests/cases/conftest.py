@@ -11,8 +11,7 @@ import pytest
 
 from fixtures.proxies.resp import Mutation, RespProxy
 from fixtures.run.processes import ForkingGroup
-from redis_practices.servers.binary import engine_of, server_binary
-from redis_practices.servers.server import CACHE, Config, Server, start_server
+from redis_practices.servers.server import CACHE, Config, Server, engine_of, server_binary, start_server
 from tests.cases.bench import Bench
 from tests.cases.proxies import TcpProxy
 

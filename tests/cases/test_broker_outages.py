@@ -17,9 +17,8 @@ from fixtures.run.processes import ForkingGroup
 from redis_practices.celery_worker.sending import publish, publisher, sender
 from redis_practices.cli import Failure
 from redis_practices.polling import eventually
-from redis_practices.servers.binary import EmbeddedError
 from redis_practices.servers.celery import WorkerProcess
-from redis_practices.servers.server import BROKER, Config, start_server
+from redis_practices.servers.server import BROKER, Config, EmbeddedError, start_server
 from send_task import call
 from tests.cases.bench import Bench
 from tests.cases.preparing import prepared

@@ -12,9 +12,8 @@ from fixtures.run.processes import ForkingGroup
 from redis_practices.clients import cluster_client, redis_client
 from redis_practices.pure_cache.cache_aside import CacheAside
 from redis_practices.redis_cluster.topology import owner, slot_of, slot_ranges
-from redis_practices.servers.binary import free_ports
 from redis_practices.servers.cluster import start_cluster
-from redis_practices.servers.server import CACHE, start_server
+from redis_practices.servers.server import CACHE, free_ports, start_server
 
 
 def test_cache_after_a_rollback_to_redis7(group: ForkingGroup, redis7: str) -> None:

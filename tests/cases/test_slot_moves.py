@@ -18,9 +18,8 @@ from redis_practices.redis_cluster.failover import fail_over
 from redis_practices.redis_cluster.key_distribution import biggest_keys, every_key
 from redis_practices.redis_cluster.slot_migration import close_open_slots, move_slots, open_slots
 from redis_practices.redis_cluster.topology import ClusterError, itself, owner, slot_of, slot_ranges
-from redis_practices.servers.binary import engine_of, server_binary
 from redis_practices.servers.cluster import EmbeddedCluster, start_cluster
-from redis_practices.servers.server import Server
+from redis_practices.servers.server import Server, engine_of, server_binary
 from tests.cases.preparing import prepared
 
 SLOT = slot_of("{cart}:1")

@@ -17,11 +17,14 @@ A worker refuses an unsigned task.                           security           
 A short task costs one round trip.                           batch_transport       one_trip
 The settings of a worker, with reasons.                      ../../worker.py       delivery, twice, shutdown
 A worker keeps what it holds when a connection is lost.      consumer              trouble, twice, pinned
-Finished work is recorded when the broker is back.           outages               trouble
+Finished work is recorded when the broker is back.           transport             trouble
 Names of queues of killed processes are removed.             transport             results
 Order, schedule and state of a worker.                       ../../worker.py       order, schedule, trouble
 A task is sent, processed, and its result comes back.        ../../send_task.py    processing, availability
 Celery itself keeps it: no code here.                        -                     audit, control, data_path, pinned
+All running workers are asked in one round trip.              control               workers
+Workers, queues and held tasks are seen at one moment.        running               workers
+Running workers have the settings of this practice.           worker_audit          workers
 The broker is reached by its users alone.                    ../server_info.py     exposure
 The same, for each client at all times.                      -                     clients
 The same, for the commands of clients.                       -                     commands

@@ -14,7 +14,7 @@ is unknown to its worker, or its message is malformed   NotRegistered, or the er
 drops its message with Reject or Ignore                 Reject or Ignore as the error.
 is revoked or expires, as a link of a chain             TaskRevokedError, for the last link too.
 is a group at the end of a chain, in a chord            all results.
-ends while Redis is away                                the result, when Redis is back: see `outages`.
+ends while Redis is away                                the result, when Redis is back: see `transport`.
 
 Celery takes a group inside the header of a chord apart, from its end; where the order matters, put a chord there.
 The body of a chord is sent once. It is sent twice if its sender is killed between sending and recording that: make a
@@ -35,7 +35,7 @@ from celery.exceptions import ChordError, Ignore, InvalidTaskError, NotRegistere
 from celery.result import GroupResult
 from celery.signals import task_postrun, task_rejected, task_unknown
 
-from redis_practices.celery_worker import outages
+from redis_practices.celery_worker import transport
 
 logger = logging.getLogger(__name__)
 
@@ -161,15 +161,15 @@ class _Chords:
         return max(1, int(self.app.conf.get("result_chord_expires") or CHORD_EXPIRES), int(self.expires or 0))
 
     def _ensured(self: Any, command: Callable[[], Value]) -> Value:
-        """Return the reply of an idempotent command, repeated after a lost connection as `outages` has it."""
+        """Return the reply of an idempotent command, repeated after a lost connection as `transport` has it."""
         return self.ensure(command, ())  # type: ignore[no-any-return]
 
 
-class Backend(_Chords, outages.Backend):
+class Backend(_Chords, transport.Backend):
     """Celery's result backend, whose chords end."""
 
 
-class BackendOfSentinels(_Chords, outages.BackendOfSentinels):
+class BackendOfSentinels(_Chords, transport.BackendOfSentinels):
     """The same for ``sentinel://`` URLs."""
 
 

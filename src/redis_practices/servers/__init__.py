@@ -5,8 +5,7 @@ with ProcessGroup() as group:
     cluster = start_cluster(group, primaries=3, replicas=1)
 
 process_group    Children and a folder that end with this process, however it ends.
-binary           The server program, free ports.
-server           One server; sentinels.
+server           One server; sentinels; the server program, free ports.
 cluster          A cluster, ready in a fifth of a second.
 celery           Workers and beat.
 locate           The deployment that a script connects to: a URL, a local port, or an embedded one.

@@ -11,8 +11,8 @@ from pathlib import Path
 from subprocess import TimeoutExpired
 
 from redis_practices.polling import poll
-from redis_practices.servers.binary import EmbeddedError
 from redis_practices.servers.process_group import Child, ProcessGroup, tail
+from redis_practices.servers.server import EmbeddedError
 
 _INSTALLED = Path(__file__).parents[1] / "_suite" / "src"
 SCRIPTS = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2]

@@ -28,9 +28,18 @@ from redis_practices.polling import poll
 from redis_practices.redis_cluster.formation import even_ranges, form, wait_until_ready
 from redis_practices.redis_cluster.topology import ClusterError
 from redis_practices.server_info import version_of
-from redis_practices.servers.binary import EmbeddedError, PortTakenError, engine_of, free_ports, knows, server_binary
 from redis_practices.servers.process_group import ProcessGroup
-from redis_practices.servers.server import START_TIMEOUT, Config, Server
+from redis_practices.servers.server import (
+    START_TIMEOUT,
+    Config,
+    EmbeddedError,
+    PortTakenError,
+    Server,
+    engine_of,
+    free_ports,
+    knows,
+    server_binary,
+)
 
 SHARD_IDS_SINCE = (7, 2)
 """The first version, of Redis and of Valkey, with shard ids in ``nodes.conf``; older versions refuse them."""

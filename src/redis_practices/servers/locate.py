@@ -10,11 +10,10 @@ from typing import Literal
 
 from redis_practices.cli import Failure, UsageError, port_number, say
 from redis_practices.clients import checked_url
-from redis_practices.servers.binary import EmbeddedError, answers, engine_of, server_binary
 from redis_practices.servers.celery import start_worker
 from redis_practices.servers.cluster import start_cluster
 from redis_practices.servers.process_group import ProcessGroup
-from redis_practices.servers.server import BROKER, CACHE, start_server
+from redis_practices.servers.server import BROKER, CACHE, EmbeddedError, answers, engine_of, server_binary, start_server
 
 Kind = Literal["cache", "cluster", "broker"]
 

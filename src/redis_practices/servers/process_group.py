@@ -88,7 +88,7 @@ class ProcessGroup:
         _groups.add(self)
         self._children: list[Child] = []
         self.held: list[socket.socket] = []
-        """Sockets that hold the ports of servers that may be restarted; see `binary.free_ports`."""
+        """Sockets that hold the ports of servers that may be restarted; see `server.free_ports`."""
 
     def start(self, command: Sequence[str], log: Path, *, cwd: Path, env: Mapping[str, str] | None = None) -> Child:
         """Start `command` in the group, in the folder `cwd`; its output is appended to the file `log`.

@@ -7,7 +7,7 @@ A compiled parser; a cache in the client.              connections        latenc
 Bulk commands, one pipeline a node; reads spread.      bulk               cluster
 Smaller values and names; eviction policies.           memory             memory, reported
 Persistence, threads, replication.                     server_settings    reported, scaling
-Paused servers, vanished clients.                      failures           connections
+Paused servers, vanished clients.                      connections        connections
 Work divided between shards.                           scaling            scaling
 Latency by load, closed and open loop.                 load               latency
 Two ways compared, near or over a slow network.        measuring          reported, round_trips

@@ -12,7 +12,7 @@ from itertools import chain
 from statistics import median
 from typing import Any, Literal
 
-from redis_practices.tuning import bulk, connections, failures, memory, round_trips, scaling, server_settings
+from redis_practices.tuning import bulk, connections, memory, round_trips, scaling, server_settings
 from redis_practices.tuning.bulk import pipelined
 from redis_practices.tuning.connections import read_again, read_near, tasks_of
 from redis_practices.tuning.measuring import PLAIN, EmbeddedServers, Servers, compare, counted, reads_by_node
@@ -181,9 +181,9 @@ EFFECTS = (
     Effect("LFU, not LRU", evicting, "% hits", "new values are the hot ones", more_is_better=True),
     Effect("SCAN, not KEYS", listing, "ms", "never: a bystander waits"),
     Effect("UNLINK, not DEL", freeing, "ms", "values are small; it is the default of Valkey >= 8"),
-    Effect("time-outs in the client", failures.blocked, "s", "a command may take longer"),
-    Effect("keepalive 1 s, not none", lambda _: failures.vanished(), "kept", "connections are few and well kept"),
-    Effect("queue of 511, not 8", failures.connected_in_burst, "clients", "never", more_is_better=True),
+    Effect("time-outs in the client", connections.blocked, "s", "a command may take longer"),
+    Effect("keepalive 1 s, not none", lambda _: connections.vanished(), "kept", "connections are few and well kept"),
+    Effect("queue of 511, not 8", connections.connected_in_burst, "clients", "never", more_is_better=True),
     Effect("backlog of 20 MB, not 16 KB", server_settings.copies, "full", "memory is short"),
     Effect("node timeout 0.5 s, not 2", server_settings.replacing, "s", "a hang that long shall cost no failover"),
     Effect("pool of 4 for 16 threads", pooling, "connections", "each thread blocks its connection"),

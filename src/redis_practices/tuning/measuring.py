@@ -28,10 +28,9 @@ from redis import Redis
 
 from redis_practices.cli import Failure
 from redis_practices.polling import join
-from redis_practices.servers.binary import EmbeddedError
 from redis_practices.servers.cluster import NODE_TIMEOUT, EmbeddedCluster, start_cluster
 from redis_practices.servers.process_group import ProcessGroup
-from redis_practices.servers.server import CACHE, Config, Server, start_server
+from redis_practices.servers.server import CACHE, Config, EmbeddedError, Server, start_server
 
 TOO_WIDE = 40
 """Interquartile range of the slices' ratios, in % of the ratio, above which the ratio is no result."""
