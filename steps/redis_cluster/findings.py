@@ -37,7 +37,7 @@ from fixtures.redis_cluster.nodes import (
     ranges,
     slot_map,
 )
-from fixtures.redis_cluster.state_machine import ClusterMachine, ClusterUnderTest
+from fixtures.redis_cluster.workload import ClusterMachine, ClusterUnderTest
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Unsupported
 from fixtures.stacks.protocols import Cluster

@@ -1,7 +1,7 @@
 """Ask running Celery workers over the broker, with plain Redis commands.
 
-``app.control.inspect()`` waits out its timeout for each question, cannot read the replies of a worker that pickles
-them, and does not know whether all workers have answered. Here one round trip publishes all questions to the control
+``app.control.inspect()`` waits out its timeout for each question: it does not know whether all workers have answered.
+It cannot read the replies of a worker that pickles them. Here one round trip publishes all questions to the control
 mailbox (kombu's pidbox). PUBLISH returns the number of receivers, so that a round ends with the last answer.
 
 A round writes one member into ``_kombu.binding.reply.<exchange>.pidbox`` and reads one list. It removes both.

@@ -1,4 +1,4 @@
-"""See what runs: the workers of a broker, their queues and their unacknowledged tasks, without a task of ours.
+"""See the running workers of a broker, their queues and their unacknowledged tasks. No task is sent.
 
 `look` asks all workers over the control mailbox, and reads the broker. It keeps named fields alone: arguments of tasks,
 passwords and everything else that an answer holds are dropped at once. `worker_audit` finds what is wrong with it.
@@ -330,7 +330,7 @@ def _asked(client: Redis, mailbox: Mailbox, nodes: Sequence[str] | None) -> Answ
 
 
 def read_workers(mailbox: Mailbox, answers: Answers) -> Iterator[RunningWorker]:
-    """Yield the workers that told their statistics; a beat of Celery 5.7 answers ``ping`` alone."""
+    """Yield the workers that answered ``stats``; a beat of Celery 5.7 answers ``ping`` alone."""
     for node, said in sorted(answers.by_node.items()):
         stats = said.get("stats")
         if isinstance(stats, Mapping):
@@ -377,7 +377,7 @@ def _worker(
 
 
 def _number(said: object) -> float:
-    """Return a number of an answer, 0 for what is none."""
+    """Return a number of an answer, 0 for another value."""
     try:
         return float(str(said))
     except ValueError:
@@ -600,8 +600,8 @@ class Stuck:
 def watch(client: Redis, mailbox: Mailbox, nodes: Sequence[str]) -> Stuck | None:
     """Find workers that answer and take no task, in 3 seconds; None if the broker refuses ``CLIENT LIST``.
 
-    A free worker waits in BRPOP. One whose number of tasks stays the same, and which no BRPOP of its name serves in
-    any of three looks, takes nothing: its connection is half open, or its consumer has died.
+    A free worker waits in BRPOP. A worker takes nothing if its number of tasks stays the same and none of three looks
+    finds a BRPOP of its name. Its connection is half open, or its consumer has died.
 
     Raises:
         redis.exceptions.RedisError: the server does not answer, or refuses a command of `Requester`.

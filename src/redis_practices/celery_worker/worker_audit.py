@@ -1,4 +1,4 @@
-"""Find what is wrong with running Celery workers, by what `running.look` has seen.
+"""Find defects of running Celery workers in the `Fleet` of `running.look`.
 
 Each function returns its findings, one mapping each, with the worker or the queue first; without a finding, nothing.
 The remedy of each stands in features/celery_worker/workers.feature.
