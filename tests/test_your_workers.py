@@ -17,7 +17,7 @@ from fixtures import PROJECT
 from fixtures.gate.commands import KEPT
 from fixtures.reporting.outputs import markdown, metrics, sarif
 from fixtures.reporting.plugin import MOST_WORKERS, worker_lines
-from fixtures.reporting.report import LONGEST, Record, Report, plain, workers_seen
+from fixtures.reporting.report import LONGEST, Report, plain, workers_seen
 from fixtures.run.processes import ForkingGroup
 from redis_practices.celery_worker.control import Answers, Mailbox, Requester
 from redis_practices.celery_worker.running import QUESTIONS, Fleet, QueueSeen, read_workers
@@ -36,7 +36,7 @@ STATS = {
 ACTIVE = [{"name": "shop.bill", "id": "1", "time_start": 966.0, "args": ["hunter2"], "delivery_info": {}}]
 
 
-def seen(*nodes: str, **changes: Any) -> Report:
+def seen(*nodes: str) -> Report:
     """Return the report of a run that has seen workers of these names, with two findings about the first one."""
     said = {
         "stats": STATS,
@@ -61,8 +61,7 @@ def seen(*nodes: str, **changes: Any) -> Report:
     )
     broken: Any = {"status": "failed", "steps": [], "tags": [], "row": {}, "measurements": [], "line": 3, "feature": ""}
     found = [{"WORKER": plain(nodes[0]), "TASKS": "shop.bill"}, {"QUEUE": plain("mail\x1b[31m"), "WAITING": "3"}]
-    scenario: Record = {
-        **broken,
+    scenario = broken | {
         "id": "features/celery_worker/workers.feature::every task ends",
         "scenario_id": "celery-999",
         "practice": "celery_worker",
@@ -81,7 +80,7 @@ def seen(*nodes: str, **changes: Any) -> Report:
         "waivers": [],
         "open": [],
     }
-    of_run: Report = {**document, "judged": judged, "workers": workers_seen(fleet), **changes}
+    of_run: Report = document | {"judged": judged, "workers": workers_seen(fleet)}
     return of_run
 
 
@@ -115,7 +114,7 @@ def test_narrow_terminal_has_blocks() -> None:
 
 
 def test_many_workers_are_a_short_list() -> None:
-    """A terminal has the first workers, and the number of the others; report.json has all."""
+    """A terminal has the first workers, and the number of further ones; report.json has all."""
     document = seen(*(f"w{number}@h" for number in range(100)))
     lines = [line for line, _ in worker_lines(document, 160)]
     assert sum("@h" in line for line in lines) == MOST_WORKERS
