@@ -20,7 +20,8 @@ from fixtures.reporting.plugin import MOST_WORKERS, worker_lines
 from fixtures.reporting.report import LONGEST, Report, plain, workers_seen
 from fixtures.run.processes import ForkingGroup
 from redis_practices.celery_worker.control import Answers, Mailbox, Requester
-from redis_practices.celery_worker.running import QUESTIONS, Fleet, QueueSeen, read_workers
+from redis_practices.celery_worker.queue_age import QueueSeen
+from redis_practices.celery_worker.running import QUESTIONS, Fleet, read_workers
 from redis_practices.polling import eventually
 from redis_practices.servers.server import BROKER, Server, start_server
 
@@ -202,10 +203,10 @@ def worker(tmp_path: Path) -> Iterator[Server]:
         send = "import shop; [shop.wait.apply_async((60, 'hunter2'), {'card': 'hunter2'}, **o) for o in "
         send += "({}, {}, {'countdown': 600}, {'queue': 'other'})]"
         subprocess.run([sys.executable, "-c", send], cwd=tmp_path, check=True, timeout=30)
-        with broker.client() as client, Requester(client, Mailbox()) as requester:
+        with broker.client() as client, Requester(client, [Mailbox()]) as requester:
 
             def answered() -> None:
-                said = requester.ask(QUESTIONS).by_node.values()
+                said = requester.ask(QUESTIONS)[Mailbox()].by_node.values()
                 assert any(one.get("active") and one.get("reserved") and one.get("scheduled") for one in said)
                 assert json.dumps(list(said)).count("hunter2") > 10
 
