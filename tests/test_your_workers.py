@@ -17,7 +17,7 @@ from fixtures import PROJECT
 from fixtures.gate.commands import KEPT
 from fixtures.reporting.outputs import markdown, metrics, sarif
 from fixtures.reporting.plugin import MOST_WORKERS, worker_lines
-from fixtures.reporting.report import LONGEST, Report, plain, workers_seen
+from fixtures.reporting.report import LONGEST, Report, plain, subjects_of, workers_seen
 from fixtures.run.processes import ForkingGroup
 from redis_practices.celery_worker.control import Answers, Mailbox, Requester
 from redis_practices.celery_worker.queue_age import QueueSeen
@@ -151,6 +151,13 @@ def test_sarif_names_workers_and_queues() -> None:
     [result] = json.loads(sarif(seen("w9@h"), "practices.toml"))["runs"][0]["results"]
     [place] = result["locations"]
     assert [one["name"] for one in place["logicalLocations"]] == ["w9@h", "mail\\x1b[31m"]
+
+
+def test_finding_may_name_a_worker_in_a_text() -> None:
+    """Each node that a finding names is a subject of it, and so is the queue with its key prefix."""
+    finding = {"WORKER": "w1@h, w2@h and 3 more discard it", "QUEUE": "app:mail", "TASK": "shop.bill"}
+    assert [*subjects_of(finding)] == [("WORKER", "w1@h"), ("WORKER", "w2@h"), ("QUEUE", "app:mail")]
+    assert [*subjects_of({"WORKER": "none", "KEYS": "celery-task-meta-*"})] == []
 
 
 def test_run_without_workers_says_nothing_of_them() -> None:
