@@ -94,7 +94,7 @@ def test_wide_terminal_has_a_table() -> None:
         *("WORKER", "APP", "POOL", "QUEUES", "PREFETCH", "LIMITS", "VISIBILITY", "UP", "DONE", "RUNNING", "WRONG")
     ]
     cells = "shop  prefork (2)  celery, mail  8         50 s / 60 s  7200 s      2 h  12    1 (shop.bill for 34 s)"
-    queue = "queue mail\\x1b[31m: 3 waiting, untouched for 90 s, read by none of the workers that answered"
+    queue = "queue mail\\x1b[31m: 3 waiting, the oldest for 90 s at least, read by none of the workers that answered"
     assert lines[2:] == [
         (f"  w9@h    {cells}  celery-999", True),
         (f"  w1@h    {cells}", False),
