@@ -160,6 +160,15 @@ def test_finding_may_name_a_worker_in_a_text() -> None:
     assert [*subjects_of({"WORKER": "none", "KEYS": "celery-task-meta-*"})] == []
 
 
+def test_waived_failure_is_not_wrong() -> None:
+    """A waived failure marks no worker on a terminal, in the summary, or for an alert."""
+    document = seen("w9@h")
+    document["scenarios"][0]["status"] = "waived"
+    assert not any(is_wrong for _, is_wrong in worker_lines(document, 160))
+    assert "| celery-999 |" not in markdown(document)
+    assert 'redis_practices_worker_broken_promises{worker="w9@h"} 0' in metrics(document)
+
+
 def test_run_without_workers_says_nothing_of_them() -> None:
     """A run without ``--workers`` has no table, no section and no metric."""
     document = seen("w9@h")
