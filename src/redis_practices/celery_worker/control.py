@@ -61,6 +61,11 @@ class Mailbox:
         """The set that names the lists for answers."""
         return f"{self.prefix}_kombu.binding.reply.{self.exchange}.pidbox"
 
+    @property
+    def heartbeats(self) -> str:
+        """The channel of the workers' heartbeats, which are events (``event_exchange``)."""
+        return f"{self.prefix}/{self.database}.celeryev/worker.heartbeat"
+
     def nodes_in(self, members: Iterable[str | bytes]) -> list[str]:
         """Return the nodes that the members of `bindings` name; a killed one stays named."""
         names = (str_if_bytes(member).split(SEP)[-1] for member in members)

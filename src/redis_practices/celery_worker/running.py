@@ -6,20 +6,22 @@ passwords and everything else that an answer holds are dropped at once. `worker_
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from redis import Redis
+from redis.client import PubSub
 from redis.exceptions import ResponseError
 from redis.utils import str_if_bytes
 
-from redis_practices.celery_worker.control import SEP, Answers, Mailbox, Question, Requester, mailboxes, named
+from redis_practices.celery_worker.control import QUIET, SEP, Answers, Mailbox, Question, Requester, mailboxes, named
 
 SETTINGS = (
     *("accept_content", "task_serializer", "result_serializer", "result_expires", "result_chord_expires"),
@@ -32,6 +34,7 @@ SETTINGS = (
     *("broker_connection_retry_on_startup", "broker_pool_limit", "redis_socket_timeout", "redis_socket_keepalive"),
     *("redis_retry_on_timeout", "redis_backend_health_check_interval", "result_backend_always_retry"),
     *("result_backend_max_retries", "enable_utc", "timezone", "control_queue_exclusive", "event_queue_exclusive"),
+    *("beat_scheduler", "beat_enable_remote_control"),
 )
 """Settings of an app that are kept; their values hold no secret."""
 
@@ -46,6 +49,7 @@ OPTIONS = (
 ATTRIBUTES = (
     *("acks_late", "reject_on_worker_lost", "acks_on_failure_or_timeout", "time_limit", "soft_time_limit"),
     *("serializer", "ignore_result", "max_retries", "default_retry_delay", "expires", "rate_limit", "track_started"),
+    "max_deliveries",
 )
 """Attributes of a registered task that are asked for; one that is None is left out."""
 
@@ -59,8 +63,12 @@ QUESTIONS: tuple[Question, ...] = (
     ("registered", {"taskinfoitems": list(ATTRIBUTES)}),
     ("active_queues", {}),
     ("report", {}),
+    ("heartbeat", {}),
 )
-"""What each worker is asked, in one round."""
+"""What each worker is asked, in one round; a heartbeat is an event with the time of the worker's clock."""
+
+MAY_FAIL = {"report", "heartbeat"}
+"""Questions that a sound worker may answer with an error: by its kind of result backend, or without events."""
 
 AGAIN: tuple[Question, ...] = (("stats", {}), ("active", {}), ("reserved", {}), ("active_queues", {}))
 """What tells, asked twice, whether a worker takes tasks."""
@@ -95,6 +103,10 @@ class RunningWorker:
     """Named settings of the app (`SETTINGS`); options of the command line do not show here."""
     options: Mapping[str, Any]
     """Named transport options (`OPTIONS`)."""
+    backend: str
+    """The scheme of ``result_backend``, such as ``redis``; "" without one."""
+    results_timeout: float | None
+    """``visibility_timeout`` among the transport options of the result backend, where it has no effect on tasks."""
     routed: frozenset[str]
     """Queues that `task_routes`, `task_queues` and ``beat_schedule`` name."""
     schedule: Mapping[str, str]
@@ -127,7 +139,9 @@ class RunningWorker:
     versions: Mapping[str, str]
     """Of celery, kombu, py, billiard and redis."""
     hears: bool = True
-    """Whether it answered every question."""
+    """Whether it answered every question but those of `MAY_FAIL`."""
+    clock: float | None = None
+    """Seconds that its clock is ahead of the broker's; None if it sends no event, as ``--without-heartbeat`` has it."""
 
     @property
     def visibility_timeout(self) -> float:
@@ -207,6 +221,8 @@ class Fleet:
     """Receivers of the questions that did not answer."""
     unreadable: Mapping[str, int]
     """By content type, answers that cannot be read."""
+    beats: Mapping[str, int]
+    """Answers of ``celery beat`` by node, more than 1 for two of one name; one before Celery 5.7 does not answer."""
     opened: Mapping[Mailbox, Sequence[str]]
     """The nodes that ever opened each mailbox, dead ones included."""
     queues: list[QueueSeen]
@@ -215,6 +231,8 @@ class Fleet:
     endless_results: int | None
     """Of `results` sampled results, those without ttl; None if not asked."""
     results: int
+    workflows: bool
+    """Whether chords or groups are under way: they have keys beside their results."""
     consumers: list[Consumer] | None
     """None if ``CLIENT LIST`` is refused."""
     messages: int
@@ -291,8 +309,13 @@ def look(
     """
     reader = Reader(client)
     found = mailboxes_of(reader, prefix, exchange)
-    answers = {mailbox: _asked(client, mailbox, nodes) for mailbox in found}
-    workers = [worker for mailbox, of_one in answers.items() for worker in read_workers(mailbox, of_one)]
+    rounds = {mailbox: _asked(reader, mailbox, nodes) for mailbox in found}
+    answers = {mailbox: of_one for mailbox, (of_one, _) in rounds.items()}
+    workers = [
+        replace(worker, clock=clocks.get(worker.node))
+        for mailbox, (of_one, clocks) in rounds.items()
+        for worker in read_workers(mailbox, of_one)
+    ]
     workers = [worker for worker in workers if not worker.node.startswith(OWN)]
     sampled, endless = _results(reader, sorted({mailbox.prefix for mailbox in found}))
     return Fleet(
@@ -300,11 +323,13 @@ def look(
         mailboxes=found,
         silent=sum(of_one.silent for of_one in answers.values()),
         unreadable={kind: number for of_one in answers.values() for kind, number in of_one.unreadable.items()},
+        beats={node: count for of_one in answers.values() for node, count in _beats(of_one)},
         opened={mailbox: mailbox.nodes_in(reader.ask("SMEMBERS", mailbox.bindings, otherwise=())) for mailbox in found},
         queues=list(read_queues(reader, found, workers, queues)),
         unacknowledged={mailbox.prefix: _unacknowledged(reader, mailbox.prefix, workers) for mailbox in found},
         endless_results=endless,
         results=sampled,
+        workflows=any(_sampled(reader, mailbox.prefix, "celery-taskset-meta-*") for mailbox in found),
         consumers=read_consumers(reader),
         messages=sum(of_one.published for of_one in answers.values()),
         commands=reader.commands,
@@ -324,9 +349,37 @@ def mailboxes_of(reader: Reader, prefix: str | None, exchange: str | None) -> li
     return fitting or [asked]
 
 
-def _asked(client: Redis, mailbox: Mailbox, nodes: Sequence[str] | None) -> Answers:
-    with Requester(client, mailbox) as requester:
-        return requester.ask(QUESTIONS, nodes)
+def _asked(reader: Reader, mailbox: Mailbox, nodes: Sequence[str] | None) -> tuple[Answers, dict[str, float]]:
+    """Ask the workers of a mailbox, and return how far the clock of each is ahead of the broker's, too."""
+    with Requester(reader.client, mailbox) as requester, reader.client.pubsub() as heard:
+        reader.commands += 1
+        try:
+            heard.subscribe(mailbox.heartbeats)
+            heard.get_message(timeout=QUIET)  # the server's yes or no
+        except ResponseError as error:
+            reader.refused["SUBSCRIBE"] = str(error)
+            return requester.ask(QUESTIONS, nodes), {}
+        begun = _clock(reader)
+        answers = requester.ask(QUESTIONS, nodes)
+        return answers, dict(_clocks(heard, begun, _clock(reader)))
+
+
+def _clocks(heard: PubSub, begun: float, ended: float) -> Iterator[tuple[str, float]]:
+    """Yield by node the seconds that its clock is ahead, from the heartbeats of a round; 0 for a time within it."""
+    with suppress(ResponseError):
+        while (said := heard.get_message(timeout=0)) is not None:
+            with suppress(ValueError, TypeError, LookupError, AttributeError):
+                envelope = json.loads(said["data"])
+                event = json.loads(base64.b64decode(envelope["body"]))
+                time_of = float(event["timestamp"])
+                yield str(event["hostname"]), min(0.0, time_of - begun) + max(0.0, time_of - ended)
+
+
+def _beats(answers: Answers) -> Iterator[tuple[str, int]]:
+    """Yield the nodes that answered ``ping`` and nothing else, as ``celery beat`` 5.7 does."""
+    for node, said in answers.by_node.items():
+        if node.startswith("celerybeat@") and set(said) == {"ping"}:
+            yield node, answers.counts[node]
 
 
 def read_workers(mailbox: Mailbox, answers: Answers) -> Iterator[RunningWorker]:
@@ -355,6 +408,8 @@ def _worker(
         pickles=node in answers.pickled,
         settings=named(conf, SETTINGS),
         options=options,
+        backend=_scheme(conf.get("result_backend")),
+        results_timeout=named(conf.get("result_backend_transport_options"), OPTIONS).get("visibility_timeout"),
         routed=frozenset(_routed(conf)),
         schedule={str(entry): str(named(one, ["task"]).get("task", "")) for entry, one in schedule.items()},
         pool=_pool(str(pool.get("implementation", ""))),
@@ -372,7 +427,7 @@ def _worker(
         tasks=dict(_registered(said.get("registered"))),
         queues=[str(one["name"]) for one in said.get("active_queues") or ()],
         versions=_versions(said.get("report")),
-        hears={question for question, _ in QUESTIONS} <= set(said),
+        hears={question for question, _ in QUESTIONS} - MAY_FAIL <= set(said),
     )
 
 
@@ -382,6 +437,12 @@ def _number(said: object) -> float:
         return float(str(said))
     except ValueError:
         return 0.0
+
+
+def _scheme(url: Any) -> str:
+    """Return the part of a URL before its address, "" for anything else."""
+    scheme, is_url, _ = str(url).partition("://")
+    return scheme if is_url else ""
 
 
 def _pool(implementation: str) -> str:
@@ -401,14 +462,15 @@ def _held(said: Any) -> Iterator[Held]:
             started=request.get("time_start"),
             acknowledged=bool(request.get("acknowledged")),
             redelivered=bool(delivery.get("redelivered")),
-            eta=_moment(one.get("eta")),
+            eta=moment(one.get("eta")),
         )
 
 
-def _moment(said: Any) -> float | None:
-    """Return an ISO 8601 time in seconds since 1970."""
+def moment(said: Any) -> float | None:
+    """Return an ISO 8601 time in seconds since 1970; None for one without a time zone."""
     try:
-        return datetime.fromisoformat(said).timestamp()
+        read = datetime.fromisoformat(said)
+        return read.timestamp() if read.tzinfo else None
     except (TypeError, ValueError):
         return None
 
@@ -544,14 +606,16 @@ SAMPLE = 50
 
 def _results(reader: Reader, prefixes: Sequence[str]) -> tuple[int, int | None]:
     """Return the number of sampled results, and of those without ttl; another server may hold them."""
-    names: list[str] = []
-    for prefix in prefixes:
-        pattern = f"{_literal(prefix)}celery-task-meta-*"
-        _, some = reader.ask("SCAN", 0, "MATCH", pattern, "COUNT", 2000, otherwise=(0, []))
-        names += map(str_if_bytes, some[:SAMPLE])
+    names = [name for prefix in prefixes for name in _sampled(reader, prefix, "celery-task-meta-*")]
     ttls = [reader.ask("TTL", name) for name in names]
     known = [ttl for ttl in ttls if ttl is not None and ttl != -2]  # noqa: PLR2004 - it has expired meanwhile
     return len(known), sum(ttl == -1 for ttl in known) if known else None
+
+
+def _sampled(reader: Reader, prefix: str, pattern: str) -> list[str]:
+    """Return some keys with a prefix, by one SCAN."""
+    _, some = reader.ask("SCAN", 0, "MATCH", _literal(prefix) + pattern, "COUNT", 2000, otherwise=(0, []))
+    return [str_if_bytes(name) for name in some[:SAMPLE]]
 
 
 def read_consumers(reader: Reader) -> list[Consumer] | None:
