@@ -16,7 +16,7 @@ import redis
 
 from fixtures import PROJECT
 from fixtures.gate.deployment_under_test import gate_environment
-from fixtures.proxies.resp import Command, Mutation, RespProxy, frame, parts_of
+from fixtures.proxies.resp import Command, Mutation, RespProxy, commands_of
 from fixtures.proxies.streams import LoopThread, Serve, TlsProxy
 from fixtures.run.deadline import DeadlineError
 from fixtures.run.keys import StackError
@@ -37,8 +37,8 @@ def says(answer: Callable[[Command], bytes], *, closes: bool = False) -> Serve:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
-            while not reader.at_eof():
-                writer.write(answer(parts_of(await frame(reader))))
+            async for commands in commands_of(reader):
+                writer.write(b"".join(map(answer, commands)))
                 await writer.drain()
                 if closes:
                     break
