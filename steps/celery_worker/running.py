@@ -2,63 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
-from fixtures.bdd.vocabulary import register
+from fixtures.bdd.vocabulary import register, restrict
 from fixtures.context import Context
 from fixtures.run.keys import Unsupported
+from fixtures.stacks.protocols import RunningWorkers
+from redis_practices.celery_worker import queue_audit
 from redis_practices.celery_worker import worker_audit as audit
+from redis_practices.celery_worker.queue_audit import doubt
 from redis_practices.celery_worker.running import Fleet
 from redis_practices.celery_worker.worker_audit import Finding, Unknown
+from redis_practices.cli import printable
+
+Detector = Callable[[RunningWorkers], Iterable[Finding]]
 
 
-def detector(name: str, meaning: str, detect: Callable[[Fleet], Iterable[Finding]], *, is_advice: bool = False) -> None:
-    """Register what a function of `worker_audit` finds; what it cannot know is the reason of a skip."""
-
-    def found(context: Context) -> list[Finding]:
-        fleet, findings = context.workers.fleet, list[Finding]()
-        if not fleet.workers:
-            raise Unsupported("no worker of the broker answered")
+def found_by(context: Context, detectors: Iterable[Detector]) -> list[Finding]:
+    """Return what functions find, which may ask again; what they cannot know is the reason of a skip (Unsupported)."""
+    workers, findings, unknown = context.workers, list[Finding](), ""
+    for detect in detectors:
         try:
-            findings.extend(detect(fleet))
+            # One by one: a function may find some and then say what it cannot know.
+            for one in detect(workers):
+                findings.append(one)
         except Unknown as lack:
-            if not findings:
-                raise Unsupported(str(lack)) from None
-        if findings and is_advice:
-            raise Unsupported(f"advice: {'; '.join(': '.join(map(str, one.values())) for one in findings[:3])}")
-        return findings
-
-    register("finding", name, meaning)(found)
+            unknown = unknown or str(lack)
+    if not findings and (unknown or not workers.fleet.workers):
+        raise Unsupported(_line(unknown or doubt(workers.fleet) or "no worker of the broker answered"))
+    return [{column: _line(value) for column, value in one.items()} for one in findings]
 
 
-detector("tasks without time limit", "tasks of prefork workers that nothing ends", audit.unlimited)
-detector(
-    "time limits without effect",
-    "soft limits that are not below the hard one, and limits that passed",
-    audit.missed_limits,
+def _line(value: object) -> str:
+    """Return a text in one printable line: names of workers, queues and tasks may hold any character."""
+    return printable(" ".join(str(value).split()))
+
+
+def detector(name: str, meaning: str, detect: Callable[[Fleet], Iterable[Finding]]) -> None:
+    """Register what a function finds in the first look."""
+    asking(name, meaning, lambda workers: detect(workers.fleet))
+
+
+def asking(name: str, meaning: str, *detectors: Detector) -> None:
+    """Register what functions find, which may ask again."""
+    register("finding", name, meaning)(lambda context: found_by(context, detectors))
+
+
+# Settings of the workers
+
+DEFECTS = {
+    "tasks have no time limit": ("tasks of a prefork pool that nothing ends", audit.unlimited),
+    "time limits have no effect": (
+        "soft ones that are not below the hard one, and ones that have passed",
+        audit.missed_limits,
+    ),
+    "tasks outlive the visibility timeout": ("tasks with a limit or a time above it", audit.outliving),
+    "countdowns outlive the visibility timeout": ("tasks with an ETA further ahead", audit.countdowns),
+    "visibility timeout another worker shortens": ("workers of one record with another timeout", audit.other_timeouts),
+    "tasks return after each crash": (
+        "tasks with acks_late and reject_on_worker_lost that count no deliveries",
+        audit.poison_loops,
+    ),
+    "long tasks are acknowledged early": ("tasks that have run for a minute; this is advice", audit.early_and_long),
+    "reserved tasks an idle worker could run": (
+        "unlimited prefetch, and tasks reserved behind long ones",
+        audit.held_back,
+    ),
+    "messages may be pickle": ("pickle in accept_content, or as serializer", audit.pickling),
+    "results never expire": ("results on Redis without ttl", audit.endless_results),
+    "results expire too early": ("results that expire while a task of their workflow may run", audit.early_results),
+    "results are stored once": ("results that a short outage loses; this is advice", audit.unrepeated_results),
+    "name is used twice": ("names under which several workers answer", audit.same_names),
+    "schedule lacks its one beat": ("schedules with no beat, or with two", audit.beats),
+    "release is an old one": ("workers with other tasks or versions than a newer one of the same queues", audit.mixed),
+    "queue another app reads": ("readers of a queue that have no task in common", audit.strangers),
+    "clock is wrong": ("clocks 16 s off the broker's, and another enable_utc", audit.wrong_clocks),
+    "version has a known defect": ("versions in known_defects.toml", audit.known_defects),
+    "processes end after one task": ("memory limits below those of an empty process", audit.hasty_recycling),
+    "connection is given up": ("workers that try for less than a minute to reach the broker", audit.giving_up),
+}
+"""Defects of a worker, each with its meaning and its detector."""
+
+
+@register("finding", "workers whose {defect}", "workers with a defect, as the first look saw them")
+def defective(context: Context, defect: str) -> list[Finding]:
+    """Return the workers with a defect."""
+    return found_by(context, [lambda workers: DEFECTS[defect][1](workers.fleet)])
+
+
+restrict("finding", "workers whose {defect}", {name: meaning for name, (meaning, _) in DEFECTS.items()})
+
+# Queues, and whether workers take tasks
+
+
+def _stuck(workers: RunningWorkers) -> Iterator[Finding]:
+    with workers.node.client() as client:
+        yield from queue_audit.stuck(client, workers.fleet)
+
+
+def _probed(workers: RunningWorkers) -> Iterator[Finding]:
+    with workers.node.client() as client:
+        yield from queue_audit.unanswered_probes(client, workers.fleet, workers.probed)
+
+
+def _abandoned(workers: RunningWorkers) -> Iterator[Finding]:
+    with workers.node.client() as client:
+        yield from queue_audit.abandoned(client, workers.fleet)
+
+
+asking(
+    "unread queues",
+    "queues or priorities with tasks, and queues named by --queue, that no worker reads",
+    lambda workers: queue_audit.absent(workers.fleet),
+    lambda workers: queue_audit.unread(workers.fleet, workers.named),
+    lambda workers: queue_audit.unread_priorities(workers.fleet),
 )
-detector("tasks that outlive the visibility timeout", "tasks with a limit or a time above it", audit.outliving)
-detector("countdowns that outlive the visibility timeout", "tasks with an ETA further ahead", audit.countdowns)
-detector(
-    "visibility timeouts that another worker shortens", "workers of one record with a shorter one", audit.other_timeouts
+asking(
+    "routes to nowhere",
+    "routes and schedules to a queue that no worker reads, or to a task that no worker has",
+    lambda workers: queue_audit.undeclared_routes(workers.fleet),
+    lambda workers: queue_audit.unknown_schedules(workers.fleet),
 )
-detector("tasks that return after each crash", "tasks with acks_late and reject_on_worker_lost", audit.poison_loops)
-detector(
-    "long tasks with early acknowledgement",
-    "such tasks that have run for a minute",
-    audit.early_and_long,
-    is_advice=True,
+asking(
+    "unknown tasks",
+    "elements of queues that a reader of the queue discards",
+    lambda workers: queue_audit.unknown_tasks(workers.fleet),
+    lambda workers: queue_audit.unreadable_tasks(workers.fleet),
 )
-detector("workers that hold tasks back", "workers with reserved tasks beside an idle worker", audit.held_back)
-detector("workers that accept pickle", "workers with pickle in accept_content or as serializer", audit.pickling)
-detector("results without end", "results on Redis without ttl", audit.endless_results)
-detector("results that expire too early", "results that expire while a task may still run", audit.early_results)
-detector("results that are given up", "results that are stored once", audit.unrepeated_results, is_advice=True)
-detector("workers with the same name", "names under which several workers answer", audit.same_names)
-detector("schedules without one beat", "schedules with no beat, or with two", audit.beats)
-detector("workers that a deployment left behind", "workers with other tasks or versions than a newer one", audit.mixed)
-detector("queues that strangers read", "queues whose readers have no task in common", audit.strangers)
-detector("workers with a wrong clock", "workers 16 s off the broker, or with another enable_utc", audit.wrong_clocks)
-detector("workers with a known defect", "workers whose versions are in known_defects.toml", audit.known_defects)
-detector("workers with hasty recycling", "workers whose memory limit an empty process exceeds", audit.hasty_recycling)
-detector("workers that give up", "workers that try for less than a minute to reach the broker", audit.giving_up)
+asking(
+    "workers that take no task",
+    "workers that answer, and do not wait for a task although they are free",
+    lambda workers: queue_audit.without_queue(workers.fleet),
+    _stuck,
+    _probed,
+)
+detector("overdue tasks", "unacknowledged tasks that no worker gives back in time", queue_audit.overdue)
+asking("abandoned mailboxes", "lists of answers and events that nothing reads or deletes", _abandoned)

@@ -1,8 +1,8 @@
-"""Find what is wrong with running Celery workers, by what `running.look` has seen.
+"""Find defects of running Celery workers in the `Fleet` of `running.look`.
 
 Each function yields its findings, one mapping each, with the worker or the queue first; without a finding, nothing.
-What cannot be known is no finding: `Unknown` says why. The remedy of each stands in
-features/celery_worker/workers.feature.
+What the answers do not tell is no finding: `Unknown` says why. The remedies stand in worker_settings.feature and
+worker_fleet.feature.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def countdowns(fleet: Fleet) -> Iterator[Finding]:
 
 
 def _ahead(column: str, name: str, ahead: Mapping[str, float], worker: RunningWorker) -> Iterator[Finding]:
-    """Yield a finding for tasks that begin after so many seconds, if a worker gives them away before that."""
+    """Yield a finding for tasks that a worker gives away before their ETA, which is `ahead` by so many seconds."""
     if far := {task: wait for task, wait in ahead.items() if wait >= worker.visibility_timeout}:
         farthest = max(far.values())
         yield {column: name, "WHY": f"{_some(far)} held for {_s(farthest)} more; {_timeout(worker)}"}
@@ -162,11 +162,16 @@ def poison_loops(fleet: Fleet) -> Iterator[Finding]:
 
 
 def early_and_long(fleet: Fleet) -> Iterator[Finding]:
-    """Yield the tasks that have run for a minute and were acknowledged before: they are lost with their worker."""
+    """Advise about tasks that have run for a minute and were acknowledged before: they are lost with their worker.
+
+    Raises:
+        Unknown: there is such a task; whether its loss or a second run is worse, only its author knows.
+    """
     for worker in fleet.workers:
         for held in worker.running:
             if held.acknowledged and (age := _age(fleet, worker, held)) >= LONG:
-                yield {"WORKER": worker.node, "WHY": f"{held.name} runs for {_s(age)} with early acknowledgement"}
+                raise Unknown(f"advice: {worker.node}: {held.name} runs for {_s(age)} with early acknowledgement")
+    return iter(())
 
 
 LONG = 60.0
@@ -277,10 +282,15 @@ def early_results(fleet: Fleet) -> Iterator[Finding]:
 
 
 def unrepeated_results(fleet: Fleet) -> Iterator[Finding]:
-    """Yield the workers that give a result up if its server is away when the task ends."""
+    """Advise about workers that give a result up if its server is away when the task ends.
+
+    Raises:
+        Unknown: there is such a worker; whether a reader needs the results, its settings do not tell.
+    """
     for worker in fleet.workers:
         if _stores(worker) and not (worker.settings.get("result_backend_always_retry") or OURS in worker.backend):
-            yield {"WORKER": worker.node, "WHY": "result_backend_always_retry is False"}
+            raise Unknown(f"advice: {worker.node}: result_backend_always_retry is False")
+    return iter(())
 
 
 OURS = "redis_practices.celery_worker"
