@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from fixtures.bdd.vocabulary import register, restrict
 from fixtures.context import Context
+from fixtures.reporting.report import plain
 from fixtures.run.keys import Unsupported
 from fixtures.stacks.protocols import RunningWorkers
 from redis_practices.celery_worker import queue_audit
@@ -13,7 +14,6 @@ from redis_practices.celery_worker import worker_audit as audit
 from redis_practices.celery_worker.queue_audit import doubt
 from redis_practices.celery_worker.running import Fleet
 from redis_practices.celery_worker.worker_audit import Finding, Unknown
-from redis_practices.cli import printable
 
 Detector = Callable[[RunningWorkers], Iterable[Finding]]
 
@@ -29,13 +29,8 @@ def found_by(context: Context, detectors: Iterable[Detector]) -> list[Finding]:
         except Unknown as lack:
             unknown = unknown or str(lack)
     if not findings and (unknown or not workers.fleet.workers):
-        raise Unsupported(_line(unknown or doubt(workers.fleet) or "no worker of the broker answered"))
-    return [{column: _line(value) for column, value in one.items()} for one in findings]
-
-
-def _line(value: object) -> str:
-    """Return a text in one printable line: names of workers, queues and tasks may hold any character."""
-    return printable(" ".join(str(value).split()))
+        raise Unsupported(plain(unknown or doubt(workers.fleet) or "no worker of the broker answered"))
+    return [{column: plain(str(value)) for column, value in one.items()} for one in findings]
 
 
 def detector(name: str, meaning: str, detect: Callable[[Fleet], Iterable[Finding]]) -> None:

@@ -16,6 +16,7 @@ from fixtures.bdd.vocabulary import find
 from fixtures.context import Context
 from fixtures.redis_cluster.nodes import answers, commands, in_words
 from fixtures.reporting.measurements import Bound
+from fixtures.run.keys import FINDINGS
 from fixtures.run.own_time import WorkersClock, moment_of
 from fixtures.run.practices_file import AUDITED, change, changeable
 from redis_practices.polling import eventually, seconds_until
@@ -239,6 +240,7 @@ def check_no_findings(context: Context, name: str) -> None:
 
     def nothing() -> None:
         found = detect(context)
+        context.request.node.stash[FINDINGS] = [{name: str(value) for name, value in one.items()} for one in found]
         assert not found, f"{len(found)} {name}: {'; '.join(', '.join(map(str, one.values())) for one in found[:5])}"
 
     eventually(nothing, within=PATIENCE) if context.own else nothing()

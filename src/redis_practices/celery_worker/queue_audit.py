@@ -149,8 +149,8 @@ def unknown_schedules(fleet: Fleet) -> Iterator[Finding]:
 def unknown_tasks(fleet: Fleet) -> Iterator[Finding]:
     """Yield the tasks that a reader of their queue does not know: it discards them.
 
-    A task is of a queue if it waits there, is held from there, or was done by a worker whose queues another one reads
-    too.
+    Tasks that wait there prove it, and tasks that a worker holds from there. So do tasks done by a worker of no other
+    queue.
 
     Raises:
         Unknown: a worker that did not answer may know it.
@@ -306,8 +306,8 @@ class Look:
 def stuck(client: Redis, fleet: Fleet) -> Iterator[Finding]:
     """Yield the workers that answer, could take a task, and take none for `SPAN` seconds.
 
-    A free worker waits in BRPOP. If none of its connections does, and it has done no task since the first look, then
-    its connection is half open or its consumer has died. A worker that has taken tasks and runs none has a dead pool.
+    A free worker waits in BRPOP, or does tasks. One that does neither has a half-open connection or a dead consumer. A
+    worker that has taken tasks and runs none has a dead pool.
     A sound fleet is seen at once; the span is for doubtful ones.
 
     Raises:
