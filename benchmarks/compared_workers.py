@@ -107,9 +107,9 @@ def shop(name: str, workers: Mapping[str, str], **variables: str) -> Iterator[Se
         for one, flags in workers.items():
             words = ["-A", f"{name}_shop", "worker", "-l", "WARNING", *flags.split()]
             group.start_python("celery", words, group.folder / f"{one}.log", cwd=folder, env=env)
-        with broker.client() as client, Requester(client, Mailbox()) as requester:
+        with broker.client() as client, Requester(client, [Mailbox()]) as requester:
             count = poll(
-                lambda: sum(requester.ask([("ping", {})]).counts.values()),
+                lambda: sum(requester.ask([("ping", {})])[Mailbox()].counts.values()),
                 START_TIMEOUT,
                 until=lambda seen: seen >= len(workers),
             )

@@ -217,8 +217,14 @@ def test_unrecorded_measurement(tmp_path: Path) -> None:
 
 
 def test_unused_name() -> None:
-    """Without features every name but the reported ones is unused."""
-    assert len(unused([])) == sum(not one.reported for one in NAMES.values())
+    """Without features every name but the reported ones is unused, and every word that a name lists."""
+    assert len(unused([])) == sum((not one.reported) + len(one.choices) for one in NAMES.values())
+
+
+def test_words_of_a_name() -> None:
+    """A name with listed words is registered for these words alone."""
+    assert _registered("finding", "workers whose clock is wrong")
+    assert not _registered("finding", "workers whose clock is late")
 
 
 @pytest.mark.parametrize(

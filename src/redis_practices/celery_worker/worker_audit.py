@@ -118,7 +118,7 @@ def countdowns(fleet: Fleet) -> Iterator[Finding]:
 
 
 def _ahead(column: str, name: str, ahead: Mapping[str, float], worker: RunningWorker) -> Iterator[Finding]:
-    """Yield a finding for tasks that a worker gives away before their ETA, which is `ahead` by so many seconds."""
+    """Yield a finding if a worker gives tasks away before their ETA; `ahead` has the seconds until then by task."""
     if far := {task: wait for task, wait in ahead.items() if wait >= worker.visibility_timeout}:
         farthest = max(far.values())
         yield {column: name, "WHY": f"{_some(far)} held for {_s(farthest)} more; {_timeout(worker)}"}
