@@ -108,11 +108,12 @@ def shop(name: str, workers: Mapping[str, str], **variables: str) -> Iterator[Se
             words = ["-A", f"{name}_shop", "worker", "-l", "WARNING", *flags.split()]
             group.start_python("celery", words, group.folder / f"{one}.log", cwd=folder, env=env)
         with broker.client() as client, Requester(client, [Mailbox()]) as requester:
-            count = poll(
-                lambda: sum(requester.ask([("ping", {})])[Mailbox()].counts.values()),
-                START_TIMEOUT,
-                until=lambda seen: seen >= len(workers),
-            )
+
+            def answers() -> int:
+                [said] = requester.ask([("ping", {})]).values()
+                return sum(said.counts.values())
+
+            count = poll(answers, START_TIMEOUT, until=lambda seen: seen >= len(workers))
         if count < len(workers):
             raise Failure(f"{count} of {len(workers)} workers of the {name} shop answered in {START_TIMEOUT:g} s")
         yield broker
