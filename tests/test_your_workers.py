@@ -17,10 +17,11 @@ from fixtures import PROJECT
 from fixtures.gate.commands import KEPT
 from fixtures.reporting.outputs import markdown, metrics, sarif
 from fixtures.reporting.plugin import MOST_WORKERS, worker_lines
-from fixtures.reporting.report import LONGEST, Report, plain, workers_seen
+from fixtures.reporting.report import LONGEST, Report, plain, subjects_of, workers_seen
 from fixtures.run.processes import ForkingGroup
 from redis_practices.celery_worker.control import Answers, Mailbox, Requester
-from redis_practices.celery_worker.running import QUESTIONS, Fleet, QueueSeen, read_workers
+from redis_practices.celery_worker.queue_age import QueueSeen
+from redis_practices.celery_worker.running import QUESTIONS, Fleet, read_workers
 from redis_practices.polling import eventually
 from redis_practices.servers.server import BROKER, Server, start_server
 
@@ -152,6 +153,13 @@ def test_sarif_names_workers_and_queues() -> None:
     assert [one["name"] for one in place["logicalLocations"]] == ["w9@h", "mail\\x1b[31m"]
 
 
+def test_finding_may_name_a_worker_in_a_text() -> None:
+    """Each node that a finding names is a subject of it, and so is the queue with its key prefix."""
+    finding = {"WORKER": "w1@h, w2@h and 3 more discard it", "QUEUE": "app:mail", "TASK": "shop.bill"}
+    assert [*subjects_of(finding)] == [("WORKER", "w1@h"), ("WORKER", "w2@h"), ("QUEUE", "app:mail")]
+    assert [*subjects_of({"WORKER": "none", "KEYS": "celery-task-meta-*"})] == []
+
+
 def test_run_without_workers_says_nothing_of_them() -> None:
     """A run without ``--workers`` has no table, no section and no metric."""
     document = seen("w9@h")
@@ -202,10 +210,10 @@ def worker(tmp_path: Path) -> Iterator[Server]:
         send = "import shop; [shop.wait.apply_async((60, 'hunter2'), {'card': 'hunter2'}, **o) for o in "
         send += "({}, {}, {'countdown': 600}, {'queue': 'other'})]"
         subprocess.run([sys.executable, "-c", send], cwd=tmp_path, check=True, timeout=30)
-        with broker.client() as client, Requester(client, Mailbox()) as requester:
+        with broker.client() as client, Requester(client, [Mailbox()]) as requester:
 
             def answered() -> None:
-                said = requester.ask(QUESTIONS).by_node.values()
+                said = requester.ask(QUESTIONS)[Mailbox()].by_node.values()
                 assert any(one.get("active") and one.get("reserved") and one.get("scheduled") for one in said)
                 assert json.dumps(list(said)).count("hunter2") > 10
 

@@ -13,6 +13,10 @@ from redis_practices.celery_worker.running import Fleet, RunningWorker
 Finding = dict[str, object]
 
 
+class Unknown(Exception):  # noqa: N818 - a reason to skip, not an error
+    """The answers of the workers do not tell; the message says why, and what would."""
+
+
 # Settings of the workers
 
 
