@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 
 from redis import Redis
+from redis.utils import str_if_bytes
 
 from lib.ending import run
 from lib.side_by_side import caption
@@ -103,8 +104,8 @@ def left(client: Redis) -> Iterator[str]:
         if OWN.search(key) or not FAMILIES.fullmatch(key):
             yield f"key {key!r} (ttl {client.ttl(key)})"
         elif client.type(key) == "set":
-            yield from (f"member {one!r} of {key}" for one in client.smembers(key) if OWN.search(one))
-    yield from (f"channel {one!r}" for one in client.pubsub_channels() if OWN.search(one))
+            yield from (f"member {one!r} of {key}" for one in client.smembers(key) if OWN.search(str_if_bytes(one)))
+    yield from (f"channel {one!r}" for one in client.pubsub_channels() if OWN.search(str_if_bytes(one)))
     for queue in ("celery", "mail"):
         if length := client.llen(queue):
             yield f"{length} messages in {queue}"
