@@ -51,13 +51,6 @@ def seen(*nodes: str) -> Report:
     box = Mailbox()
     answers = Answers({node: dict(said) for node in nodes}, dict.fromkeys(nodes, 1))
     nothing: dict[str, Any] = {field.name: {} for field in fields(Fleet)}
-        "opened": {},
-        "beats": {},
-        "unacknowledged": {},
-        "unreadable": {},
-        "results": 0,
-        "consumers": None,
-    }
     seen_now = {"workers": [*read_workers(box, answers)], "mailboxes": [box], "silent": 1, "now": 1000.0}
     seen_now |= {"queues": [QueueSeen("mail\x1b[31m", "", {0: 3}, 90.0, [], 0)], "messages": 9, "commands": 20}
     fleet = Fleet(**nothing | seen_now)
