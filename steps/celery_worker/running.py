@@ -10,7 +10,6 @@ from fixtures.reporting.report import plain
 from fixtures.run.keys import Unsupported
 from fixtures.stacks.protocols import RunningWorkers
 from redis_practices.celery_worker import queue_audit, worker_audit
-from redis_practices.celery_worker.queue_audit import doubt
 from redis_practices.celery_worker.running import Fleet
 from redis_practices.celery_worker.worker_audit import Finding, Unknown
 
@@ -31,7 +30,7 @@ def asking(name: str, meaning: str, *detectors: Callable[[RunningWorkers], Itera
             except Unknown as lack:
                 unknown = unknown or str(lack)
         if not findings and (unknown or not workers.fleet.workers):
-            raise Unsupported(plain(unknown or doubt(workers.fleet) or "no worker of the broker answered"))
+            raise Unsupported(plain(unknown or "no worker of the broker answered"))
         return [{column: plain(str(value)) for column, value in one.items()} for one in findings]
 
     register("finding", name, meaning)(found)
