@@ -17,7 +17,7 @@ from fixtures import PROJECT
 from fixtures.gate.commands import KEPT
 from fixtures.reporting.outputs import markdown, metrics, sarif
 from fixtures.reporting.plugin import MOST_WORKERS, worker_lines
-from fixtures.reporting.report import LONGEST, Report, plain, workers_seen
+from fixtures.reporting.report import LONGEST, Report, plain, subjects_of, workers_seen
 from fixtures.run.processes import ForkingGroup
 from redis_practices.celery_worker.control import Answers, Mailbox, Requester
 from redis_practices.celery_worker.queue_age import QueueSeen
@@ -94,7 +94,7 @@ def test_wide_terminal_has_a_table() -> None:
         *("WORKER", "APP", "POOL", "QUEUES", "PREFETCH", "LIMITS", "VISIBILITY", "UP", "DONE", "RUNNING", "WRONG")
     ]
     cells = "shop  prefork (2)  celery, mail  8         50 s / 60 s  7200 s      2 h  12    1 (shop.bill for 34 s)"
-    queue = "queue mail\\x1b[31m: 3 waiting, untouched for 90 s, read by none of the workers that answered"
+    queue = "queue mail\\x1b[31m: 3 waiting, the oldest for 90 s at least, read by none of the workers that answered"
     assert lines[2:] == [
         (f"  w9@h    {cells}  celery-999", True),
         (f"  w1@h    {cells}", False),
@@ -151,6 +151,22 @@ def test_sarif_names_workers_and_queues() -> None:
     [result] = json.loads(sarif(seen("w9@h"), "practices.toml"))["runs"][0]["results"]
     [place] = result["locations"]
     assert [one["name"] for one in place["logicalLocations"]] == ["w9@h", "mail\\x1b[31m"]
+
+
+def test_finding_may_name_a_worker_in_a_text() -> None:
+    """Each node that a finding names is a subject of it, and so is the queue with its key prefix."""
+    finding = {"WORKER": "w1@h, w2@h and 3 more discard it", "QUEUE": "app:mail", "TASK": "shop.bill"}
+    assert [*subjects_of(finding)] == [("WORKER", "w1@h"), ("WORKER", "w2@h"), ("QUEUE", "app:mail")]
+    assert [*subjects_of({"WORKER": "none", "KEYS": "celery-task-meta-*"})] == []
+
+
+def test_waived_failure_is_not_wrong() -> None:
+    """A waived failure marks no worker on a terminal, in the summary, or for an alert."""
+    document = seen("w9@h")
+    document["scenarios"][0]["status"] = "waived"
+    assert not any(is_wrong for _, is_wrong in worker_lines(document, 160))
+    assert "| celery-999 |" not in markdown(document)
+    assert 'redis_practices_worker_broken_promises{worker="w9@h"} 0' in metrics(document)
 
 
 def test_run_without_workers_says_nothing_of_them() -> None:

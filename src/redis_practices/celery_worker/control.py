@@ -24,6 +24,7 @@ import secrets
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
@@ -31,6 +32,7 @@ from typing import Any, Self
 from celery import shared_task
 from redis import Redis
 from redis.client import NEVER_DECODE
+from redis.exceptions import ResponseError
 from redis.utils import str_if_bytes
 
 SEP = "\x06\x16"
@@ -78,6 +80,11 @@ class Mailbox:
     def replies(self) -> str:
         """The set that names the lists for answers."""
         return f"{self.prefix}_kombu.binding.reply.{self.exchange}.pidbox"
+
+    @property
+    def heartbeats(self) -> str:
+        """The channel of the workers' heartbeats, which are events (``event_exchange``)."""
+        return f"{self.prefix}/{self.database}.celeryev/worker.heartbeat"
 
     def nodes_in(self, members: Iterable[str | bytes]) -> list[str]:
         """Return the nodes that the members of `bindings` name; a killed one stays named."""
@@ -268,6 +275,38 @@ class Requester:
         }
         headers = {"clock": 1, "expires": time.time() + whole}
         return envelope(body, headers, f"{mailbox.exchange}.pidbox", "")
+
+
+class Heartbeats:
+    """Hears the heartbeats of the workers of some mailboxes, in a ``with`` block: the one event with their time."""
+
+    def __init__(self, client: Redis, mailboxes: Iterable[Mailbox]) -> None:
+        self._heard = client.pubsub()
+        self._channels = {mailbox.heartbeats for mailbox in mailboxes}
+
+    def __enter__(self) -> Self:
+        """Subscribe, as far as the server lets it."""
+        with suppress(ResponseError):
+            self._heard.subscribe(*self._channels)
+            for _ in self._channels:
+                self._heard.get_message(timeout=QUIET)  # the server's yes or no
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Close the connection."""
+        self._heard.close()
+
+    def ahead(self, begun: float, ended: float) -> dict[str, float]:
+        """Return by node the seconds that its clock is ahead, 0 for a time between `begun` and `ended`."""
+        found: dict[str, float] = {}
+        # A message that is no UTF-8 is a ValueError.
+        with suppress(ResponseError, ValueError):
+            while self._heard.subscribed and (said := self._heard.get_message(timeout=0)) is not None:
+                with suppress(ValueError, TypeError, LookupError, AttributeError, RecursionError):
+                    event = json.loads(base64.b64decode(json.loads(said["data"])["body"]))
+                    sent = float(event["timestamp"])
+                    found[str(event["hostname"])] = min(0.0, sent - begun) + max(0.0, sent - ended)
+        return found
 
 
 def envelope(body: object, headers: Mapping[str, object], exchange: str, routing_key: str) -> str:
