@@ -19,8 +19,20 @@ from pathlib import Path
 import pytest
 
 from fixtures import PROJECT
-from fixtures.bdd.definitions import Definition, ScenarioTemplate, definitions_in, feature_of, matching, steps_of
-from fixtures.bdd.vocabulary import NAMES, Kind, Name, find, in_sentence, in_table
+from fixtures.bdd.vocabulary import (
+    NAMES,
+    Definition,
+    Kind,
+    Name,
+    ScenarioTemplate,
+    definitions_in,
+    feature_of,
+    find,
+    in_sentence,
+    in_table,
+    matching,
+    steps_of,
+)
 from suite import PLUGINS
 
 MOST_SENTENCES = 150

@@ -16,6 +16,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from fixtures import PROJECT
 from fixtures.gate.commands import KEPT
 from fixtures.reporting.outputs import markdown, metrics, sarif
+from fixtures.reporting.page.page import MOST_ROWS, render
 from fixtures.reporting.plugin import MOST_WORKERS, worker_lines
 from fixtures.reporting.report import LONGEST, Report, plain, subjects_of, workers_seen
 from fixtures.run.processes import ForkingGroup
@@ -133,6 +134,18 @@ def test_names_are_user_data() -> None:
     assert "&lt;b&gt;w\\|1\\`" in markdown(document)
     assert "\x1b" not in metrics(document) + sarif(document, "") + json.dumps(document, ensure_ascii=False)
     assert len(json.dumps(document)) < 40 * LONGEST
+
+
+def test_page_links_each_fault() -> None:
+    """The page has a row for each worker; one with a fault is red, and links to the failed scenario."""
+    page = render(seen("<b>w9@h", *(f"w{number}@h" for number in range(30))), [], [], {}, PROJECT)
+    assert page.count('<tr class="wrong">') == 2
+    assert page.count('<a href="#celery-999">') == 1 + 2  # the list of failed scenarios, a worker, a queue
+    assert "tasks: shop.bill" in page
+    assert f"<summary>{31 - MOST_ROWS} more workers</summary>" in page
+    assert "&lt;b&gt;w9@h" in page
+    assert "<b>w9" not in page
+    assert "\x1b" not in page
 
 
 def test_prometheus_has_what_an_alert_needs() -> None:
