@@ -49,7 +49,15 @@ def seen(*nodes: str) -> Report:
     }
     box = Mailbox()
     answers = Answers({node: dict(said) for node in nodes}, dict.fromkeys(nodes, 1))
-    nothing: dict[str, Any] = {"opened": {}, "unacknowledged": {}, "unreadable": {}, "results": 0, "consumers": None}
+    nothing: dict[str, Any] = {
+        "opened": {},
+        "beats": {},
+        "workflows": False,
+        "unacknowledged": {},
+        "unreadable": {},
+        "results": 0,
+        "consumers": None,
+    }
     fleet = Fleet(
         workers=list(read_workers(box, answers)),
         mailboxes=[box],
