@@ -126,10 +126,6 @@ class RunningWorker:
     """Named settings of the app (`SETTINGS`); options of the command line do not show here."""
     options: Mapping[str, Any]
     """Named transport options (`OPTIONS`)."""
-    backend: str
-    """The scheme of ``result_backend``, such as ``redis``; "" without one."""
-    results_timeout: float | None
-    """``visibility_timeout`` among the transport options of the result backend, where it has no effect on tasks."""
     routed: frozenset[str]
     """Queues that `task_routes`, `task_queues` and ``beat_schedule`` name."""
     schedule: Mapping[str, str]
@@ -165,6 +161,10 @@ class RunningWorker:
     """Whether it answered every question but those of `MAY_FAIL`."""
     clock: float | None = None
     """Seconds that its clock is ahead of the broker's; None if it sends no event, as ``--without-heartbeat`` has it."""
+    backend: str = ""
+    """The scheme of ``result_backend``, such as ``redis``; "" without one."""
+    results_timeout: float | None = None
+    """``visibility_timeout`` among the transport options of the result backend, where it has no effect on tasks."""
 
     @property
     def done(self) -> int:
@@ -197,8 +197,6 @@ class Fleet:
     """Receivers of the questions that did not answer."""
     unreadable: Mapping[str, int]
     """By content type, answers that cannot be read."""
-    beats: Mapping[str, int]
-    """Answers of ``celery beat`` by node, more than 1 for two of one name; one before Celery 5.7 does not answer."""
     opened: Mapping[Mailbox, Sequence[str]]
     """The nodes that ever opened each mailbox, dead ones included."""
     queues: list[QueueSeen]
@@ -207,8 +205,6 @@ class Fleet:
     endless_results: int | None
     """Of `results` sampled results, those without ttl; None if not asked."""
     results: int
-    workflows: bool
-    """Whether chords or groups are under way: they have keys beside their results."""
     consumers: list[Consumer] | None
     """None if ``CLIENT LIST`` is refused."""
     messages: int
@@ -220,6 +216,10 @@ class Fleet:
     taken: float = field(default_factory=time.monotonic)
     abandoned: Mapping[str, int] = field(default_factory=dict)
     """Lists of answers and events that may have no reader any more, with their bytes."""
+    beats: Mapping[str, int] = field(default_factory=dict)
+    """Answers of ``celery beat`` by node, more than 1 for two of one name; one before Celery 5.7 does not answer."""
+    workflows: bool = False
+    """Whether chords or groups are under way: they have keys beside their results."""
     refused: dict[str, str] = field(default_factory=dict)
     """Commands that the broker refused, with its error."""
 
