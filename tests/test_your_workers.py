@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from fixtures import PROJECT
 from fixtures.gate.commands import KEPT
 from fixtures.reporting.outputs import markdown, metrics, sarif
+from fixtures.reporting.page.page import MOST_ROWS, render
 from fixtures.reporting.plugin import MOST_WORKERS, worker_lines
-from fixtures.reporting.report import LONGEST, Report, plain, workers_seen
+from fixtures.reporting.report import LONGEST, Report, plain, subjects_of, workers_seen
 from fixtures.run.processes import ForkingGroup
 from redis_practices.celery_worker.control import Answers, Mailbox, Requester
 from redis_practices.celery_worker.queue_age import QueueSeen
@@ -48,18 +50,10 @@ def seen(*nodes: str) -> Report:
     }
     box = Mailbox()
     answers = Answers({node: dict(said) for node in nodes}, dict.fromkeys(nodes, 1))
-    nothing: dict[str, Any] = {"opened": {}, "unacknowledged": {}, "unreadable": {}, "results": 0, "consumers": None}
-    fleet = Fleet(
-        workers=list(read_workers(box, answers)),
-        mailboxes=[box],
-        silent=1,
-        queues=[QueueSeen("mail\x1b[31m", "", {0: 3}, 90.0, [], 0)],
-        endless_results=None,
-        messages=9,
-        commands=20,
-        now=1000.0,
-        **nothing,
-    )
+    nothing: dict[str, Any] = {field.name: {} for field in fields(Fleet)}
+    seen_now = {"workers": [*read_workers(box, answers)], "mailboxes": [box], "silent": 1, "now": 1000.0}
+    seen_now |= {"queues": [QueueSeen("mail\x1b[31m", "", {0: 3}, 90.0, [], 0)], "messages": 9, "commands": 20}
+    fleet = Fleet(**nothing | seen_now)
     broken: Any = {"status": "failed", "steps": [], "tags": [], "row": {}, "measurements": [], "line": 3, "feature": ""}
     found = [{"WORKER": plain(nodes[0]), "TASKS": "shop.bill"}, {"QUEUE": plain("mail\x1b[31m"), "WAITING": "3"}]
     scenario = broken | {
@@ -94,7 +88,7 @@ def test_wide_terminal_has_a_table() -> None:
         *("WORKER", "APP", "POOL", "QUEUES", "PREFETCH", "LIMITS", "VISIBILITY", "UP", "DONE", "RUNNING", "WRONG")
     ]
     cells = "shop  prefork (2)  celery, mail  8         50 s / 60 s  7200 s      2 h  12    1 (shop.bill for 34 s)"
-    queue = "queue mail\\x1b[31m: 3 waiting, untouched for 90 s, read by none of the workers that answered"
+    queue = "queue mail\\x1b[31m: 3 waiting, the oldest for 90 s at least, read by none of the workers that answered"
     assert lines[2:] == [
         (f"  w9@h    {cells}  celery-999", True),
         (f"  w1@h    {cells}", False),
@@ -135,6 +129,18 @@ def test_names_are_user_data() -> None:
     assert len(json.dumps(document)) < 40 * LONGEST
 
 
+def test_page_links_each_fault() -> None:
+    """The page has a row for each worker; one with a fault is red, and links to the failed scenario."""
+    page = render(seen("<b>w9@h", *(f"w{number}@h" for number in range(30))), [], [], {}, PROJECT)
+    assert page.count('<tr class="wrong">') == 2
+    assert page.count('<a href="#celery-999">') == 1 + 2  # the list of failed scenarios, a worker, a queue
+    assert "tasks: shop.bill" in page
+    assert f"<summary>{31 - MOST_ROWS} more workers</summary>" in page
+    assert "&lt;b&gt;w9@h" in page
+    assert "<b>w9" not in page
+    assert "\x1b" not in page
+
+
 def test_prometheus_has_what_an_alert_needs() -> None:
     """metrics.prom has the workers, the broken promises of each, and the tasks of each queue."""
     families = text_string_to_metric_families(metrics(seen("w9@h", "w1@h")))
@@ -151,6 +157,22 @@ def test_sarif_names_workers_and_queues() -> None:
     [result] = json.loads(sarif(seen("w9@h"), "practices.toml"))["runs"][0]["results"]
     [place] = result["locations"]
     assert [one["name"] for one in place["logicalLocations"]] == ["w9@h", "mail\\x1b[31m"]
+
+
+def test_finding_may_name_a_worker_in_a_text() -> None:
+    """Each node that a finding names is a subject of it, and so is the queue with its key prefix."""
+    finding = {"WORKER": "w1@h, w2@h and 3 more discard it", "QUEUE": "app:mail", "TASK": "shop.bill"}
+    assert [*subjects_of(finding)] == [("WORKER", "w1@h"), ("WORKER", "w2@h"), ("QUEUE", "app:mail")]
+    assert [*subjects_of({"WORKER": "none", "KEYS": "celery-task-meta-*"})] == []
+
+
+def test_waived_failure_is_not_wrong() -> None:
+    """A waived failure marks no worker on a terminal, in the summary, or for an alert."""
+    document = seen("w9@h")
+    document["scenarios"][0]["status"] = "waived"
+    assert not any(is_wrong for _, is_wrong in worker_lines(document, 160))
+    assert "| celery-999 |" not in markdown(document)
+    assert 'redis_practices_worker_broken_promises{worker="w9@h"} 0' in metrics(document)
 
 
 def test_run_without_workers_says_nothing_of_them() -> None:

@@ -19,7 +19,7 @@ from fixtures.bdd.vocabulary import register
 from fixtures.context import Context
 from fixtures.run.keys import NotAsked, Unsupported
 from fixtures.stacks.external.command_guard import guarded_client
-from fixtures.stacks.external.key_cleanup import prefix_of_run
+from fixtures.stacks.external.deployments import prefix_of_run
 from fixtures.stacks.protocols import Addressed, need
 from redis_practices.clients import redis_client
 from redis_practices.server_info import (

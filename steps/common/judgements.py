@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -220,8 +220,14 @@ def check_findings(context: Context, name: str, datatable: Table) -> None:
 
     Example: ``Then the failover blockers are`` with a table of NODE and BLOCKER
     """
-    entry, _ = find("finding", name)
-    eventually(lambda: assert_table(datatable, entry.functions[0](context)), within=PATIENCE)
+    detect = detector_of(name)
+    eventually(lambda: assert_table(datatable, detect(context)), within=PATIENCE)
+
+
+def detector_of(name: str) -> Callable[[Context], list[dict[str, object]]]:
+    """Return the registered function of a finding, with the words of its placeholder."""
+    entry, words = find("finding", name)
+    return lambda context: list(entry.functions[0](context, **words))
 
 
 @then(parsers.parse("there are no {name:Findings}", extra_types=TYPES))
@@ -230,7 +236,7 @@ def check_no_findings(context: Context, name: str) -> None:
 
     Example: ``Then there are no open slots``
     """
-    detect = find("finding", name)[0].functions[0]
+    detect = detector_of(name)
 
     def nothing() -> None:
         found = detect(context)
@@ -246,7 +252,7 @@ def check_finding(context: Context, name: str, text: str) -> None:
 
     Example: ``Then the failover blockers include "is not linked to its primary"``
     """
-    detect = find("finding", name)[0].functions[0]
+    detect = detector_of(name)
 
     def included() -> None:
         found = ["; ".join(map(str, one.values())) for one in detect(context)]

@@ -24,7 +24,7 @@ A task is sent, processed, and its result comes back.        ../../send_task.py 
 Celery itself keeps it: no code here.                        -                     audit, control, data_path, pinned
 All running workers are asked in one round trip.              control               workers
 Workers, queues and held tasks are seen at one moment.        running               workers
-Running workers have the settings of this practice.           worker_audit          workers
+Running workers have the settings of this practice.          worker_audit          worker_settings, worker_fleet
 Queues have readers, and free workers take tasks.             queue_audit           workers
 The broker is reached by its users alone.                    ../server_info.py     exposure
 The same, for each client at all times.                      -                     clients

@@ -23,7 +23,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 from redis.utils import str_if_bytes
 
-from redis_practices.celery_worker.control import SEP
+from redis_practices.celery_worker.control import RAW, SEP
 from redis_practices.cli import UsageError, run
 from redis_practices.clients import checked_url, one_line_errors, redis_client
 
@@ -191,7 +191,7 @@ class Broker:
         """Return an answer of the broker, or `otherwise` if it refuses the command."""
         self.commands += 1
         try:
-            return self.client.execute_command(command, *arguments)
+            return self.client.execute_command(command, *arguments, **RAW)
         except ResponseError as error:
             self.refused[command] = str(error)
             return otherwise
@@ -201,7 +201,7 @@ class Broker:
         self.commands += len(keys)
         pipe = self.client.pipeline(transaction=False)
         for key in keys:
-            pipe.execute_command(*command.split(), key, *arguments)
+            pipe.execute_command(*command.split(), key, *arguments, **RAW)
         answers = pipe.execute(raise_on_error=False) if keys else []
         for answer in answers:
             if isinstance(answer, ResponseError):
@@ -294,13 +294,14 @@ class Broker:
                 stuck = prefix + mutex
         return Unacknowledged(count, self.clock() - min(scores) if scores else None, stuck)
 
+    def sampled(self, prefix: str, pattern: str) -> list[str]:
+        """Return some keys with a prefix, by one SCAN."""
+        _, some = self.ask("SCAN", 0, "MATCH", literal(prefix) + pattern, "COUNT", 2000, otherwise=(0, []))
+        return [str_if_bytes(name) for name in some[:SAMPLE]]
+
     def results(self, prefixes: Sequence[str]) -> tuple[int, int | None]:
         """Return the number of sampled results, and of those without ttl; another server may hold them."""
-        names: list[str] = []
-        for prefix in prefixes:
-            pattern = f"{literal(prefix)}celery-task-meta-*"
-            _, some = self.ask("SCAN", 0, "MATCH", pattern, "COUNT", 2000, otherwise=(0, []))
-            names += map(str_if_bytes, some[:SAMPLE])
+        names = [name for prefix in prefixes for name in self.sampled(prefix, "celery-task-meta-*")]
         ttls = self.each("TTL", names)
         known = [ttl for ttl in ttls if ttl is not None and ttl != -2]  # noqa: PLR2004 - it has expired meanwhile
         return len(known), sum(ttl == -1 for ttl in known) if known else None

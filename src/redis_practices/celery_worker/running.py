@@ -10,13 +10,23 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from redis import Redis
 
-from redis_practices.celery_worker.control import SEP, Answers, Mailbox, Question, Requester, mailboxes, named, sweep
+from redis_practices.celery_worker.control import (
+    SEP,
+    Answers,
+    Heartbeats,
+    Mailbox,
+    Question,
+    Requester,
+    mailboxes,
+    named,
+    sweep,
+)
 from redis_practices.celery_worker.queue_age import (
     DEFAULT_STEPS,
     Broker,
@@ -38,6 +48,7 @@ SETTINGS = (
     *("broker_connection_retry_on_startup", "broker_pool_limit", "redis_socket_timeout", "redis_socket_keepalive"),
     *("redis_retry_on_timeout", "redis_backend_health_check_interval", "result_backend_always_retry"),
     *("result_backend_max_retries", "enable_utc", "timezone", "control_queue_exclusive", "event_queue_exclusive"),
+    *("beat_scheduler", "beat_enable_remote_control"),
 )
 """Settings of an app that are kept; their values hold no secret."""
 
@@ -55,6 +66,7 @@ OPTIONS = (
 ATTRIBUTES = (
     *("acks_late", "reject_on_worker_lost", "acks_on_failure_or_timeout", "time_limit", "soft_time_limit"),
     *("serializer", "ignore_result", "max_retries", "default_retry_delay", "expires", "rate_limit", "track_started"),
+    "max_deliveries",
 )
 """Attributes of a registered task that are asked for; one that is None is left out."""
 
@@ -68,8 +80,12 @@ QUESTIONS: tuple[Question, ...] = (
     ("registered", {"taskinfoitems": list(ATTRIBUTES)}),
     ("active_queues", {}),
     ("report", {}),
+    ("heartbeat", {}),
 )
-"""What each worker is asked, in one round."""
+"""What each worker is asked, in one round; a heartbeat is an event with the time of the worker's clock."""
+
+MAY_FAIL = {"report", "heartbeat"}
+"""Questions that a sound worker may answer with an error: by its kind of result backend, or without events."""
 
 COST = (
     f"{len(QUESTIONS)} control messages ({', '.join(name for name, _ in QUESTIONS)}) to the mailbox of each app, "
@@ -142,7 +158,13 @@ class RunningWorker:
     versions: Mapping[str, str]
     """Of celery, kombu, py, billiard and redis."""
     hears: bool = True
-    """Whether it answered every question."""
+    """Whether it answered every question but those of `MAY_FAIL`."""
+    clock: float | None = None
+    """Seconds that its clock is ahead of the broker's; None if it sends no event, as ``--without-heartbeat`` has it."""
+    backend: str = ""
+    """The scheme of ``result_backend``, such as ``redis``; "" without one."""
+    results_timeout: float | None = None
+    """``visibility_timeout`` among the transport options of the result backend, where it has no effect on tasks."""
 
     @property
     def done(self) -> int:
@@ -194,6 +216,10 @@ class Fleet:
     taken: float = field(default_factory=time.monotonic)
     abandoned: Mapping[str, int] = field(default_factory=dict)
     """Lists of answers and events that may have no reader any more, with their bytes."""
+    beats: Mapping[str, int] = field(default_factory=dict)
+    """Answers of ``celery beat`` by node, more than 1 for two of one name; one before Celery 5.7 does not answer."""
+    workflows: bool = False
+    """Whether chords or groups are under way: they have keys beside their results."""
     refused: dict[str, str] = field(default_factory=dict)
     """Commands that the broker refused, with its error."""
 
@@ -226,10 +252,12 @@ def look(
     keys = broker.kombu_keys(prefix, OWN_KEYS)
     found, opened = mailboxes_of(broker, keys, prefix, exchange)
     sweep(client, keys.mailboxes)
-    with Requester(client, found) as requester:
+    with Requester(client, found) as requester, Heartbeats(client, found) as heartbeats:
+        begun = broker.clock()
         answers = requester.ask(QUESTIONS, nodes)
+        clocks = heartbeats.ahead(begun, broker.clock())
     workers = [worker for mailbox, of_one in answers.items() for worker in read_workers(mailbox, of_one)]
-    workers = [worker for worker in workers if not worker.node.startswith(OWN)]
+    workers = [replace(one, clock=clocks.get(one.node)) for one in workers if not one.node.startswith(OWN)]
     prefixes = sorted({mailbox.prefix for mailbox in found})
     seen = list(read_queues(broker, found, keys.bindings, workers, queues))
     sampled, endless = broker.results(prefixes)
@@ -238,11 +266,13 @@ def look(
         mailboxes=found,
         silent=sum(of_one.silent for of_one in answers.values()),
         unreadable={kind: number for of_one in answers.values() for kind, number in of_one.unreadable.items()},
+        beats={node: count for of_one in answers.values() for node, count in _beats(of_one)},
         opened=opened,
         queues=seen,
         unacknowledged={prefix: broker.unacknowledged(prefix, _records(workers, prefix)) for prefix in prefixes},
         endless_results=endless,
         results=sampled,
+        workflows=any(broker.sampled(prefix, "celery-taskset-meta-*") for prefix in prefixes),
         consumers=broker.consumers(),
         messages=sum(of_one.published for of_one in answers.values()),
         commands=broker.commands,
@@ -265,6 +295,13 @@ def mailboxes_of(
     members = {mailbox: broker.ask("SMEMBERS", mailbox.bindings, otherwise=()) for mailbox in found or [asked]}
     opened = {(box := mailbox.with_sep(some)): box.nodes_in(some) for mailbox, some in members.items()}
     return list(opened), opened
+
+
+def _beats(answers: Answers) -> Iterator[tuple[str, int]]:
+    """Yield the nodes that answered ``ping`` and nothing else, as ``celery beat`` 5.7 does."""
+    for node, said in answers.by_node.items():
+        if node.startswith("celerybeat@") and set(said) == {"ping"}:
+            yield node, answers.counts[node]
 
 
 def _records(workers: Iterable[RunningWorker], prefix: str) -> Iterator[tuple[str, str]]:
@@ -306,14 +343,24 @@ def steps_of(worker: RunningWorker) -> list[int]:
     return [int(step) for step in said] if isinstance(said, list | tuple) else list(DEFAULT_STEPS)
 
 
+FORMS: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("conf", "stats", "report"), Mapping),
+    **dict.fromkeys(("active", "reserved", "scheduled", "registered", "active_queues"), (list, tuple)),
+}
+"""The form of an answer by question: a control command of an app may have the name of one of Celery's."""
+
+
 def read_workers(mailbox: Mailbox, answers: Answers) -> Iterator[RunningWorker]:
-    """Yield the workers that answered ``stats``; a beat of Celery 5.7 answers ``ping`` alone."""
-    for node, said in sorted(answers.by_node.items()):
-        stats = said.get("stats")
-        if isinstance(stats, Mapping):
+    """Yield the workers that answered ``stats``; a beat of Celery 5.7 answers ``ping`` alone.
+
+    An answer of another form counts as none.
+    """
+    for node, all_said in sorted(answers.by_node.items()):
+        said: dict[str, Any] = {name: one for name, one in all_said.items() if isinstance(one, FORMS.get(name, object))}
+        if "stats" in said:
             # A client that may publish can answer anything under the name of a node.
             with suppress(ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError):
-                yield _worker(mailbox, node, said, stats, answers)
+                yield _worker(mailbox, node, said, said["stats"], answers)
 
 
 def _worker(
@@ -333,6 +380,8 @@ def _worker(
         pickles=node in answers.pickled,
         settings=named(conf, SETTINGS),
         options=options,
+        backend=_scheme(conf.get("result_backend")),
+        results_timeout=named(conf.get("result_backend_transport_options"), OPTIONS).get("visibility_timeout"),
         routed=frozenset(_routed(conf)),
         schedule={str(entry): str(named(one, ["task"]).get("task", "")) for entry, one in schedule.items()},
         pool=_pool(str(pool.get("implementation", ""))),
@@ -350,8 +399,14 @@ def _worker(
         tasks=dict(_registered(said.get("registered"))),
         queues=[str(one["name"]) for one in said.get("active_queues") or ()],
         versions=_versions(said.get("report")),
-        hears={question for question, _ in QUESTIONS} <= set(said),
+        hears={question for question, _ in QUESTIONS} - MAY_FAIL <= set(said),
     )
+
+
+def _scheme(url: Any) -> str:
+    """Return the part of a URL before its address, "" for anything else."""
+    scheme, is_url, _ = str(url).partition("://")
+    return scheme if is_url else ""
 
 
 def _pool(implementation: str) -> str:
@@ -371,14 +426,15 @@ def _held(said: Any) -> Iterator[Held]:
             started=request.get("time_start"),
             acknowledged=bool(request.get("acknowledged")),
             redelivered=bool(delivery.get("redelivered")),
-            eta=_moment(one.get("eta")),
+            eta=moment(one.get("eta")),
         )
 
 
-def _moment(said: Any) -> float | None:
-    """Return an ISO 8601 time in seconds since 1970."""
+def moment(said: Any) -> float | None:
+    """Return an ISO 8601 time in seconds since 1970; None for one without a time zone."""
     try:
-        return datetime.fromisoformat(said).timestamp()
+        read = datetime.fromisoformat(said)
+        return read.timestamp() if read.tzinfo else None
     except (TypeError, ValueError):
         return None
 
