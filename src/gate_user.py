@@ -38,7 +38,7 @@ CHANNELS = {"cache": "&practices:*", "cluster": "&practices:*", "broker": "&*", 
 
 
 WORKERS = ("%R~*", "~*_kombu.binding.reply.*.pidbox", "~*practices-mailbox-*.pidbox")
-"""Keys of running workers: their queues are read, and each round of questions writes a list."""
+"""Keys of running workers: queues, which are read, and the lists for answers, which a run writes."""
 
 
 def rules(role: str) -> list[str]:
