@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from celery import Celery
-from redis import Redis
+from redis import Redis, RedisError
 
 from fixtures import PROJECT
 from fixtures.run.processes import ForkingGroup
@@ -123,7 +123,7 @@ class Program:
     through: str = ""
     """Words before the command, such as another program that starts it."""
     release: str = ""
-    """A requirement, such as ``celery==5.7.0``, that replaces the installed release."""
+    """Requirements, such as ``celery==5.7.0``, that precede the installed packages."""
     changed: Callable[[Celery], None] | None = None
     """What changes the process when it makes its app."""
     ready: str = " ready."
@@ -197,11 +197,11 @@ class Scene:
         """Start the program at a place, and return when it works."""
         program = self.case.programs[place]
         log, words = self.group.folder / f"{place}.log", self._words(place)
-        place_of = {"WORKERS_CASE": f"{self.number} {place}", "WORKERS_BROKER": self.broker}
+        place_of = {"C_FORCE_ROOT": "1", "WORKERS_CASE": f"{self.number} {place}", "WORKERS_BROKER": self.broker}
         env = {**os.environ, **place_of, "PYTHONPATH": os.pathsep.join(map(str, (PROJECT / "src", PROJECT)))}
         if program.release:
             env["PYTHONPATH"] = f"{self._installed(program.release)}{os.pathsep}{env['PYTHONPATH']}"
-        if program.release or program.through or "gevent" in program.flags:
+        if program.release or program.through:
             command = [
                 *shlex.split(program.through.format(folder=self.group.folder)),
                 sys.executable,
@@ -230,12 +230,14 @@ class Scene:
             words += ["-n", f"{program.node or f'{program.app}{place}'}@%h"]
         return words
 
-    def _installed(self, requirement: str) -> Path:
-        """Install another release for this case, without its dependencies."""
-        folder = self.group.folder / requirement
+    def _installed(self, requirements: str) -> Path:
+        """Install packages for this case, without their dependencies."""
+        folder = self.group.folder / "packages"
         options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--target", str(folder)]
-        if subprocess.run([sys.executable, "-m", "pip", "install", *options, requirement], check=False).returncode:
-            raise Failure(f"{self.number} needs {requirement}, which pip cannot install")
+        if subprocess.run(
+            [sys.executable, "-m", "pip", "install", *options, *requirements.split()], check=False
+        ).returncode:
+            raise Failure(f"{self.number} needs {requirements}, which pip cannot install")
         return folder
 
     def stop(self, place: int, number: int = signal.SIGKILL) -> None:
@@ -254,10 +256,14 @@ def staged(number: str, case: Case, broker: str) -> Iterator[Scene]:
     """Run a case on a broker, which it should have for itself, until the block ends.
 
     Raises:
-        Failure: a program of the case does not start, or does not do what the case needs.
+        Failure: the broker does not answer, or a program does not start or do what the case needs.
     """
     with ForkingGroup("workers") as group:
         scene = Scene(number, case, broker, group)
+        try:
+            scene.client.ping()
+        except RedisError as error:
+            raise Failure(f"the broker does not answer: {error}") from error
         if case.before:
             case.before(scene)
         for place, program in enumerate(case.programs):
