@@ -22,9 +22,9 @@ from typing import Any
 from book.writing import code, fenced, note, paragraphs, plain, table
 from fixtures import PROJECT
 from fixtures.bdd.collector import REMEDY
-from fixtures.bdd.definitions import definitions_in
 from fixtures.bdd.gherkin import Node, id_of, is_id, line, read
 from fixtures.bdd.gherkin import promises as list_of_promises
+from fixtures.bdd.vocabulary import definitions_in
 from fixtures.reporting.measurements import short
 from fixtures.reporting.promises import Promise, everyday_names, promises
 from fixtures.reporting.records import places_of

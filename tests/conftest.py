@@ -18,9 +18,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
-    """Start the process that forks programs before the run forks, so that all its processes share it."""
+    """Start the processes that fork programs before the run forks, so that all its processes share them."""
     if len(session.items) > 1 and not session.config.option.collectonly:
         fork_server()
+        if any("cases" in item.path.parts for item in session.items):  # they judge by the features
+            fork_server(collected=True)
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,8 @@ import pytest
 
 from fixtures import PROJECT
 from fixtures.bdd.collector import REMEDY
-from fixtures.bdd.definitions import ScenarioTemplate, definitions_in, definitions_of
 from fixtures.bdd.gherkin import id_of
+from fixtures.bdd.vocabulary import ScenarioTemplate, definitions_in, definitions_of
 from fixtures.gate.deployment_under_test import gate_environment
 from fixtures.run.practices_file import Changeable, changeables
 from steps.common.vocabulary import at_most, bound, choices, name_pattern, releases

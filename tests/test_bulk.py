@@ -20,7 +20,7 @@ from redis.exceptions import DataError, InvalidResponse
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from fixtures import PROJECT
-from fixtures.proxies.resp import Mutation, RespProxy, frame, parts_of
+from fixtures.proxies.resp import Mutation, RespProxy, commands_of
 from fixtures.proxies.streams import LoopThread
 from fixtures.run.processes import ForkingGroup
 from redis_practices.clients import WITHOUT_NOTICES, cluster_client, redis_client
@@ -89,9 +89,9 @@ class Scripted:
         """Collect commands until the client closes the connection."""
         waiting: list[bytes] = []
         replier = asyncio.ensure_future(self._reply(waiting, writer))
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
-            while True:
-                waiting.append(parts_of(await frame(reader))[1])
+        with suppress(ConnectionError):
+            async for commands in commands_of(reader):
+                waiting += [command[1] for command in commands]
         replier.cancel()
         writer.close()
 

@@ -91,6 +91,10 @@ WRONG = {
     ),
     "baseline": (["--cache-url", NOWHERE, "--baseline", "file"], "--baseline: cannot use file ("),
     "tag": (["--cache-url", NOWHERE, "--require", "cor"], "--require: 'cor' is no tag"),
+    "queue without workers": (["--broker-url", NOWHERE, "--queue", "mail"], "--queue is about running workers: add --"),
+    "workers without a broker": (["--cache-url", NOWHERE, "--workers"], "--workers asks the workers of a broker: name"),
+    "probe without a queue": (["--broker-url", NOWHERE, "--workers", "--probe-workers"], "add --queue NAME"),
+    "empty queue": (["--broker-url", NOWHERE, "--workers", "--queue", ""], "--queue is empty: give a value, or leave"),
     "number": (
         ["--cache-url", NOWHERE, "--max-ops", "\x1b[31m"],
         "--max-ops: '\\x1b[31m' is not a whole",

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from fixtures import PROJECT
-from fixtures.bdd.definitions import Definition, definitions_of
+from fixtures.bdd.vocabulary import Definition, definitions_of
 
 SETTINGS = PROJECT / ".vscode" / "settings.json"
 DECORATORS = ("given", "when", "then", "step")

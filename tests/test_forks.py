@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 
 from fixtures import PROJECT
 from fixtures.gate.commands import Leaks, Running
-from fixtures.run.processes import ForkingGroup
+from fixtures.run.processes import LENT, ForkingGroup, fork_server
 from redis_practices.polling import eventually
 from redis_practices.servers.process_group import ProcessGroup, scratch_root
 
@@ -239,3 +240,35 @@ def test_other_release_of_a_module_runs_in_a_new_python(tmp_path: Path) -> None:
         child.kill()
         assert child.wait(10) == -9
     assert log.read_text().split() == ["False"]
+
+
+PROBE = """
+import time
+
+def pytest_configure():
+    print("seconds:", time.process_time())
+"""
+
+
+def test_runs_of_the_suite_share_its_import(tmp_path: Path) -> None:
+    """A run of the features begins within 0.3 s of a core, as a fork of a process that has collected them."""
+    (tmp_path / "probe.py").write_text(PROBE)
+    log, options = tmp_path / "log", ["features/pure_cache", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    fork_server(collected=True)
+    with ForkingGroup() as group:
+        place = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        run = group.start_python("pytest", [*options, "-p", "probe"], log, cwd=PROJECT, env=place)
+        assert run.wait(60) == 0, log.read_text()
+    said = log.read_text()
+    assert "pure_cache/expiry.feature" in said, said
+    assert float(said.partition("seconds: ")[2].split()[0]) < 0.3, said
+
+
+def test_fork_server_is_lent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run uses the process of another run that forks programs."""
+    lent = fork_server()
+    program = "from fixtures.run.processes import fork_server; print(fork_server())"
+    monkeypatch.setenv(LENT, str(lent))
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT / "src"))
+    said = subprocess.check_output([sys.executable, "-c", program], cwd=PROJECT, text=True)
+    assert said.strip() == str(lent)

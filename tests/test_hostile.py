@@ -16,12 +16,12 @@ import redis
 
 from fixtures import PROJECT
 from fixtures.gate.deployment_under_test import gate_environment
-from fixtures.proxies.resp import Command, Mutation, RespProxy, frame, parts_of
+from fixtures.proxies.resp import Command, Mutation, RespProxy, commands_of
 from fixtures.proxies.streams import LoopThread, Serve, TlsProxy
 from fixtures.run.deadline import DeadlineError
 from fixtures.run.keys import StackError
 from fixtures.run.processes import ForkingGroup
-from fixtures.stacks.external import command_guard, key_cleanup
+from fixtures.stacks.external import command_guard, deployments
 from fixtures.stacks.external.command_guard import ANSWER_BYTES, Bounded, GuardedPool
 from fixtures.stacks.external.deployments import ExternalCluster
 from fixtures.stacks.external.stack import engines_of
@@ -37,8 +37,8 @@ def says(answer: Callable[[Command], bytes], *, closes: bool = False) -> Serve:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
-            while not reader.at_eof():
-                writer.write(answer(parts_of(await frame(reader))))
+            async for commands in commands_of(reader):
+                writer.write(b"".join(map(answer, commands)))
                 await writer.drain()
                 if closes:
                     break
@@ -264,14 +264,14 @@ class SearchesForEver(Mutation):
 
 def test_search_for_keys_of_a_killed_run_ends(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """An endless SCAN blocks neither the beginning nor the end of a run."""
-    monkeypatch.setattr(key_cleanup, "PATIENCE", 0.2)
+    monkeypatch.setattr(deployments, "PATIENCE", 0.2)
     with closing(RespProxy(server.port, SearchesForEver())) as proxy, server.client() as client:
-        running = key_cleanup.RunMarker(proxy.url, "practices:here:")
-        client.sadd(key_cleanup.REGISTER, "practices:killed:")
+        running = deployments.RunMarker(proxy.url, "practices:here:")
+        client.sadd(deployments.REGISTER, "practices:killed:")
         with pytest.raises(DeadlineError):
-            key_cleanup.RunMarker(proxy.url, "practices:next:")
+            deployments.RunMarker(proxy.url, "practices:next:")
         running.end()
-        assert client.sismember(key_cleanup.REGISTER, "practices:here:")
+        assert client.sismember(deployments.REGISTER, "practices:here:")
 
 
 def test_redis_that_connects_another_way_is_noticed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

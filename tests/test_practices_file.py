@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fixtures import PROJECT
-from fixtures.bdd.definitions import definitions_of
+from fixtures.bdd.vocabulary import definitions_of
 from fixtures.run.practices_file import read_file, waivers_of
 from redis_practices.cli import UsageError
 from tests.project import REPORTING, Project, assert_said

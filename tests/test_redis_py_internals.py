@@ -1,9 +1,9 @@
-"""Test that redis-py still has the three private names in use, and that no module uses another one.
+"""Test that redis-py still has the private names in use, and that no module uses another one.
 
 `NearCache` hears of changes by ``connection._get_parser().set_invalidation_push_handler``. If a test here fails after
 an upgrade of redis-py, see https://github.com/redis/redis-py/issues/3087 for a new way. `tuning.bulk` uses ``_sock``
 and ``_get_parser``; without them it is correct, but slow. The external stack limits answers by ``_connect``;
-`test_hostile.py` tests that.
+`test_hostile.py` tests that. By the same name TLS connections share a context.
 """
 
 from __future__ import annotations
@@ -18,17 +18,19 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from fixtures import PROJECT
 from fixtures.proxies.streams import TlsProxy
 from fixtures.run.processes import ForkingGroup
-from redis_practices.clients import redis_client
+from redis_practices.clients import redis_client, tls_context
 from redis_practices.servers.server import CACHE, Server, start_server
 from redis_practices.tuning import bulk
 
 BULK = "src/redis_practices/tuning/bulk.py"
 NEAR_CACHE = "src/redis_practices/pure_cache/near_cache.py"
 COMMAND_GUARD = "fixtures/stacks/external/command_guard.py"
+CLIENTS = "src/redis_practices/clients.py"
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +95,21 @@ def test_bulk_uses_the_socket(tmp_path: Path, kind: str) -> None:
     assert bulk.LENGTH_IS_REST
 
 
+def test_tls_connections_share_a_context(tmp_path: Path) -> None:
+    """Connections with the same options share a context; others have their own, and refuse a foreign certificate."""
+    with ForkingGroup() as group, closing(TlsProxy(tmp_path)) as proxy:
+        url = f"rediss://{proxy.before(start_server(group, CACHE).port)}"
+        tls_context.cache_clear()
+        for _ in range(5):
+            with redis_client(f"{url}?ssl_ca_certs={proxy.ca_file}") as client:
+                assert client.ping()
+        used = tls_context.cache_info()
+        # A period of `CONTEXT_SECONDS` may begin meanwhile.
+        assert used.hits + used.misses == 5 and used.misses < 3, used  # noqa: PT018
+        with redis_client(url) as client, pytest.raises(RedisConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+            client.ping()
+
+
 def private_names(path: Path) -> Iterator[str]:
     """Yield the private names of redis-py that a module reads, and the attributes that it sets on packages."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -118,10 +135,15 @@ def is_own(value: Any) -> bool:
 
 
 def test_no_module_uses_another_private_name() -> None:
-    """Only three modules use a private name, and nothing is set on a package."""
+    """Only four modules use a private name, and nothing is set on a package."""
     found = {}
     for folder in ("src", "fixtures", "steps", "benchmarks"):
         for path in Path(PROJECT, folder).rglob("*.py"):
             if names := list(private_names(path)):
                 found[path.relative_to(PROJECT).as_posix()] = names
-    assert found == {NEAR_CACHE: ["_get_parser"], COMMAND_GUARD: ["_connect"], BULK: ["_sock", "_get_parser"]}
+    assert found == {
+        NEAR_CACHE: ["_get_parser"],
+        COMMAND_GUARD: ["_connect"],
+        CLIENTS: ["_connect", "_connect"],
+        BULK: ["_sock", "_get_parser"],
+    }

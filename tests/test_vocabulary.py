@@ -19,8 +19,20 @@ from pathlib import Path
 import pytest
 
 from fixtures import PROJECT
-from fixtures.bdd.definitions import Definition, ScenarioTemplate, definitions_in, feature_of, matching, steps_of
-from fixtures.bdd.vocabulary import NAMES, Kind, Name, find, in_sentence, in_table
+from fixtures.bdd.vocabulary import (
+    NAMES,
+    Definition,
+    Kind,
+    Name,
+    ScenarioTemplate,
+    definitions_in,
+    feature_of,
+    find,
+    in_sentence,
+    in_table,
+    matching,
+    steps_of,
+)
 from suite import PLUGINS
 
 MOST_SENTENCES = 150
@@ -103,8 +115,11 @@ def _registered(kind: Kind, text: str) -> Name | None:
 
 def unused(uses: Iterable[Use]) -> list[str]:
     """Return the registered names that no feature uses; a measurement that is reported need not be judged."""
-    used = {id(_registered(kind, text)) for kind, text in {name for use in uses for name in use.names()}}
-    return [f"{one.kind} {one.name!r}" for one in NAMES.values() if id(one) not in used and not one.reported]
+    said = {name for use in uses for name in use.names()}
+    used = {id(_registered(kind, text)) for kind, text in said}
+    words = {word for kind, text in said if _registered(kind, text) for word in find(kind, text)[1].values()}
+    lacking = [f"{one.kind} {one.name!r}" for one in NAMES.values() if id(one) not in used and not one.reported]
+    return lacking + [f"{one.name!r}: {word}" for one in NAMES.values() for word in one.choices if word not in words]
 
 
 def not_recorded(uses: Iterable[Use]) -> Iterator[str]:
@@ -213,8 +228,14 @@ def test_unrecorded_measurement(tmp_path: Path) -> None:
 
 
 def test_unused_name() -> None:
-    """Without features every name but the reported ones is unused."""
-    assert len(unused([])) == sum(not one.reported for one in NAMES.values())
+    """Without features every name but the reported ones is unused, and every word that a name lists."""
+    assert len(unused([])) == sum((not one.reported) + len(one.choices) for one in NAMES.values())
+
+
+def test_words_of_a_name() -> None:
+    """A name with listed words is registered for these words alone."""
+    assert _registered("finding", "workers whose clock is wrong")
+    assert not _registered("finding", "workers whose clock is late")
 
 
 @pytest.mark.parametrize(
@@ -291,6 +312,8 @@ def document() -> Iterator[str]:
         ):
             by = "<br>".join(map(_escaped, _recorded_by(entry)))
             yield f"| {_escaped(entry.name)} | {entry.unit} | {_escaped(entry.meaning)} | {by} |"
+            for word, meaning in sorted(entry.choices.items()):
+                yield f"| … {_escaped(word)} | | {_escaped(meaning)} | |"
 
 
 def _of_folder(folder: str) -> list[Definition]:

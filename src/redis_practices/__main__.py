@@ -29,6 +29,13 @@ DEMOS = {
 }
 """By deployment, its features and the scenarios that show most."""
 
+OF_WORKERS = (
+    ("queue", "NAME", "of --workers: one more queue to judge; repeatable"),
+    ("key-prefix", "TEXT", "of --workers: the app with this global_keyprefix"),
+    ("control-exchange", "X", "of --workers: the app with this control_exchange"),
+)
+"""Options about running workers, which are pytest's, too."""
+
 SECRET = re.compile(":.*@|password=", re.DOTALL)
 """What a word with a password has, a URL with or without its scheme."""
 
@@ -41,11 +48,15 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 """Runs a module like ``-m``. Ctrl-C while modules are imported ends it without a traceback."""
 
+FLAGS = ("each", "allow-disruption", "workers", "probe-workers")
+"""Options without a value that pytest has, too."""
+
 SUBCOMMANDS = ("explain", "list", "demo", "rights")
 
 EXAMPLES = f"""\
   {COMMAND} --cache-url redis://cache.example:6379    a verdict in seconds
   {COMMAND} --broker-url redis://h --whole            every promise, in minutes
+  {COMMAND} --broker-url redis://h --workers          the workers that run there, too
   {COMMAND} --cluster-url redis://h -- -k failover    options of pytest after --
   {COMMAND} demo                                      a failover, without a URL
   {COMMAND} explain cache-005                         promise, reason, proof, remedy
@@ -65,6 +76,12 @@ def parser() -> Parser:
     for role in ROLES:
         judged = "result backend" if role == "results" else role
         found.add_argument(f"--{role}-url", metavar="URL", help=f"judge this {judged} [env: {role.upper()}_URL]")
+    found.add_argument("--workers", action="store_true", help="judge the running Celery workers of the broker, too")
+    for name, metavar, about in OF_WORKERS:
+        found.add_argument(f"--{name}", metavar=metavar, action="append", help=about)
+    found.add_argument(
+        "--probe-workers", action="store_true", help="send one task, redis_practices.probe, to each --queue"
+    )
     found.add_argument("--quick", action="store_true", help="ask what takes seconds and disrupts nothing: the default")
     found.add_argument("--whole", action="store_true", help="ask every promise")
     found.add_argument("--each", action="store_true", help="show each promise that holds, too")
@@ -94,14 +111,15 @@ def judge(words: Sequence[str], options_of_pytest: Sequence[str]) -> NoReturn:
     if given.quick and given.whole:
         raise UsageError("give either --quick or --whole")
     options = [] if given.whole else ["--quick"]
-    options += [f"--{name}" for name in ("each", "allow-disruption") if getattr(given, name.replace("-", "_"))]
-    named = {name: getattr(given, name.replace("-", "_")) for name in ("report", "baseline", "require", "max-ops")}
-    for name, value in named.items():
-        if value == "" and name != "require":
+    options += [f"--{name}" for name in FLAGS if getattr(given, name.replace("-", "_"))]
+    named = [(name, getattr(given, name.replace("-", "_"))) for name in ("report", "baseline", "require", "max-ops")]
+    named += [(name, one) for name, _, _ in OF_WORKERS for one in getattr(given, name.replace("-", "_")) or ()]
+    for name, value in named:
+        if value == "" and name not in {"require", "key-prefix"}:  # the app without a prefix
             raise UsageError(f"--{name} is empty: give a value, or leave it out")
         if "://" in (value or ""):
             raise UsageError(f"--{name} takes no URL (see --help)")
-    options += [f"--{name}={value}" for name, value in named.items() if value is not None]
+    options += [f"--{name}={value}" for name, value in named if value is not None]
     ask([str(SUITE / "features"), *options, *options_of_pytest], urls)
 
 
@@ -192,8 +210,8 @@ def dispatch() -> None:
     if first in {"explain", "list"}:
         become("fixtures.reporting.promises", first, *others)
     if first == "rights":
-        if len(others) != 1 or others[0] not in ROLES:
-            raise UsageError(f"write {COMMAND} rights ROLE, with a role of {', '.join(ROLES)}")
+        if others not in [*([role] for role in ROLES), ["broker", "--workers"]]:
+            raise UsageError(f"write {COMMAND} rights ROLE, with a role of {', '.join(ROLES)}, or broker --workers")
         become("gate_user", *others)
     known = nearest(without_secret(first), SUBCOMMANDS)
     raise UsageError(f"{first!r} is no subcommand{known} (see --help)")

@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -34,11 +34,12 @@ from redis import Redis
 from redis.asyncio import Connection as AsyncConnection
 from redis.asyncio import ConnectionPool as AsyncConnectionPool
 from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio.connection import RedisSSLContext
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff
 from redis.client import PubSub
 from redis.cluster import PRIMARY, ClusterNode, ClusterPubSub, RedisCluster
-from redis.connection import AbstractConnection, Connection, ConnectionPool, parse_url
+from redis.connection import AbstractConnection, Connection, ConnectionPool, SSLConnection, parse_url
 from redis.driver_info import DriverInfo
 from redis.exceptions import (
     AuthenticationError,
@@ -307,11 +308,57 @@ class _AsyncCounted(_Counting):
         return reply
 
 
+CONTEXT_SECONDS = 60
+"""Seconds for which connections share a context: certificates that are renewed on the disk are read after them."""
+
+
+@lru_cache(maxsize=64)
+def tls_context(period: int, **options: Any) -> ssl.SSLContext:
+    """Return the context of all TLS connections with these options that begin in a period of `CONTEXT_SECONDS`."""
+    del period
+    return RedisSSLContext(**options).get()
+
+
+class OneContext(SSLConnection):
+    """A TLS connection for threads that shares its context with others.
+
+    redis-py makes a context for each connection, which loads the system's certificates: 34 ms of a core.
+    """
+
+    def _connect(self) -> Any:
+        """Connect, and begin TLS."""
+        if self.ssl_validate_ocsp or self.ssl_validate_ocsp_stapled:
+            return super()._connect()  # type: ignore[no-untyped-call]
+        plain: Any = Connection._connect(self)  # noqa: SLF001 - the abstract method of redis-py's connections
+        try:
+            context = tls_context(
+                int(time.monotonic() / CONTEXT_SECONDS),
+                keyfile=self.keyfile,
+                certfile=self.certfile,
+                password=self.certificate_password,
+                cert_reqs=self.cert_reqs,
+                check_hostname=self.check_hostname,
+                ca_certs=self.ca_certs,
+                ca_data=self.ca_data,
+                ca_path=self.ca_path,
+                min_version=self.ssl_min_version,
+                ciphers=self.ssl_ciphers or None,
+                include_verify_flags=tuple(self.ssl_include_verify_flags or ()),
+                exclude_verify_flags=tuple(self.ssl_exclude_verify_flags or ()),
+            )
+            return context.wrap_socket(plain, server_hostname=self.host)
+        except (OSError, RedisError):
+            plain.close()
+            raise
+
+
 @cache
 def counted(kind: type) -> type:
     """Return a class of connections that counts unanswered commands, for a class of redis-py."""
+    if issubclass(kind, _Counting):
+        return kind
     ours = _Counted if issubclass(kind, AbstractConnection) else _AsyncCounted
-    return kind if issubclass(kind, _Counting) else type(f"Counted{kind.__name__}", (ours, kind), {})
+    return type(f"Counted{kind.__name__}", (ours, OneContext if kind is SSLConnection else kind), {})
 
 
 def is_unwatched(connection: Any) -> bool:

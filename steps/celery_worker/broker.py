@@ -22,7 +22,7 @@ from fixtures.celery_worker.workers import Operations, let_go
 from fixtures.context import Context, Plan, Seen, target
 from fixtures.proxies.streams import TlsProxy
 from fixtures.run.keys import Unsupported
-from fixtures.stacks.external.key_cleanup import on_server
+from fixtures.stacks.external.deployments import on_server
 from fixtures.stacks.protocols import Broker
 from redis_practices.celery_worker.security import RIGHTS, rules
 from redis_practices.celery_worker.sending import publisher

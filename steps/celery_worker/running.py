@@ -2,27 +2,142 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from fixtures.bdd.vocabulary import register
+from redis import Redis
+
+from fixtures.bdd.vocabulary import register, restrict
 from fixtures.context import Context
+from fixtures.reporting.report import plain
 from fixtures.run.keys import Unsupported
-from redis_practices.celery_worker import worker_audit
+from fixtures.stacks.protocols import RunningWorkers
+from redis_practices.celery_worker import queue_audit as queues
+from redis_practices.celery_worker import worker_audit as audit
 from redis_practices.celery_worker.running import Fleet
-from redis_practices.celery_worker.worker_audit import Finding
+from redis_practices.celery_worker.worker_audit import Finding, Unknown
+
+Detector = Callable[[RunningWorkers], Iterable[Finding]]
 
 
-def detector(name: str, meaning: str, detect: Callable[[Fleet], Iterable[Finding]]) -> None:
-    """Register what a function of `worker_audit` finds; without an answering worker it is the reason of a skip."""
+def found_by(context: Context, detectors: Iterable[Detector]) -> list[Finding]:
+    """Return what functions find, which may ask again; what they cannot know is the reason of a skip (Unsupported)."""
+    workers, findings, unknown = context.workers, list[Finding](), ""
+    for detect in detectors:
+        try:
+            # One by one: a function may find some and then say what it cannot know.
+            for one in detect(workers):
+                findings.append(one)
+        except Unknown as lack:
+            unknown = unknown or str(lack)
+    if not findings and (unknown or not workers.fleet.workers):
+        raise Unsupported(plain(unknown or "no worker of the broker answered"))
+    return [{column: plain(str(value)) for column, value in one.items()} for one in findings]
 
-    def found(context: Context) -> list[Finding]:
-        fleet = context.workers.fleet
-        if not fleet.workers:
-            raise Unsupported("no worker of the broker answered")
-        return list(detect(fleet))
 
-    register("finding", name, meaning)(found)
+# Settings of the workers
+
+DEFECTS = {
+    "tasks have no time limit": ("tasks of a prefork pool that nothing ends", audit.unlimited),
+    "time limits have no effect": (
+        "soft ones that are not below the hard one, and ones that have passed",
+        audit.missed_limits,
+    ),
+    "tasks outlive the visibility timeout": ("tasks with a limit or a time above it", audit.outliving),
+    "countdowns outlive the visibility timeout": ("tasks with an ETA further ahead", audit.countdowns),
+    "visibility timeout another worker shortens": ("workers of one record with another timeout", audit.other_timeouts),
+    "tasks return after each crash": (
+        "tasks with acks_late and reject_on_worker_lost that count no deliveries",
+        audit.poison_loops,
+    ),
+    "long tasks are acknowledged early": ("tasks that have run for a minute; this is advice", audit.early_and_long),
+    "reserved tasks an idle worker could run": (
+        "unlimited prefetch, and tasks reserved behind long ones",
+        audit.held_back,
+    ),
+    "messages may be pickle": ("pickle in accept_content, or as serializer", audit.pickling),
+    "results never expire": ("results on Redis without ttl", audit.endless_results),
+    "results expire too early": ("results that expire while a task of their workflow may run", audit.early_results),
+    "results are stored once": ("results that a short outage loses; this is advice", audit.unrepeated_results),
+    "name is used twice": ("names under which several workers answer", audit.same_names),
+    "schedule lacks its one beat": ("schedules with no beat, or with two", audit.beats),
+    "release is an old one": ("workers with other tasks or versions than a newer one of the same queues", audit.mixed),
+    "queue another app reads": ("readers of a queue that have no task in common", audit.strangers),
+    "clock is wrong": ("clocks 16 s off the broker's, and another enable_utc", audit.wrong_clocks),
+    "version has a known defect": ("versions in known_defects.toml", audit.known_defects),
+    "processes end after one task": ("memory limits below those of an empty process", audit.hasty_recycling),
+    "connection is given up": ("workers that try for less than a minute to reach the broker", audit.giving_up),
+}
+"""Defects of a worker, each with its meaning and its detector."""
 
 
-detector("tasks without time limit", "tasks of prefork workers that nothing ends", worker_audit.unlimited)
-detector("workers that accept pickle", "workers with pickle in accept_content", worker_audit.pickling)
+@register("finding", "workers whose {defect}", "workers with a defect, as the first look saw them")
+def defective(context: Context, defect: str) -> list[Finding]:
+    """Return the workers with a defect."""
+    return found_by(context, [lambda workers: DEFECTS[defect][1](workers.fleet)])
+
+
+restrict("finding", "workers whose {defect}", {name: meaning for name, (meaning, _) in DEFECTS.items()})
+
+# Queues, and whether workers take tasks
+
+
+def asking(detect: Callable[[Redis, Fleet], Iterable[Finding]]) -> Detector:
+    """Return a detector that asks the broker again."""
+
+    def detecting(workers: RunningWorkers) -> Iterator[Finding]:
+        with workers.node.client() as client:
+            yield from detect(client, workers.fleet)
+
+    return detecting
+
+
+def first_look(detect: Callable[[Fleet], Iterable[Finding]]) -> Detector:
+    """Return a detector that judges by the first look alone."""
+    return lambda workers: detect(workers.fleet)
+
+
+def _probed(workers: RunningWorkers) -> Iterator[Finding]:
+    with workers.node.client() as client:
+        yield from queues.unanswered_probes(client, workers.fleet, workers.probed)
+
+
+DEFECTS_OF_QUEUES: dict[str, tuple[str, Sequence[Detector]]] = {
+    "tasks no worker reads": (
+        "queues with tasks, or named by --queue, without a reader",
+        [first_look(queues.absent), lambda workers: queues.unread(workers.fleet, workers.named)],
+    ),
+    "priority no worker reads": (
+        "lists with tasks beside those of the workers",
+        [first_look(queues.unread_priorities)],
+    ),
+    "route leads nowhere": (
+        "queues of routes that no worker reads and no process has declared",
+        [first_look(queues.undeclared_routes)],
+    ),
+    "schedule names an unknown task": ("entries whose task no worker has", [first_look(queues.unknown_schedules)]),
+    "tasks a reader discards": ("sent tasks that a reader does not know", [first_look(queues.unknown_tasks)]),
+    "messages a reader refuses": (
+        "messages of a content type that a reader does not accept, and elements that are no message",
+        [first_look(queues.unreadable_tasks)],
+    ),
+    "reader takes no task": (
+        "workers that answer and do not wait for a task although they are free",
+        [asking(queues.stuck), _probed],
+    ),
+    "consumer was cancelled": ("workers that answer and read no queue", [first_look(queues.without_queue)]),
+    "tasks are not given back": (
+        "unacknowledged tasks older than the visibility timeout",
+        [first_look(queues.overdue)],
+    ),
+    "answers nothing reads": ("mailboxes of killed processes", [asking(queues.abandoned)]),
+}
+"""Defects of a queue and its readers, each with its meaning and its detectors."""
+
+
+@register("finding", "queues whose {defect}", "queues with a defect, and workers that do not serve theirs")
+def badly_served(context: Context, defect: str) -> list[Finding]:
+    """Return the queues with a defect."""
+    return found_by(context, DEFECTS_OF_QUEUES[defect][1])
+
+
+restrict("finding", "queues whose {defect}", {name: meaning for name, (meaning, _) in DEFECTS_OF_QUEUES.items()})

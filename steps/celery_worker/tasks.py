@@ -33,7 +33,7 @@ from fixtures.celery_worker.workers import let_go, returned, runs_of_each
 from fixtures.context import Context, Plan, Seen, target
 from fixtures.run.own_time import Stopwatch, WorkersClock
 from fixtures.run.processes import ForkingGroup
-from fixtures.stacks.external.key_cleanup import on_server, prefix_of_run
+from fixtures.stacks.external.deployments import on_server, prefix_of_run
 from redis_practices.celery_worker.queue_age import queue_state
 from redis_practices.celery_worker.sending import check_broker, publish, publisher, send_many, sender
 from redis_practices.cli import Failure

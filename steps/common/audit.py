@@ -13,6 +13,7 @@ from itertools import chain, permutations
 from operator import not_
 from typing import Any
 
+import pytest
 from pytest_bdd import parsers, then
 from redis.client import NEVER_DECODE
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -24,6 +25,7 @@ from fixtures.context import Context
 from fixtures.redis_cluster.nodes import clients_of
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Lacks, Unsupported
+from fixtures.run.options import OPTIONS
 from fixtures.run.practices_file import AuditBounds, change, changeable
 from fixtures.stacks.protocols import Node, need, need_right
 from redis_practices.polling import poll
@@ -42,6 +44,9 @@ from redis_practices.server_info import (
 from steps.common.vocabulary import TYPES, Table, choices, releases, rows
 from steps.common.vocabulary import bound as read_bound
 
+ANSWERS = pytest.StashKey[dict[str, dict[str, dict[str, Any]]]]()
+"""On the configuration: the servers' answers in a quick run, by role. All its scenarios judge one moment."""
+
 
 @dataclass
 class Audited:
@@ -55,7 +60,10 @@ class Audited:
     @classmethod
     def of(cls, context: Context) -> Audited:
         """Return the servers of the scenario's deployment."""
-        return cls(context.nodes(context.role), context.bounds, context.stack.lacks.get(context.role, {}))
+        config, role = context.request.config, context.role
+        is_kept = config.stash[OPTIONS].quick and context.stack.lends
+        told = config.stash.setdefault(ANSWERS, {}).setdefault(role, {}) if is_kept else {}
+        return cls(context.nodes(role), context.bounds, context.stack.lacks.get(role, {}), told)
 
     def each(self, command: str, ask: Callable[[Any], Any]) -> Iterable[tuple[str, Any]]:
         """Yield address and answer of every server; a command that is refused is the reason of a skip."""

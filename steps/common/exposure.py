@@ -11,13 +11,15 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from pytest_bdd import then
+from redis.backoff import NoBackoff
 from redis.exceptions import MovedError, RedisError
+from redis.retry import Retry
 
 from fixtures.bdd.vocabulary import register
 from fixtures.context import Context
 from fixtures.run.keys import NotAsked, Unsupported
 from fixtures.stacks.external.command_guard import guarded_client
-from fixtures.stacks.external.key_cleanup import prefix_of_run
+from fixtures.stacks.external.deployments import prefix_of_run
 from fixtures.stacks.protocols import Addressed, need
 from redis_practices.clients import redis_client
 from redis_practices.server_info import (
@@ -124,7 +126,9 @@ def unprotected_servers(context: Context) -> list[dict[str, object]]:
     def why(node: Addressed) -> str:
         told = {name: own.get(node.address, {}).get(name) for name in ("bind", "protected-mode")}
         known = ", ".join(f"{name} is {value}" for name, value in told.items() if value)
-        with guarded_client(redis_client(without_credentials(node.url), timeout=2.0)) as stranger:
+        # One try: a server that wants a certificate ends the connection of a client without one.
+        once = Retry(NoBackoff(), 0)
+        with guarded_client(redis_client(without_credentials(node.url), timeout=2.0, retry=once)) as stranger:
             return " ".join(["serves a client without a password", f"({known})"]) if serves(stranger) else ""
 
     return exposed(context, why, is_judged)

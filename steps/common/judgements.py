@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -16,6 +16,7 @@ from fixtures.bdd.vocabulary import find
 from fixtures.context import Context
 from fixtures.redis_cluster.nodes import answers, commands, in_words
 from fixtures.reporting.measurements import Bound
+from fixtures.run.keys import FINDINGS
 from fixtures.run.own_time import WorkersClock, moment_of
 from fixtures.run.practices_file import AUDITED, change, changeable
 from redis_practices.polling import eventually, seconds_until
@@ -219,8 +220,14 @@ def check_findings(context: Context, name: str, datatable: Table) -> None:
 
     Example: ``Then the failover blockers are`` with a table of NODE and BLOCKER
     """
-    entry, _ = find("finding", name)
-    eventually(lambda: assert_table(datatable, entry.functions[0](context)), within=PATIENCE)
+    detect = detector_of(name)
+    eventually(lambda: assert_table(datatable, detect(context)), within=PATIENCE)
+
+
+def detector_of(name: str) -> Callable[[Context], list[dict[str, object]]]:
+    """Return the registered function of a finding, with the words of its placeholder."""
+    entry, words = find("finding", name)
+    return lambda context: list(entry.functions[0](context, **words))
 
 
 @then(parsers.parse("there are no {name:Findings}", extra_types=TYPES))
@@ -229,10 +236,11 @@ def check_no_findings(context: Context, name: str) -> None:
 
     Example: ``Then there are no open slots``
     """
-    detect = find("finding", name)[0].functions[0]
+    detect = detector_of(name)
 
     def nothing() -> None:
         found = detect(context)
+        context.request.node.stash[FINDINGS] = [{name: str(value) for name, value in one.items()} for one in found]
         assert not found, f"{len(found)} {name}: {'; '.join(', '.join(map(str, one.values())) for one in found[:5])}"
 
     eventually(nothing, within=PATIENCE) if context.own else nothing()
@@ -244,7 +252,7 @@ def check_finding(context: Context, name: str, text: str) -> None:
 
     Example: ``Then the failover blockers include "is not linked to its primary"``
     """
-    detect = find("finding", name)[0].functions[0]
+    detect = detector_of(name)
 
     def included() -> None:
         found = ["; ".join(map(str, one.values())) for one in detect(context)]

@@ -11,6 +11,7 @@ from fixtures.context import Context, target
 from fixtures.gate.defects import MENDED
 from fixtures.gate.deployment_under_test import FOREIGN, OURS, DeploymentUnderTest, contents, short_id, without_ttl
 from fixtures.gate.healthy import build
+from fixtures.gate.worker_cases import DEFECTS, HEALTHY
 from fixtures.run.options import SPOKEN
 from gate_user import rules
 from steps.common.vocabulary import TYPES, Table, options, rows
@@ -18,13 +19,16 @@ from steps.common.vocabulary import TYPES, Table, options, rows
 
 @given(parsers.parse('a healthy {kind:w} of the kind "{name}"'))
 def have_healthy(context: Context, kind: str, name: str) -> None:
-    """Start a cache, broker, cluster or backend without a defect, of a kind that a gate may take for faulty.
+    """Start a cache, broker, cluster, backend or worker without a defect, of a kind that a gate may take for faulty.
 
     `docs/healthy.md` says of each kind what makes it and why it is healthy.
 
     Example: ``Given a healthy cache of the kind "behind TLS"``
     """
     gate = context.part(DeploymentUnderTest)
+    if kind == WORKER:
+        gate.have_workers(HEALTHY[name])
+        return
     gate.role = SPOKEN.get(kind, kind)
     built = build(gate.builder, gate.role, name)
     gate.url, gate.options = built.url, " ".join(built.options)
@@ -32,13 +36,20 @@ def have_healthy(context: Context, kind: str, name: str) -> None:
 
 @given(parsers.parse('a {kind:w} with the defect "{name}"'))
 def have_defect(context: Context, kind: str, name: str) -> None:
-    """Start a cache, broker, cluster or backend that is healthy but for one defect of the catalogue.
+    """Start a cache, broker, cluster, backend or worker that is healthy but for one defect of the catalogue.
 
     Example: ``Given a cache with the defect "one write in 200 is lost"``
     """
     gate = context.part(DeploymentUnderTest)
     gate.role, gate.defect = SPOKEN.get(kind, kind), name
-    gate.url = gate.builder.url(gate.role, name)
+    if kind == WORKER:
+        gate.have_workers(DEFECTS[name])
+    else:
+        gate.url = gate.builder.url(gate.role, name)
+
+
+WORKER = "worker"
+"""The word of a feature for a deployment whose workers are judged, with their broker."""
 
 
 @given(parsers.parse("a {kind:w} with {count:Count} foreign keys", extra_types=TYPES))
@@ -90,7 +101,7 @@ def type_remedy(context: Context) -> None:
     """
     gate = context.part(DeploymentUnderTest)
     check_verdict(context, "refused")
-    gate.type_remedy(MENDED[gate.role][gate.defect])
+    gate.type_remedy(MENDED[WORKER if gate.case else gate.role][gate.defect])
 
 
 @then(parsers.parse('the verdict is "{name}"'))

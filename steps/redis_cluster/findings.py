@@ -32,15 +32,15 @@ from fixtures.redis_cluster.nodes import (
     differences,
     in_words,
     node_at,
+    piped,
     pipelined,
     primaries,
     ranges,
     slot_map,
 )
-from fixtures.redis_cluster.state_machine import ClusterMachine, ClusterUnderTest
+from fixtures.redis_cluster.workload import ClusterMachine, ClusterUnderTest
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Unsupported
-from fixtures.stacks.protocols import Cluster
 from fixtures.stateful import try_histories
 from redis_practices.redis_cluster.failover import why_not_failover_ready
 from redis_practices.redis_cluster.formation import wait_until_ready
@@ -337,10 +337,10 @@ searching = settings(max_examples=100, deadline=None, database=None)
 """How Hypothesis searches: batches of keys share a round trip, so that it takes no longer than the search itself."""
 
 
-def _require_agreement(cluster: Cluster, keys: Iterable[bytes]) -> None:
+def _require_agreement(server: Any, keys: Iterable[bytes]) -> None:
     """Raise AssertionError if client and server disagree on the slot of a key."""
     keys = list(keys)
-    both = zip(keys, map(slot_of, keys), pipelined(cluster.nodes[0], "CLUSTER KEYSLOT", keys), strict=True)
+    both = zip(keys, map(slot_of, keys), piped(server, "CLUSTER KEYSLOT", keys), strict=True)
     found = [f"{key!r}: client {ours}, server {theirs}" for key, ours, theirs in both if ours != theirs]
     assert not found, f"client and server disagree on {len(found)} keys: {found[:3]}"
 
@@ -349,14 +349,15 @@ def _require_agreement(cluster: Cluster, keys: Iterable[bytes]) -> None:
 def same_slot(context: Context, count: int) -> None:
     """Compare random keys of 0 to 40 bytes, then let Hypothesis look among keys with braces."""
     seeded = random.Random(f"{context.request.config.option.hypothesis_seed}")
-    _require_agreement(context.cluster, [seeded.randbytes(seeded.randrange(41)) for _ in range(count)])
+    server = context.ending.enter_context(context.cluster.nodes[0].client())
+    _require_agreement(server, [seeded.randbytes(seeded.randrange(41)) for _ in range(count)])
     # Braces by chance are too rare to show a client without hash tags.
     braces = st.lists(st.sampled_from([b"{", b"}", b"a", b"\xff"]), max_size=12).map(b"".join)
 
     @searching
     @generated(st.lists(st.binary() | braces, min_size=1, max_size=50))
     def agree(keys: list[bytes]) -> None:
-        _require_agreement(context.cluster, keys)
+        _require_agreement(server, keys)
 
     agree()
 
@@ -365,10 +366,11 @@ def same_slot(context: Context, count: int) -> None:
 def same_in_each_slot(context: Context, count: int) -> None:
     """Find a key for each of `count` slots by counting, and compare."""
     found: dict[int, bytes] = {}
+    server = context.ending.enter_context(context.cluster.nodes[0].client())
     for number in numbers():
         found.setdefault(slot_of(key := b"%d" % number), key)
         if len(found) == count:
-            return _require_agreement(context.cluster, found.values())
+            return _require_agreement(server, found.values())
     raise AssertionError("unreachable")
 
 
@@ -377,13 +379,14 @@ def tag_decides(context: Context, count: int) -> None:
     """Let Hypothesis draw tags and the text around them."""
     before = st.binary(max_size=12).map(lambda text: text.replace(b"{", b""))
     tag = st.binary(min_size=1, max_size=12).filter(lambda text: b"}" not in text)
+    server = context.ending.enter_context(context.cluster.nodes[0].client())
 
     @settings(searching, max_examples=count)
     @generated(st.lists(st.tuples(before, tag, st.binary(max_size=12)), min_size=1, max_size=20))
     def agree(parts: list[tuple[bytes, bytes, bytes]]) -> None:
         keys = [first + b"{" + middle + b"}" + last for first, middle, last in parts]
         assert [slot_of(key) for key in keys] == [crc_hqx(middle, 0) % SLOTS for _, middle, _ in parts]
-        _require_agreement(context.cluster, keys)
+        _require_agreement(server, keys)
 
     agree()
 

@@ -22,6 +22,10 @@ Names of queues of killed processes are removed.             transport          
 Order, schedule and state of a worker.                       ../../worker.py       order, schedule, trouble
 A task is sent, processed, and its result comes back.        ../../send_task.py    processing, availability
 Celery itself keeps it: no code here.                        -                     audit, control, data_path, pinned
+All running workers are asked in one round trip.              control               workers
+Workers, queues and held tasks are seen at one moment.        running               workers
+Running workers have the settings of this practice.          worker_audit          worker_settings, worker_fleet
+Queues have readers, and free workers take tasks.             queue_audit           workers
 The broker is reached by its users alone.                    ../server_info.py     exposure
 The same, for each client at all times.                      -                     clients
 The same, for the commands of clients.                       -                     commands

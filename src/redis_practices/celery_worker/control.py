@@ -1,13 +1,14 @@
 """Ask running Celery workers over the broker, with plain Redis commands.
 
-``app.control.inspect()`` waits out its timeout for each question, cannot read the replies of a worker that pickles
-them, and does not know whether all workers have answered. Here one round trip publishes all questions to the control
+``app.control.inspect()`` waits out its timeout for each question: it does not know whether all workers have answered.
+It cannot read the replies of a worker that pickles them. Here one round trip publishes all questions to the control
 mailbox (kombu's pidbox). PUBLISH returns the number of receivers, so that a round ends with the last answer.
 
-A round writes one member into ``_kombu.binding.reply.<exchange>.pidbox`` and reads one list. It removes both.
+A round writes one member into ``_kombu.binding.reply.<exchange>.pidbox`` of each mailbox, and reads one list for each.
+It removes both. What a killed requester left behind is removed by a later `sweep`.
 
-    with redis_client(url) as client, Requester(client, Mailbox()) as requester:
-        answers = requester.ask([("ping", {}), ("active_queues", {})])
+    with redis_client(url) as client, Requester(client, [Mailbox()]) as requester:
+        answers = requester.ask([("ping", {}), ("active_queues", {})])[Mailbox()]
 
 Answers may hold secrets: `stats` and ``report`` show passwords, ``active`` the arguments of tasks. Read named fields.
 """
@@ -18,22 +19,39 @@ import base64
 import io
 import json
 import pickle
+import re
 import secrets
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
 
+from celery import shared_task
 from redis import Redis
+from redis.client import NEVER_DECODE
+from redis.exceptions import ResponseError
 from redis.utils import str_if_bytes
 
 SEP = "\x06\x16"
 """kombu's sign between the parts of a binding, and between a queue and its priority."""
 
+RAW: dict[str, Any] = {NEVER_DECODE: True}
+"""The option for answers as bytes: each client of the server may have written any."""
+
 Question = tuple[str, Mapping[str, Any]]
 """A command of remote control and its arguments, such as ``("conf", {"with_defaults": True})``."""
+
+
+PROBE = "redis_practices.probe"
+"""A task without effect. A worker that has it (``include=["redis_practices.celery_worker.control"]``) can be probed."""
+
+
+@shared_task(name=PROBE, ignore_result=True)
+def probe() -> None:
+    """Do nothing: that a worker has run it shows in the worker's statistics."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +63,8 @@ class Mailbox:
     database: int = 0
     exchange: str = "celery"
     """``control_exchange`` of the app's settings."""
+    sep: str = SEP
+    """The transport option ``sep`` of its workers, without which they cannot answer."""
 
     @property
     def channel(self) -> str:
@@ -61,10 +81,24 @@ class Mailbox:
         """The set that names the lists for answers."""
         return f"{self.prefix}_kombu.binding.reply.{self.exchange}.pidbox"
 
+    @property
+    def heartbeats(self) -> str:
+        """The channel of the workers' heartbeats, which are events (``event_exchange``)."""
+        return f"{self.prefix}/{self.database}.celeryev/worker.heartbeat"
+
     def nodes_in(self, members: Iterable[str | bytes]) -> list[str]:
         """Return the nodes that the members of `bindings` name; a killed one stays named."""
-        names = (str_if_bytes(member).split(SEP)[-1] for member in members)
+        names = (str_if_bytes(member).rpartition(self.sep)[2] for member in members)
         return sorted(name.removesuffix(f".{self.exchange}.pidbox") for name in names)
+
+    def with_sep(self, members: Iterable[str | bytes]) -> Mailbox:
+        """Return it with the separator that most members of `bindings` have: twice, before the name of a queue."""
+        heads = Counter(found[1] for member in members if (found := _TWICE.match(str_if_bytes(member))))
+        return replace(self, sep=heads.most_common(1)[0][0]) if heads else self
+
+
+_TWICE = re.compile(r"(.{1,8}?)\1", re.DOTALL)
+"""A text that is repeated at the beginning: the empty routing key and pattern of a fanout binding stand before it."""
 
 
 def mailboxes(keys: Iterable[str], database: int = 0) -> list[Mailbox]:
@@ -72,7 +106,7 @@ def mailboxes(keys: Iterable[str], database: int = 0) -> list[Mailbox]:
     found = set()
     for key in keys:
         prefix, _, exchange = key.removesuffix(".pidbox").partition("_kombu.binding.")
-        if exchange and not exchange.startswith(("reply.", "permanent.")):
+        if key.endswith(".pidbox") and exchange and not exchange.startswith(("reply.", "permanent.")):
             found.add(Mailbox(prefix, database, exchange))
     return sorted(found, key=lambda one: (one.prefix, one.exchange))
 
@@ -123,35 +157,59 @@ class Answers:
         if not (isinstance(answer, dict) and set(answer) == {"error"}):
             self.by_node[node][question] = answer
 
+    def keep(self, message: str | bytes, first: str) -> None:
+        """Read one message; it may hold anything, since each client of the server can write it."""
+        kind, ticket, said = _read(message)
+        if said is None:
+            self.unreadable[kind] += ticket == first
+            return
+        for node, answer in said.items():
+            if "python-serialize" in kind:
+                self.pickled.add(node)
+            self.add(ticket, node, answer, is_first=ticket == first)
+
 
 QUIET, WHOLE = 1.0, 4.0
 """Seconds after which a round ends: without a further answer, and in any case."""
 
-LATE = 0.05
-"""Seconds for an answer that is on its way when a round ends."""
+LATE = 0.25
+"""Seconds for an answer that is on its way when a round ends without it."""
+
+MARK = "practices-mailbox"
+"""How the names of lists for answers begin."""
+
+FORGOTTEN = 60.0
+"""Seconds after which the requester of a list is dead: a round takes `WHOLE` seconds at most."""
 
 
 class Requester:
-    """A list for answers on the server, from the first round to the end of a ``with`` block."""
+    """A list for answers in each of some mailboxes, from the first round to the end of a ``with`` block."""
 
-    def __init__(self, client: Redis, mailbox: Mailbox) -> None:
+    def __init__(self, client: Redis, mailboxes: Iterable[Mailbox]) -> None:
         """Use `client`, whose ``socket_timeout`` must exceed `QUIET`."""
-        self._client, self._mailbox = client, mailbox
-        self._name = f"practices-{secrets.token_hex(16)}"
-        queue = f"{self._name}.reply.{mailbox.exchange}.pidbox"
-        self._list, self._member = mailbox.prefix + queue, SEP.join([self._name, "", queue])
+        self._client, self._missing = client, 0
+        self._name = f"{MARK}-{time.time():.0f}-{secrets.token_hex(16)}"
+        self._mailboxes = {f"{box.prefix}{self._queue(box)}": box for box in mailboxes}
+
+    def _queue(self, mailbox: Mailbox) -> str:
+        return f"{self._name}.reply.{mailbox.exchange}.pidbox"
+
+    def _member(self, mailbox: Mailbox) -> str:
+        return mailbox.sep.join([self._name, "", self._queue(mailbox)])
 
     def __enter__(self) -> Self:
-        """Return it: the first round opens the list."""
+        """Return it: the first round opens the lists."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Remove the list, and its name."""
-        self._client.srem(self._mailbox.replies, self._member)
+        """Remove the lists, and their names."""
+        for mailbox in self._mailboxes.values():
+            self._client.srem(mailbox.replies, self._member(mailbox))
         # A worker that has read the set before that pushes its answer now.
-        while self._client.brpop([self._list], timeout=LATE):
+        while self._missing and self._mailboxes and self._pop(LATE):
             pass
-        self._client.delete(self._list)
+        for name in self._mailboxes:
+            self._client.delete(name)
 
     def ask(
         self,
@@ -160,42 +218,51 @@ class Requester:
         *,
         quiet: float = QUIET,
         whole: float = WHOLE,
-    ) -> Answers:
-        """Ask all questions at once, of all nodes of the mailbox or of `nodes`.
+    ) -> dict[Mailbox, Answers]:
+        """Ask all questions at once, of all nodes of the mailboxes or of `nodes`.
 
-        A round ends with the last answer, after `quiet` seconds without one, or after `whole` seconds.
+        A round ends with the last answer, after `quiet` seconds without one, or after `whole` seconds, however many
+        mailboxes there are.
 
         Raises:
             redis.exceptions.RedisError: the server does not answer, or refuses a command.
         """
-        self._client.sadd(self._mailbox.replies, self._member)
-        pipe, answers = self._client.pipeline(transaction=False), Answers(published=len(questions))
-        for question in questions:
-            pipe.publish(self._mailbox.channel, self._message(*question, nodes, whole))
-        received = pipe.execute()
-        answers.receivers = received[0]
-        missing = len(nodes) * len(questions) if nodes is not None else sum(received)
+        asked = {mailbox: self._publish(mailbox, questions, nodes, whole) for mailbox in self._mailboxes.values()}
+        self._missing += sum(missing for _, missing in asked.values())
         until = time.monotonic() + whole
-        while missing > 0 and (rest := min(quiet, until - time.monotonic())) > 0:
-            popped = self._client.brpop([self._list], timeout=max(rest, 0.01))
+        while self._missing > 0 and (rest := min(quiet, until - time.monotonic())) > 0:
+            popped = self._pop(max(rest, 0.01))
             if popped is None:
                 break
-            missing -= 1
-            self._keep(answers, popped[1], questions[0][0])
-        return answers
+            self._missing -= 1
+            answers, _ = asked[self._mailboxes[str_if_bytes(popped[0])]]
+            answers.keep(popped[1], questions[0][0])
+        return {mailbox: answers for mailbox, (answers, _) in asked.items()}
 
-    def _keep(self, answers: Answers, message: str | bytes, first: str) -> None:
-        """Add one message to the answers."""
-        kind, ticket, said = _read(message)
-        if said is None:
-            answers.unreadable[kind] += ticket == first
-            return
-        for node, answer in said.items():
-            if "python-serialize" in kind:
-                answers.pickled.add(node)
-            answers.add(ticket, node, answer, is_first=ticket == first)
+    def _pop(self, seconds: float) -> Any:
+        """Return the list and the bytes of the next answer, or None after `seconds` without one."""
+        return self._client.execute_command("BRPOP", *self._mailboxes, seconds, **RAW)
 
-    def _message(self, method: str, arguments: Mapping[str, Any], nodes: Sequence[str] | None, whole: float) -> str:
+    def _publish(
+        self, mailbox: Mailbox, questions: Sequence[Question], nodes: Sequence[str] | None, whole: float
+    ) -> tuple[Answers, int]:
+        """Send the questions, and return how many answers are due."""
+        pipe = self._client.pipeline(transaction=False)
+        pipe.sadd(mailbox.replies, self._member(mailbox))
+        for question in questions:
+            pipe.publish(mailbox.channel, self._message(mailbox, *question, nodes, whole))
+        _, *received = pipe.execute()
+        due = min(len(nodes) * len(questions), sum(received)) if nodes is not None else sum(received)
+        return Answers(receivers=received[0], published=len(questions)), due
+
+    def _message(
+        self,
+        mailbox: Mailbox,
+        method: str,
+        arguments: Mapping[str, Any],
+        nodes: Sequence[str] | None,
+        whole: float,
+    ) -> str:
         """Return a question as kombu writes it (`kombu.pidbox.Mailbox._publish`)."""
         body = {
             "method": method,
@@ -204,22 +271,61 @@ class Requester:
             "pattern": None,
             "matcher": None,
             "ticket": method,
-            "reply_to": {"exchange": f"reply.{self._mailbox.exchange}.pidbox", "routing_key": self._name},
+            "reply_to": {"exchange": f"reply.{mailbox.exchange}.pidbox", "routing_key": self._name},
         }
-        message = {
-            "body": base64.b64encode(json.dumps(body).encode()).decode(),
-            "content-encoding": "utf-8",
-            "content-type": "application/json",
-            "headers": {"clock": 1, "expires": time.time() + whole},
-            "properties": {
-                "delivery_mode": 1,
-                "priority": 0,
-                "body_encoding": "base64",
-                "delivery_info": {"exchange": f"{self._mailbox.exchange}.pidbox", "routing_key": ""},
-                "delivery_tag": secrets.token_hex(16),
-            },
-        }
-        return json.dumps(message)
+        headers = {"clock": 1, "expires": time.time() + whole}
+        return envelope(body, headers, f"{mailbox.exchange}.pidbox", "")
+
+
+class Heartbeats:
+    """Hears the heartbeats of the workers of some mailboxes, in a ``with`` block: the one event with their time."""
+
+    def __init__(self, client: Redis, mailboxes: Iterable[Mailbox]) -> None:
+        self._heard = client.pubsub()
+        self._channels = {mailbox.heartbeats for mailbox in mailboxes}
+
+    def __enter__(self) -> Self:
+        """Subscribe, as far as the server lets it."""
+        with suppress(ResponseError):
+            self._heard.subscribe(*self._channels)
+            for _ in self._channels:
+                self._heard.get_message(timeout=QUIET)  # the server's yes or no
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Close the connection."""
+        self._heard.close()
+
+    def ahead(self, begun: float, ended: float) -> dict[str, float]:
+        """Return by node the seconds that its clock is ahead, 0 for a time between `begun` and `ended`."""
+        found: dict[str, float] = {}
+        # A message that is no UTF-8 is a ValueError.
+        with suppress(ResponseError, ValueError):
+            while self._heard.subscribed and (said := self._heard.get_message(timeout=0)) is not None:
+                with suppress(ValueError, TypeError, LookupError, AttributeError, RecursionError):
+                    event = json.loads(base64.b64decode(json.loads(said["data"])["body"]))
+                    sent = float(event["timestamp"])
+                    found[str(event["hostname"])] = min(0.0, sent - begun) + max(0.0, sent - ended)
+        return found
+
+
+def envelope(body: object, headers: Mapping[str, object], exchange: str, routing_key: str) -> str:
+    """Return a message as kombu writes it to Redis."""
+    message = {
+        "body": base64.b64encode(json.dumps(body).encode()).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": headers,
+        "properties": {
+            "correlation_id": headers.get("id"),
+            "delivery_mode": 1,
+            "priority": 0,
+            "body_encoding": "base64",
+            "delivery_info": {"exchange": exchange, "routing_key": routing_key},
+            "delivery_tag": secrets.token_hex(16),
+        },
+    }
+    return json.dumps(message)
 
 
 def _read(message: str | bytes) -> tuple[str, str, dict[str, Any] | None]:
@@ -234,6 +340,23 @@ def _read(message: str | bytes) -> tuple[str, str, dict[str, Any] | None]:
     # A pickle that is not one raises errors of nearly every kind.
     except Exception:  # noqa: BLE001
         return kind, ticket, None
+
+
+_LEFT = re.compile(rf".*{MARK}-(\d+)-[0-9a-f]+\.reply\..+\.pidbox", re.DOTALL)
+_MEMBER = re.compile(rf"{MARK}-(\d+)-")
+
+
+def sweep(client: Redis, keys: Iterable[str]) -> None:
+    """Remove the lists of requesters that were killed; `keys` are names of keys ``*.pidbox``."""
+    for key in keys:
+        if found := _LEFT.fullmatch(key):
+            if time.time() - float(found[1]) > FORGOTTEN:
+                client.delete(key)
+        elif "_kombu.binding.reply." in key:
+            for member in client.execute_command("SMEMBERS", key, **RAW):
+                made = _MEMBER.match(str_if_bytes(member))
+                if made and time.time() - float(made[1]) > FORGOTTEN:
+                    client.srem(key, member)
 
 
 def named(values: Any, names: Iterable[str]) -> dict[str, Any]:

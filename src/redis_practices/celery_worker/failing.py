@@ -48,6 +48,7 @@ class Guarded(Task):  # type: ignore[misc] # Celery has no types
     acks_late = True
     # Without it Celery acknowledges the message of a dead pool process and loses the task. The count ends redeliveries.
     reject_on_worker_lost = True
+    max_deliveries = MAX_DELIVERIES
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
         """Count this delivery, and put the message aside above the limit (TooManyDeliveries)."""
@@ -58,7 +59,7 @@ class Guarded(Task):  # type: ignore[misc] # Celery has no types
             pipe.incr(key)
             pipe.expire(key, COUNT_TTL)
             delivered = pipe.execute()[0]
-        if delivered <= MAX_DELIVERIES:
+        if delivered <= self.max_deliveries:
             return
         letter = {"id": task_id, "task": self.name, "args": args, "kwargs": kwargs, "deliveries": delivered - 1}
         client.rpush(prefixed(DEAD_LETTERS), json.dumps(letter))

@@ -4,20 +4,26 @@ Set an alarm on these two numbers. The length alone does not tell a busy queue f
 does. Celery's messages carry no time, so the sender writes it into a header.
 
     PYTHONPATH=src python -m redis_practices.celery_worker.queue_age redis://broker:6379/0 celery
+
+`Broker` reads all that a broker tells of queues, of unacknowledged tasks and of connections that wait for tasks.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from celery.signals import before_task_publish
 from redis import Redis
+from redis.exceptions import ResponseError
+from redis.utils import str_if_bytes
 
+from redis_practices.celery_worker.control import RAW, SEP
 from redis_practices.cli import UsageError, run
 from redis_practices.clients import checked_url, one_line_errors, redis_client
 
@@ -53,15 +59,19 @@ def queue_state(client: Redis, queue: str, *, prefix: str = "", steps: Sequence[
     Raises:
         RedisError: the server does not answer, or refuses the user.
     """
-    lists = [f"{prefix}{queue}\x06\x16{step}" if step else f"{prefix}{queue}" for step in steps]
     pipe = client.pipeline(transaction=False)
-    for name in lists:
-        pipe.llen(name)
+    for step in steps:
+        pipe.llen(list_of(prefix, queue, step))
         # Tasks are pushed on the left and taken from the right, so the oldest is the last.
-        pipe.lindex(name, -1)
+        pipe.lindex(list_of(prefix, queue, step), -1)
     replies = pipe.execute()
     sent = [moment for message in replies[1::2] if (moment := _sent_at(message)) is not None]
     return QueueState(sum(replies[::2]), max(0.0, time.time() - min(sent)) if sent else None)
+
+
+def list_of(prefix: str, queue: str, step: int, sep: str = SEP) -> str:
+    """Return the name of the list that holds a queue's tasks of one priority."""
+    return f"{prefix}{queue}{sep}{step}" if step else f"{prefix}{queue}"
 
 
 def _sent_at(message: str | bytes | None) -> float | None:
@@ -69,6 +79,270 @@ def _sent_at(message: str | bytes | None) -> float | None:
     try:
         return float(json.loads(message or "{}")["headers"][SENT_AT])
     except (ValueError, TypeError, LookupError):
+        return None
+
+
+# What a broker tells, read by named fields
+
+
+@dataclass(frozen=True)
+class Message:
+    """A task in a queue; its arguments are not kept."""
+
+    task: str
+    id: str
+    kind: str
+    """The content type."""
+    sender: str
+    """``pid@host`` of the process that sent it."""
+    eta: str | None
+    expires: str | None
+    sent: float | None
+    """When it was sent, in seconds since 1970, where the sender stamps it (`stamp_message`)."""
+
+
+@dataclass
+class QueueSeen:
+    """A queue on the broker."""
+
+    name: str
+    prefix: str
+    lengths: Mapping[int, int]
+    """Waiting tasks by priority step."""
+    idle: float | None
+    """Seconds since anything was pushed or taken (``OBJECT IDLETIME``), the most of its lists; None if unknown."""
+    messages: Sequence[Message]
+    """The oldest and the newest tasks of each list, up to `PEEK` each; what is no Celery message is left out."""
+    strange: int
+    """Elements among those which are no Celery message."""
+    declared: bool = True
+    """Whether a sender or a worker has ever bound it to an exchange."""
+    unread: Mapping[int, int] = field(default_factory=dict)
+    """Waiting tasks by priority, in lists that no worker reads although workers read the queue."""
+
+    @property
+    def length(self) -> int:
+        """All waiting tasks."""
+        return sum(self.lengths.values())
+
+    def age(self, now: float) -> tuple[float, str]:
+        """Return how long the oldest task waits, at least, and how that is known.
+
+        Celery's messages carry no time: without a stamp the age is the time since the last push or pop.
+        """
+        stamped = [message.sent for message in self.messages if message.sent]
+        if stamped:
+            return max(0.0, now - min(stamped)), f"by the header {SENT_AT}"
+        return self.idle or 0.0, "at least, by OBJECT IDLETIME"
+
+
+@dataclass
+class Unacknowledged:
+    """Tasks that workers have taken and not acknowledged, by the broker's record."""
+
+    count: int
+    oldest: float | None
+    """Seconds since the oldest one was taken or touched, by the broker's clock; None without one."""
+    stuck_mutex: str = ""
+    """The key that keeps workers from giving tasks back for ever: it has no ttl."""
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """A connection that waits for tasks (BRPOP in ``CLIENT LIST``)."""
+
+    name: str
+    address: str
+    database: int
+    blocked: bool
+    idle: float
+
+
+@dataclass
+class KeysSeen:
+    """Keys of a broker that only kombu and Celery name so."""
+
+    bindings: list[str] = field(default_factory=list)
+    """Sets of the queues of each exchange."""
+    mailboxes: list[str] = field(default_factory=list)
+    """Lists for control messages, answers and events."""
+
+
+MOST_KEYS = 200_000
+"""Keys of a server up to which all its key names are walked (SCAN)."""
+
+PEEK = 10
+"""Messages that are read at each end of a queue's list."""
+
+SAMPLE = 50
+"""Results whose ttl is read."""
+
+BINDINGS = "_kombu.binding."
+"""The beginning, after the prefix, of the sets that name the queues of an exchange."""
+
+
+class Broker:
+    """Reads a broker; it counts its commands, and a refused one is remembered."""
+
+    def __init__(self, client: Redis) -> None:
+        self.client, self.commands, self.refused = client, 0, dict[str, str]()
+
+    def ask(self, command: str, *arguments: str | float, otherwise: Any = None) -> Any:
+        """Return an answer of the broker, or `otherwise` if it refuses the command."""
+        self.commands += 1
+        try:
+            return self.client.execute_command(command, *arguments, **RAW)
+        except ResponseError as error:
+            self.refused[command] = str(error)
+            return otherwise
+
+    def each(self, command: str, keys: Sequence[str], *arguments: str | float, otherwise: Any = None) -> list[Any]:
+        """Return the answers about some keys in one round trip, `otherwise` for each that is refused."""
+        self.commands += len(keys)
+        pipe = self.client.pipeline(transaction=False)
+        for key in keys:
+            pipe.execute_command(*command.split(), key, *arguments, **RAW)
+        answers = pipe.execute(raise_on_error=False) if keys else []
+        for answer in answers:
+            if isinstance(answer, ResponseError):
+                self.refused[command] = str(answer)
+            elif isinstance(answer, Exception):
+                raise answer
+        return [otherwise if isinstance(answer, Exception) else answer for answer in answers]
+
+    def keys(self, pattern: str) -> list[str]:
+        """Return the names of all keys like `pattern` (``SCAN``), none of a large server."""
+        if self.ask("DBSIZE", otherwise=MOST_KEYS + 1) > MOST_KEYS:
+            return []
+        cursor, found = 0, set[str]()
+        while True:
+            cursor, some = self.ask("SCAN", cursor, "MATCH", pattern, "COUNT", 10_000, otherwise=(0, []))
+            found |= set(map(str_if_bytes, some))
+            if not int(cursor):
+                return sorted(found)
+
+    def kombu_keys(self, prefix: str | None, without: str) -> KeysSeen:
+        """Return the keys of one app's prefix, or of all prefixes that do not begin with `without`."""
+        start = "*" if prefix is None else literal(prefix)
+        bindings = self.keys(f"{start}{literal(BINDINGS)}*")
+        lists = {*self.keys("*.pidbox"), *self.keys("*celeryev.*")} - set(bindings)
+        own = prefix is not None and prefix.startswith(without)
+        return KeysSeen([key for key in bindings if own or not key.startswith(without)], sorted(lists))
+
+    def abandoned(self, mailboxes: Sequence[str]) -> dict[str, int]:
+        """Return the bytes of the lists without ttl among `mailboxes`."""
+        kinds = self.each("TYPE", mailboxes)
+        lists = [key for key, kind in zip(mailboxes, kinds, strict=True) if str_if_bytes(kind) == "list"]
+        ttls, sizes = self.each("TTL", lists), self.each("MEMORY USAGE", lists)
+        return {key: int(size or 0) for key, ttl, size in zip(lists, ttls, sizes, strict=True) if ttl == -1}
+
+    def clock(self) -> float:
+        """Return the broker's time in seconds since 1970."""
+        seconds, microseconds = self.ask("TIME", otherwise=(time.time(), 0))
+        return float(seconds) + float(microseconds) / 1e6
+
+    def consumers(self) -> list[Consumer] | None:
+        """Return the connections that wait for tasks, None if the broker does not tell."""
+        told = self.ask("CLIENT LIST")
+        if told is None:
+            return None
+        waiting = [one for one in told if str(one.get("cmd", "")).lower() == "brpop"]
+        return [
+            Consumer(str(one["name"]), str(one["addr"]), int(one["db"]), "b" in one["flags"], float(one["idle"]))
+            for one in waiting
+        ]
+
+    def declared(self, bindings: Iterable[str], seps: Mapping[str, str]) -> dict[str, set[str]]:
+        """Return by prefix the queues that senders and workers have bound to exchanges, save control and events."""
+        found: dict[str, set[str]] = {}
+        for key in bindings:
+            prefix, _, exchange = key.partition(BINDINGS)
+            if exchange == "celeryev" or exchange.endswith((".pidbox", ".celeryev")):
+                continue
+            sep = seps.get(prefix, SEP)
+            members = self.ask("SMEMBERS", key, otherwise=())
+            found.setdefault(prefix, set()).update(str_if_bytes(member).split(sep)[-1] for member in members)
+        return found
+
+    def queue(self, prefix: str, name: str, steps: Sequence[int], sep: str = SEP) -> QueueSeen:
+        """Return what waits in a queue, by the two ends of its lists."""
+        lists = {step: list_of(prefix, name, step, sep) for step in steps}
+        # Before all other commands: each of them is an access, which sets the idle time to 0.
+        known = dict(zip(lists, self.each("OBJECT IDLETIME", list(lists.values())), strict=True))
+        lengths = dict(zip(lists, self.each("LLEN", list(lists.values()), otherwise=0), strict=True))
+        full = [lists[step] for step, length in lengths.items() if length]
+        idle = [float(known[step]) for step, length in lengths.items() if length and known[step] is not None]
+        oldest, newest = self.each("LRANGE", full, -PEEK, -1), self.each("LRANGE", full, 0, PEEK - 1)
+        elements = {element for ends in (*oldest, *newest) for element in ends or ()}
+        messages = [message for element in elements if (message := _message(element)) is not None]
+        return QueueSeen(name, prefix, lengths, max(idle, default=None), messages, len(elements) - len(messages))
+
+    def other_steps(self, prefix: str, name: str, steps: Sequence[int], sep: str) -> dict[int, int]:
+        """Return the lengths of a queue's lists with other priorities than `steps`."""
+        others = [step for step in range(1, 10) if step not in steps]
+        lengths = self.each("LLEN", [list_of(prefix, name, step, sep) for step in others], otherwise=0)
+        return {step: length for step, length in zip(others, lengths, strict=True) if length}
+
+    def unacknowledged(self, prefix: str, names: Iterable[tuple[str, str]]) -> Unacknowledged:
+        """Read kombu's record of taken tasks under the names of its index and mutex."""
+        count, scores, stuck = 0, list[float](), ""
+        for index, mutex in sorted(set(names)) or [("unacked_index", "unacked_mutex")]:
+            count += self.ask("ZCARD", prefix + index, otherwise=0)
+            oldest = self.ask("ZRANGE", prefix + index, 0, 0, "WITHSCORES", otherwise=[])
+            scores += [float(score) for _, score in _pairs(oldest)]
+            if self.ask("TTL", prefix + mutex, otherwise=0) == -1:
+                stuck = prefix + mutex
+        return Unacknowledged(count, self.clock() - min(scores) if scores else None, stuck)
+
+    def sampled(self, prefix: str, pattern: str) -> list[str]:
+        """Return some keys with a prefix, by one SCAN."""
+        _, some = self.ask("SCAN", 0, "MATCH", literal(prefix) + pattern, "COUNT", 2000, otherwise=(0, []))
+        return [str_if_bytes(name) for name in some[:SAMPLE]]
+
+    def results(self, prefixes: Sequence[str]) -> tuple[int, int | None]:
+        """Return the number of sampled results, and of those without ttl; another server may hold them."""
+        names = [name for prefix in prefixes for name in self.sampled(prefix, "celery-task-meta-*")]
+        ttls = self.each("TTL", names)
+        known = [ttl for ttl in ttls if ttl is not None and ttl != -2]  # noqa: PLR2004 - it has expired meanwhile
+        return len(known), sum(ttl == -1 for ttl in known) if known else None
+
+
+def number_of(said: object) -> float:
+    """Return a number of an answer, 0 for anything else."""
+    try:
+        return float(str(said))
+    except ValueError:
+        return 0.0
+
+
+def literal(text: str) -> str:
+    """Return a pattern of SCAN that matches a text alone."""
+    return re.sub(r"([*?\[\]\\])", r"\\\1", text)
+
+
+def _pairs(answer: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    """Yield members with scores: RESP3 has pairs, RESP2 one after the other."""
+    if answer and isinstance(answer[0], list | tuple):
+        yield from ((one[0], one[1]) for one in answer)
+    else:
+        yield from zip(answer[::2], answer[1::2], strict=True)
+
+
+def _message(element: str | bytes) -> Message | None:
+    """Return the headers of a Celery message, None for anything else."""
+    try:
+        envelope = json.loads(element)
+        headers = envelope["headers"]
+        return Message(
+            task=str(headers["task"]),
+            id=str(headers["id"]),
+            kind=str(envelope.get("content-type")),
+            sender=str(headers.get("origin")),
+            eta=headers.get("eta"),
+            expires=headers.get("expires"),
+            sent=_sent_at(element),
+        )
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None
 
 

@@ -1,4 +1,4 @@
-"""See what runs: the workers of a broker, their queues and their unacknowledged tasks, without a task of ours.
+"""See the running workers of a broker, their queues and their unacknowledged tasks. No task is sent.
 
 `look` asks all workers over the control mailbox, and reads the broker. It keeps named fields alone: arguments of tasks,
 passwords and everything else that an answer holds are dropped at once. `worker_audit` finds what is wrong with it.
@@ -6,20 +6,37 @@ passwords and everything else that an answer holds are dropped at once. `worker_
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import ResponseError
-from redis.utils import str_if_bytes
 
-from redis_practices.celery_worker.control import SEP, Answers, Mailbox, Question, Requester, mailboxes, named
+from redis_practices.celery_worker.control import (
+    PROBE,
+    SEP,
+    Answers,
+    Heartbeats,
+    Mailbox,
+    Question,
+    Requester,
+    mailboxes,
+    named,
+    sweep,
+)
+from redis_practices.celery_worker.queue_age import (
+    DEFAULT_STEPS,
+    Broker,
+    Consumer,
+    KeysSeen,
+    QueueSeen,
+    Unacknowledged,
+    number_of,
+)
 
 SETTINGS = (
     *("accept_content", "task_serializer", "result_serializer", "result_expires", "result_chord_expires"),
@@ -32,8 +49,12 @@ SETTINGS = (
     *("broker_connection_retry_on_startup", "broker_pool_limit", "redis_socket_timeout", "redis_socket_keepalive"),
     *("redis_retry_on_timeout", "redis_backend_health_check_interval", "result_backend_always_retry"),
     *("result_backend_max_retries", "enable_utc", "timezone", "control_queue_exclusive", "event_queue_exclusive"),
+    *("beat_scheduler", "beat_enable_remote_control"),
 )
 """Settings of an app that are kept; their values hold no secret."""
+
+OWN, OWN_KEYS = "practices-", "practices:"
+"""How names of queues and workers, and of keys, begin that a run of this specification makes; they are not judged."""
 
 OPTIONS = (
     *("visibility_timeout", "global_keyprefix", "priority_steps", "queue_order_strategy", "sep", "client_name"),
@@ -46,6 +67,7 @@ OPTIONS = (
 ATTRIBUTES = (
     *("acks_late", "reject_on_worker_lost", "acks_on_failure_or_timeout", "time_limit", "soft_time_limit"),
     *("serializer", "ignore_result", "max_retries", "default_retry_delay", "expires", "rate_limit", "track_started"),
+    "max_deliveries",
 )
 """Attributes of a registered task that are asked for; one that is None is left out."""
 
@@ -59,8 +81,18 @@ QUESTIONS: tuple[Question, ...] = (
     ("registered", {"taskinfoitems": list(ATTRIBUTES)}),
     ("active_queues", {}),
     ("report", {}),
+    ("heartbeat", {}),
 )
-"""What each worker is asked, in one round."""
+"""What each worker is asked, in one round; a heartbeat is an event with the time of the worker's clock."""
+
+MAY_FAIL = {"report", "heartbeat"}
+"""Questions that a sound worker may answer with an error: by its kind of result backend, or without events."""
+
+COST = (
+    f"{len(QUESTIONS)} control messages ({', '.join(name for name, _ in QUESTIONS)}) to the mailbox of each app, "
+    "then reads of queues, bindings and connections; nothing is put into a queue"
+)
+"""What `look` sends, in words."""
 
 AGAIN: tuple[Question, ...] = (("stats", {}), ("active", {}), ("reserved", {}), ("active_queues", {}))
 """What tells, asked twice, whether a worker takes tasks."""
@@ -109,8 +141,8 @@ class RunningWorker:
     """Soft and hard time limit in seconds, 0 without one; only a prefork pool enforces and reports them."""
     recycles: bool | None
     """Whether its processes end after a number of tasks; None where the pool has no processes."""
-    done: int
-    """Tasks since its start."""
+    counts: Mapping[str, int]
+    """Tasks since its start by name."""
     pid: int
     uptime: float
     """Seconds since its start."""
@@ -127,74 +159,33 @@ class RunningWorker:
     versions: Mapping[str, str]
     """Of celery, kombu, py, billiard and redis."""
     hears: bool = True
-    """Whether it answered every question."""
+    """Whether it answered every question but those of `MAY_FAIL`."""
+    clock: float | None = None
+    """Seconds that its clock is ahead of the broker's; None if it sends no event, as ``--without-heartbeat`` has it."""
+    backend: str = ""
+    """The scheme of ``result_backend``, such as ``redis``; "" without one."""
+    results_timeout: float | None = None
+    """``visibility_timeout`` among the transport options of the result backend, where it has no effect on tasks."""
+
+    @property
+    def done(self) -> int:
+        """Tasks since its start."""
+        return sum(self.counts.values())
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it reads queues and could take one more task."""
+        return bool(self.queues) and (not self.prefetch or self.prefetch > len(self.running) + len(self.waiting))
 
     @property
     def visibility_timeout(self) -> float:
         """Seconds until a task without acknowledgement is given to another worker; 3600 by default."""
-        return _number(self.options.get("visibility_timeout")) or 3600.0
+        return number_of(self.options.get("visibility_timeout")) or 3600.0
 
     @property
     def app(self) -> str:
-        """The modules of its tasks: what tells one app from another."""
-        return " ".join(sorted({name.rpartition(".")[0] for name in self.tasks})) or "no tasks"
-
-
-@dataclass(frozen=True)
-class Message:
-    """A task in a queue; its arguments are not kept."""
-
-    task: str
-    id: str
-    kind: str
-    """The content type."""
-    sender: str
-    """``pid@host`` of the process that sent it."""
-    eta: str | None
-    expires: str | None
-    sent: float | None
-    """When it was sent, in seconds since 1970, where the sender stamps it (`queue_age`)."""
-
-
-@dataclass
-class QueueSeen:
-    """A queue on the broker."""
-
-    name: str
-    prefix: str
-    lengths: Mapping[int, int]
-    """Waiting tasks by priority step."""
-    idle: float | None
-    """Seconds since anything was pushed or taken (``OBJECT IDLETIME``), the most of its lists; None if unknown."""
-    messages: Sequence[Message]
-    """The oldest and the newest tasks of each list, up to `PEEK` each; what is no Celery message is left out."""
-    strange: int
-    """Elements among those which are no Celery message."""
-
-    @property
-    def length(self) -> int:
-        """All waiting tasks."""
-        return sum(self.lengths.values())
-
-
-@dataclass
-class Unacknowledged:
-    """Tasks that workers have taken and not acknowledged, by the broker's record."""
-
-    count: int
-    oldest: float | None
-    """Seconds since the oldest one was taken or touched, by the broker's clock; None without one."""
-
-
-@dataclass(frozen=True)
-class Consumer:
-    """A connection that waits for tasks (BRPOP in ``CLIENT LIST``)."""
-
-    name: str
-    address: str
-    database: int
-    blocked: bool
-    idle: float
+        """The modules of its tasks, without the probe: what tells one app from another."""
+        return " ".join(sorted({name.rpartition(".")[0] for name in self.tasks if name != PROBE})) or "no tasks"
 
 
 @dataclass
@@ -224,6 +215,12 @@ class Fleet:
     now: float
     """The broker's clock in seconds since 1970."""
     taken: float = field(default_factory=time.monotonic)
+    abandoned: Mapping[str, int] = field(default_factory=dict)
+    """Lists of answers and events that may have no reader any more, with their bytes."""
+    beats: Mapping[str, int] = field(default_factory=dict)
+    """Answers of ``celery beat`` by node, more than 1 for two of one name; one before Celery 5.7 does not answer."""
+    workflows: bool = False
+    """Whether chords or groups are under way: they have keys beside their results."""
     refused: dict[str, str] = field(default_factory=dict)
     """Commands that the broker refused, with its error."""
 
@@ -234,43 +231,6 @@ class Fleet:
     def readers(self, queue: QueueSeen) -> list[RunningWorker]:
         """Return the workers that read a queue."""
         return [one for one in self.workers if one.mailbox.prefix == queue.prefix and queue.name in one.queues]
-
-
-OWN = "practices-"
-"""How names of queues and workers begin that a run of this specification starts; they are not judged."""
-
-MOST_KEYS = 200_000
-"""Keys of a server up to which all its key names are walked (SCAN)."""
-
-PEEK = 10
-"""Messages that are read at each end of a queue's list."""
-
-
-class Reader:
-    """Reads a broker for one look; it counts its commands, and a refused one is remembered."""
-
-    def __init__(self, client: Redis) -> None:
-        self.client, self.commands, self.refused = client, 0, dict[str, str]()
-
-    def ask(self, command: str, *arguments: str | float, otherwise: Any = None) -> Any:
-        """Return an answer of the broker, or `otherwise` if it refuses the command."""
-        self.commands += 1
-        try:
-            return self.client.execute_command(command, *arguments)
-        except ResponseError as error:
-            self.refused[command] = str(error)
-            return otherwise
-
-    def keys(self, pattern: str) -> list[str]:
-        """Return the names of all keys like `pattern` (``SCAN``), none of a large server."""
-        if self.ask("DBSIZE", otherwise=MOST_KEYS + 1) > MOST_KEYS:
-            return []
-        cursor, found = 0, list[str]()
-        while True:
-            cursor, some = self.ask("SCAN", cursor, "MATCH", pattern, "COUNT", 10_000, otherwise=(0, []))
-            found += map(str_if_bytes, some)
-            if not cursor:
-                return found
 
 
 def look(
@@ -289,53 +249,119 @@ def look(
     Raises:
         redis.exceptions.RedisError: the server does not answer, or refuses PUBLISH, SADD, SREM, BRPOP or DEL.
     """
-    reader = Reader(client)
-    found = mailboxes_of(reader, prefix, exchange)
-    answers = {mailbox: _asked(client, mailbox, nodes) for mailbox in found}
+    broker = Broker(client)
+    keys = broker.kombu_keys(prefix, OWN_KEYS)
+    found, opened = mailboxes_of(broker, keys, prefix, exchange)
+    sweep(client, keys.mailboxes)
+    with Requester(client, found) as requester, Heartbeats(client, found) as heartbeats:
+        begun = broker.clock()
+        answers = requester.ask(QUESTIONS, nodes)
+        clocks = heartbeats.ahead(begun, broker.clock())
     workers = [worker for mailbox, of_one in answers.items() for worker in read_workers(mailbox, of_one)]
-    workers = [worker for worker in workers if not worker.node.startswith(OWN)]
-    sampled, endless = _results(reader, sorted({mailbox.prefix for mailbox in found}))
+    workers = [replace(one, clock=clocks.get(one.node)) for one in workers if not one.node.startswith(OWN)]
+    prefixes = sorted({mailbox.prefix for mailbox in found})
+    seen = list(read_queues(broker, found, keys.bindings, workers, queues))
+    sampled, endless = broker.results(prefixes)
     return Fleet(
         workers=workers,
         mailboxes=found,
         silent=sum(of_one.silent for of_one in answers.values()),
         unreadable={kind: number for of_one in answers.values() for kind, number in of_one.unreadable.items()},
-        opened={mailbox: mailbox.nodes_in(reader.ask("SMEMBERS", mailbox.bindings, otherwise=())) for mailbox in found},
-        queues=list(read_queues(reader, found, workers, queues)),
-        unacknowledged={mailbox.prefix: _unacknowledged(reader, mailbox.prefix, workers) for mailbox in found},
+        beats={node: count for of_one in answers.values() for node, count in _beats(of_one)},
+        opened=opened,
+        queues=seen,
+        unacknowledged={prefix: broker.unacknowledged(prefix, _records(workers, prefix)) for prefix in prefixes},
         endless_results=endless,
         results=sampled,
-        consumers=read_consumers(reader),
+        workflows=any(broker.sampled(prefix, "celery-taskset-meta-*") for prefix in prefixes),
+        consumers=broker.consumers(),
         messages=sum(of_one.published for of_one in answers.values()),
-        commands=reader.commands,
-        now=_clock(reader),
-        refused=reader.refused,
+        commands=broker.commands,
+        now=broker.clock(),
+        abandoned=broker.abandoned(keys.mailboxes),
+        refused=broker.refused,
     )
 
 
-def mailboxes_of(reader: Reader, prefix: str | None, exchange: str | None) -> list[Mailbox]:
-    """Return the named mailbox, or all that the database holds; on a large server the default one."""
-    database = int(reader.client.connection_pool.connection_kwargs.get("db") or 0)
+def mailboxes_of(
+    broker: Broker, keys: KeysSeen, prefix: str | None, exchange: str | None
+) -> tuple[list[Mailbox], dict[Mailbox, list[str]]]:
+    """Return the named mailbox or all of the database, and the nodes that ever opened each.
+
+    A large server is not searched for mailboxes: there the default one is asked.
+    """
+    database = int(broker.client.connection_pool.connection_kwargs.get("db") or 0)
     asked = Mailbox(prefix or "", database, exchange or "celery")
-    if prefix is not None and exchange is not None:
-        return [asked]
-    found = mailboxes(reader.keys("*_kombu.binding.*.pidbox"), database)
-    fitting = [one for one in found if prefix in {None, one.prefix} and exchange in {None, one.exchange}]
-    return fitting or [asked]
+    found = [one for one in mailboxes(keys.bindings, database) if exchange in {None, one.exchange}]
+    members = {mailbox: broker.ask("SMEMBERS", mailbox.bindings, otherwise=()) for mailbox in found or [asked]}
+    opened = {(box := mailbox.with_sep(some)): box.nodes_in(some) for mailbox, some in members.items()}
+    return list(opened), opened
 
 
-def _asked(client: Redis, mailbox: Mailbox, nodes: Sequence[str] | None) -> Answers:
-    with Requester(client, mailbox) as requester:
-        return requester.ask(QUESTIONS, nodes)
+def _beats(answers: Answers) -> Iterator[tuple[str, int]]:
+    """Yield the nodes that answered ``ping`` and nothing else, as ``celery beat`` 5.7 does."""
+    for node, said in answers.by_node.items():
+        if node.startswith("celerybeat@") and set(said) == {"ping"}:
+            yield node, answers.counts[node]
+
+
+def _records(workers: Iterable[RunningWorker], prefix: str) -> Iterator[tuple[str, str]]:
+    """Yield the names of the index and the mutex under which workers note what they have taken."""
+    for one in workers:
+        if one.mailbox.prefix == prefix:
+            index = one.options.get("unacked_index_key", "unacked_index")
+            yield str(index), str(one.options.get("unacked_mutex_key", "unacked_mutex"))
+
+
+def read_queues(
+    broker: Broker,
+    boxes: Iterable[Mailbox],
+    bindings: Iterable[str],
+    workers: Sequence[RunningWorker],
+    further: Sequence[str],
+) -> Iterator[QueueSeen]:
+    """Yield the queues that workers read, that apps have declared or route to, and `further` ones."""
+    seps = {box.prefix: box.sep for box in boxes}
+    declared = broker.declared(bindings, seps)
+    for prefix in sorted({*seps, *declared}):
+        of_prefix = [worker for worker in workers if worker.mailbox.prefix == prefix]
+        read = {queue for worker in of_prefix for queue in worker.queues}
+        names = read | {queue for worker in of_prefix for queue in worker.routed} | declared.get(prefix, set())
+        names |= set(further) if prefix in seps else set()
+        steps = sorted({0, *(step for worker in of_prefix for step in steps_of(worker))})
+        for name in sorted(names):
+            if not name.startswith(OWN):
+                seen = broker.queue(prefix, name, steps if of_prefix else DEFAULT_STEPS, seps.get(prefix, SEP))
+                seen.declared = name in declared.get(prefix, ())
+                if name in read:
+                    seen.unread = broker.other_steps(prefix, name, steps, seps[prefix])
+                yield seen
+
+
+def steps_of(worker: RunningWorker) -> list[int]:
+    """Return the priorities of a worker that have a list each (``priority_steps``)."""
+    said = worker.options.get("priority_steps")
+    return [int(step) for step in said] if isinstance(said, list | tuple) else list(DEFAULT_STEPS)
+
+
+FORMS: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("conf", "stats", "report"), Mapping),
+    **dict.fromkeys(("active", "reserved", "scheduled", "registered", "active_queues"), (list, tuple)),
+}
+"""The form of an answer by question: a control command of an app may have the name of one of Celery's."""
 
 
 def read_workers(mailbox: Mailbox, answers: Answers) -> Iterator[RunningWorker]:
-    """Yield the workers that told their statistics; a beat of Celery 5.7 answers ``ping`` alone."""
-    for node, said in sorted(answers.by_node.items()):
-        stats = said.get("stats")
-        if isinstance(stats, Mapping):
-            with suppress(ValueError, TypeError, AttributeError):
-                yield _worker(mailbox, node, said, stats, answers)
+    """Yield the workers that answered ``stats``; a beat of Celery 5.7 answers ``ping`` alone.
+
+    An answer of another form counts as none.
+    """
+    for node, all_said in sorted(answers.by_node.items()):
+        said: dict[str, Any] = {name: one for name, one in all_said.items() if isinstance(one, FORMS.get(name, object))}
+        if "stats" in said:
+            # A client that may publish can answer anything under the name of a node.
+            with suppress(ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError):
+                yield _worker(mailbox, node, said, said["stats"], answers)
 
 
 def _worker(
@@ -347,7 +373,7 @@ def _worker(
         **named((stats.get("broker") or {}).get("transport_options"), OPTIONS),
     }
     schedule = conf.get("beat_schedule") or {}
-    soft, hard = [*map(_number, pool.get("timeouts") or ()), 0.0, 0.0][:2]
+    soft, hard = [*map(number_of, pool.get("timeouts") or ()), 0.0, 0.0][:2]
     return RunningWorker(
         node=node,
         mailbox=mailbox,
@@ -355,6 +381,8 @@ def _worker(
         pickles=node in answers.pickled,
         settings=named(conf, SETTINGS),
         options=options,
+        backend=_scheme(conf.get("result_backend")),
+        results_timeout=named(conf.get("result_backend_transport_options"), OPTIONS).get("visibility_timeout"),
         routed=frozenset(_routed(conf)),
         schedule={str(entry): str(named(one, ["task"]).get("task", "")) for entry, one in schedule.items()},
         pool=_pool(str(pool.get("implementation", ""))),
@@ -362,9 +390,9 @@ def _worker(
         prefetch=int(stats.get("prefetch_count") or 0),
         limits=(soft, hard),
         recycles=pool["max-tasks-per-child"] not in {"N/A", None, 0} if "max-tasks-per-child" in pool else None,
-        done=sum(int(number) for number in (stats.get("total") or {}).values()),
+        counts={str(name): int(number) for name, number in (stats.get("total") or {}).items()},
         pid=int(stats.get("pid") or 0),
-        uptime=_number(stats.get("uptime")),
+        uptime=number_of(stats.get("uptime")),
         memory=int((stats.get("rusage") or {}).get("maxrss") or 0) * 1024,
         running=list(_held(said.get("active"))),
         waiting=list(_held(said.get("reserved"))),
@@ -372,16 +400,14 @@ def _worker(
         tasks=dict(_registered(said.get("registered"))),
         queues=[str(one["name"]) for one in said.get("active_queues") or ()],
         versions=_versions(said.get("report")),
-        hears={question for question, _ in QUESTIONS} <= set(said),
+        hears={question for question, _ in QUESTIONS} - MAY_FAIL <= set(said),
     )
 
 
-def _number(said: object) -> float:
-    """Return a number of an answer, 0 for what is none."""
-    try:
-        return float(str(said))
-    except ValueError:
-        return 0.0
+def _scheme(url: Any) -> str:
+    """Return the part of a URL before its address, "" for anything else."""
+    scheme, is_url, _ = str(url).partition("://")
+    return scheme if is_url else ""
 
 
 def _pool(implementation: str) -> str:
@@ -401,14 +427,15 @@ def _held(said: Any) -> Iterator[Held]:
             started=request.get("time_start"),
             acknowledged=bool(request.get("acknowledged")),
             redelivered=bool(delivery.get("redelivered")),
-            eta=_moment(one.get("eta")),
+            eta=moment(one.get("eta")),
         )
 
 
-def _moment(said: Any) -> float | None:
-    """Return an ISO 8601 time in seconds since 1970."""
+def moment(said: Any) -> float | None:
+    """Return an ISO 8601 time in seconds since 1970; None for one without a time zone."""
     try:
-        return datetime.fromisoformat(said).timestamp()
+        read = datetime.fromisoformat(said)
+        return read.timestamp() if read.tzinfo else None
     except (TypeError, ValueError):
         return None
 
@@ -455,173 +482,3 @@ def seconds_of(said: Any) -> float | None:
     days, _, clock = str(said).rpartition(" day")
     hours, minutes, seconds = clock.lstrip("s, ").split(":")
     return timedelta(int(days or 0), float(seconds), hours=int(hours), minutes=int(minutes)).total_seconds()
-
-
-# The broker
-
-
-def read_queues(
-    reader: Reader, boxes: Iterable[Mailbox], workers: Iterable[RunningWorker], further: Sequence[str]
-) -> Iterator[QueueSeen]:
-    """Yield the queues that workers read, that apps have declared or route to, and `further` ones."""
-    for prefix in sorted({box.prefix for box in boxes}):
-        of_prefix = [worker for worker in workers if worker.mailbox.prefix == prefix]
-        names = {queue for worker in of_prefix for queue in (*worker.queues, *worker.routed)} | set(further)
-        names |= set(_declared(reader, prefix))
-        steps = sorted({0, *(step for worker in of_prefix for step in steps_of(worker))}) or [0]
-        for name in sorted(names):
-            if not name.startswith(OWN):
-                yield _queue(reader, prefix, name, steps)
-
-
-def steps_of(worker: RunningWorker) -> list[int]:
-    """Return the priorities of a worker that have a list each (``priority_steps``)."""
-    said = worker.options.get("priority_steps")
-    return [int(step) for step in said] if isinstance(said, list | tuple) else [0, 3, 6, 9]
-
-
-def _declared(reader: Reader, prefix: str) -> Iterator[str]:
-    """Yield the queues that senders and workers have bound to an exchange, without those of control and events."""
-    start = f"{prefix}_kombu.binding."
-    for key in reader.keys(f"{_literal(start)}*"):
-        if key.endswith((".pidbox", ".celeryev")) or key == f"{start}celeryev":
-            continue
-        for member in reader.ask("SMEMBERS", key, otherwise=()):
-            yield str_if_bytes(member).split(SEP)[-1]
-
-
-def _literal(text: str) -> str:
-    """Return a pattern of SCAN that matches a text alone."""
-    return re.sub(r"([*?\[\]\\])", r"\\\1", text)
-
-
-def _queue(reader: Reader, prefix: str, name: str, steps: Sequence[int]) -> QueueSeen:
-    lists = {step: f"{prefix}{name}{SEP}{step}" if step else f"{prefix}{name}" for step in steps}
-    lengths = {step: reader.ask("LLEN", key, otherwise=0) for step, key in lists.items()}
-    full = [lists[step] for step, length in lengths.items() if length]
-    idle = [reader.ask("OBJECT IDLETIME", key) for key in full]
-    elements: list[Any] = []
-    for key in full:
-        oldest = reader.ask("LRANGE", key, -PEEK, -1, otherwise=[])
-        newest = reader.ask("LRANGE", key, 0, PEEK - 1, otherwise=[])
-        elements += [*oldest, *(one for one in newest if one not in oldest)]
-    messages = [message for element in elements if (message := _message(element)) is not None]
-    known = [float(seconds) for seconds in idle if seconds is not None]
-    return QueueSeen(name, prefix, lengths, max(known, default=None), messages, len(elements) - len(messages))
-
-
-def _message(element: str | bytes) -> Message | None:
-    """Return the headers of a Celery message, None for anything else."""
-    try:
-        envelope = json.loads(element)
-        headers = envelope["headers"]
-        return Message(
-            task=str(headers["task"]),
-            id=str(headers["id"]),
-            kind=str(envelope.get("content-type")),
-            sender=str(headers.get("origin")),
-            eta=headers.get("eta"),
-            expires=headers.get("expires"),
-            sent=_number(headers.get("sent_at")) or None,
-        )
-    except (ValueError, TypeError, LookupError, RecursionError):
-        return None
-
-
-def _unacknowledged(reader: Reader, prefix: str, workers: Iterable[RunningWorker]) -> Unacknowledged:
-    """Read the record of kombu's transport under its usual name, or that of the workers' option."""
-    of_prefix = [worker for worker in workers if worker.mailbox.prefix == prefix]
-    count, scores = 0, list[float]()
-    for name in {str(one.options.get("unacked_index_key", "unacked_index")) for one in of_prefix} or {"unacked_index"}:
-        count += reader.ask("ZCARD", prefix + name, otherwise=0)
-        scores += map(float, reader.ask("ZRANGE", prefix + name, 0, 0, "WITHSCORES", otherwise=[])[1::2])
-    return Unacknowledged(count, _clock(reader) - min(scores) if scores else None)
-
-
-SAMPLE = 50
-"""Results whose ttl is read."""
-
-
-def _results(reader: Reader, prefixes: Sequence[str]) -> tuple[int, int | None]:
-    """Return the number of sampled results, and of those without ttl; another server may hold them."""
-    names: list[str] = []
-    for prefix in prefixes:
-        pattern = f"{_literal(prefix)}celery-task-meta-*"
-        _, some = reader.ask("SCAN", 0, "MATCH", pattern, "COUNT", 2000, otherwise=(0, []))
-        names += map(str_if_bytes, some[:SAMPLE])
-    ttls = [reader.ask("TTL", name) for name in names]
-    known = [ttl for ttl in ttls if ttl is not None and ttl != -2]  # noqa: PLR2004 - it has expired meanwhile
-    return len(known), sum(ttl == -1 for ttl in known) if known else None
-
-
-def read_consumers(reader: Reader) -> list[Consumer] | None:
-    """Return the connections that wait for tasks, None if the broker does not tell."""
-    told = reader.ask("CLIENT LIST")
-    if told is None:
-        return None
-    waiting = [one for one in told if str(one.get("cmd", "")).lower() == "brpop"]
-    return [
-        Consumer(str(one["name"]), str(one["addr"]), int(one["db"]), "b" in one["flags"], float(one["idle"]))
-        for one in waiting
-    ]
-
-
-def _clock(reader: Reader) -> float:
-    seconds, microseconds = reader.ask("TIME", otherwise=(time.time(), 0))
-    return float(seconds) + float(microseconds) / 1e6
-
-
-# Whether a worker takes tasks
-
-
-LOOKS, EVERY = 3, 1.0
-"""Looks at the broker's clients, and seconds between them."""
-
-
-def _free(mailbox: Mailbox, answers: Answers) -> dict[str, tuple[int, str]]:
-    """Return done tasks and connection name of the workers that could take a task."""
-    return {
-        one.node: (one.done, str(one.options.get("client_name") or ""))
-        for one in read_workers(mailbox, answers)
-        if one.queues and (not one.prefetch or one.prefetch > len(one.running) + len(one.waiting))
-    }
-
-
-@dataclass
-class Stuck:
-    """Workers that answer and have a free place, but wait for no task."""
-
-    named: list[str] = field(default_factory=list)
-    unnamed: int = 0
-    """How many of `among` take nothing; their connections have no name (``client_name`` of the transport options)."""
-    among: list[str] = field(default_factory=list)
-
-
-def watch(client: Redis, mailbox: Mailbox, nodes: Sequence[str]) -> Stuck | None:
-    """Find workers that answer and take no task, in 3 seconds; None if the broker refuses ``CLIENT LIST``.
-
-    A free worker waits in BRPOP. One whose number of tasks stays the same, and which no BRPOP of its name serves in
-    any of three looks, takes nothing: its connection is half open, or its consumer has died.
-
-    Raises:
-        redis.exceptions.RedisError: the server does not answer, or refuses a command of `Requester`.
-    """
-    reader, most, names = Reader(client), 0, set[str]()
-    with Requester(client, mailbox) as requester:
-        first = _free(mailbox, requester.ask(AGAIN, nodes))
-        for _ in range(LOOKS):
-            told = read_consumers(reader)
-            if told is None:
-                return None
-            waiting = [one for one in told if one.blocked and one.database == mailbox.database]
-            most, names = max(most, len(waiting)), names | {one.name for one in waiting}
-            time.sleep(EVERY)
-        last = _free(mailbox, requester.ask(AGAIN, nodes))
-    unchanged = {node: name for node, (done, name) in first.items() if node in last and last[node][0] == done}
-    unnamed = sorted(node for node, name in unchanged.items() if not name)
-    of_others = len({name for name in unchanged.values() if name} & names)
-    return Stuck(
-        sorted(node for node, name in unchanged.items() if name and name not in names),
-        max(0, len(unnamed) - max(0, most - of_others)),
-        unnamed,
-    )
