@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from fixtures import PROJECT
 from fixtures.run.processes import ForkingGroup
 from gate_user import WORKERS, rules
 from redis_practices.celery_worker import control
-from redis_practices.celery_worker.control import SEP, Answers, Mailbox, Requester, mailboxes, sweep
+from redis_practices.celery_worker.control import SEP, Answers, Mailbox, mailboxes, sweep
 from redis_practices.celery_worker.queue_audit import doubt, stuck, unanswered_probes, unread
 from redis_practices.celery_worker.running import QUESTIONS, look, read_workers
 from redis_practices.celery_worker.worker_audit import Unknown
@@ -252,23 +252,16 @@ def test_probe(client: Redis) -> None:
     assert look(client, listen=0).workers[0].counts[control.PROBE] == 1
 
 
-def test_probe_that_no_worker_takes_is_removed(client: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probe_that_no_worker_takes_is_removed(group: ForkingGroup, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task that stays in the queue is a finding, and is removed."""
-    fleet = look(client, listen=0)
-    node = fleet.workers[0].node
-
-    def tell(method: str) -> Callable[[], bool]:
-        def told() -> bool:
-            with Requester(client, fleet.mailboxes) as requester:
-                requester.ask([(method, {"queue": "celery"})], [node])
-            return bool(look(client, listen=0).workers[0].queues) == (method == "add_consumer")
-
-        return told
-
-    eventually(tell("cancel_consumer"), 10)
+    server = start_server(group, BROKER)
+    worker = start_worker(group, server.url, environment={"WORKER_CONCURRENCY": "1"})
     monkeypatch.setattr("redis_practices.celery_worker.queue_audit.TAKEN", 1.0)
-    found = list(unanswered_probes(client, fleet, ["celery"]))
-    assert [one["QUEUE"] for one in found] == ["celery"]
-    assert "no worker took it" in str(found[0]["WHY"])
-    assert not client.exists("celery")
-    eventually(tell("add_consumer"), 10)
+    with server.client() as client:
+        eventually(lambda: bool(look(client, listen=0).workers), 20)
+        fleet = look(client, listen=0)
+        worker.kill()
+        found = list(unanswered_probes(client, fleet, ["celery"]))
+        assert [one["QUEUE"] for one in found] == ["celery"]
+        assert "no worker took it" in str(found[0]["WHY"])
+        assert not client.exists("celery")
