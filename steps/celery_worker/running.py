@@ -82,7 +82,9 @@ DEFECTS = {
 @register("finding", "workers whose {defect}", "workers with a defect, as the first look saw them")
 def defective(context: Context, defect: str) -> list[Finding]:
     """Return the workers with a defect."""
-    return found_by(context, [lambda workers: DEFECTS[defect][1](workers.fleet)])
+    return found_by(
+        context, [lambda workers: DEFECTS[defect][1](workers.fleet), lambda workers: audit.telling(workers.fleet)]
+    )
 
 
 restrict("finding", "workers whose {defect}", {name: meaning for name, (meaning, _) in DEFECTS.items()})

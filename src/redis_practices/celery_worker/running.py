@@ -161,6 +161,8 @@ class RunningWorker:
     """Whether it answered every question but those of `MAY_FAIL`."""
     clock: float | None = None
     """Seconds that its clock is ahead of the broker's; None if it sends no event, as ``--without-heartbeat`` has it."""
+    intervals: Mapping[str, float] = field(default_factory=dict)
+    """Seconds between two sendings of a task of ``beat_schedule``, where the schedule is an interval."""
     backend: str = ""
     """The scheme of ``result_backend``, such as ``redis``; "" without one."""
     results_timeout: float | None = None
@@ -356,7 +358,8 @@ def read_workers(mailbox: Mailbox, answers: Answers) -> Iterator[RunningWorker]:
 def _worker(
     mailbox: Mailbox, node: str, said: Mapping[str, Any], stats: Mapping[str, Any], answers: Answers
 ) -> RunningWorker:
-    conf, pool = said.get("conf") or {}, stats.get("pool") or {}
+    told, pool = said.get("conf"), stats.get("pool") or {}
+    conf = told if isinstance(told, Mapping) else {}
     options = {
         **named(conf.get("broker_transport_options"), OPTIONS),
         **named((stats.get("broker") or {}).get("transport_options"), OPTIONS),
@@ -370,6 +373,7 @@ def _worker(
         pickles=node in answers.pickled,
         settings=named(conf, SETTINGS),
         options=options,
+        intervals=dict(_intervals(schedule)),
         backend=_scheme(conf.get("result_backend")),
         results_timeout=named(conf.get("result_backend_transport_options"), OPTIONS).get("visibility_timeout"),
         routed=frozenset(_routed(conf)),
@@ -391,6 +395,14 @@ def _worker(
         versions=_versions(said.get("report")),
         hears={question for question, _ in QUESTIONS} - MAY_FAIL <= set(said),
     )
+
+
+def _intervals(schedule: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield task and interval of the entries of ``beat_schedule`` that have one; a crontab has none."""
+    for entry in schedule.values():
+        with suppress(ValueError, TypeError):
+            if every := seconds_of(named(entry, ["schedule"]).get("schedule")):
+                yield str(named(entry, ["task"]).get("task", "")), every
 
 
 def _scheme(url: Any) -> str:

@@ -25,6 +25,17 @@ class Unknown(Exception):  # noqa: N818 - a reason to skip, not an error
     """The answers of the workers do not tell; the message says why, and what would."""
 
 
+def telling(fleet: Fleet) -> Iterator[Finding]:
+    """Yield nothing.
+
+    Raises:
+        Unknown: a worker does not tell its settings, or not its tasks.
+    """
+    if hidden := [worker.node for worker in fleet.workers if not worker.settings or not worker.hears]:
+        raise Unknown(f"{_some(hidden)} does not answer every question of remote control, such as conf")
+    return iter(())
+
+
 # Time limits
 
 
@@ -308,21 +319,37 @@ def same_names(fleet: Fleet) -> Iterator[Finding]:
 
 
 def beats(fleet: Fleet) -> Iterator[Finding]:
-    """Yield a schedule without a beat, and a second beat, as far as beats answer.
+    """Yield a second beat, and periodic tasks that no worker has run since its start, many intervals ago.
 
     Raises:
-        Unknown: there is a schedule, and its beat does not answer by its version or settings.
+        Unknown: there is a schedule, and neither its beat nor a run of its tasks shows.
     """
-    number, locked = sum(fleet.beats.values()), {str(one.settings.get("beat_scheduler")) for one in fleet.workers}
-    if number > 1 and not any("redbeat" in name.lower() for name in locked):
+    number, schedulers = sum(fleet.beats.values()), {str(one.settings.get("beat_scheduler")) for one in fleet.workers}
+    if number > 1 and not any("redbeat" in name.lower() for name in schedulers):
         yield {"BEAT": _some(fleet.beats), "WHY": f"{number} beats send each task of the schedule"}
-    scheduled = [worker for worker in fleet.workers if worker.schedule]
-    if not scheduled or number:
-        return
-    if fleet.silent or not all(worker.settings.get("beat_enable_remote_control") for worker in scheduled):
-        raise Unknown("a beat answers from Celery 5.7 on, with beat_enable_remote_control = True")
-    for worker in scheduled:
-        yield {"WORKER": worker.node, "WHY": f"beat_schedule has {_some(worker.schedule)}, and no beat answers"}
+    scheduled = {task for worker in fleet.workers for task in worker.schedule.values()}
+    ran = {task for worker in fleet.workers for task, count in worker.counts.items() if count}
+    for worker in fleet.workers:
+        for task, every in () if fleet.silent else worker.intervals.items():
+            known = [other for other in fleet.of(worker.mailbox) if task in other.tasks]
+            since = min((other.uptime for other in known), default=0.0)
+            if since > MISSED * every + GRACE and task not in ran | _held_or_sent(fleet):
+                why = f"beat_schedule has {task} every {_s(every)}, and no worker ran it in {_s(since)}"
+                yield {"WORKER": worker.node, "WHY": why}
+    if scheduled and not number and not scheduled & ran:
+        raise Unknown(
+            "no beat shows: one of its own answers from Celery 5.7 on, with beat_enable_remote_control = True"
+        )
+
+
+MISSED = 3
+"""Intervals of a periodic task without a run after which no beat sends it."""
+
+
+def _held_or_sent(fleet: Fleet) -> set[str]:
+    """Return the tasks that wait in queues or are held by workers."""
+    held = {one.name for worker in fleet.workers for one in (*worker.running, *worker.waiting, *worker.later)}
+    return held | {message.task for queue in fleet.queues for message in queue.messages}
 
 
 def mixed(fleet: Fleet) -> Iterator[Finding]:
@@ -430,7 +457,7 @@ def wrong_clocks(fleet: Fleet) -> Iterator[Finding]:
         if bool(old.settings.get("enable_utc", True)) != bool(new.settings.get("enable_utc", True)):
             yield {"WORKER": old.node, "WHY": f"enable_utc is {old.settings.get('enable_utc')}, unlike {new.node}"}
     if all(worker.clock is None for worker in fleet.workers):
-        raise Unknown("no worker tells its time: they run with --without-heartbeat and --without-gossip")
+        raise Unknown("no worker tells its time by an event: --without-heartbeat, or SUBSCRIBE is refused to this user")
 
 
 DRIFT = 16.0
