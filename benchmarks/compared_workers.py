@@ -212,8 +212,13 @@ def compare(program: str, folder: Path) -> list[str]:
     with shop("careful", CAREFUL, PREFETCH="1") as broker:
         fine, _ = judged(broker, folder / "careful")
     skipped = ", ".join(str(one["scenario_id"]) for one in fine if one["status"] == "skipped") or "none"
+    by_rules = [{it["rule_id"] for it in careless} & one.rules for one in DEFECTS]
+    by_promises = [findings_of(one, records) for one in DEFECTS]
+    numbers = [sum(map(bool, found)) for found in (by_rules, by_promises)]
     return [
         *table(careless, records),
+        "",
+        "Of {} defects celery-audit sees {}, redis-practices {}.".format(len(DEFECTS), *numbers),
         "",
         "Said of the careless shop besides:",
         "",

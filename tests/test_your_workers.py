@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +50,10 @@ def seen(*nodes: str) -> Report:
     }
     box = Mailbox()
     answers = Answers({node: dict(said) for node in nodes}, dict.fromkeys(nodes, 1))
-    nothing: dict[str, Any] = {"opened": {}, "unacknowledged": {}, "unreadable": {}, "results": 0, "consumers": None}
-    fleet = Fleet(
-        workers=list(read_workers(box, answers)),
-        mailboxes=[box],
-        silent=1,
-        queues=[QueueSeen("mail\x1b[31m", "", {0: 3}, 90.0, [], 0)],
-        endless_results=None,
-        messages=9,
-        commands=20,
-        now=1000.0,
-        **nothing,
-    )
+    nothing: dict[str, Any] = {field.name: {} for field in fields(Fleet)}
+    seen_now = {"workers": [*read_workers(box, answers)], "mailboxes": [box], "silent": 1, "now": 1000.0}
+    seen_now |= {"queues": [QueueSeen("mail\x1b[31m", "", {0: 3}, 90.0, [], 0)], "messages": 9, "commands": 20}
+    fleet = Fleet(**nothing | seen_now)
     broken: Any = {"status": "failed", "steps": [], "tags": [], "row": {}, "measurements": [], "line": 3, "feature": ""}
     found = [{"WORKER": plain(nodes[0]), "TASKS": "shop.bill"}, {"QUEUE": plain("mail\x1b[31m"), "WAITING": "3"}]
     scenario = broken | {

@@ -28,21 +28,26 @@ def blocked(fleet: Fleet) -> list[Consumer]:
     return [one for one in fleet.consumers or () if one.blocked and one.database in databases]
 
 
-def doubt(fleet: Fleet) -> str:
-    """Return why there may be workers that were not seen, "" if all of them answered."""
-    waiting, free = blocked(fleet), sum(worker.answered for worker in fleet.workers if worker.is_free)
-    if fleet.silent and len(waiting) >= free + fleet.silent:
-        return f"{fleet.silent} workers wait for tasks and answer no JSON: their accept_content lacks it"
+def doubt(fleet: Fleet, *, strict: bool = False) -> str:
+    """Return why there may be workers that did not answer, "" if there are none.
+
+    A worker that was busy when it answered may wait for a task when the connections are read. A `strict` doubt does not
+    allow for that.
+    """
+    waiting = blocked(fleet)
+    explained = sum(one.answered for one in fleet.workers if one.queues and (one.is_free or not strict))
+    if fleet.silent and len(waiting) >= explained + fleet.silent:
+        return f"{_workers(fleet.silent)} wait for tasks and answer no JSON: accept_content lacks it"
     if fleet.silent:
         return (
-            f"{fleet.silent} of {fleet.silent + len(fleet.workers)} workers did not answer: each is busy in a solo "
-            f"pool, paused, short of processors, or accepts no JSON{_unheard(fleet)}"
+            f"{fleet.silent} of {_workers(fleet.silent + len(fleet.workers))} did not answer{_unheard(fleet)}: busy in "
+            "a solo pool, paused, short of processors, or without JSON in accept_content"
         )
     if unreadable := ", ".join(sorted(fleet.unreadable)):
         return f"a worker answers in a form that is not read: {unreadable}"
-    if len(waiting) > free:
+    if len(waiting) > explained:
         return (
-            f"{len(waiting) - free} of {len(waiting)} connections that wait for tasks (BRPOP) belong to no worker "
+            f"{len(waiting) - explained} of {len(waiting)} connections that wait for tasks (BRPOP) belong to no worker "
             f"which answered ({_some([one.address for one in waiting])}): its remote control is off, or it has another "
             "key prefix or control exchange (--key-prefix, --control-exchange)"
         )
@@ -58,12 +63,16 @@ def _unheard(fleet: Fleet) -> str:
     """Return the nodes which opened a mailbox and did not answer; a killed one is among them for ever."""
     heard = {worker.node for worker in fleet.workers}
     names = sorted({node for nodes in fleet.opened.values() for node in nodes} - heard)
-    return f"; {_some(names)} did not" if names else ""
+    return f" ({_some(names)})" if names else ""
 
 
-def sure(fleet: Fleet) -> None:
+def _workers(number: int) -> str:
+    return f"{number} worker{'s' * (number != 1)}"
+
+
+def sure(fleet: Fleet, *, strict: bool = True) -> None:
     """Raise Unknown if not all workers answered."""
-    if why := doubt(fleet):
+    if why := doubt(fleet, strict=strict):
         raise Unknown(why)
 
 
@@ -76,7 +85,7 @@ def absent(fleet: Fleet) -> Iterator[Finding]:
     Raises:
         Unknown: a worker may run that does not answer, or no task waits for one.
     """
-    sure(fleet)
+    sure(fleet, strict=False)
     if fleet.workers:
         return
     filled = [queue for queue in fleet.queues if queue.length]
@@ -108,7 +117,7 @@ def unread_priorities(fleet: Fleet) -> Iterator[Finding]:
         for step, length in queue.unread.items():
             steps = sorted({step for worker in fleet.readers(queue) for step in steps_of(worker)})
             read = ", ".join(map(str, steps))
-            yield {"QUEUE": shown(queue), "TASKS": f"{length} tasks of priority {step}", "READ": f"{read} are read"}
+            yield {"QUEUE": shown(queue), "TASKS": f"{_count(length)} of priority {step}", "READ": f"{read} are read"}
 
 
 def undeclared_routes(fleet: Fleet) -> Iterator[Finding]:
@@ -221,12 +230,12 @@ def overdue(fleet: Fleet) -> Iterator[Finding]:
         key = f"{prefix}unacked_index"
         if record.count and record.stuck_mutex:
             why = f"{record.stuck_mutex} has no ttl, so no worker gives them back"
-            yield {"KEY": key, "TASKS": f"{record.count} unacknowledged", "WHY": why}
+            yield {"KEY": key, "TASKS": f"{_count(record.count)} unacknowledged", "WHY": why}
         elif workers and record.oldest is not None:
             limit = max(worker.visibility_timeout for worker in workers) + max(map(_sweep, workers)) + GRACE
             if record.oldest > limit and max(worker.uptime for worker in workers) > limit - GRACE:
                 why = f"the oldest was taken {record.oldest:.0f} s ago, and is due back after {limit - GRACE:.0f} s"
-                yield {"KEY": key, "TASKS": f"{record.count} unacknowledged", "WHY": why}
+                yield {"KEY": key, "TASKS": f"{_count(record.count)} unacknowledged", "WHY": why}
 
 
 GRACE = 60.0
@@ -276,7 +285,11 @@ def _tasks(queue: QueueSeen, fleet: Fleet) -> str:
     if not queue.length:
         return "no task waits"
     age, how = queue.age(fleet.now)
-    return f"{queue.length} tasks wait, the oldest for {age:.0f} s ({how})"
+    return f"{_count(queue.length)} wait, the oldest for {age:.0f} s ({how})"
+
+
+def _count(number: int) -> str:
+    return f"{number} task{'s' * (number != 1)}"
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:
@@ -333,7 +346,7 @@ def stuck(client: Redis, fleet: Fleet) -> Iterator[Finding]:
     for node, one in same.items():
         held = {task.id for task in suspects[node].waiting}
         if _idles(one) and held & {task.id for task in one.waiting}:
-            yield {"WORKER": node, "WHY": f"{len(one.waiting)} tasks wait in it, and it runs none"}
+            yield {"WORKER": node, "WHY": f"{_count(len(one.waiting))} wait in it, and it runs none"}
 
 
 def _see(broker: Broker, seen: Look, fleet: Fleet) -> None:

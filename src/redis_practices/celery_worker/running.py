@@ -345,14 +345,24 @@ def steps_of(worker: RunningWorker) -> list[int]:
     return [int(step) for step in said] if isinstance(said, list | tuple) else list(DEFAULT_STEPS)
 
 
+FORMS: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("conf", "stats", "report"), Mapping),
+    **dict.fromkeys(("active", "reserved", "scheduled", "registered", "active_queues"), (list, tuple)),
+}
+"""The form of an answer by question: a control command of an app may have the name of one of Celery's."""
+
+
 def read_workers(mailbox: Mailbox, answers: Answers) -> Iterator[RunningWorker]:
-    """Yield the workers that answered ``stats``; a beat of Celery 5.7 answers ``ping`` alone."""
-    for node, said in sorted(answers.by_node.items()):
-        stats = said.get("stats")
-        if isinstance(stats, Mapping):
+    """Yield the workers that answered ``stats``; a beat of Celery 5.7 answers ``ping`` alone.
+
+    An answer of another form counts as none.
+    """
+    for node, all_said in sorted(answers.by_node.items()):
+        said: dict[str, Any] = {name: one for name, one in all_said.items() if isinstance(one, FORMS.get(name, object))}
+        if "stats" in said:
             # A client that may publish can answer anything under the name of a node.
             with suppress(ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError):
-                yield _worker(mailbox, node, said, stats, answers)
+                yield _worker(mailbox, node, said, said["stats"], answers)
 
 
 def _worker(
