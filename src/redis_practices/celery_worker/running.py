@@ -161,6 +161,8 @@ class RunningWorker:
     """Whether it answered every question but those of `MAY_FAIL`."""
     clock: float | None = None
     """Seconds that its clock is ahead of the broker's; None if it sends no event, as ``--without-heartbeat`` has it."""
+    pids: frozenset[int] = frozenset()
+    """The processes of a prefork pool."""
     intervals: Mapping[str, float] = field(default_factory=dict)
     """Seconds between two sendings of a task of ``beat_schedule``, where the schedule is an interval."""
     backend: str = ""
@@ -383,6 +385,7 @@ def _worker(
         pickles=node in answers.pickled,
         settings=named(conf, SETTINGS),
         options=options,
+        pids=frozenset(int(one) for one in pool.get("processes") or () if isinstance(one, int)),
         intervals=dict(_intervals(schedule)),
         backend=_scheme(conf.get("result_backend")),
         results_timeout=named(conf.get("result_backend_transport_options"), OPTIONS).get("visibility_timeout"),

@@ -9,13 +9,26 @@ from __future__ import annotations
 
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from redis_practices.celery_worker.running import Fleet, Held, RunningWorker, moment, seconds_of
+from redis import Redis
+
+from redis_practices.celery_worker.control import PROBE, Requester
+from redis_practices.celery_worker.running import (
+    AGAIN,
+    Fleet,
+    Held,
+    RunningWorker,
+    moment,
+    read_workers,
+    seconds_of,
+)
+from redis_practices.polling import poll
 from redis_practices.server_info import version_of
 
 Finding = dict[str, object]
@@ -23,6 +36,15 @@ Finding = dict[str, object]
 
 class Unknown(Exception):  # noqa: N818 - a reason to skip, not an error
     """The answers of the workers do not tell; the message says why, and what would."""
+
+
+def of_users(fleet: Fleet) -> Fleet:
+    """Return a fleet whose workers have the tasks of their users alone, without the one of a probe."""
+    workers = [
+        replace(worker, tasks={name: said for name, said in worker.tasks.items() if name != PROBE})
+        for worker in fleet.workers
+    ]
+    return replace(fleet, workers=workers)
 
 
 def telling(fleet: Fleet) -> Iterator[Finding]:
@@ -161,15 +183,65 @@ def other_timeouts(fleet: Fleet) -> Iterator[Finding]:
                 yield {"WORKER": worker.node, "WHY": f"{_timeout(worker)}, but {theirs}"}
 
 
-def poison_loops(fleet: Fleet) -> Iterator[Finding]:
-    """Yield the tasks that go back to the queue each time they kill their process, without an end.
+def poison_loops(client: Redis, fleet: Fleet) -> Iterator[Finding]:
+    """Yield the tasks that return to the queue each time they end their process, as seen for up to `SPAN` seconds.
 
     A broker on Redis counts no deliveries. A task with the attribute `max_deliveries` counts them, as `Guarded` does.
+
+    Raises:
+        Unknown: tasks have both settings, and none is seen to do that.
     """
-    for worker in fleet.workers:
-        lost = [name for name, said in worker.tasks.items() if said.get("reject_on_worker_lost") == "True"]
-        if loops := [one for one in lost if is_late(worker, one) and "max_deliveries" not in worker.tasks[one]]:
-            yield {"WORKER": worker.node, "WHY": f"{_some(loops)}: acks_late with reject_on_worker_lost"}
+    endless = {worker.node: loops for worker in fleet.workers if (loops := set(_uncounted(worker)))}
+    suspects = {
+        worker.node: {held.id for held in _all_held(worker) if held.redelivered and held.name in endless[worker.node]}
+        for worker in fleet.workers
+        if worker.node in endless
+    }
+    before = {worker.node: worker.pids for worker in fleet.workers}
+    found: list[Finding] = []
+
+    def is_proved() -> bool:
+        found.extend(
+            {
+                "WORKER": now.node,
+                "WHY": f"{held.name} ended process after process, and was given back each time: {BOTH}",
+            }
+            for now in _again(client, fleet, [node for node, ids in suspects.items() if ids])
+            for held in _all_held(now)
+            if held.id in suspects[now.node] and now.pids - before[now.node] and not now.recycles
+        )
+        return bool(found)
+
+    if any(suspects.values()) and poll(is_proved, SPAN, every=0.3):
+        yield from {str(one["WORKER"]): one for one in found}.values()
+    elif endless:
+        node, names = min(endless.items())
+        raise Unknown(f"advice: {node}: {_some(names)}: {BOTH}; a task that ends its process would return for ever")
+
+
+BOTH = "acks_late with reject_on_worker_lost"
+
+SPAN = 3.0
+"""Seconds in which a pool replaces a process and gives it the same task again."""
+
+
+def _uncounted(worker: RunningWorker) -> Iterator[str]:
+    """Yield the tasks that are given back when their process has died, and that count no deliveries."""
+    for name, said in worker.tasks.items():
+        if said.get("acks_late") == said.get("reject_on_worker_lost") == "True" and "max_deliveries" not in said:
+            yield name
+
+
+def _all_held(worker: RunningWorker) -> tuple[Held, ...]:
+    """Return the tasks that a worker runs or will run as soon as it can."""
+    return (*worker.running, *worker.waiting)
+
+
+def _again(client: Redis, fleet: Fleet, nodes: Sequence[str]) -> Iterator[RunningWorker]:
+    """Ask some workers again what they do."""
+    with Requester(client, fleet.mailboxes) as requester:
+        for mailbox, said in requester.ask(AGAIN, nodes).items():
+            yield from read_workers(mailbox, said)
 
 
 def early_and_long(fleet: Fleet) -> Iterator[Finding]:
@@ -299,13 +371,14 @@ def unrepeated_results(fleet: Fleet) -> Iterator[Finding]:
         Unknown: there is such a worker; whether a reader needs the results, its settings do not tell.
     """
     for worker in fleet.workers:
-        if _stores(worker) and not (worker.settings.get("result_backend_always_retry") or OURS in worker.backend):
+        tries_again = worker.settings.get("result_backend_always_retry") or worker.backend.startswith(OURS)
+        if _stores(worker) and not tries_again:
             raise Unknown(f"advice: {worker.node}: result_backend_always_retry is False")
     return iter(())
 
 
-OURS = "redis_practices.celery_worker"
-"""Where a result backend and a consumer of this project come from."""
+OURS = "practices-"
+"""How the result backends of this project begin (`workflows.with_chords`): they try again."""
 
 
 # Workers as a whole
