@@ -240,7 +240,7 @@ class Requester:
         return {mailbox: answers for mailbox, (answers, _) in asked.items()}
 
     def _pop(self, seconds: float) -> Any:
-        """Return the list and the bytes of the next answer, None after `seconds` without one."""
+        """Return the list and the bytes of the next answer, or None after `seconds` without one."""
         return self._client.execute_command("BRPOP", *self._mailboxes, seconds, **RAW)
 
     def _publish(

@@ -76,6 +76,13 @@ def sure(fleet: Fleet, *, strict: bool = True) -> None:
         raise Unknown(why)
 
 
+def needs(fleet: Fleet, *commands: str) -> None:
+    """Raise Unknown if the broker refused a command: what it would have shown counts as nothing."""
+    for command in commands:
+        if command in fleet.refused:
+            raise Unknown(f"the broker refuses {command}: {fleet.refused[command]}")
+
+
 # Queues
 
 
@@ -88,11 +95,16 @@ def absent(fleet: Fleet) -> Iterator[Finding]:
     sure(fleet, strict=False)
     if fleet.workers:
         return
+    needs(fleet, *READS)
     filled = [queue for queue in fleet.queues if queue.length]
     if not filled:
         raise Unknown("no worker runs at this broker, and no task waits for one")
     for queue in filled:
         yield {"WORKER": "none", "QUEUE": shown(queue), "TASKS": _tasks(queue, fleet)}
+
+
+READS = ("DBSIZE", "SCAN", "SMEMBERS", "LLEN")
+"""Commands that show which queues hold tasks."""
 
 
 def unread(fleet: Fleet, named: Collection[str] = ()) -> Iterator[Finding]:
@@ -101,6 +113,7 @@ def unread(fleet: Fleet, named: Collection[str] = ()) -> Iterator[Finding]:
     Raises:
         Unknown: a worker that did not answer may read one of them.
     """
+    needs(fleet, *READS)
     alone = {queue.name for queue in fleet.queues if fleet.readers(queue)}
     lonely = [queue for queue in fleet.queues if not fleet.readers(queue)]
     found = [queue for queue in lonely if queue.length or (queue.name in named and queue.name not in alone)]
@@ -113,6 +126,7 @@ def unread(fleet: Fleet, named: Collection[str] = ()) -> Iterator[Finding]:
 
 def unread_priorities(fleet: Fleet) -> Iterator[Finding]:
     """Yield lists of a priority that no worker reads, although workers read the queue."""
+    needs(fleet, "LLEN")
     for queue in fleet.queues:
         for step, length in queue.unread.items():
             steps = sorted({step for worker in fleet.readers(queue) for step in steps_of(worker)})
@@ -164,6 +178,7 @@ def unknown_tasks(fleet: Fleet) -> Iterator[Finding]:
     Raises:
         Unknown: a worker that did not answer may know it.
     """
+    needs(fleet, "LLEN", "LRANGE")
     for queue in fleet.queues:
         readers = fleet.readers(queue)
         for task in sorted(_sent(queue, readers)) if readers else ():
@@ -186,6 +201,7 @@ def _sent(queue: QueueSeen, readers: Sequence[RunningWorker]) -> set[str]:
 
 def unreadable_tasks(fleet: Fleet) -> Iterator[Finding]:
     """Yield what waits in a queue and its readers cannot read: no Celery message, or of a refused content type."""
+    needs(fleet, "LLEN", "LRANGE")
     for queue in fleet.queues:
         readers = fleet.readers(queue)
         if readers and queue.strange:
@@ -225,6 +241,7 @@ def overdue(fleet: Fleet) -> Iterator[Finding]:
 
     Workers look for such tasks periodically, from their start on.
     """
+    needs(fleet, "ZCARD", "ZRANGE", "TTL")
     for prefix, record in fleet.unacknowledged.items():
         workers = [worker for worker in fleet.workers if worker.mailbox.prefix == prefix]
         key = f"{prefix}unacked_index"
@@ -257,6 +274,7 @@ def abandoned(client: Redis, fleet: Fleet) -> Iterator[Finding]:
 
     A list in use has a ttl, or changes within the time that a requester waits.
     """
+    needs(fleet, "SCAN", "TYPE", "TTL", "MEMORY USAGE")
     broker, old = Broker(client), {key: size for key, size in fleet.abandoned.items() if size}
     begun = broker.each("LLEN", list(old), otherwise=0)
     kept = dict(old)
@@ -327,7 +345,8 @@ def stuck(client: Redis, fleet: Fleet) -> Iterator[Finding]:
         Unknown: the broker refuses CLIENT LIST.
     """
     broker, seen = Broker(client), Look()
-    suspects = {worker.node: worker for worker in fleet.workers if worker.is_free or _idles(worker)}
+    judged = [worker for worker in fleet.workers if not _limits(worker, fleet)]
+    suspects = {worker.node: worker for worker in judged if worker.is_free or _idles(worker)}
 
     def explained() -> bool:
         _see(broker, seen, fleet)
@@ -364,6 +383,16 @@ def _idles(worker: RunningWorker) -> bool:
     """Tell whether a worker holds tasks that it could run and runs none; a rate limit may hold back a task."""
     free = [task for task in worker.waiting if "rate_limit" not in worker.tasks.get(task.name, {})]
     return bool(free) and not worker.running
+
+
+def _limits(worker: RunningWorker, fleet: Fleet) -> bool:
+    """Tell whether a rate limit may hold back tasks in a worker, which no answer lists: they fill its prefetch."""
+    if not any("rate_limit" in attributes for attributes in worker.tasks.values()):
+        return False
+    prefix = worker.mailbox.prefix
+    others = [one for one in fleet.workers if one.mailbox.prefix == prefix]
+    held = [task for one in others for task in (*one.running, *one.waiting, *one.later) if not task.acknowledged]
+    return fleet.unacknowledged[prefix].count > len(held)
 
 
 def _without_wait(workers: Mapping[str, RunningWorker], seen: Look) -> list[str]:

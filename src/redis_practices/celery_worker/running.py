@@ -17,6 +17,7 @@ from typing import Any
 from redis import Redis
 
 from redis_practices.celery_worker.control import (
+    PROBE,
     SEP,
     Answers,
     Heartbeats,
@@ -187,8 +188,8 @@ class RunningWorker:
 
     @property
     def app(self) -> str:
-        """The modules of its tasks: what tells one app from another."""
-        return " ".join(sorted({name.rpartition(".")[0] for name in self.tasks})) or "no tasks"
+        """The modules of its tasks, without the probe: what tells one app from another."""
+        return " ".join(sorted({name.rpartition(".")[0] for name in self.tasks if name != PROBE})) or "no tasks"
 
 
 @dataclass
