@@ -411,7 +411,7 @@ def beats(fleet: Fleet) -> Iterator[Finding]:
                 yield {"WORKER": worker.node, "WHY": why}
     if scheduled and not number and not scheduled & ran:
         raise Unknown(
-            "no beat shows: one of its own answers from Celery 5.7 on, with beat_enable_remote_control = True"
+            "no beat answers: a separate beat of Celery 5.7 does, with beat_enable_remote_control = True"
         )
 
 
