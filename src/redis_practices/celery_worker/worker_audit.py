@@ -410,9 +410,7 @@ def beats(fleet: Fleet) -> Iterator[Finding]:
                 why = f"beat_schedule has {task} every {_s(every)}, and no worker ran it in {_s(since)}"
                 yield {"WORKER": worker.node, "WHY": why}
     if scheduled and not number and not scheduled & ran:
-        raise Unknown(
-            "no beat answers: a separate beat of Celery 5.7 does, with beat_enable_remote_control = True"
-        )
+        raise Unknown("no beat answers: a separate beat of Celery 5.7 does, with beat_enable_remote_control = True")
 
 
 MISSED = 3
