@@ -87,7 +87,12 @@ def seconds(said: object) -> float:
 
 
 def missed_limits(fleet: Fleet) -> Iterator[Finding]:
-    """Yield the tasks whose limits do not work: a soft one that is not below the hard one, or one that has passed."""
+    """Yield the tasks whose limits do not work: a soft one that is not below the hard one, or one that has passed.
+
+    Raises:
+        Unknown: a pool enforces no limit, and its tasks may have timeouts in their code.
+    """
+    lax = ""
     for worker in fleet.workers:
         late = {name: limits(worker, name) for name in worker.tasks if worker.pool == "prefork"}
         if swapped := [name for name, (soft, hard) in late.items() if soft >= hard > 0]:
@@ -96,13 +101,20 @@ def missed_limits(fleet: Fleet) -> Iterator[Finding]:
             yield {"WORKER": worker.node, "WHY": why}
         for held in worker.running:
             hard = limits(worker, held.name)[1] or seconds(worker.settings.get("task_time_limit"))
-            if hard and (age := _age(fleet, worker, held)) > hard + GRACE:
+            if hard and (age := _age(fleet, worker, held)) > hard + (GRACE if worker.pool not in LAX else 1.0):
                 why = f"{held.name} runs for {_s(age)}, although its limit is {_s(hard)}: pool {worker.pool}"
                 yield {"WORKER": worker.node, "WHY": why}
+        if worker.pool in LAX and worker.settings.get("task_time_limit"):
+            lax = f"advice: {worker.node}: task_time_limit has no effect, a pool of kind {worker.pool} ends no task"
+    if lax:
+        raise Unknown(lax)
 
 
 GRACE = 10.0
 """Seconds in which a pool enforces a limit."""
+
+LAX = {"solo", "thread"}
+"""Pools that enforce no limit."""
 
 
 # Redelivery
@@ -140,7 +152,11 @@ def is_late(worker: RunningWorker, task: str) -> bool:
 
 
 def countdowns(fleet: Fleet) -> Iterator[Finding]:
-    """Yield the tasks whose ETA lies further ahead than the visibility timeout: each worker gets a copy of them."""
+    """Yield the tasks whose ETA lies further ahead than the visibility timeout: each worker gets a copy of them.
+
+    Raises:
+        Unknown: a worker holds many in its memory, which no setting limits.
+    """
     for worker in fleet.workers:
         ahead = {held.name: held.eta - fleet.now for held in worker.later if held.eta is not None}
         yield from _ahead("WORKER", worker.node, ahead, worker)
@@ -148,6 +164,13 @@ def countdowns(fleet: Fleet) -> Iterator[Finding]:
         if readers := fleet.readers(queue):
             waits = {one.task: at - fleet.now for one in queue.messages if (at := moment(one.eta)) is not None}
             yield from _ahead("QUEUE", queue.name, waits, min(readers, key=lambda one: one.visibility_timeout))
+    for worker in fleet.workers:
+        if len(worker.later) > MANY and not worker.settings.get("worker_eta_task_limit"):
+            raise Unknown(f"advice: {worker.node} holds {len(worker.later)} countdowns without worker_eta_task_limit")
+
+
+MANY = 1000
+"""Countdowns in the memory of a worker from which a limit is advised."""
 
 
 def _ahead(column: str, name: str, ahead: Mapping[str, float], worker: RunningWorker) -> Iterator[Finding]:
@@ -265,7 +288,12 @@ LONG = 60.0
 
 
 def held_back(fleet: Fleet) -> Iterator[Finding]:
-    """Yield the workers that hold tasks which others could run, or which are given away before they begin."""
+    """Yield the workers that hold tasks which others could run, or which are given away before they begin.
+
+    Raises:
+        Unknown: the reserved tasks would be given away if each of them ran up to its limit.
+    """
+    risk = ""
     for worker in fleet.workers:
         if worker.hears and worker.queues and not worker.prefetch:
             yield {"WORKER": worker.node, "WHY": "prefetch is unlimited: worker_prefetch_multiplier is 0"}
@@ -279,10 +307,20 @@ def held_back(fleet: Fleet) -> Iterator[Finding]:
             elif since >= WAIT and (idle := _idle(fleet, worker)):
                 set_to = f"worker_prefetch_multiplier is {_multiplier(worker)}"
                 yield {"WORKER": worker.node, "WHY": f"{behind}, while {idle} is idle; {set_to}"}
+            elif since >= 1 and _longest_wait(worker) >= worker.visibility_timeout:
+                risk = f"advice: {worker.node}: {behind}, each up to its time limit; {_timeout(worker)}"
+    if risk:
+        raise Unknown(risk)
 
 
 WAIT = 10.0
 """Seconds that a reserved task waits beside an idle worker before it is held back."""
+
+
+def _longest_wait(worker: RunningWorker) -> float:
+    """Return the seconds until the last reserved task ends, if each one runs up to its limit."""
+    rounds = -(-len(worker.waiting) // (worker.processes or 1))
+    return sum(sorted((max(limits(worker, held.name)) for held in worker.waiting), reverse=True)[:rounds])
 
 
 def _idle(fleet: Fleet, busy: RunningWorker) -> str:
@@ -524,6 +562,9 @@ def wrong_clocks(fleet: Fleet) -> Iterator[Finding]:
         if abs(worker.clock or 0.0) > DRIFT:
             way = "ahead of" if (worker.clock or 0.0) > 0 else "behind"
             yield {"WORKER": worker.node, "WHY": f"its clock is {_s(abs(worker.clock or 0.0))} {way} the broker's"}
+        early = [held.started - fleet.now for held in worker.running if held.started]
+        if (most := max(early, default=0.0)) > DRIFT:
+            yield {"WORKER": worker.node, "WHY": f"it notes starts of tasks {_s(most)} ahead of the broker's clock"}
     for new, old in _pairs(fleet):
         if bool(old.settings.get("enable_utc", True)) != bool(new.settings.get("enable_utc", True)):
             yield {"WORKER": old.node, "WHY": f"enable_utc is {old.settings.get('enable_utc')}, unlike {new.node}"}
