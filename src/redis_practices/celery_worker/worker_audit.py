@@ -529,7 +529,7 @@ def _defects_of(worker: RunningWorker, table: Mapping[str, Any]) -> Iterator[str
     """Yield the known defects of a worker's versions; those that its settings or pool avoid are left out."""
     for one in table["defects"]:
         package, version = one["package"], worker.versions.get(one["package"])
-        if version is None or not _is_affected(version_of(version), one):
+        if version is None or not is_affected(version_of(version), one):
             continue
         settings = {name: worker.settings.get(name, value) for name, value in one.get("only", {}).items()}
         if settings == one.get("only", {}) and worker.pool in one.get("pools", [worker.pool]):
@@ -540,7 +540,7 @@ def _defects_of(worker: RunningWorker, table: Mapping[str, Any]) -> Iterator[str
         yield f"kombu {kombu} takes redis-py before {before}, not {redis}: it reads no more after a lost connection"
 
 
-def _is_affected(version: tuple[int, ...], defect: Mapping[str, str]) -> bool:
+def is_affected(version: tuple[int, ...], defect: Mapping[str, str]) -> bool:
     """Tell whether a version lies between those in which a defect came and went."""
     since, mended, last = (version_of(defect.get(name, "")) for name in ("since", "mended", "last"))
     return version >= since and (not mended or version < mended) and (not last or version <= last)
