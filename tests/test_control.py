@@ -187,7 +187,7 @@ def test_further_answers_are_deleted(client: Redis) -> None:
     """Answers that no question was for are deleted at the end of a round."""
     with Requester(client, [Mailbox()]) as requester:
         requester.ask([("ping", {})])
-        name = next(iter(client.smembers(Mailbox().replies))).split(SEP)[-1]
+        name = str(next(iter(client.smembers(Mailbox().replies)))).split(SEP)[-1]
         client.rpush(name, "strange")
         assert client.exists(name)
     assert not ours(client)
