@@ -26,6 +26,7 @@ from lib import PROJECT
 from lib.ending import run
 from lib.side_by_side import caption
 
+from fixtures.reporting.report import Record
 from fixtures.run.processes import ForkingGroup
 from redis_practices.celery_worker.control import Mailbox, Requester
 from redis_practices.cli import Failure, Parser, say
@@ -40,45 +41,37 @@ BEGIN = "<!-- measured by benchmarks/compared_workers.py -->"
 
 @dataclass(frozen=True)
 class Defect:
-    """A defect of the careless shop, and what each tool calls it."""
+    """A defect of the careless shop, and the ids of its findings in each tool."""
 
     what: str
     where: str
-    """Where it can be seen: code, environment, command line, or what runs."""
-    rules: frozenset[str]
+    """What shows it: code, environment, command line, or what runs."""
+    rules: frozenset[str] = frozenset()
     """Rules of celery-audit about it."""
-    promises: frozenset[str]
-    """Scenarios of features/celery_worker/workers.feature about it."""
-
-
-def defect(what: str, where: str, named: str) -> Defect:
-    """Return a defect with the ids of both tools in one text."""
-    ids = frozenset(named.split())
-    return Defect(what, where, frozenset(one for one in ids if one.startswith("CEL")), ids - {*filter(_is_rule, ids)})
-
-
-def _is_rule(name: str) -> bool:
-    return name.startswith("CEL")
+    promise: str = ""
+    """The scenario of features/celery_worker about it."""
+    word: str = ""
+    """A text in each finding of that scenario about this defect."""
 
 
 DEFECTS = (
-    defect("workers accept pickle", "code", "CEL001 celery-201"),
-    defect("results are pickled", "code", "CEL002"),
-    defect("no task has a time limit", "code", "CEL004 celery-200"),
-    defect("results never expire", "code", "CEL011"),
-    defect("four long tasks wait behind one, acknowledged late", "code", "CEL007"),
-    defect("the visibility timeout is 5 s, and a task runs for minutes", "environment", "CEL012"),
-    defect("a countdown is longer than the visibility timeout", "what runs", ""),
-    defect("bills are routed to a queue that no worker reads", "code", "CEL014"),
-    defect("the schedule names a task that does not exist", "code", "CEL017"),
-    defect("a schedule is set, and no beat runs", "what runs", ""),
-    defect("retries of any error, without end, at a fixed rhythm", "code", "CEL008 CEL009 CEL010"),
-    defect("tasks are named by their file", "code", "CEL015"),
-    defect("ticks of beat never expire; the time zone is left open", "code", "CEL023 CEL026"),
-    defect("three tasks in a queue that no worker reads", "what runs", ""),
-    defect("a task was sent that no worker of its queue knows", "what runs", ""),
-    defect("a worker answers, and reads no queue any more", "what runs", ""),
-    defect("two workers have one name", "command line", ""),
+    Defect("workers accept pickle", "code", frozenset({"CEL001"}), "celery-201", "accept_content"),
+    Defect("results are pickled", "code", frozenset({"CEL002"}), "celery-201", "result_serializer"),
+    Defect("no task has a time limit", "code", frozenset({"CEL004"}), "celery-200"),
+    Defect("results never expire", "code", frozenset({"CEL011"}), "celery-209", "result_expires"),
+    Defect("tasks acknowledged late wait behind a long one", "code", frozenset({"CEL007"}), "celery-208"),
+    Defect("bills are routed to a queue that no worker reads", "code", frozenset({"CEL014"}), "celery-221", "biling"),
+    Defect("the schedule names a task that does not exist", "code", frozenset({"CEL017"}), "celery-221", "clean_upp"),
+    Defect("any error is retried, without end, at a fixed rhythm", "code", frozenset({"CEL008", "CEL009", "CEL010"})),
+    Defect("tasks are named by their file", "code", frozenset({"CEL015"})),
+    Defect("tasks of the schedule never expire; the time zone is left open", "code", frozenset({"CEL023", "CEL026"})),
+    Defect("a task runs longer than the visibility timeout", "environment", frozenset({"CEL012"}), "celery-203"),
+    Defect("two workers have one name", "command line", promise="celery-212"),
+    Defect("a countdown is longer than the visibility timeout", "what runs", promise="celery-204"),
+    Defect("a schedule is set, and no beat runs", "what runs", promise="celery-213"),
+    Defect("tasks wait in a queue that no worker reads", "what runs", promise="celery-220"),
+    Defect("a task was sent that no worker of its queue knows", "what runs", promise="celery-222"),
+    Defect("a worker answers, and reads no queue any more", "what runs", promise="celery-223", word="idle@shop"),
 )
 """The defects of the careless shop."""
 
@@ -131,6 +124,8 @@ def be_careless(broker: Server) -> None:
         if not poll(lambda: len(client.keys("celery-task-meta-*")) == 3 and not client.llen("slow"), START_TIMEOUT):  # noqa: PLR2004 - sent above
             raise Failure("the workers of the careless shop do not take their tasks")
     app.send_task("careless_shop.repack", queue="slow", ignore_result=True)
+    for seconds in (600, 0, 0):
+        app.send_task("careless_shop.pack", [seconds], ignore_result=True)
     app.control.cancel_consumer("returns", destination=["idle@shop"], reply=True)
 
 
@@ -147,7 +142,7 @@ def audited(program: str, name: str) -> list[dict[str, Any]]:
     return found
 
 
-def judged(broker: Server, folder: Path, *options: str) -> tuple[list[dict[str, Any]], float]:
+def judged(broker: Server, folder: Path, *options: str) -> tuple[list[Record], float]:
     """Return the records of this project about the workers of a broker, and the seconds that it took."""
     command = [sys.executable, "-m", "redis_practices", "--broker-url", broker.url, "--workers", *options]
     env = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
@@ -157,45 +152,52 @@ def judged(broker: Server, folder: Path, *options: str) -> tuple[list[dict[str, 
     )
     took = time.monotonic() - begun
     try:
-        records: list[dict[str, Any]] = json.loads((folder / "report.json").read_text(encoding="utf-8"))["scenarios"]
+        records: list[Record] = json.loads((folder / "report.json").read_text(encoding="utf-8"))["scenarios"]
     except OSError:
         raise Failure(f"no verdict: {ended.stderr}") from None
     return records, took
 
 
-def table(audit: Sequence[Mapping[str, Any]], records: Sequence[Mapping[str, Any]]) -> list[str]:
+def findings_of(defect: Defect, records: Sequence[Record]) -> list[str]:
+    """Return the findings of this project about a defect, as text."""
+    failed = [one for one in records if one["status"] == "failed" and one["scenario_id"] == defect.promise]
+    texts = (", ".join(found.values()) for record in failed for found in record.get("findings", ()))
+    return [text for text in texts if defect.word in text]
+
+
+def table(audit: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> list[str]:
     """Return a row for each defect, with the findings of each tool."""
-    failed = {one["scenario_id"]: one for one in records if one["status"] == "failed"}
+    unknown = {str(one["scenario_id"]): f"unknown: {one['reason']}" for one in records if one["status"] == "skipped"}
     lines = ["| defect | it stands in | celery-audit | redis-practices |", "|---|---|---|---|"]
     for one in DEFECTS:
-        rules = {
-            f"{found['rule_id']}, `{Path(found['file']).name}:{found['line']}`": 0
-            for found in audit
-            if found["rule_id"] in one.rules
-        }
-        said = [f"{name}: {_first(failed[name])}" for name in sorted(one.promises & failed.keys())]
-        lines.append(f"| {one.what} | {one.where} | {'; '.join(rules) or 'no'} | {'; '.join(said) or 'no'} |")
+        rules = dict.fromkeys(f"{it['rule_id']}, line {it['line']}" for it in audit if it["rule_id"] in one.rules)
+        found = findings_of(one, records)
+        said = f"{one.promise}: {_first(found)}" if found else unknown.get(one.promise, "no")
+        lines.append(f"| {one.what} | {one.where} | {'; '.join(rules) or 'no'} | {said} |")
     return lines
 
 
-def _first(record: Mapping[str, Any]) -> str:
-    """Return the first finding of a failed scenario, and the number of further ones."""
-    findings = record.get("findings") or [{"": str(record["reason"]).splitlines()[0]}]
-    text = ", ".join(findings[0].values()).replace("|", "\\|")
+def _first(findings: Sequence[str]) -> str:
+    """Return the first finding, and the number of further ones."""
+    text = findings[0].replace("|", "\\|").replace("<", "&lt;")
     return f"{text} (and {len(findings) - 1} more)" if len(findings) > 1 else text
 
 
-def others(audit: Sequence[Mapping[str, Any]], records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a line for each thing that a tool says besides the defects of the table."""
-    rules, promises = ({name for one in DEFECTS for name in getattr(one, kind)} for kind in ("rules", "promises"))
-    lines = [
-        f"- celery-audit {one['rule_id']} ({one['severity']}): {one['message']}"
-        for one in audit
-        if one["rule_id"] not in rules
-    ]
+def besides(audit: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> list[str]:
+    """Return a line for each finding of a tool that no row of the table has."""
+    rules, promises = {rule for one in DEFECTS for rule in one.rules}, {one.promise for one in DEFECTS}
     more = [one for one in records if one["status"] == "failed" and one["scenario_id"] not in promises]
-    lines += [f"- redis-practices {one['scenario_id']}: {_first(one)}" for one in more]
+    lines = [*_audit_lines([one for one in audit if one["rule_id"] not in rules]), *_our_lines(more)]
     return lines or ["- nothing"]
+
+
+def _audit_lines(audit: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [f"- celery-audit {one['rule_id']} ({one['severity']}): {one['message']}" for one in audit]
+
+
+def _our_lines(records: Sequence[Record]) -> list[str]:
+    failed = [one for one in records if one["status"] == "failed"]
+    return [f"- redis-practices {one['scenario_id']}: {str(one['reason']).splitlines()[0]}" for one in failed]
 
 
 def compare(program: str, folder: Path) -> list[str]:
@@ -209,18 +211,23 @@ def compare(program: str, folder: Path) -> list[str]:
     careful = audited(program, "careful")
     with shop("careful", CAREFUL, PREFETCH="1") as broker:
         fine, _ = judged(broker, folder / "careful")
-    skipped = ", ".join(one["scenario_id"] for one in fine if one["status"] == "skipped") or "none"
+    skipped = ", ".join(str(one["scenario_id"]) for one in fine if one["status"] == "skipped") or "none"
+    by_rules = [{it["rule_id"] for it in careless} & one.rules for one in DEFECTS]
+    by_promises = [findings_of(one, records) for one in DEFECTS]
+    numbers = [sum(map(bool, found)) for found in (by_rules, by_promises)]
     return [
         *table(careless, records),
         "",
+        "Of {} defects celery-audit sees {}, redis-practices {}.".format(len(DEFECTS), *numbers),
+        "",
         "Said of the careless shop besides:",
         "",
-        *others(careless, records),
+        *besides(careless, records),
         "",
         "Said of the careful shop, where nothing is wrong:",
         "",
-        *[f"- celery-audit {one['rule_id']} ({one['severity']}): {one['message']}" for one in careful],
-        *[f"- redis-practices {one['scenario_id']}: {_first(one)}" for one in fine if one["status"] == "failed"],
+        *_audit_lines(careful),
+        *_our_lines(fine),
         f"- redis-practices: {len(fine)} scenarios asked, skipped: {skipped}",
         "",
         f"redis-practices took {took:.1f} s for {len(CARELESS)} workers, its own start included. {caption()}",

@@ -3,6 +3,8 @@
     python src/gate_user.py cache                    Its rights, for users.acl or ACL SETUSER.
     redis-cli ACL SETUSER gate on '>secret' $(python src/gate_user.py cache)
 
+    python src/gate_user.py broker --workers         The rights that a run with --workers needs.
+
 The user reads and writes only keys that begin with ``practices:``, and changes no setting. Remove rights that you do
 not grant: scenarios that need them are skipped, and name the missing command.
 """
@@ -35,6 +37,10 @@ CHANNELS = {"cache": "&practices:*", "cluster": "&practices:*", "broker": "&*", 
 """By role. A Celery worker subscribes to a pattern, and Redis grants a pattern only literally."""
 
 
+WORKERS = ("%R~*", "~*_kombu.binding.reply.*.pidbox", "~*practices-mailbox-*.pidbox")
+"""Keys of running workers: queues, which are read, and the lists for answers, which a run writes."""
+
+
 def rules(role: str) -> list[str]:
     """Return the rules of the user, as ``ACL SETUSER`` takes them, for one of `CHANNELS`.
 
@@ -46,9 +52,13 @@ def rules(role: str) -> list[str]:
 
 def main() -> None:
     """Print the rules for the role on the command line."""
-    if len(sys.argv) != 2 or sys.argv[1] not in CHANNELS:  # noqa: PLR2004 - the command and the role
-        raise UsageError(f"give the role of the server: {', '.join(CHANNELS)}")
-    print(" ".join(rules(sys.argv[1])))
+    match sys.argv[1:]:
+        case ["broker", "--workers"]:
+            print(" ".join([*rules("broker"), *WORKERS]))
+        case [role] if role in CHANNELS:
+            print(" ".join(rules(role)))
+        case _:
+            raise UsageError(f"give the role of the server: {', '.join(CHANNELS)}, or broker --workers")
 
 
 if __name__ == "__main__":

@@ -53,6 +53,20 @@ class OpenPage:
         return self.page.evaluate(script)
 
 
+def check_legible(opened: OpenPage) -> None:
+    """Require that nothing is wider than the screen but scrolling parts, and that every contrast is at least 4.5."""
+    opened.run("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    page, screen = opened.run("[document.documentElement.scrollWidth, innerWidth]")
+    assert page <= screen, f"it is {page} pixels wide"
+    beyond = opened.run(
+        "[...document.querySelectorAll('body *')].filter((one) => !one.closest('.scroll, .skip, .quiet, pre')"
+        " && one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML.slice(0, 80))"
+    )
+    assert not beyond, f"these reach beyond the screen: {beyond}"
+    faint = opened.page.evaluate(CONTRAST.read_text(encoding="utf-8"), 4.5)
+    assert not faint, "\n".join(faint)
+
+
 OpenFile = Callable[..., OpenPage]
 
 

@@ -165,7 +165,7 @@ def test_address_of_a_broker(url: str, address: str, results: str) -> None:
 
 
 NUMBERS = st.one_of(st.integers().map(str), st.sampled_from(("core", "core,", "@core", "1e3", "٣")), WORDS)
-SWITCHES = ("keep_stack", "allow_disruption", "quick")
+SWITCHES = ("keep_stack", "allow_disruption", "quick", "workers", "probe_workers")
 OPTIONS: dict[str, Any] = {
     **{f"{role}_url": st.one_of(st.none(), NEARLY_URLS) for role in ROLES},
     "stack": st.sampled_from((None, *STACKS)),
@@ -174,6 +174,9 @@ OPTIONS: dict[str, Any] = {
     "server_binary": st.one_of(st.none(), WORDS.filter(lambda text: "\0" not in text)),  # no shell can pass it
     "keyword": WORDS,
     "markexpr": WORDS,
+    "queue": st.lists(WORDS, max_size=2),
+    "key_prefix": st.one_of(st.none(), WORDS),
+    "control_exchange": st.one_of(st.none(), WORDS),
     **dict.fromkeys(SWITCHES, st.booleans()),
 }
 NOTHING = {name: False if name in SWITCHES else "" for name in OPTIONS} | {"stack": None}
@@ -237,7 +240,9 @@ def test_header_names_slow_rows(
         (tmp_path / "features" / name).parent.mkdir(parents=True)
         (tmp_path / "features" / f"{name}.feature").write_text(text, encoding="utf-8")
     arguments = given.pop("args", ["features"])
-    options = SimpleNamespace(quick=False, require=(), keep_stack=False, allow_disruption=False, max_ops=None)
+    options = SimpleNamespace(
+        quick=False, require=(), keep_stack=False, allow_disruption=False, max_ops=None, workers=None
+    )
     config: Any = SimpleNamespace(
         args=arguments,
         invocation_params=SimpleNamespace(args=arguments, dir=tmp_path),

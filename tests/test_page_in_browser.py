@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from tests.browser import CONTRAST, OpenFile
+from tests.browser import OpenFile, check_legible
 from tests.project import Project
 from tests.test_page import PAGE, write_features
 
@@ -60,16 +60,7 @@ def test_page_opened_from_the_file_system(open_page: OpenFile, project: Project)
 def test_page_is_legible(open_page: OpenFile, width: int, scheme: str) -> None:
     """Nothing is wider than the screen but scrolling parts, and every contrast is at least 4.5."""
     opened = open_page(width, scheme)
-    opened.run("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-    page, screen = opened.run("[document.documentElement.scrollWidth, innerWidth]")
-    assert page <= screen, f"it is {page} pixels wide"
-    beyond = opened.run(
-        "[...document.querySelectorAll('body *')].filter((one) => !one.closest('.scroll, .skip, .quiet, pre')"
-        " && one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML.slice(0, 80))"
-    )
-    assert not beyond, f"these reach beyond the screen: {beyond}"
-    faint = opened.page.evaluate(CONTRAST.read_text(encoding="utf-8"), 4.5)
-    assert not faint, "\n".join(faint)
+    check_legible(opened)
 
 
 @pytest.mark.slow

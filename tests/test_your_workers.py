@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from redis_practices.celery_worker.queue_age import QueueSeen
 from redis_practices.celery_worker.running import QUESTIONS, Fleet, read_workers
 from redis_practices.polling import eventually
 from redis_practices.servers.server import BROKER, Server, start_server
+from tests.browser import OpenFile, check_legible
 
 STATS = {
     "pool": {"implementation": "celery.concurrency.prefork:TaskPool", "max-concurrency": 2, "timeouts": [50, 60]},
@@ -49,18 +51,10 @@ def seen(*nodes: str) -> Report:
     }
     box = Mailbox()
     answers = Answers({node: dict(said) for node in nodes}, dict.fromkeys(nodes, 1))
-    nothing: dict[str, Any] = {"opened": {}, "unacknowledged": {}, "unreadable": {}, "results": 0, "consumers": None}
-    fleet = Fleet(
-        workers=list(read_workers(box, answers)),
-        mailboxes=[box],
-        silent=1,
-        queues=[QueueSeen("mail\x1b[31m", "", {0: 3}, 90.0, [], 0)],
-        endless_results=None,
-        messages=9,
-        commands=20,
-        now=1000.0,
-        **nothing,
-    )
+    nothing: dict[str, Any] = {field.name: {} for field in fields(Fleet)}
+    seen_now = {"workers": [*read_workers(box, answers)], "mailboxes": [box], "silent": 1, "now": 1000.0}
+    seen_now |= {"queues": [QueueSeen("mail\x1b[31m", "", {0: 3}, 90.0, [], 0)], "messages": 9, "commands": 20}
+    fleet = Fleet(**nothing | seen_now)
     broken: Any = {"status": "failed", "steps": [], "tags": [], "row": {}, "measurements": [], "line": 3, "feature": ""}
     found = [{"WORKER": plain(nodes[0]), "TASKS": "shop.bill"}, {"QUEUE": plain("mail\x1b[31m"), "WAITING": "3"}]
     scenario = broken | {
@@ -146,6 +140,18 @@ def test_page_links_each_fault() -> None:
     assert "&lt;b&gt;w9@h" in page
     assert "<b>w9" not in page
     assert "\x1b" not in page
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [320, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_of_workers_is_legible(open_file: OpenFile, tmp_path: Path, width: int, scheme: str) -> None:
+    """Long names fit a narrow screen and a wide one, and each text has enough contrast."""
+    document = seen(*(f"worker{number}@{'a-long-host-name-' * 4}.example" for number in range(30)))
+    page = tmp_path / "index.html"
+    page.write_text(render(document, [], [], {}, PROJECT), encoding="utf-8")
+    check_legible(open_file(page, width, scheme))
 
 
 def test_prometheus_has_what_an_alert_needs() -> None:

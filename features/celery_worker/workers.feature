@@ -7,49 +7,79 @@ Feature: Running workers read every queue, and take every task
 
     @celery-220 @core
     Scenario: a worker reads every queue with tasks
-      Workers look well while a queue grows that none of them reads. A priority that workers round to another step waits
-      for ever, too. The queues of ``--queue`` need a reader before their first task. A worker that does not answer may be
-      the reader: it may be busy in a solo pool, or without remote control. Then this scenario is skipped.
+      Workers look well while a queue grows that none of them reads. The queues of ``--queue`` need a reader before their
+      first task. A worker that does not answer may be the reader: it may be busy in a solo pool, or without remote
+      control. Then this scenario is skipped.
       Remedy: start a worker with `-Q <queue>`, or send to a queue that is read (`task_routes`, `task_default_queue`).
-      Senders and workers need the same `global_keyprefix`, `priority_steps` and `sep` in `broker_transport_options`.
+      Senders and workers need the same `global_keyprefix` in `broker_transport_options`.
 
       Given the workers under test
-      Then there are no unread queues
+      Then there are no queues whose tasks no worker reads
+
+    @celery-226
+    Scenario: the workers read the priorities that senders use
+      Each priority step has a list. A task of a step that the workers do not have waits for ever.
+      Remedy: the same `priority_steps` and `sep` in `broker_transport_options` of all senders and workers.
+
+      Given the workers under test
+      Then there are no queues whose priority no worker reads
 
     @celery-221
-    Scenario: routes and schedules lead to a worker
-      A misspelt queue in a route keeps its first task, and a worker discards a misspelt task of the schedule. A queue that
-      a process has declared before may belong to workers which start on demand.
-      Remedy: the name of a read queue in `task_routes`, and of registered tasks in `beat_schedule`. A worker reads further
-      queues by `-Q <queue>`, and has further tasks by `include = ["<module>"]`.
+    Scenario: every route leads to a worker
+      A misspelt queue takes its first task and keeps it. A queue that a process has declared before may belong to
+      workers which start on demand.
+      Remedy: the name of a read queue in `task_routes` or `beat_schedule`, or a worker with `-Q <queue>`.
 
       Given the workers under test
-      Then there are no routes to nowhere
+      Then there are no queues whose route leads nowhere
+
+    @celery-229
+    Scenario: each worker reads a queue
+      After ``cancel_consumer`` a worker answers each ping and takes no task.
+      Remedy: `celery -A <app> control add_consumer <queue>`, or restart the worker.
+
+      Given the workers under test
+      Then there are no queues whose consumer was cancelled
 
   Rule: A worker knows the tasks of its queues
 
     @celery-222 @core
     Scenario: every reader of a queue knows its tasks
-      A worker discards a task that it does not know, and a message with a content type that it does not accept. Its log
-      has one line about it. An element that is no message of Celery makes the worker connect again.
+      A worker discards a task that it does not know, with one line in its log.
       Remedy: import the module of the task in each worker of the queue, by `include = ["<module>"]`, and restart old
-      workers. Give all senders a `task_serializer` that `accept_content` of the workers names. Another app needs its own
-      `task_default_queue`. `LRANGE <queue> -10 -1` shows the oldest elements.
+      workers. Another app needs its own `task_default_queue`.
 
       Given the workers under test
-      Then there are no unknown tasks
+      Then there are no queues whose tasks a reader discards
+
+    @celery-227
+    Scenario: a worker knows each task of the schedule
+      Beat sends what the schedule names, and a worker discards a task that it does not know.
+      Remedy: the name of a registered task in `beat_schedule`, or its module in `include`.
+
+      Given the workers under test
+      Then there are no queues whose schedule names an unknown task
+
+    @celery-228
+    Scenario: every reader of a queue can read its messages
+      A worker discards a message with a content type that it does not accept.
+      Remedy: give all senders a `task_serializer` that `accept_content` of the workers names. `LRANGE <queue> -10 -1`
+      shows the oldest elements.
+
+      Given the workers under test
+      Then there are no queues whose messages a reader refuses
 
   Rule: A worker takes tasks and gives them back
 
     @celery-223 @core
     Scenario: a worker that answers takes tasks
-      A worker with a half-open connection answers each ping and waits for nothing. So does one with a dead pool, or after
-      ``cancel_consumer``. With ``--probe-workers`` one task without effect is sent to each queue of ``--queue``.
+      A worker with a half-open connection answers each ping and waits for nothing. One with a dead pool takes tasks and
+      runs none. With ``--probe-workers`` one task without effect is sent to each queue of ``--queue``.
       Remedy: restart the worker, and install `kombu>=5.7`, which notices a half-open connection after 51 s. A
       `client_name` in `broker_transport_options` names the worker's connections in `CLIENT LIST`.
 
       Given the workers under test
-      Then there are no workers that take no task
+      Then there are no queues whose reader takes no task
 
     @celery-224
     Scenario: unacknowledged tasks are given back in time
@@ -57,7 +87,7 @@ Feature: Running workers read every queue, and take every task
       Remedy: `DEL unacked_mutex`, with the key prefix; kombu gives the key a ttl of 300 s. Then read the log of a worker.
 
       Given the workers under test
-      Then there are no overdue tasks
+      Then there are no queues whose tasks are not given back
 
     @celery-225
     Scenario: nothing fills mailboxes without a reader
@@ -65,4 +95,4 @@ Feature: Running workers read every queue, and take every task
       Remedy: `UNLINK <key>` of the named lists, and `control_queue_expires` and `event_queue_expires` in the settings.
 
       Given the workers under test
-      Then there are no abandoned mailboxes
+      Then there are no queues whose answers nothing reads

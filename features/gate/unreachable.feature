@@ -21,7 +21,7 @@ Feature: A script that cannot use a server says in one line why
       Then the command exits with 1
       And the standard output is empty
       And the error output is "<SCRIPT>: <REASON>"
-      And the command took at most 10 seconds
+      And the command took at most 20 seconds
 
       Examples: no server is there
         | VARIABLE  | URL                             | SCRIPT           | REASON                                                       |

@@ -210,8 +210,8 @@ def dispatch() -> None:
     if first in {"explain", "list"}:
         become("fixtures.reporting.promises", first, *others)
     if first == "rights":
-        if len(others) != 1 or others[0] not in ROLES:
-            raise UsageError(f"write {COMMAND} rights ROLE, with a role of {', '.join(ROLES)}")
+        if others not in [*([role] for role in ROLES), ["broker", "--workers"]]:
+            raise UsageError(f"write {COMMAND} rights ROLE, with a role of {', '.join(ROLES)}, or broker --workers")
         become("gate_user", *others)
     known = nearest(without_secret(first), SUBCOMMANDS)
     raise UsageError(f"{first!r} is no subcommand{known} (see --help)")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from redis import Redis
 
 from fixtures.bdd.vocabulary import register, restrict
 from fixtures.context import Context
 from fixtures.reporting.report import plain
 from fixtures.run.keys import Unsupported
 from fixtures.stacks.protocols import RunningWorkers
-from redis_practices.celery_worker import queue_audit
+from redis_practices.celery_worker import queue_audit as queues
 from redis_practices.celery_worker import worker_audit as audit
-from redis_practices.celery_worker.queue_audit import doubt
 from redis_practices.celery_worker.running import Fleet
 from redis_practices.celery_worker.worker_audit import Finding, Unknown
 
@@ -29,18 +30,8 @@ def found_by(context: Context, detectors: Iterable[Detector]) -> list[Finding]:
         except Unknown as lack:
             unknown = unknown or str(lack)
     if not findings and (unknown or not workers.fleet.workers):
-        raise Unsupported(plain(unknown or doubt(workers.fleet) or "no worker of the broker answered"))
+        raise Unsupported(plain(unknown or "no worker of the broker answered"))
     return [{column: plain(str(value)) for column, value in one.items()} for one in findings]
-
-
-def detector(name: str, meaning: str, detect: Callable[[Fleet], Iterable[Finding]]) -> None:
-    """Register what a function finds in the first look."""
-    asking(name, meaning, lambda workers: detect(workers.fleet))
-
-
-def asking(name: str, meaning: str, *detectors: Detector) -> None:
-    """Register what functions find, which may ask again."""
-    register("finding", name, meaning)(lambda context: found_by(context, detectors))
 
 
 # Settings of the workers
@@ -90,46 +81,63 @@ restrict("finding", "workers whose {defect}", {name: meaning for name, (meaning,
 # Queues, and whether workers take tasks
 
 
-def _stuck(workers: RunningWorkers) -> Iterator[Finding]:
-    with workers.node.client() as client:
-        yield from queue_audit.stuck(client, workers.fleet)
+def asking(detect: Callable[[Redis, Fleet], Iterable[Finding]]) -> Detector:
+    """Return a detector that asks the broker again."""
+
+    def detecting(workers: RunningWorkers) -> Iterator[Finding]:
+        with workers.node.client() as client:
+            yield from detect(client, workers.fleet)
+
+    return detecting
+
+
+def first_look(detect: Callable[[Fleet], Iterable[Finding]]) -> Detector:
+    """Return a detector that judges by the first look alone."""
+    return lambda workers: detect(workers.fleet)
 
 
 def _probed(workers: RunningWorkers) -> Iterator[Finding]:
     with workers.node.client() as client:
-        yield from queue_audit.unanswered_probes(client, workers.fleet, workers.probed)
+        yield from queues.unanswered_probes(client, workers.fleet, workers.probed)
 
 
-def _abandoned(workers: RunningWorkers) -> Iterator[Finding]:
-    with workers.node.client() as client:
-        yield from queue_audit.abandoned(client, workers.fleet)
+DEFECTS_OF_QUEUES: dict[str, tuple[str, Sequence[Detector]]] = {
+    "tasks no worker reads": (
+        "queues with tasks, or named by --queue, without a reader",
+        [first_look(queues.absent), lambda workers: queues.unread(workers.fleet, workers.named)],
+    ),
+    "priority no worker reads": (
+        "lists with tasks beside those of the workers",
+        [first_look(queues.unread_priorities)],
+    ),
+    "route leads nowhere": (
+        "queues of routes that no worker reads and no process has declared",
+        [first_look(queues.undeclared_routes)],
+    ),
+    "schedule names an unknown task": ("entries whose task no worker has", [first_look(queues.unknown_schedules)]),
+    "tasks a reader discards": ("sent tasks that a reader does not know", [first_look(queues.unknown_tasks)]),
+    "messages a reader refuses": (
+        "messages of a content type that a reader does not accept, and elements that are no message",
+        [first_look(queues.unreadable_tasks)],
+    ),
+    "reader takes no task": (
+        "workers that answer and do not wait for a task although they are free",
+        [asking(queues.stuck), _probed],
+    ),
+    "consumer was cancelled": ("workers that answer and read no queue", [first_look(queues.without_queue)]),
+    "tasks are not given back": (
+        "unacknowledged tasks older than the visibility timeout",
+        [first_look(queues.overdue)],
+    ),
+    "answers nothing reads": ("mailboxes of killed processes", [asking(queues.abandoned)]),
+}
+"""Defects of a queue and its readers, each with its meaning and its detectors."""
 
 
-asking(
-    "unread queues",
-    "queues or priorities with tasks, and queues named by --queue, that no worker reads",
-    lambda workers: queue_audit.absent(workers.fleet),
-    lambda workers: queue_audit.unread(workers.fleet, workers.named),
-    lambda workers: queue_audit.unread_priorities(workers.fleet),
-)
-asking(
-    "routes to nowhere",
-    "routes and schedules to a queue that no worker reads, or to a task that no worker has",
-    lambda workers: queue_audit.undeclared_routes(workers.fleet),
-    lambda workers: queue_audit.unknown_schedules(workers.fleet),
-)
-asking(
-    "unknown tasks",
-    "elements of queues that a reader of the queue discards",
-    lambda workers: queue_audit.unknown_tasks(workers.fleet),
-    lambda workers: queue_audit.unreadable_tasks(workers.fleet),
-)
-asking(
-    "workers that take no task",
-    "workers that answer, and do not wait for a task although they are free",
-    lambda workers: queue_audit.without_queue(workers.fleet),
-    _stuck,
-    _probed,
-)
-detector("overdue tasks", "unacknowledged tasks that no worker gives back in time", queue_audit.overdue)
-asking("abandoned mailboxes", "lists of answers and events that nothing reads or deletes", _abandoned)
+@register("finding", "queues whose {defect}", "queues with a defect, and workers that do not serve theirs")
+def badly_served(context: Context, defect: str) -> list[Finding]:
+    """Return the queues with a defect."""
+    return found_by(context, DEFECTS_OF_QUEUES[defect][1])
+
+
+restrict("finding", "queues whose {defect}", {name: meaning for name, (meaning, _) in DEFECTS_OF_QUEUES.items()})

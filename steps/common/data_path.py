@@ -25,7 +25,7 @@ from fixtures.context import Context
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Unsupported
 from fixtures.run.options import OPTIONS
-from fixtures.run.own_time import Moment, Sampler, Stopwatch, first_certain
+from fixtures.run.own_time import Moment, Sampler, Stopwatch, first_certain, schedule_here
 from redis_practices.redis_cluster.topology import owner, slot_of, slot_ranges
 from redis_practices.server_info import Refused, facts
 from steps.common.vocabulary import TYPES
@@ -331,8 +331,13 @@ def let_pass(seconds: float, since: float) -> None:
 def sampler_of(context: Context, ending: ExitStack) -> Sampler:
     """Begin to send small reads to every server of the scenario, over connections that end with `ending`."""
     nodes = {node.address: ending.enter_context(node.client()) for node in context.nodes(context.role)}
+    schedules = {}
+    for address, client in nodes.items():
+        with suppress(RedisError):  # INFO is refused
+            schedules[address] = schedule_here(client.info("server"))
     connections = {address: client.connection_pool.get_connection() for address, client in nodes.items()}
-    sampler = Sampler(connections, ("GET", context.key_prefix), context.request.config.stash[OPTIONS].max_ops)
+    most = context.request.config.stash[OPTIONS].max_ops
+    sampler = Sampler(connections, ("GET", context.key_prefix), most, schedules)
     ending.callback(sampler.stop)  # before the connections end
     return sampler
 

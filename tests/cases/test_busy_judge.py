@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -34,6 +35,7 @@ from fixtures.run.own_time import (
     busy_share,
     first_certain,
     moment_of,
+    schedule_here,
 )
 from fixtures.run.practices_file import AuditBounds
 from fixtures.run.processes import ForkingGroup
@@ -128,6 +130,31 @@ def test_sampled_answers(cache_server: Server) -> None:
         time.sleep(0.5)
         cache_server.resume()
         assert max(sampler.stop()["it"].seconds) > 0.3
+
+
+@needs_schedule
+def test_server_on_the_processor_of_its_judge(group: ForkingGroup, cache_server: Server) -> None:
+    """A server that waits for a processor which it shares with the judge is not late; one of another machine is."""
+    processor = {min(os.sched_getaffinity(0))}
+    for _ in range(4):
+        busy = group.start([sys.executable, "-c", "while True: pass"], Path(os.devnull), cwd=group.folder)
+        os.sched_setaffinity(busy.pid, processor)
+    with cache_server.client() as client:
+        told = client.info("server")
+        os.sched_setaffinity(told["process_id"], processor)
+        os.setpriority(os.PRIO_PROCESS, told["process_id"], 19)
+        schedule = schedule_here(told)
+        assert schedule
+        assert schedule_here({**told, "tcp_port": 1}) is None
+        connections = {name: client.connection_pool.make_connection() for name in ("here", "elsewhere")}
+        for connection in connections.values():
+            connection.connect()
+        sampler = Sampler(connections, ("GET", "none"), schedules={"here": schedule})
+        time.sleep(3)
+        seen = sampler.stop()
+    # The last answer may be missing at the end, so Linux has not yet counted the wait for it.
+    assert max(seen["elsewhere"].seconds[:-1]) > 0.1
+    assert max(seen["here"].seconds[:-1]) < 0.05
 
 
 @pytest.mark.parametrize(

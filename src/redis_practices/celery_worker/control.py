@@ -31,11 +31,15 @@ from typing import Any, Self
 
 from celery import shared_task
 from redis import Redis
+from redis.client import NEVER_DECODE
 from redis.exceptions import ResponseError
 from redis.utils import str_if_bytes
 
 SEP = "\x06\x16"
 """kombu's sign between the parts of a binding, and between a queue and its priority."""
+
+RAW: dict[str, Any] = {NEVER_DECODE: True}
+"""The option for answers as bytes: each client of the server may have written any."""
 
 Question = tuple[str, Mapping[str, Any]]
 """A command of remote control and its arguments, such as ``("conf", {"with_defaults": True})``."""
@@ -102,7 +106,7 @@ def mailboxes(keys: Iterable[str], database: int = 0) -> list[Mailbox]:
     found = set()
     for key in keys:
         prefix, _, exchange = key.removesuffix(".pidbox").partition("_kombu.binding.")
-        if exchange and not exchange.startswith(("reply.", "permanent.")):
+        if key.endswith(".pidbox") and exchange and not exchange.startswith(("reply.", "permanent.")):
             found.add(Mailbox(prefix, database, exchange))
     return sorted(found, key=lambda one: (one.prefix, one.exchange))
 
@@ -202,7 +206,7 @@ class Requester:
         for mailbox in self._mailboxes.values():
             self._client.srem(mailbox.replies, self._member(mailbox))
         # A worker that has read the set before that pushes its answer now.
-        while self._missing and self._mailboxes and self._client.brpop(list(self._mailboxes), timeout=LATE):
+        while self._missing and self._mailboxes and self._pop(LATE):
             pass
         for name in self._mailboxes:
             self._client.delete(name)
@@ -227,13 +231,17 @@ class Requester:
         self._missing += sum(missing for _, missing in asked.values())
         until = time.monotonic() + whole
         while self._missing > 0 and (rest := min(quiet, until - time.monotonic())) > 0:
-            popped = self._client.brpop(list(self._mailboxes), timeout=max(rest, 0.01))
+            popped = self._pop(max(rest, 0.01))
             if popped is None:
                 break
             self._missing -= 1
             answers, _ = asked[self._mailboxes[str_if_bytes(popped[0])]]
             answers.keep(popped[1], questions[0][0])
         return {mailbox: answers for mailbox, (answers, _) in asked.items()}
+
+    def _pop(self, seconds: float) -> Any:
+        """Return the list and the bytes of the next answer, or None after `seconds` without one."""
+        return self._client.execute_command("BRPOP", *self._mailboxes, seconds, **RAW)
 
     def _publish(
         self, mailbox: Mailbox, questions: Sequence[Question], nodes: Sequence[str] | None, whole: float
@@ -291,7 +299,8 @@ class Heartbeats:
     def ahead(self, begun: float, ended: float) -> dict[str, float]:
         """Return by node the seconds that its clock is ahead, 0 for a time between `begun` and `ended`."""
         found: dict[str, float] = {}
-        with suppress(ResponseError):
+        # A message that is no UTF-8 is a ValueError.
+        with suppress(ResponseError, ValueError):
             while self._heard.subscribed and (said := self._heard.get_message(timeout=0)) is not None:
                 with suppress(ValueError, TypeError, LookupError, AttributeError, RecursionError):
                     event = json.loads(base64.b64decode(json.loads(said["data"])["body"]))
@@ -344,7 +353,7 @@ def sweep(client: Redis, keys: Iterable[str]) -> None:
             if time.time() - float(found[1]) > FORGOTTEN:
                 client.delete(key)
         elif "_kombu.binding.reply." in key:
-            for member in client.smembers(key):
+            for member in client.execute_command("SMEMBERS", key, **RAW):
                 made = _MEMBER.match(str_if_bytes(member))
                 if made and time.time() - float(made[1]) > FORGOTTEN:
                     client.srem(key, member)

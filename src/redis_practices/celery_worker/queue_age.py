@@ -23,7 +23,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 from redis.utils import str_if_bytes
 
-from redis_practices.celery_worker.control import SEP
+from redis_practices.celery_worker.control import RAW, SEP
 from redis_practices.cli import UsageError, run
 from redis_practices.clients import checked_url, one_line_errors, redis_client
 
@@ -191,7 +191,7 @@ class Broker:
         """Return an answer of the broker, or `otherwise` if it refuses the command."""
         self.commands += 1
         try:
-            return self.client.execute_command(command, *arguments)
+            return self.client.execute_command(command, *arguments, **RAW)
         except ResponseError as error:
             self.refused[command] = str(error)
             return otherwise
@@ -201,7 +201,7 @@ class Broker:
         self.commands += len(keys)
         pipe = self.client.pipeline(transaction=False)
         for key in keys:
-            pipe.execute_command(*command.split(), key, *arguments)
+            pipe.execute_command(*command.split(), key, *arguments, **RAW)
         answers = pipe.execute(raise_on_error=False) if keys else []
         for answer in answers:
             if isinstance(answer, ResponseError):

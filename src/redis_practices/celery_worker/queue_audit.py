@@ -28,21 +28,26 @@ def blocked(fleet: Fleet) -> list[Consumer]:
     return [one for one in fleet.consumers or () if one.blocked and one.database in databases]
 
 
-def doubt(fleet: Fleet) -> str:
-    """Return why there may be workers that were not seen, "" if all of them answered."""
-    waiting, free = blocked(fleet), sum(worker.answered for worker in fleet.workers if worker.is_free)
-    if fleet.silent and len(waiting) >= free + fleet.silent:
-        return f"{fleet.silent} workers wait for tasks and answer no JSON: their accept_content lacks it"
+def doubt(fleet: Fleet, *, strict: bool = False) -> str:
+    """Return why there may be workers that did not answer, "" if there are none.
+
+    A worker that was busy when it answered may wait for a task when the connections are read. A `strict` doubt does not
+    allow for that.
+    """
+    waiting = blocked(fleet)
+    explained = sum(one.answered for one in fleet.workers if one.queues and (one.is_free or not strict))
+    if fleet.silent and len(waiting) >= explained + fleet.silent:
+        return f"{_workers(fleet.silent)} wait for tasks and answer no JSON: accept_content lacks it"
     if fleet.silent:
         return (
-            f"{fleet.silent} of {fleet.silent + len(fleet.workers)} workers did not answer: each is busy in a solo "
-            f"pool, paused, short of processors, or accepts no JSON{_unheard(fleet)}"
+            f"{fleet.silent} of {_workers(fleet.silent + len(fleet.workers))} did not answer{_unheard(fleet)}: busy in "
+            "a solo pool, paused, short of processors, or without JSON in accept_content"
         )
     if unreadable := ", ".join(sorted(fleet.unreadable)):
         return f"a worker answers in a form that is not read: {unreadable}"
-    if len(waiting) > free:
+    if len(waiting) > explained:
         return (
-            f"{len(waiting) - free} of {len(waiting)} connections that wait for tasks (BRPOP) belong to no worker "
+            f"{len(waiting) - explained} of {len(waiting)} connections that wait for tasks (BRPOP) belong to no worker "
             f"which answered ({_some([one.address for one in waiting])}): its remote control is off, or it has another "
             "key prefix or control exchange (--key-prefix, --control-exchange)"
         )
@@ -58,13 +63,24 @@ def _unheard(fleet: Fleet) -> str:
     """Return the nodes which opened a mailbox and did not answer; a killed one is among them for ever."""
     heard = {worker.node for worker in fleet.workers}
     names = sorted({node for nodes in fleet.opened.values() for node in nodes} - heard)
-    return f"; {_some(names)} did not" if names else ""
+    return f" ({_some(names)})" if names else ""
 
 
-def sure(fleet: Fleet) -> None:
+def _workers(number: int) -> str:
+    return f"{number} worker{'s' * (number != 1)}"
+
+
+def sure(fleet: Fleet, *, strict: bool = True) -> None:
     """Raise Unknown if not all workers answered."""
-    if why := doubt(fleet):
+    if why := doubt(fleet, strict=strict):
         raise Unknown(why)
+
+
+def needs(fleet: Fleet, *commands: str) -> None:
+    """Raise Unknown if the broker refused a command: what it would have shown counts as nothing."""
+    for command in commands:
+        if command in fleet.refused:
+            raise Unknown(f"the broker refuses {command}: {fleet.refused[command]}")
 
 
 # Queues
@@ -76,14 +92,19 @@ def absent(fleet: Fleet) -> Iterator[Finding]:
     Raises:
         Unknown: a worker may run that does not answer, or no task waits for one.
     """
-    sure(fleet)
+    sure(fleet, strict=False)
     if fleet.workers:
         return
+    needs(fleet, *READS)
     filled = [queue for queue in fleet.queues if queue.length]
     if not filled:
         raise Unknown("no worker runs at this broker, and no task waits for one")
     for queue in filled:
         yield {"WORKER": "none", "QUEUE": shown(queue), "TASKS": _tasks(queue, fleet)}
+
+
+READS = ("DBSIZE", "SCAN", "SMEMBERS", "LLEN")
+"""Commands that show which queues hold tasks."""
 
 
 def unread(fleet: Fleet, named: Collection[str] = ()) -> Iterator[Finding]:
@@ -92,6 +113,7 @@ def unread(fleet: Fleet, named: Collection[str] = ()) -> Iterator[Finding]:
     Raises:
         Unknown: a worker that did not answer may read one of them.
     """
+    needs(fleet, *READS)
     alone = {queue.name for queue in fleet.queues if fleet.readers(queue)}
     lonely = [queue for queue in fleet.queues if not fleet.readers(queue)]
     found = [queue for queue in lonely if queue.length or (queue.name in named and queue.name not in alone)]
@@ -104,11 +126,12 @@ def unread(fleet: Fleet, named: Collection[str] = ()) -> Iterator[Finding]:
 
 def unread_priorities(fleet: Fleet) -> Iterator[Finding]:
     """Yield lists of a priority that no worker reads, although workers read the queue."""
+    needs(fleet, "LLEN")
     for queue in fleet.queues:
         for step, length in queue.unread.items():
             steps = sorted({step for worker in fleet.readers(queue) for step in steps_of(worker)})
             read = ", ".join(map(str, steps))
-            yield {"QUEUE": shown(queue), "TASKS": f"{length} tasks of priority {step}", "READ": f"{read} are read"}
+            yield {"QUEUE": shown(queue), "TASKS": f"{_count(length)} of priority {step}", "READ": f"{read} are read"}
 
 
 def undeclared_routes(fleet: Fleet) -> Iterator[Finding]:
@@ -155,6 +178,7 @@ def unknown_tasks(fleet: Fleet) -> Iterator[Finding]:
     Raises:
         Unknown: a worker that did not answer may know it.
     """
+    needs(fleet, "LLEN", "LRANGE")
     for queue in fleet.queues:
         readers = fleet.readers(queue)
         for task in sorted(_sent(queue, readers)) if readers else ():
@@ -177,6 +201,7 @@ def _sent(queue: QueueSeen, readers: Sequence[RunningWorker]) -> set[str]:
 
 def unreadable_tasks(fleet: Fleet) -> Iterator[Finding]:
     """Yield what waits in a queue and its readers cannot read: no Celery message, or of a refused content type."""
+    needs(fleet, "LLEN", "LRANGE")
     for queue in fleet.queues:
         readers = fleet.readers(queue)
         if readers and queue.strange:
@@ -216,17 +241,18 @@ def overdue(fleet: Fleet) -> Iterator[Finding]:
 
     Workers look for such tasks periodically, from their start on.
     """
+    needs(fleet, "ZCARD", "ZRANGE", "TTL")
     for prefix, record in fleet.unacknowledged.items():
         workers = [worker for worker in fleet.workers if worker.mailbox.prefix == prefix]
         key = f"{prefix}unacked_index"
         if record.count and record.stuck_mutex:
             why = f"{record.stuck_mutex} has no ttl, so no worker gives them back"
-            yield {"KEY": key, "TASKS": f"{record.count} unacknowledged", "WHY": why}
+            yield {"KEY": key, "TASKS": f"{_count(record.count)} unacknowledged", "WHY": why}
         elif workers and record.oldest is not None:
             limit = max(worker.visibility_timeout for worker in workers) + max(map(_sweep, workers)) + GRACE
             if record.oldest > limit and max(worker.uptime for worker in workers) > limit - GRACE:
                 why = f"the oldest was taken {record.oldest:.0f} s ago, and is due back after {limit - GRACE:.0f} s"
-                yield {"KEY": key, "TASKS": f"{record.count} unacknowledged", "WHY": why}
+                yield {"KEY": key, "TASKS": f"{_count(record.count)} unacknowledged", "WHY": why}
 
 
 GRACE = 60.0
@@ -248,6 +274,7 @@ def abandoned(client: Redis, fleet: Fleet) -> Iterator[Finding]:
 
     A list in use has a ttl, or changes within the time that a requester waits.
     """
+    needs(fleet, "SCAN", "TYPE", "TTL", "MEMORY USAGE")
     broker, old = Broker(client), {key: size for key, size in fleet.abandoned.items() if size}
     begun = broker.each("LLEN", list(old), otherwise=0)
     kept = dict(old)
@@ -276,7 +303,11 @@ def _tasks(queue: QueueSeen, fleet: Fleet) -> str:
     if not queue.length:
         return "no task waits"
     age, how = queue.age(fleet.now)
-    return f"{queue.length} tasks wait, the oldest for {age:.0f} s ({how})"
+    return f"{_count(queue.length)} wait, the oldest for {age:.0f} s ({how})"
+
+
+def _count(number: int) -> str:
+    return f"{number} task{'s' * (number != 1)}"
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:
@@ -314,7 +345,8 @@ def stuck(client: Redis, fleet: Fleet) -> Iterator[Finding]:
         Unknown: the broker refuses CLIENT LIST.
     """
     broker, seen = Broker(client), Look()
-    suspects = {worker.node: worker for worker in fleet.workers if worker.is_free or _idles(worker)}
+    judged = [worker for worker in fleet.workers if not _limits(worker, fleet)]
+    suspects = {worker.node: worker for worker in judged if worker.is_free or _idles(worker)}
 
     def explained() -> bool:
         _see(broker, seen, fleet)
@@ -333,7 +365,7 @@ def stuck(client: Redis, fleet: Fleet) -> Iterator[Finding]:
     for node, one in same.items():
         held = {task.id for task in suspects[node].waiting}
         if _idles(one) and held & {task.id for task in one.waiting}:
-            yield {"WORKER": node, "WHY": f"{len(one.waiting)} tasks wait in it, and it runs none"}
+            yield {"WORKER": node, "WHY": f"{_count(len(one.waiting))} wait in it, and it runs none"}
 
 
 def _see(broker: Broker, seen: Look, fleet: Fleet) -> None:
@@ -351,6 +383,16 @@ def _idles(worker: RunningWorker) -> bool:
     """Tell whether a worker holds tasks that it could run and runs none; a rate limit may hold back a task."""
     free = [task for task in worker.waiting if "rate_limit" not in worker.tasks.get(task.name, {})]
     return bool(free) and not worker.running
+
+
+def _limits(worker: RunningWorker, fleet: Fleet) -> bool:
+    """Tell whether a rate limit may hold back tasks in a worker, which no answer lists: they fill its prefetch."""
+    if not any("rate_limit" in attributes for attributes in worker.tasks.values()):
+        return False
+    prefix = worker.mailbox.prefix
+    others = [one for one in fleet.workers if one.mailbox.prefix == prefix]
+    held = [task for one in others for task in (*one.running, *one.waiting, *one.later) if not task.acknowledged]
+    return fleet.unacknowledged[prefix].count > len(held)
 
 
 def _without_wait(workers: Mapping[str, RunningWorker], seen: Look) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any
 from redis import Redis
 
 from redis_practices.celery_worker.control import (
+    PROBE,
     SEP,
     Answers,
     Heartbeats,
@@ -126,10 +127,6 @@ class RunningWorker:
     """Named settings of the app (`SETTINGS`); options of the command line do not show here."""
     options: Mapping[str, Any]
     """Named transport options (`OPTIONS`)."""
-    backend: str
-    """The scheme of ``result_backend``, such as ``redis``; "" without one."""
-    results_timeout: float | None
-    """``visibility_timeout`` among the transport options of the result backend, where it has no effect on tasks."""
     routed: frozenset[str]
     """Queues that `task_routes`, `task_queues` and ``beat_schedule`` name."""
     schedule: Mapping[str, str]
@@ -165,6 +162,10 @@ class RunningWorker:
     """Whether it answered every question but those of `MAY_FAIL`."""
     clock: float | None = None
     """Seconds that its clock is ahead of the broker's; None if it sends no event, as ``--without-heartbeat`` has it."""
+    backend: str = ""
+    """The scheme of ``result_backend``, such as ``redis``; "" without one."""
+    results_timeout: float | None = None
+    """``visibility_timeout`` among the transport options of the result backend, where it has no effect on tasks."""
 
     @property
     def done(self) -> int:
@@ -183,8 +184,8 @@ class RunningWorker:
 
     @property
     def app(self) -> str:
-        """The modules of its tasks: what tells one app from another."""
-        return " ".join(sorted({name.rpartition(".")[0] for name in self.tasks})) or "no tasks"
+        """The modules of its tasks, without the probe: what tells one app from another."""
+        return " ".join(sorted({name.rpartition(".")[0] for name in self.tasks if name != PROBE})) or "no tasks"
 
 
 @dataclass
@@ -197,8 +198,6 @@ class Fleet:
     """Receivers of the questions that did not answer."""
     unreadable: Mapping[str, int]
     """By content type, answers that cannot be read."""
-    beats: Mapping[str, int]
-    """Answers of ``celery beat`` by node, more than 1 for two of one name; one before Celery 5.7 does not answer."""
     opened: Mapping[Mailbox, Sequence[str]]
     """The nodes that ever opened each mailbox, dead ones included."""
     queues: list[QueueSeen]
@@ -207,8 +206,6 @@ class Fleet:
     endless_results: int | None
     """Of `results` sampled results, those without ttl; None if not asked."""
     results: int
-    workflows: bool
-    """Whether chords or groups are under way: they have keys beside their results."""
     consumers: list[Consumer] | None
     """None if ``CLIENT LIST`` is refused."""
     messages: int
@@ -220,6 +217,10 @@ class Fleet:
     taken: float = field(default_factory=time.monotonic)
     abandoned: Mapping[str, int] = field(default_factory=dict)
     """Lists of answers and events that may have no reader any more, with their bytes."""
+    beats: Mapping[str, int] = field(default_factory=dict)
+    """Answers of ``celery beat`` by node, more than 1 for two of one name; one before Celery 5.7 does not answer."""
+    workflows: bool = False
+    """Whether chords or groups are under way: they have keys beside their results."""
     refused: dict[str, str] = field(default_factory=dict)
     """Commands that the broker refused, with its error."""
 
@@ -343,14 +344,24 @@ def steps_of(worker: RunningWorker) -> list[int]:
     return [int(step) for step in said] if isinstance(said, list | tuple) else list(DEFAULT_STEPS)
 
 
+FORMS: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("conf", "stats", "report"), Mapping),
+    **dict.fromkeys(("active", "reserved", "scheduled", "registered", "active_queues"), (list, tuple)),
+}
+"""The form of an answer by question: a control command of an app may have the name of one of Celery's."""
+
+
 def read_workers(mailbox: Mailbox, answers: Answers) -> Iterator[RunningWorker]:
-    """Yield the workers that answered ``stats``; a beat of Celery 5.7 answers ``ping`` alone."""
-    for node, said in sorted(answers.by_node.items()):
-        stats = said.get("stats")
-        if isinstance(stats, Mapping):
+    """Yield the workers that answered ``stats``; a beat of Celery 5.7 answers ``ping`` alone.
+
+    An answer of another form counts as none.
+    """
+    for node, all_said in sorted(answers.by_node.items()):
+        said: dict[str, Any] = {name: one for name, one in all_said.items() if isinstance(one, FORMS.get(name, object))}
+        if "stats" in said:
             # A client that may publish can answer anything under the name of a node.
             with suppress(ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError):
-                yield _worker(mailbox, node, said, stats, answers)
+                yield _worker(mailbox, node, said, said["stats"], answers)
 
 
 def _worker(

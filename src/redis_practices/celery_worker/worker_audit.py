@@ -223,10 +223,10 @@ def pickling(fleet: Fleet) -> Iterator[Finding]:
     """Yield the workers that accept or write pickle: a client that can write to the broker can run code in them."""
     for worker in fleet.workers:
         accepted = {str(one) for one in worker.settings.get("accept_content") or ()}
-        if found := accepted & PICKLE:
-            yield {"WORKER": worker.node, "WHY": f"accept_content has {', '.join(sorted(found))}"}
-        elif name := next((one for one in SERIALIZERS if str(worker.settings.get(one)) in PICKLE), ""):
-            yield {"WORKER": worker.node, "WHY": f"{name} is pickle"}
+        whys = [f"accept_content has {name}" for name in sorted(accepted & PICKLE)]
+        whys += [f"{name} is pickle" for name in SERIALIZERS if str(worker.settings.get(name)) in PICKLE]
+        if whys:
+            yield {"WORKER": worker.node, "WHY": ", ".join(whys)}
 
 
 PICKLE = {"pickle", "application/x-python-serialize"}

@@ -1,0 +1,274 @@
+"""Running workers are asked without a trace, and a hostile answer does no harm."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.exceptions import NoPermissionError
+
+from fixtures import PROJECT
+from fixtures.run.processes import ForkingGroup
+from gate_user import WORKERS, rules
+from redis_practices.celery_worker import control
+from redis_practices.celery_worker.control import SEP, Answers, Mailbox, Requester, mailboxes, sweep
+from redis_practices.celery_worker.queue_audit import doubt, stuck, unanswered_probes, unread
+from redis_practices.celery_worker.running import QUESTIONS, look, read_workers
+from redis_practices.celery_worker.worker_audit import Unknown
+from redis_practices.polling import eventually
+from redis_practices.servers.celery import start_worker
+from redis_practices.servers.server import BROKER, Server, start_server
+
+
+@pytest.fixture(scope="module")
+def group() -> Iterator[ForkingGroup]:
+    """Give the processes of this module."""
+    with ForkingGroup() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def broker(group: ForkingGroup) -> Server:
+    """Give a broker with one worker that answers."""
+    server = start_server(group, BROKER)
+    start_worker(group, server.url, environment={"WORKER_CONCURRENCY": "1"})
+    with server.client() as client:
+        eventually(lambda: bool(look(client).workers), 20)
+    return server
+
+
+@pytest.fixture
+def client(broker: Server) -> Iterator[Redis]:
+    """Give a client of the broker."""
+    with broker.client() as made:
+        yield made
+
+
+class Evil:
+    """Writes a file when it is unpickled by a careless reader."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Call os.system."""
+        return os.system, (f"touch {self.path}",)
+
+
+def answer(body: bytes, /, kind: str = "application/json", ticket: object = "ping", **changes: object) -> str:
+    """Return a message like a worker's answer."""
+    message = {
+        "body": base64.b64encode(body).decode(),
+        "content-type": kind,
+        "headers": {"ticket": ticket},
+        "properties": {"body_encoding": "base64"},
+        **changes,
+    }
+    return json.dumps(message)
+
+
+PICKLED = "application/x-python-serialize"
+
+
+def test_pickled_answer_imports_nothing(tmp_path: Path) -> None:
+    """A pickle with a call of os.system calls nothing; a Counter and a tuple are read."""
+    answers, file = Answers(receivers=2), tmp_path / "harm"
+    answers.keep(answer(pickle.dumps({"w1@h": {"total": Evil(file)}}), PICKLED, "stats"), "ping")
+    answers.keep(answer(pickle.dumps({"w1@h": {"total": Counter(a=2), "timeouts": (1, 2)}}), PICKLED, "stats"), "ping")
+    assert not file.exists()
+    assert answers.by_node["w1@h"]["stats"] == {"total": {"a": 2}, "timeouts": (1, 2)}
+    assert answers.pickled == {"w1@h"}
+
+
+HOSTILE: dict[str, str | bytes] = {
+    "no JSON": "nonsense",
+    "no UTF-8": b"\xff\xfe\x00",
+    "no envelope": "[1, 2]",
+    "wrong base64": answer(b"{}", body="%%%"),
+    "a list for a dict": answer(b'["w1@h"]'),
+    "a number": answer(b"7"),
+    "null": answer(b"null"),
+    "deep nesting": answer(b"[" * 100_000),
+    "cut pickle": answer(pickle.dumps({"w1@h": 1})[:-3], PICKLED),
+    "pickle of a list": answer(pickle.dumps([1]), PICKLED),
+    "pickle with an empty stack": answer(b".", PICKLED),
+    "pickle of a persistent id": answer(b"Pnowhere\n.", PICKLED),
+    "pickle of a huge length": answer(b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.", PICKLED),
+    "pickle of a name with a null": answer(b"\x80\x04\x8c\x01a\x8c\x02b\x00\x93.", PICKLED),
+    "another serializer": answer(b"w1@h: pong", "application/x-yaml"),
+}
+"""Messages that each client of a server can push into a list for answers."""
+
+
+@pytest.mark.parametrize("message", HOSTILE.values(), ids=list(HOSTILE))
+def test_hostile_message_is_counted_and_dropped(message: str | bytes) -> None:
+    """A message that is no answer is no error, and no node."""
+    answers = Answers(receivers=1)
+    answers.keep(message, "ping")
+    assert not answers.by_node
+
+
+WRONG: dict[str, object] = {
+    "stats of numbers": {"stats": 7},
+    "pool of text": {"stats": {"pool": "prefork"}},
+    "infinite prefetch": {"stats": {"prefetch_count": float("inf")}},
+    "totals of text": {"stats": {"total": {"a": "many"}}},
+    "tasks without a name": {"stats": {}, "active": [7]},
+    "queues without a name": {"stats": {}, "active_queues": [{}]},
+    "conf of text": {"stats": {}, "conf": "disabled"},
+    "an error": {"stats": {"error": "no"}},
+}
+
+
+@pytest.mark.parametrize("said", WRONG.values(), ids=list(WRONG))
+def test_wrong_forms_are_no_error(said: dict[str, Any]) -> None:
+    """An answer of another form than Celery's makes no worker, or one that did not hear every question."""
+    answers = Answers(receivers=1)
+    for question, value in said.items():
+        answers.keep(answer(json.dumps({"w\x1b[31m1@h": value}).encode(), ticket=question), "ping")
+    assert not any(worker.hears for worker in read_workers(Mailbox(), answers))
+
+
+def test_separator_is_found() -> None:
+    """The option sep of the workers is read from the bindings; the default is kombu's."""
+    members = ["::w1@h.celery.pidbox", "::w2@h.celery.pidbox"]
+    assert Mailbox().with_sep(members).sep == ":"
+    assert Mailbox().with_sep([]).sep == SEP
+    box = Mailbox().with_sep([f"{SEP}{SEP}w1@h.celery.pidbox"])
+    assert (box.sep, box.nodes_in([f"{SEP}{SEP}w1@h.celery.pidbox"])) == (SEP, ["w1@h"])
+
+
+def test_mailboxes_of_all_apps() -> None:
+    """Prefix and control exchange are read from the names of keys; other bindings are no mailbox."""
+    keys = ["_kombu.binding.celery.pidbox", "shop:_kombu.binding.shop.pidbox", "_kombu.binding.celery"]
+    keys += ["_kombu.binding.reply.celery.pidbox", "shop:_kombu.binding.mail"]
+    assert mailboxes(keys, 3) == [Mailbox("", 3, "celery"), Mailbox("shop:", 3, "shop")]
+
+
+def ours(client: Redis) -> list[str]:
+    """Return the keys and the members of sets that a round has written."""
+    members = [
+        str(one) for key in client.keys("*reply*pidbox") if client.type(key) == "set" for one in client.smembers(key)
+    ]
+    return [name for name in (*map(str, client.keys("*")), *members) if control.MARK in name]
+
+
+def test_round_leaves_nothing(client: Redis) -> None:
+    """After a look the broker has the keys of before, and no message in a queue."""
+    before = set(client.keys("*"))
+    fleet = look(client)
+    assert len(fleet.workers) == 1
+    assert fleet.messages == len(QUESTIONS)
+    assert set(client.keys("*")) == before
+    assert not ours(client)
+
+
+def test_killed_requester_is_cleaned_up(client: Redis, broker: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a requester leaves that was killed within a round is removed by a later look, and not before."""
+    code = (
+        "import os, signal\nfrom redis import Redis\nfrom redis_practices.celery_worker import control\n"
+        f"one = control.Requester(Redis.from_url({broker.url!r}), [control.Mailbox()])\n"
+        "one._pop = lambda seconds: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "one.ask([('ping', {}), ('stats', {})])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
+    ended = subprocess.run([sys.executable, "-c", code], check=False, timeout=60, env=environment)
+    assert ended.returncode == -signal.SIGKILL
+    eventually(lambda: len(ours(client)) == 2, 10)
+    look(client)
+    assert len(ours(client)) == 2
+    monkeypatch.setattr(control, "FORGOTTEN", -1.0)
+    sweep(client, map(str, client.keys("*.pidbox")))
+    assert not ours(client)
+
+
+def test_paused_worker_is_a_doubt(group: ForkingGroup) -> None:
+    """A paused worker is silent for a second; then a queue without a reader is unknown, not unread."""
+    server = start_server(group, BROKER)
+    worker = start_worker(group, server.url, environment={"WORKER_CONCURRENCY": "1"})
+    with server.client() as client:
+        eventually(lambda: bool(look(client).workers), 20)
+        client.lpush("mail", "{}")
+        client.sadd("_kombu.binding.mail", f"mail{SEP}{SEP}mail")
+        assert [one["QUEUE"] for one in unread(look(client))] == ["mail"]
+        worker.pause()
+        begun = time.monotonic()
+        fleet = look(client)
+        assert time.monotonic() - begun < control.WHOLE + 1
+        assert (fleet.silent, fleet.workers) == (1, [])
+        assert "1 of 1 worker did not answer" in doubt(fleet)
+        worker.resume()
+        eventually(lambda: not ours(client), 5)
+
+
+def test_least_rights(client: Redis, broker: Server) -> None:
+    """The printed rights suffice for a look and the watch; without the right to publish, the error names it."""
+    client.execute_command("ACL SETUSER", "gate", "reset", "on", ">secret", *rules("broker"), *WORKERS)
+    with broker.client(username="gate", password="secret") as least:  # noqa: S106 - of this test's server
+        fleet = look(least)
+        assert len(fleet.workers) == 1
+        assert not fleet.refused
+        assert not list(stuck(least, fleet))
+        with pytest.raises(NoPermissionError):
+            least.lpush("celery", "x")
+    client.execute_command("ACL SETUSER", "gate", "-publish")
+    with (
+        broker.client(username="gate", password="secret") as least,  # noqa: S106 - of this test's server
+        pytest.raises(NoPermissionError, match="publish"),
+    ):
+        look(least)
+    assert not ours(client)
+
+
+def test_refused_read_is_a_doubt(client: Redis, broker: Server) -> None:
+    """Without the right to read lengths, a queue without a reader is unknown."""
+    client.execute_command("ACL SETUSER", "few", "reset", "on", ">secret", *rules("broker"), *WORKERS, "-llen")
+    with broker.client(username="few", password="secret") as few:  # noqa: S106 - of this test's server
+        fleet = look(few)
+        with pytest.raises(Unknown, match="LLEN"):
+            list(unread(fleet))
+
+
+def test_probe(client: Redis) -> None:
+    """A worker runs the task of a probe; nothing stays in the queue, and no result."""
+    fleet = look(client)
+    assert not list(unanswered_probes(client, fleet, ["celery"]))
+    with pytest.raises(Unknown, match="include"):
+        list(unanswered_probes(client, fleet, ["nowhere"]))
+    eventually(lambda: not client.exists("celery", "unacked"), 5)
+    assert not client.keys("celery-task-meta-*")
+    assert look(client).workers[0].counts[control.PROBE] == 1
+
+
+def test_probe_that_no_worker_takes_is_removed(client: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that stays in the queue is a finding, and is removed."""
+    fleet = look(client)
+    node = fleet.workers[0].node
+
+    def tell(method: str) -> Callable[[], bool]:
+        def told() -> bool:
+            with Requester(client, fleet.mailboxes) as requester:
+                requester.ask([(method, {"queue": "celery"})], [node])
+            return bool(look(client).workers[0].queues) == (method == "add_consumer")
+
+        return told
+
+    eventually(tell("cancel_consumer"), 10)
+    monkeypatch.setattr("redis_practices.celery_worker.queue_audit.TAKEN", 1.0)
+    found = list(unanswered_probes(client, fleet, ["celery"]))
+    assert [one["QUEUE"] for one in found] == ["celery"]
+    assert "no worker took it" in str(found[0]["WHY"])
+    assert not client.exists("celery")
+    eventually(tell("add_consumer"), 10)
