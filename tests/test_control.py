@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from fixtures import PROJECT
 from fixtures.run.processes import ForkingGroup
 from gate_user import WORKERS, rules
 from redis_practices.celery_worker import control
-from redis_practices.celery_worker.control import SEP, Answers, Mailbox, Requester, mailboxes, sweep
+from redis_practices.celery_worker.control import SEP, Answers, Mailbox, mailboxes, sweep
 from redis_practices.celery_worker.queue_audit import doubt, stuck, unanswered_probes, unread
 from redis_practices.celery_worker.running import QUESTIONS, look, read_workers
 from redis_practices.celery_worker.worker_audit import Unknown
@@ -45,7 +45,7 @@ def broker(group: ForkingGroup) -> Server:
     server = start_server(group, BROKER)
     start_worker(group, server.url, environment={"WORKER_CONCURRENCY": "1"})
     with server.client() as client:
-        eventually(lambda: bool(look(client).workers), 20)
+        eventually(lambda: bool(look(client, listen=0).workers), 20)
     return server
 
 
@@ -168,7 +168,7 @@ def ours(client: Redis) -> list[str]:
 def test_round_leaves_nothing(client: Redis) -> None:
     """After a look the broker has the keys of before, and no message in a queue."""
     before = set(client.keys("*"))
-    fleet = look(client)
+    fleet = look(client, listen=0)
     assert len(fleet.workers) == 1
     assert fleet.messages == len(QUESTIONS)
     assert set(client.keys("*")) == before
@@ -187,7 +187,7 @@ def test_killed_requester_is_cleaned_up(client: Redis, broker: Server, monkeypat
     ended = subprocess.run([sys.executable, "-c", code], check=False, timeout=60, env=environment)
     assert ended.returncode == -signal.SIGKILL
     eventually(lambda: len(ours(client)) == 2, 10)
-    look(client)
+    look(client, listen=0)
     assert len(ours(client)) == 2
     monkeypatch.setattr(control, "FORGOTTEN", -1.0)
     sweep(client, map(str, client.keys("*.pidbox")))
@@ -199,13 +199,13 @@ def test_paused_worker_is_a_doubt(group: ForkingGroup) -> None:
     server = start_server(group, BROKER)
     worker = start_worker(group, server.url, environment={"WORKER_CONCURRENCY": "1"})
     with server.client() as client:
-        eventually(lambda: bool(look(client).workers), 20)
+        eventually(lambda: bool(look(client, listen=0).workers), 20)
         client.lpush("mail", "{}")
         client.sadd("_kombu.binding.mail", f"mail{SEP}{SEP}mail")
-        assert [one["QUEUE"] for one in unread(look(client))] == ["mail"]
+        assert [one["QUEUE"] for one in unread(look(client, listen=0))] == ["mail"]
         worker.pause()
         begun = time.monotonic()
-        fleet = look(client)
+        fleet = look(client, listen=0)
         assert time.monotonic() - begun < control.WHOLE + 1
         assert (fleet.silent, fleet.workers) == (1, [])
         assert "1 of 1 worker did not answer" in doubt(fleet)
@@ -217,7 +217,7 @@ def test_least_rights(client: Redis, broker: Server) -> None:
     """The printed rights suffice for a look and the watch; without the right to publish, the error names it."""
     client.execute_command("ACL SETUSER", "gate", "reset", "on", ">secret", *rules("broker"), *WORKERS)
     with broker.client(username="gate", password="secret") as least:  # noqa: S106 - of this test's server
-        fleet = look(least)
+        fleet = look(least, listen=0)
         assert len(fleet.workers) == 1
         assert not fleet.refused
         assert not list(stuck(least, fleet))
@@ -228,7 +228,7 @@ def test_least_rights(client: Redis, broker: Server) -> None:
         broker.client(username="gate", password="secret") as least,  # noqa: S106 - of this test's server
         pytest.raises(NoPermissionError, match="publish"),
     ):
-        look(least)
+        look(least, listen=0)
     assert not ours(client)
 
 
@@ -236,39 +236,32 @@ def test_refused_read_is_a_doubt(client: Redis, broker: Server) -> None:
     """Without the right to read lengths, a queue without a reader is unknown."""
     client.execute_command("ACL SETUSER", "few", "reset", "on", ">secret", *rules("broker"), *WORKERS, "-llen")
     with broker.client(username="few", password="secret") as few:  # noqa: S106 - of this test's server
-        fleet = look(few)
+        fleet = look(few, listen=0)
         with pytest.raises(Unknown, match="LLEN"):
             list(unread(fleet))
 
 
 def test_probe(client: Redis) -> None:
     """A worker runs the task of a probe; nothing stays in the queue, and no result."""
-    fleet = look(client)
+    fleet = look(client, listen=0)
     assert not list(unanswered_probes(client, fleet, ["celery"]))
     with pytest.raises(Unknown, match="include"):
         list(unanswered_probes(client, fleet, ["nowhere"]))
     eventually(lambda: not client.exists("celery", "unacked"), 5)
     assert not client.keys("celery-task-meta-*")
-    assert look(client).workers[0].counts[control.PROBE] == 1
+    assert look(client, listen=0).workers[0].counts[control.PROBE] == 1
 
 
-def test_probe_that_no_worker_takes_is_removed(client: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probe_that_no_worker_takes_is_removed(group: ForkingGroup, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task that stays in the queue is a finding, and is removed."""
-    fleet = look(client)
-    node = fleet.workers[0].node
-
-    def tell(method: str) -> Callable[[], bool]:
-        def told() -> bool:
-            with Requester(client, fleet.mailboxes) as requester:
-                requester.ask([(method, {"queue": "celery"})], [node])
-            return bool(look(client).workers[0].queues) == (method == "add_consumer")
-
-        return told
-
-    eventually(tell("cancel_consumer"), 10)
+    server = start_server(group, BROKER)
+    worker = start_worker(group, server.url, environment={"WORKER_CONCURRENCY": "1"})
     monkeypatch.setattr("redis_practices.celery_worker.queue_audit.TAKEN", 1.0)
-    found = list(unanswered_probes(client, fleet, ["celery"]))
-    assert [one["QUEUE"] for one in found] == ["celery"]
-    assert "no worker took it" in str(found[0]["WHY"])
-    assert not client.exists("celery")
-    eventually(tell("add_consumer"), 10)
+    with server.client() as client:
+        eventually(lambda: bool(look(client, listen=0).workers), 20)
+        fleet = look(client, listen=0)
+        worker.kill()
+        found = list(unanswered_probes(client, fleet, ["celery"]))
+        assert [one["QUEUE"] for one in found] == ["celery"]
+        assert "no worker took it" in str(found[0]["WHY"])
+        assert not client.exists("celery")

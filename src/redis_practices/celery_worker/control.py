@@ -23,7 +23,7 @@ import re
 import secrets
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -169,8 +169,11 @@ class Answers:
             self.add(ticket, node, answer, is_first=ticket == first)
 
 
-QUIET, WHOLE = 1.0, 4.0
+QUIET, WHOLE = 1.5, 4.0
 """Seconds after which a round ends: without a further answer, and in any case."""
+
+HEARTBEAT = 2.2
+"""Seconds in which a worker sends a heartbeat."""
 
 LATE = 0.25
 """Seconds for an answer that is on its way when a round ends without it."""
@@ -187,7 +190,7 @@ class Requester:
 
     def __init__(self, client: Redis, mailboxes: Iterable[Mailbox]) -> None:
         """Use `client`, whose ``socket_timeout`` must exceed `QUIET`."""
-        self._client, self._missing = client, 0
+        self._client, self._missing, self._late = client, 0, LATE
         self._name = f"{MARK}-{time.time():.0f}-{secrets.token_hex(16)}"
         self._mailboxes = {f"{box.prefix}{self._queue(box)}": box for box in mailboxes}
 
@@ -206,8 +209,8 @@ class Requester:
         for mailbox in self._mailboxes.values():
             self._client.srem(mailbox.replies, self._member(mailbox))
         # A worker that has read the set before that pushes its answer now.
-        while self._missing and self._mailboxes and self._pop(LATE):
-            pass
+        while self._missing > 0 and self._pop(self._late):
+            self._missing -= 1
         for name in self._mailboxes:
             self._client.delete(name)
 
@@ -235,6 +238,7 @@ class Requester:
             if popped is None:
                 break
             self._missing -= 1
+            self._late = QUIET if time.monotonic() > until - QUIET else LATE  # answers still come
             answers, _ = asked[self._mailboxes[str_if_bytes(popped[0])]]
             answers.keep(popped[1], questions[0][0])
         return {mailbox: answers for mailbox, (answers, _) in asked.items()}
@@ -283,9 +287,12 @@ class Heartbeats:
     def __init__(self, client: Redis, mailboxes: Iterable[Mailbox]) -> None:
         self._heard = client.pubsub()
         self._channels = {mailbox.heartbeats for mailbox in mailboxes}
+        self.since = time.monotonic()
 
     def __enter__(self) -> Self:
         """Subscribe, as far as the server lets it."""
+        if not self._channels:
+            return self
         with suppress(ResponseError):
             self._heard.subscribe(*self._channels)
             for _ in self._channels:
@@ -296,12 +303,22 @@ class Heartbeats:
         """Close the connection."""
         self._heard.close()
 
-    def ahead(self, begun: float, ended: float) -> dict[str, float]:
-        """Return by node the seconds that its clock is ahead, 0 for a time between `begun` and `ended`."""
+    def ahead(self, begun: float, nodes: Collection[str], within: float) -> dict[str, float]:
+        """Return by node the seconds that its clock is ahead of the broker's, which was `begun` at `since`.
+
+        It ends when all nodes were heard, or `within` seconds after `since`. A question for a heartbeat would be quick,
+        but a worker with ``--without-heartbeat`` and ``--without-gossip`` logs it as an error.
+        """
         found: dict[str, float] = {}
         # A message that is no UTF-8 is a ValueError.
         with suppress(ResponseError, ValueError):
-            while self._heard.subscribed and (said := self._heard.get_message(timeout=0)) is not None:
+            while self._heard.subscribed and set(nodes) - found.keys():
+                rest = max(0.0, self.since + within - time.monotonic())
+                if (said := self._heard.get_message(timeout=rest)) is None:
+                    if not rest:
+                        break
+                    continue
+                ended = begun + time.monotonic() - self.since
                 with suppress(ValueError, TypeError, LookupError, AttributeError, RecursionError):
                     event = json.loads(base64.b64decode(json.loads(said["data"])["body"]))
                     sent = float(event["timestamp"])

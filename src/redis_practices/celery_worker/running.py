@@ -17,6 +17,7 @@ from typing import Any
 from redis import Redis
 
 from redis_practices.celery_worker.control import (
+    HEARTBEAT,
     PROBE,
     SEP,
     Answers,
@@ -81,12 +82,11 @@ QUESTIONS: tuple[Question, ...] = (
     ("registered", {"taskinfoitems": list(ATTRIBUTES)}),
     ("active_queues", {}),
     ("report", {}),
-    ("heartbeat", {}),
 )
-"""What each worker is asked, in one round; a heartbeat is an event with the time of the worker's clock."""
+"""What each worker is asked, in one round."""
 
-MAY_FAIL = {"report", "heartbeat"}
-"""Questions that a sound worker may answer with an error: by its kind of result backend, or without events."""
+MAY_FAIL = {"report"}
+"""Questions that a sound worker may answer with an error: by its kind of result backend."""
 
 COST = (
     f"{len(QUESTIONS)} control messages ({', '.join(name for name, _ in QUESTIONS)}) to the mailbox of each app, "
@@ -239,12 +239,13 @@ def look(
     prefix: str | None = None,
     exchange: str | None = None,
     queues: Sequence[str] = (),
-    nodes: Sequence[str] | None = None,
+    listen: float = HEARTBEAT,
 ) -> Fleet:
     """Ask the workers of a broker, and read their queues.
 
     `prefix` and `exchange` name one app's mailbox; without them all mailboxes in the database are asked. `queues` are
-    read besides those of the workers. `nodes` restricts the questions to these workers.
+    read besides those of the workers. The clocks of workers are known by their heartbeats, for which it waits at most
+    `listen` seconds.
 
     Raises:
         redis.exceptions.RedisError: the server does not answer, or refuses PUBLISH, SADD, SREM, BRPOP or DEL.
@@ -253,19 +254,22 @@ def look(
     keys = broker.kombu_keys(prefix, OWN_KEYS)
     found, opened = mailboxes_of(broker, keys, prefix, exchange)
     sweep(client, keys.mailboxes)
-    with Requester(client, found) as requester, Heartbeats(client, found) as heartbeats:
-        begun = broker.clock()
-        answers = requester.ask(QUESTIONS, nodes)
-        clocks = heartbeats.ahead(begun, broker.clock())
-    workers = [worker for mailbox, of_one in answers.items() for worker in read_workers(mailbox, of_one)]
-    workers = [replace(one, clock=clocks.get(one.node)) for one in workers if not one.node.startswith(OWN)]
-    prefixes = sorted({mailbox.prefix for mailbox in found})
-    seen = list(read_queues(broker, found, keys.bindings, workers, queues))
-    sampled, endless = broker.results(prefixes)
+    with Heartbeats(client, found if listen else ()) as heartbeats:
+        begun, taken = broker.clock(), heartbeats.since
+        with Requester(client, found) as requester:
+            answers = requester.ask(QUESTIONS)
+        workers = [worker for mailbox, of_one in answers.items() for worker in read_workers(mailbox, of_one)]
+        workers = [worker for worker in workers if not worker.node.startswith(OWN)]
+        prefixes = sorted({mailbox.prefix for mailbox in found})
+        seen = list(read_queues(broker, found, keys.bindings, workers, queues))
+        sampled, endless = broker.results(prefixes)
+        consumers = broker.consumers()
+        clocks = heartbeats.ahead(begun, {worker.node for worker in workers}, listen)
+    workers = [replace(one, clock=clocks.get(one.node)) for one in workers]
     return Fleet(
         workers=workers,
         mailboxes=found,
-        silent=sum(of_one.silent for of_one in answers.values()),
+        silent=sum(of_one.silent + len(_late(of_one)) for of_one in answers.values()),
         unreadable={kind: number for of_one in answers.values() for kind, number in of_one.unreadable.items()},
         beats={node: count for of_one in answers.values() for node, count in _beats(of_one)},
         opened=opened,
@@ -274,10 +278,11 @@ def look(
         endless_results=endless,
         results=sampled,
         workflows=any(broker.sampled(prefix, "celery-taskset-meta-*") for prefix in prefixes),
-        consumers=broker.consumers(),
+        consumers=consumers,
         messages=sum(of_one.published for of_one in answers.values()),
         commands=broker.commands,
-        now=broker.clock(),
+        now=begun,
+        taken=taken,
         abandoned=broker.abandoned(keys.mailboxes),
         refused=broker.refused,
     )
@@ -296,6 +301,13 @@ def mailboxes_of(
     members = {mailbox: broker.ask("SMEMBERS", mailbox.bindings, otherwise=()) for mailbox in found or [asked]}
     opened = {(box := mailbox.with_sep(some)): box.nodes_in(some) for mailbox, some in members.items()}
     return list(opened), opened
+
+
+def _late(answers: Answers) -> list[str]:
+    """Return the workers that answered ``ping`` and not, or not in time, ``stats``."""
+    return [
+        node for node, said in answers.by_node.items() if "stats" not in said and not node.startswith("celerybeat@")
+    ]
 
 
 def _beats(answers: Answers) -> Iterator[tuple[str, int]]:
