@@ -280,16 +280,15 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a soft limit above the hard one                | celery-202 | is not below               |
         | tasks reserved beside an idle worker           | celery-208 | is idle                    |
         | an unlimited prefetch                          | celery-208 | unlimited                  |
-        | a rate limit that fills the prefetch           | celery-223 | BRPOP                      |
         | pickle is accepted                             | celery-201 | pickle                     |
-        | messages of a refused content type             | celery-222 | x-python-serialize         |
+        | messages of a refused content type             | celery-228 | x-python-serialize         |
         | results that never expire                      | celery-209 | have no ttl                |
         | a queue that no worker reads                   | celery-220 | mail                       |
         | a route to a queue that no worker reads        | celery-221 | biling                     |
         | a task that no worker knows                    | celery-222 | shop.renamed               |
-        | a schedule of a task that no worker knows      | celery-221 | shop.clean_upp             |
-        | a queue that its worker has left               | celery-223 | none                       |
-        | priorities that no worker reads                | celery-220 | priority 1                 |
+        | a schedule of a task that no worker knows      | celery-227 | shop.clean_upp             |
+        | a queue that its worker has left               | celery-229 | none                       |
+        | priorities that no worker reads                | celery-226 | priority 1                 |
         | two apps in one queue                          | celery-215 | mail1                      |
         | a sender without the key prefix                | celery-220 | shop:celery                |
         | a worker that takes no task                    | celery-223 | BRPOP                      |
