@@ -8,7 +8,7 @@ Feature: The slot of a key decides which node has it
 
     @core @cluster-037
     Scenario: client and server compute the same slot for any binary key
-      A kind of key that is one in 100 is among 1,000 keys with a probability of 99.99 %. Keys with braces are drawn too.
+      A kind of key that is one in 100 is among 500 random keys with a probability of 99 %. 500 more have braces.
 
       Given the cluster under test
       Then "client and server compute the same slot" holds for 1000 keys
