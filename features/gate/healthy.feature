@@ -198,7 +198,7 @@ Feature: The gate never refuses a healthy deployment
         | another app reads a queue                      | accepted | nothing        |
         | two releases for a minute                      | accepted | nothing        |
         | just starting                                  | accepted | nothing        |
-        | ending warm                                    | accepted | nothing        |
+        | ending warm                                    | partial  | no worker runs |
         | two beats and a lock                           | accepted | nothing        |
-        | settings that are not shown                    | partial  | conf           |
+        | settings that are not shown                    | accepted | nothing        |
         | a large prefetch of tiny tasks                 | accepted | nothing        |
