@@ -149,6 +149,7 @@ DEFECTS_OF_QUEUES: dict[str, tuple[str, Sequence[Detector]]] = {
         "messages of a content type that a reader does not accept, and elements that are no message",
         [first_look(queues.unreadable_tasks)],
     ),
+    "messages have megabytes": ("queues with a mean of more than 1 MB a message", [first_look(queues.huge_messages)]),
     "reader takes no task": (
         "workers that answer and do not wait for a task although they are free",
         [asking(queues.stuck), _probed],

@@ -213,6 +213,18 @@ def unreadable_tasks(fleet: Fleet) -> Iterator[Finding]:
                 yield {"QUEUE": shown(queue), "TASKS": f"{tasks} as {kind}", "WORKER": f"{_some(refusing)} refuses it"}
 
 
+MOST_BYTES = 1_000_000
+"""Bytes of a message. The broker holds it, and each worker repeats its arguments when it answers ``active``."""
+
+
+def huge_messages(fleet: Fleet) -> Iterator[Finding]:
+    """Yield the queues whose messages have more than `MOST_BYTES` bytes on average."""
+    needs(fleet, "LLEN", "MEMORY USAGE")
+    for queue in fleet.queues:
+        if queue.size > MOST_BYTES:
+            yield {"QUEUE": shown(queue), "BYTES": f"{queue.size / 1e6:.1f} MB a message"}
+
+
 ALIASES = {
     "application/json": {"json"},
     "application/x-python-serialize": PICKLE,
@@ -303,7 +315,7 @@ def _tasks(queue: QueueSeen, fleet: Fleet) -> str:
     if not queue.length:
         return "no task waits"
     age, how = queue.age(fleet.now)
-    return f"{_count(queue.length)} wait, the oldest for {age:.0f} s ({how})"
+    return f"{_count(queue.length)} waiting, the oldest for {age:.0f} s ({how})"
 
 
 def _count(number: int) -> str:
@@ -365,7 +377,7 @@ def stuck(client: Redis, fleet: Fleet) -> Iterator[Finding]:
     for node, one in same.items():
         held = {task.id for task in suspects[node].waiting}
         if _idles(one) and held & {task.id for task in one.waiting}:
-            yield {"WORKER": node, "WHY": f"{_count(len(one.waiting))} wait in it, and it runs none"}
+            yield {"WORKER": node, "WHY": f"it holds {_count(len(one.waiting))} and runs none"}
 
 
 def _see(broker: Broker, seen: Look, fleet: Fleet) -> None:
