@@ -111,6 +111,8 @@ class Held:
     redelivered: bool
     eta: float | None = None
     """When it may run at the earliest, in seconds since 1970."""
+    pid: int | None = None
+    """The process of the pool that runs it."""
 
 
 @dataclass
@@ -455,6 +457,7 @@ def _held(said: Any) -> Iterator[Held]:
             acknowledged=bool(request.get("acknowledged")),
             redelivered=bool(delivery.get("redelivered")),
             eta=moment(one.get("eta")),
+            pid=request.get("worker_pid"),
         )
 
 

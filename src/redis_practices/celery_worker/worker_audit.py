@@ -214,38 +214,37 @@ def poison_loops(client: Redis, fleet: Fleet) -> Iterator[Finding]:
     Raises:
         Unknown: tasks have both settings, and none is seen to do that.
     """
-    endless = {worker.node: loops for worker in fleet.workers if (loops := set(_uncounted(worker)))}
-    suspects = {
-        worker.node: {held.id for held in _all_held(worker) if held.redelivered and held.name in endless[worker.node]}
+    endless = {worker.node: names for worker in fleet.workers if (names := set(_uncounted(worker)))}
+    ran: dict[str, set[int]] = {
+        held.id: set()
         for worker in fleet.workers
-        if worker.node in endless
+        for held in (*worker.running, *worker.waiting)
+        if held.redelivered and held.name in endless.get(worker.node, ())
     }
-    before = {worker.node: worker.pids for worker in fleet.workers}
-    found: list[Finding] = []
-
-    def is_proved() -> bool:
-        found.extend(
-            {
-                "WORKER": now.node,
-                "WHY": f"{held.name} ended process after process, and was given back each time: {BOTH}",
-            }
-            for now in _again(client, fleet, [node for node, ids in suspects.items() if ids])
-            for held in _all_held(now)
-            if held.id in suspects[now.node] and now.pids - before[now.node] and not now.recycles
-        )
-        return bool(found)
-
-    if any(suspects.values()) and poll(is_proved, SPAN, every=0.3):
-        yield from {str(one["WORKER"]): one for one in found}.values()
-    elif endless:
+    found = list(_returned(fleet.workers, ran))
+    if ran and not found:
+        found = poll(lambda: list(_returned(_again(client, fleet, list(endless)), ran)), SPAN, every=0.3)
+    yield from found
+    if endless and not found:
         node, names = min(endless.items())
         raise Unknown(f"advice: {node}: {_some(names)}: {BOTH}; a task that ends its process would return for ever")
 
 
+def _returned(workers: Iterable[RunningWorker], ran: Mapping[str, set[int]]) -> Iterator[Finding]:
+    """Yield the tasks that a further process runs since one that ran them is dead; `ran` keeps processes by task id."""
+    for worker in workers:
+        for held in worker.running:
+            if held.id in ran and held.pid is not None:
+                ran[held.id].add(held.pid)
+                if ran[held.id] - worker.pids and ran[held.id] & worker.pids:
+                    why = f"{held.name} ended a process and was given to the next one: {BOTH}"
+                    yield {"WORKER": worker.node, "WHY": why}
+
+
 BOTH = "acks_late with reject_on_worker_lost"
 
-SPAN = 3.0
-"""Seconds in which a pool replaces a process and gives it the same task again."""
+SPAN = 5.0
+"""Seconds in which a pool replaces a process and gives it the same task again: 2 on an idle machine."""
 
 
 def _uncounted(worker: RunningWorker) -> Iterator[str]:
@@ -253,11 +252,6 @@ def _uncounted(worker: RunningWorker) -> Iterator[str]:
     for name, said in worker.tasks.items():
         if said.get("acks_late") == said.get("reject_on_worker_lost") == "True" and "max_deliveries" not in said:
             yield name
-
-
-def _all_held(worker: RunningWorker) -> tuple[Held, ...]:
-    """Return the tasks that a worker runs or will run as soon as it can."""
-    return (*worker.running, *worker.waiting)
 
 
 def _again(client: Redis, fleet: Fleet, nodes: Sequence[str]) -> Iterator[RunningWorker]:
@@ -535,7 +529,7 @@ def _defects_of(worker: RunningWorker, table: Mapping[str, Any]) -> Iterator[str
     """Yield the known defects of a worker's versions; those that its settings or pool avoid are left out."""
     for one in table["defects"]:
         package, version = one["package"], worker.versions.get(one["package"])
-        if version is None or not _is_affected(version_of(version), one):
+        if version is None or not is_affected(version_of(version), one):
             continue
         settings = {name: worker.settings.get(name, value) for name, value in one.get("only", {}).items()}
         if settings == one.get("only", {}) and worker.pool in one.get("pools", [worker.pool]):
@@ -546,7 +540,7 @@ def _defects_of(worker: RunningWorker, table: Mapping[str, Any]) -> Iterator[str
         yield f"kombu {kombu} takes redis-py before {before}, not {redis}: it reads no more after a lost connection"
 
 
-def _is_affected(version: tuple[int, ...], defect: Mapping[str, str]) -> bool:
+def is_affected(version: tuple[int, ...], defect: Mapping[str, str]) -> bool:
     """Tell whether a version lies between those in which a defect came and went."""
     since, mended, last = (version_of(defect.get(name, "")) for name in ("since", "mended", "last"))
     return version >= since and (not mended or version < mended) and (not last or version <= last)
