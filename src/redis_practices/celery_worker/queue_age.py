@@ -149,6 +149,10 @@ class Unacknowledged:
     """The key that keeps workers from giving tasks back for ever: it has no ttl."""
 
 
+RUN = "redis-practices"
+"""The ``lib-name`` in ``CLIENT LIST`` of a run of this specification, whose own workers are not judged."""
+
+
 @dataclass(frozen=True)
 class Consumer:
     """A connection that waits for tasks (BRPOP in ``CLIENT LIST``)."""
@@ -251,7 +255,8 @@ class Broker:
         told = self.ask("CLIENT LIST")
         if told is None:
             return None
-        waiting = [one for one in told if str(one.get("cmd", "")).lower() == "brpop"]
+        others = (one for one in told if one.get("lib-name") != RUN)
+        waiting = [one for one in others if str(one.get("cmd", "")).lower() == "brpop"]
         return [
             Consumer(str(one["name"]), str(one["addr"]), int(one["db"]), "b" in one["flags"], float(one["idle"]))
             for one in waiting
