@@ -276,6 +276,7 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a countdown longer than the visibility timeout | celery-204 | held for                   |
         | a visibility timeout set for results alone     | celery-204 | without effect on tasks    |
         | another app with a shorter visibility timeout  | celery-205 | has 60 s                   |
+        | a task that kills each process in turn         | celery-206 | was given to the next one  |
         | no time limit                                  | celery-200 | no time limit              |
         | a soft limit above the hard one                | celery-202 | is not below               |
         | tasks reserved beside an idle worker           | celery-208 | is idle                    |
@@ -298,5 +299,6 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a version with a known defect                  | celery-217 | kombu 5.6.2                |
         | two time zones                                 | celery-216 | enable_utc                 |
         | a worker that gives up its broker              | celery-219 | broker_connection_retry    |
+        | arguments of megabytes                         | celery-230 | MB a message               |
         | mailboxes of dead processes                    | celery-225 | reply.celery.pidbox        |
         | tasks that are not given back                  | celery-224 | unacked_mutex              |
