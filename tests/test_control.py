@@ -23,7 +23,7 @@ from fixtures import PROJECT
 from fixtures.run.processes import ForkingGroup
 from gate_user import WORKERS, rules
 from redis_practices.celery_worker import control
-from redis_practices.celery_worker.control import SEP, Answers, Mailbox, mailboxes, sweep
+from redis_practices.celery_worker.control import SEP, Answers, Mailbox, Requester, mailboxes, sweep
 from redis_practices.celery_worker.queue_audit import doubt, stuck, unanswered_probes, unread
 from redis_practices.celery_worker.running import QUESTIONS, look, read_workers
 from redis_practices.celery_worker.worker_audit import Unknown
@@ -141,6 +141,14 @@ def test_wrong_forms_are_no_error(said: dict[str, Any]) -> None:
     assert not any(worker.hears for worker in read_workers(Mailbox(), answers))
 
 
+def test_worker_with_another_command_is_seen() -> None:
+    """A worker whose command ``active`` is one of its app is a worker that did not hear every question."""
+    answers = Answers(receivers=1)
+    for question, value in {"stats": {}, "active": "disabled"}.items():
+        answers.keep(answer(json.dumps({"w1@h": value}).encode(), ticket=question), "ping")
+    assert [worker.hears for worker in read_workers(Mailbox(), answers)] == [False]
+
+
 def test_separator_is_found() -> None:
     """The option sep of the workers is read from the bindings; the default is kombu's."""
     members = ["::w1@h.celery.pidbox", "::w2@h.celery.pidbox"]
@@ -172,6 +180,16 @@ def test_round_leaves_nothing(client: Redis) -> None:
     assert len(fleet.workers) == 1
     assert fleet.messages == len(QUESTIONS)
     assert set(client.keys("*")) == before
+    assert not ours(client)
+
+
+def test_further_answers_are_deleted(client: Redis) -> None:
+    """Answers that no question was for are deleted at the end of a round."""
+    with Requester(client, [Mailbox()]) as requester:
+        requester.ask([("ping", {})])
+        name = str(next(iter(client.smembers(Mailbox().replies)))).split(SEP)[-1]
+        client.rpush(name, "strange")
+        assert client.exists(name)
     assert not ours(client)
 
 

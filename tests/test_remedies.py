@@ -17,7 +17,7 @@ from fixtures.bdd.collector import REMEDY, remedy_in
 from fixtures.bdd.gherkin import Node, id_of, line, read
 from fixtures.gate.defects import MENDED, SETTINGS
 from fixtures.gate.deployment_under_test import is_written
-from fixtures.reporting.records import ADVICE, commands_in, places_of, remedy_for
+from fixtures.reporting.records import ADVICE, lines_in, places_of, remedy_for
 from fixtures.run.options import PRACTICES, SPOKEN, is_quick
 from tests.project import REPORTING, Project, assert_said
 
@@ -28,6 +28,8 @@ REFUSALS = PROJECT / "features" / "gate" / "refusals.feature"
 REMEDIES = PROJECT / "features" / "gate" / "remedies.feature"
 
 COLUMNS = ("| defect | seen by | cause | remedy | typed |", "|---|---|---|---|---|")
+WORKER = "worker"
+"""The word of the outlines about running workers, beside those of roles."""
 WITH_DEFECT = r'an? (\w+) with the defect "<DEFECT>"'
 
 HEAD = """\
@@ -99,7 +101,7 @@ def document() -> Iterator[str]:
     """Yield the lines of the document, with a table for each role."""
     yield from HEAD.splitlines()
     known = promises()
-    for role in PRACTICES:
+    for role in (*PRACTICES, WORKER):
         yield from ("", f"## {role.capitalize()}", "", *COLUMNS)
         for one in (one for one in catalogue() if one.role == role):
             promise = known[one.scenario.partition("[")[0]]
@@ -137,7 +139,7 @@ def test_each_defect_that_commands_can_mend_has_them() -> None:
         assert not lacking, f"say in fixtures/gate/mended.toml which commands mend {sorted(lacking)}"
     known, unknown = promises(), []
     for one in catalogue():
-        shown = commands_in(remedy_for(known[one.scenario.partition("[")[0]].remedy, one.cause))
+        shown = lines_in(remedy_for(known[one.scenario.partition("[")[0]].remedy, one.cause))
         commands = MENDED[one.role].get(one.name, ())
         lost = [command for command in commands if not any(is_written(command, text) for text in shown)]
         unknown += [f"{one.role}, {one.name}: {command} is not among {shown}" for command in lost]

@@ -80,14 +80,14 @@ class Verdict:
 def outline_rows(feature: Path, given: str, header: str) -> Iterator[tuple[str, list[str]]]:
     """Yield the rows of a feature's outlines, each with the role that the pattern `given` finds in their sentence.
 
-    The first column of the tables is called `header`.
+    The first column of the tables is called `header`. Running workers are no role: this gate alone judges them.
     """
     role = ""
     for line in feature.read_text(encoding="utf-8").splitlines():
         if found := re.search(given, line):
             role = SPOKEN.get(found[1], found[1])
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if role and line.strip().startswith("|") and cells[0] != header:
+        if role in PRACTICES and line.strip().startswith("|") and cells[0] != header:
             yield role, cells
 
 

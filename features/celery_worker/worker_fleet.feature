@@ -14,8 +14,8 @@ Feature: Running workers of an app fit together and outlive their broker
 
     @celery-213
     Scenario: one beat sends the schedule
-      Without a beat no periodic task runs; two beats send each of them twice. Only a beat of Celery 5.7 answers, if its
-      settings let it.
+      Without a beat no periodic task runs; two beats send each of them twice. A beat answers from Celery 5.7 on, if its
+      settings let it; else its tasks show it, by the number of their runs.
       Remedy: one `celery -A app beat`, with `beat_enable_remote_control = True`; for two hosts a scheduler with a lock,
       such as RedBeat.
 

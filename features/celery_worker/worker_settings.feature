@@ -57,8 +57,8 @@ Feature: Running workers end each task, run it once and keep its result
 
     @celery-206
     Scenario: a task that kills its process is not given back for ever
-      A broker on Redis counts no deliveries. A task that runs out of memory stops one process after the other
-      (celery#9082).
+      A broker on Redis counts no deliveries. A task that runs out of memory ends one process after the other
+      (celery#9082). The settings alone are advice.
       Remedy: `task_reject_on_worker_lost = False`; or a task that counts its deliveries, as
       `@app.task(base=redis_practices.celery_worker.failing.Guarded)` does, and tells its limit as `max_deliveries`.
 

@@ -69,6 +69,14 @@ Feature: Running workers read every queue, and take every task
       Given the workers under test
       Then there are no queues whose messages a reader refuses
 
+    @celery-230
+    Scenario: messages are small
+      The broker keeps each message in memory, and a worker repeats the arguments of its tasks in its answers.
+      Remedy: store the data elsewhere, and send its key as the argument. `MEMORY USAGE <queue>` shows the size.
+
+      Given the workers under test
+      Then there are no queues whose messages have megabytes
+
   Rule: A worker takes tasks and gives them back
 
     @celery-223 @core

@@ -160,3 +160,45 @@ Feature: The gate never refuses a healthy deployment
         | a user of least privilege | accepted | nothing |
         | without CONFIG            | partial  | CONFIG  |
         | both cores busy           | accepted | nothing |
+
+    @gate-111 @slow
+    Scenario Outline: the gate does not refuse healthy workers: <KIND>
+      Given a healthy worker of the kind "<KIND>"
+      When the gate judges the deployment
+      Then the verdict is "<VERDICT>"
+      And the core scenarios lack "<LACK>"
+
+      Examples:
+        | KIND                                           | VERDICT  | LACK           |
+        | prefork                                        | accepted | nothing        |
+        | solo and busy                                  | partial  | did not answer |
+        | threads                                        | accepted | nothing        |
+        | gevent                                         | accepted | nothing        |
+        | autoscale                                      | accepted | nothing        |
+        | a fair pool beside a default one               | accepted | nothing        |
+        | a process for each task                        | accepted | nothing        |
+        | busy with short tasks                          | accepted | nothing        |
+        | ten priorities                                 | accepted | nothing        |
+        | a key prefix                                   | accepted | nothing        |
+        | three apps in three databases                  | accepted | nothing        |
+        | two prefixes with two visibility timeouts      | accepted | nothing        |
+        | a hundred workers                              | accepted | nothing        |
+        | remote control is off                          | partial  | remote control |
+        | another control exchange                       | accepted | nothing        |
+        | an application's user                          | accepted | nothing        |
+        | no gossip, no mingle, no heartbeat             | accepted | nothing        |
+        | a short visibility timeout with shorter limits | accepted | nothing        |
+        | countdowns of hours with a longer timeout      | accepted | nothing        |
+        | no result backend                              | accepted | nothing        |
+        | no task keeps a result                         | accepted | nothing        |
+        | results in files                               | accepted | nothing        |
+        | early acknowledgement                          | accepted | nothing        |
+        | rejection without late acknowledgement         | accepted | nothing        |
+        | another program reads a queue                  | accepted | nothing        |
+        | another app reads a queue                      | accepted | nothing        |
+        | two releases for a minute                      | accepted | nothing        |
+        | just starting                                  | accepted | nothing        |
+        | ending warm                                    | partial  | no worker runs |
+        | two beats and a lock                           | accepted | nothing        |
+        | settings that are not shown                    | accepted | nothing        |
+        | a large prefetch of tiny tasks                 | accepted | nothing        |

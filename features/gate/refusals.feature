@@ -262,3 +262,43 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a certificate that is not checked, on the network | results-043 | ssl_cert_reqs=none          |
         | a certificate that ends tomorrow, on the network  | results-044 | ends in 1 days              |
         | an application with all rights                    | results-045 | FLUSHALL                    |
+
+    @gate-110
+    Scenario Outline: the gate refuses a running worker with a defect: <DEFECT>
+      Given a worker with the defect "<DEFECT>"
+      When the gate judges the deployment
+      Then the verdict is "refused"
+      And the scenario "<SCENARIO>" failed with "<CAUSE>"
+
+      Examples:
+        | DEFECT                                         | SCENARIO   | CAUSE                      |
+        | a visibility timeout shorter than a task runs  | celery-203 | visibility_timeout is 60 s |
+        | a countdown longer than the visibility timeout | celery-204 | held for                   |
+        | a visibility timeout set for results alone     | celery-204 | without effect on tasks    |
+        | another app with a shorter visibility timeout  | celery-205 | has 60 s                   |
+        | a task that kills each process in turn         | celery-206 | was given to the next one  |
+        | no time limit                                  | celery-200 | no time limit              |
+        | a soft limit above the hard one                | celery-202 | is not below               |
+        | tasks reserved beside an idle worker           | celery-208 | is idle                    |
+        | an unlimited prefetch                          | celery-208 | unlimited                  |
+        | pickle is accepted                             | celery-201 | pickle                     |
+        | messages of a refused content type             | celery-228 | x-python-serialize         |
+        | results that never expire                      | celery-209 | have no ttl                |
+        | a queue that no worker reads                   | celery-220 | mail                       |
+        | a route to a queue that no worker reads        | celery-221 | biling                     |
+        | a task that no worker knows                    | celery-222 | shop.renamed               |
+        | a schedule of a task that no worker knows      | celery-227 | shop.clean_upp             |
+        | a queue that its worker has left               | celery-229 | none                       |
+        | priorities that no worker reads                | celery-226 | priority 1                 |
+        | two apps in one queue                          | celery-215 | mail1                      |
+        | a sender without the key prefix                | celery-220 | shop:celery                |
+        | a worker that takes no task                    | celery-223 | BRPOP                      |
+        | two workers of one name                        | celery-212 | 2 workers answer           |
+        | processes that end at their start              | celery-223 | runs none                  |
+        | a worker of an older release                   | celery-214 | shop.new                   |
+        | a version with a known defect                  | celery-217 | kombu 5.6.2                |
+        | two time zones                                 | celery-216 | enable_utc                 |
+        | a worker that gives up its broker              | celery-219 | broker_connection_retry    |
+        | arguments of megabytes                         | celery-230 | MB a message               |
+        | mailboxes of dead processes                    | celery-225 | reply.celery.pidbox        |
+        | tasks that are not given back                  | celery-224 | unacked_mutex              |

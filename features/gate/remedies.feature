@@ -131,3 +131,26 @@ Feature: The remedy of a refusal makes the deployment acceptable
         | a short backlog for its replica   |
         | a buffer for one result           |
         | an application with all rights    |
+
+    @gate-112
+    Scenario Outline: the remedy of running workers makes them acceptable: <DEFECT>
+      Given a worker with the defect "<DEFECT>"
+      When the gate judges the deployment
+      And the commands of its remedy are typed
+      And the gate judges the deployment
+      Then the verdict is "accepted"
+
+      Examples:
+        | DEFECT                                         |
+        | a visibility timeout shorter than a task runs  |
+        | a countdown longer than the visibility timeout |
+        | a visibility timeout set for results alone     |
+        | no time limit                                  |
+        | a soft limit above the hard one                |
+        | an unlimited prefetch                          |
+        | pickle is accepted                             |
+        | results that never expire                      |
+        | a queue that no worker reads                   |
+        | a route to a queue that no worker reads        |
+        | a worker that gives up its broker              |
+        | tasks that are not given back                  |

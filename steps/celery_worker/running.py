@@ -36,36 +36,65 @@ def found_by(context: Context, detectors: Iterable[Detector]) -> list[Finding]:
 
 # Settings of the workers
 
+
+def of_users(detect: Callable[[Fleet], Iterable[Finding]]) -> Detector:
+    """Return a detector that judges the first look, without the task of a probe."""
+    return lambda workers: detect(audit.of_users(workers.fleet))
+
+
+def _returning(workers: RunningWorkers) -> Iterator[Finding]:
+    with workers.node.client() as client:
+        yield from audit.poison_loops(client, audit.of_users(workers.fleet))
+
+
 DEFECTS = {
-    "tasks have no time limit": ("tasks of a prefork pool that nothing ends", audit.unlimited),
+    "tasks have no time limit": ("tasks of a prefork pool that nothing ends", of_users(audit.unlimited)),
     "time limits have no effect": (
         "soft ones that are not below the hard one, and ones that have passed",
-        audit.missed_limits,
+        of_users(audit.missed_limits),
     ),
-    "tasks outlive the visibility timeout": ("tasks with a limit or a time above it", audit.outliving),
-    "countdowns outlive the visibility timeout": ("tasks with an ETA further ahead", audit.countdowns),
-    "visibility timeout another worker shortens": ("workers of one record with another timeout", audit.other_timeouts),
+    "tasks outlive the visibility timeout": ("tasks with a limit or a time above it", of_users(audit.outliving)),
+    "countdowns outlive the visibility timeout": ("tasks with an ETA further ahead", of_users(audit.countdowns)),
+    "visibility timeout another worker shortens": (
+        "workers of one record with another timeout",
+        of_users(audit.other_timeouts),
+    ),
     "tasks return after each crash": (
         "tasks with acks_late and reject_on_worker_lost that count no deliveries",
-        audit.poison_loops,
+        _returning,
     ),
-    "long tasks are acknowledged early": ("tasks that have run for a minute; this is advice", audit.early_and_long),
+    "long tasks are acknowledged early": (
+        "tasks that have run for a minute; this is advice",
+        of_users(audit.early_and_long),
+    ),
     "reserved tasks an idle worker could run": (
         "unlimited prefetch, and tasks reserved behind long ones",
-        audit.held_back,
+        of_users(audit.held_back),
     ),
-    "messages may be pickle": ("pickle in accept_content, or as serializer", audit.pickling),
-    "results never expire": ("results on Redis without ttl", audit.endless_results),
-    "results expire too early": ("results that expire while a task of their workflow may run", audit.early_results),
-    "results are stored once": ("results that a short outage loses; this is advice", audit.unrepeated_results),
-    "name is used twice": ("names under which several workers answer", audit.same_names),
-    "schedule lacks its one beat": ("schedules with no beat, or with two", audit.beats),
-    "release is an old one": ("workers with other tasks or versions than a newer one of the same queues", audit.mixed),
-    "queue another app reads": ("readers of a queue that have no task in common", audit.strangers),
-    "clock is wrong": ("clocks 16 s off the broker's, and another enable_utc", audit.wrong_clocks),
-    "version has a known defect": ("versions in known_defects.toml", audit.known_defects),
-    "processes end after one task": ("memory limits below those of an empty process", audit.hasty_recycling),
-    "connection is given up": ("workers that try for less than a minute to reach the broker", audit.giving_up),
+    "messages may be pickle": ("pickle in accept_content, or as serializer", of_users(audit.pickling)),
+    "results never expire": ("results on Redis without ttl", of_users(audit.endless_results)),
+    "results expire too early": (
+        "results that expire while a task of their workflow may run",
+        of_users(audit.early_results),
+    ),
+    "results are stored once": (
+        "results that a short outage loses; this is advice",
+        of_users(audit.unrepeated_results),
+    ),
+    "name is used twice": ("names under which several workers answer", of_users(audit.same_names)),
+    "schedule lacks its one beat": ("schedules with no beat, or with two", of_users(audit.beats)),
+    "release is an old one": (
+        "workers with other tasks or versions than a newer one of the same queues",
+        of_users(audit.mixed),
+    ),
+    "queue another app reads": ("readers of a queue that have no task in common", of_users(audit.strangers)),
+    "clock is wrong": ("clocks 16 s off the broker's, and another enable_utc", of_users(audit.wrong_clocks)),
+    "version has a known defect": ("versions in known_defects.toml", of_users(audit.known_defects)),
+    "processes end after one task": ("memory limits below those of an empty process", of_users(audit.hasty_recycling)),
+    "connection is given up": (
+        "workers that try for less than a minute to reach the broker",
+        of_users(audit.giving_up),
+    ),
 }
 """Defects of a worker, each with its meaning and its detector."""
 
@@ -73,7 +102,7 @@ DEFECTS = {
 @register("finding", "workers whose {defect}", "workers with a defect, as the first look saw them")
 def defective(context: Context, defect: str) -> list[Finding]:
     """Return the workers with a defect."""
-    return found_by(context, [lambda workers: DEFECTS[defect][1](workers.fleet)])
+    return found_by(context, (DEFECTS[defect][1], of_users(audit.telling)))
 
 
 restrict("finding", "workers whose {defect}", {name: meaning for name, (meaning, _) in DEFECTS.items()})
@@ -120,6 +149,7 @@ DEFECTS_OF_QUEUES: dict[str, tuple[str, Sequence[Detector]]] = {
         "messages of a content type that a reader does not accept, and elements that are no message",
         [first_look(queues.unreadable_tasks)],
     ),
+    "messages have megabytes": ("queues with a mean of more than 1 MB a message", [first_look(queues.huge_messages)]),
     "reader takes no task": (
         "workers that answer and do not wait for a task although they are free",
         [asking(queues.stuck), _probed],

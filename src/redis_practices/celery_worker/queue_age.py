@@ -115,6 +115,8 @@ class QueueSeen:
     """The oldest and the newest tasks of each list, up to `PEEK` each; what is no Celery message is left out."""
     strange: int
     """Elements among those which are no Celery message."""
+    size: float = 0.0
+    """Bytes of a message, the mean of the list with the largest; 0 if unknown."""
     declared: bool = True
     """Whether a sender or a worker has ever bound it to an exchange."""
     unread: Mapping[int, int] = field(default_factory=dict)
@@ -147,6 +149,10 @@ class Unacknowledged:
     """The key that keeps workers from giving tasks back for ever: it has no ttl."""
 
 
+RUN = "redis-practices"
+"""The ``lib-name`` in ``CLIENT LIST`` of a run of this specification, whose own workers are not judged."""
+
+
 @dataclass(frozen=True)
 class Consumer:
     """A connection that waits for tasks (BRPOP in ``CLIENT LIST``)."""
@@ -173,6 +179,9 @@ MOST_KEYS = 200_000
 
 PEEK = 10
 """Messages that are read at each end of a queue's list."""
+
+MOST_BYTES = 4_000_000
+"""Bytes of messages that are read at each end of a list; of larger ones none is read."""
 
 SAMPLE = 50
 """Results whose ttl is read."""
@@ -246,7 +255,8 @@ class Broker:
         told = self.ask("CLIENT LIST")
         if told is None:
             return None
-        waiting = [one for one in told if str(one.get("cmd", "")).lower() == "brpop"]
+        others = (one for one in told if one.get("lib-name") != RUN)
+        waiting = [one for one in others if str(one.get("cmd", "")).lower() == "brpop"]
         return [
             Consumer(str(one["name"]), str(one["addr"]), int(one["db"]), "b" in one["flags"], float(one["idle"]))
             for one in waiting
@@ -270,12 +280,20 @@ class Broker:
         # Before all other commands: each of them is an access, which sets the idle time to 0.
         known = dict(zip(lists, self.each("OBJECT IDLETIME", list(lists.values())), strict=True))
         lengths = dict(zip(lists, self.each("LLEN", list(lists.values()), otherwise=0), strict=True))
-        full = [lists[step] for step, length in lengths.items() if length]
+        full = {lists[step]: length for step, length in lengths.items() if length}
         idle = [float(known[step]) for step, length in lengths.items() if length and known[step] is not None]
-        oldest, newest = self.each("LRANGE", full, -PEEK, -1), self.each("LRANGE", full, 0, PEEK - 1)
-        elements = {element for ends in (*oldest, *newest) for element in ends or ()}
+        used = self.each("MEMORY USAGE", list(full))
+        sizes = {key: float(bytes_ or 0) / full[key] for key, bytes_ in zip(full, used, strict=True)}
+        elements = {element for key, size in sizes.items() for element in self._ends(key, size)}
         messages = [message for element in elements if (message := _message(element)) is not None]
-        return QueueSeen(name, prefix, lengths, max(idle, default=None), messages, len(elements) - len(messages))
+        strange, largest = len(elements) - len(messages), max(sizes.values(), default=0.0)
+        return QueueSeen(name, prefix, lengths, max(idle, default=None), messages, strange, largest)
+
+    def _ends(self, key: str, size: float) -> Iterator[Any]:
+        """Yield the elements at both ends of a list, fewer where one has `size` bytes."""
+        if peek := int(min(PEEK, MOST_BYTES // max(size, 1.0))):
+            yield from self.ask("LRANGE", key, -peek, -1, otherwise=())
+            yield from self.ask("LRANGE", key, 0, peek - 1, otherwise=())
 
     def other_steps(self, prefix: str, name: str, steps: Sequence[int], sep: str) -> dict[int, int]:
         """Return the lengths of a queue's lists with other priorities than `steps`."""

@@ -22,21 +22,20 @@ from redis_practices.celery_worker.worker_audit import PICKLE, Finding, Unknown
 from redis_practices.polling import poll
 
 
-def blocked(fleet: Fleet) -> list[Consumer]:
-    """Return the connections that wait for tasks in the database of the workers."""
+def readers(fleet: Fleet) -> list[Consumer]:
+    """Return the connections whose last command took tasks (BRPOP), in the database of the workers."""
     databases = {mailbox.database for mailbox in fleet.mailboxes}
-    return [one for one in fleet.consumers or () if one.blocked and one.database in databases]
+    return [one for one in fleet.consumers or () if one.database in databases]
 
 
 def doubt(fleet: Fleet, *, strict: bool = False) -> str:
     """Return why there may be workers that did not answer, "" if there are none.
 
-    A worker that was busy when it answered may wait for a task when the connections are read. A `strict` doubt does not
-    allow for that.
+    A strict doubt counts connections too that wait no more: a busy worker's, or those of a monitor that was answered.
     """
-    waiting = blocked(fleet)
-    explained = sum(one.answered for one in fleet.workers if one.queues and (one.is_free or not strict))
-    if fleet.silent and len(waiting) >= explained + fleet.silent:
+    waiting = [one for one in readers(fleet) if one.blocked]
+    free = sum(worker.answered for worker in fleet.workers if worker.is_free)
+    if fleet.silent and len(waiting) >= free + fleet.silent:
         return f"{_workers(fleet.silent)} wait for tasks and answer no JSON: accept_content lacks it"
     if fleet.silent:
         return (
@@ -45,10 +44,11 @@ def doubt(fleet: Fleet, *, strict: bool = False) -> str:
         )
     if unreadable := ", ".join(sorted(fleet.unreadable)):
         return f"a worker answers in a form that is not read: {unreadable}"
-    if len(waiting) > explained:
+    seen, answered = readers(fleet) if strict else waiting, sum(worker.answered for worker in fleet.workers)
+    if len(seen) > answered:
         return (
-            f"{len(waiting) - explained} of {len(waiting)} connections that wait for tasks (BRPOP) belong to no worker "
-            f"which answered ({_some([one.address for one in waiting])}): its remote control is off, or it has another "
+            f"{len(seen) - answered} of {len(seen)} connections that take tasks (BRPOP) belong to no worker which "
+            f"answered ({_some([one.address for one in seen])}): its remote control is off, or it has another "
             "key prefix or control exchange (--key-prefix, --control-exchange)"
         )
     return ""
@@ -56,7 +56,7 @@ def doubt(fleet: Fleet, *, strict: bool = False) -> str:
 
 def is_empty(fleet: Fleet) -> bool:
     """Tell whether nothing answers and no connection waits for tasks: workers may be about to start."""
-    return not (fleet.workers or fleet.silent or fleet.unreadable or blocked(fleet))
+    return not (fleet.workers or fleet.silent or fleet.unreadable or any(one.blocked for one in readers(fleet)))
 
 
 def _unheard(fleet: Fleet) -> str:
@@ -213,6 +213,18 @@ def unreadable_tasks(fleet: Fleet) -> Iterator[Finding]:
                 yield {"QUEUE": shown(queue), "TASKS": f"{tasks} as {kind}", "WORKER": f"{_some(refusing)} refuses it"}
 
 
+MOST_BYTES = 1_000_000
+"""Bytes of a message. The broker holds it, and each worker repeats its arguments when it answers ``active``."""
+
+
+def huge_messages(fleet: Fleet) -> Iterator[Finding]:
+    """Yield the queues whose messages have more than `MOST_BYTES` bytes on average."""
+    needs(fleet, "LLEN", "MEMORY USAGE")
+    for queue in fleet.queues:
+        if queue.size > MOST_BYTES:
+            yield {"QUEUE": shown(queue), "BYTES": f"{queue.size / 1e6:.1f} MB a message"}
+
+
 ALIASES = {
     "application/json": {"json"},
     "application/x-python-serialize": PICKLE,
@@ -303,7 +315,7 @@ def _tasks(queue: QueueSeen, fleet: Fleet) -> str:
     if not queue.length:
         return "no task waits"
     age, how = queue.age(fleet.now)
-    return f"{_count(queue.length)} wait, the oldest for {age:.0f} s ({how})"
+    return f"{_count(queue.length)} waiting, the oldest for {age:.0f} s ({how})"
 
 
 def _count(number: int) -> str:
@@ -365,7 +377,7 @@ def stuck(client: Redis, fleet: Fleet) -> Iterator[Finding]:
     for node, one in same.items():
         held = {task.id for task in suspects[node].waiting}
         if _idles(one) and held & {task.id for task in one.waiting}:
-            yield {"WORKER": node, "WHY": f"{_count(len(one.waiting))} wait in it, and it runs none"}
+            yield {"WORKER": node, "WHY": f"it holds {_count(len(one.waiting))} and runs none"}
 
 
 def _see(broker: Broker, seen: Look, fleet: Fleet) -> None:

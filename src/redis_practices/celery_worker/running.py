@@ -50,7 +50,7 @@ SETTINGS = (
     *("broker_connection_retry_on_startup", "broker_pool_limit", "redis_socket_timeout", "redis_socket_keepalive"),
     *("redis_retry_on_timeout", "redis_backend_health_check_interval", "result_backend_always_retry"),
     *("result_backend_max_retries", "enable_utc", "timezone", "control_queue_exclusive", "event_queue_exclusive"),
-    *("beat_scheduler", "beat_enable_remote_control"),
+    *("beat_scheduler", "beat_enable_remote_control", "worker_eta_task_limit"),
 )
 """Settings of an app that are kept; their values hold no secret."""
 
@@ -111,6 +111,8 @@ class Held:
     redelivered: bool
     eta: float | None = None
     """When it may run at the earliest, in seconds since 1970."""
+    pid: int | None = None
+    """The process of the pool that runs it."""
 
 
 @dataclass
@@ -162,6 +164,10 @@ class RunningWorker:
     """Whether it answered every question but those of `MAY_FAIL`."""
     clock: float | None = None
     """Seconds that its clock is ahead of the broker's; None if it sends no event, as ``--without-heartbeat`` has it."""
+    pids: frozenset[int] = frozenset()
+    """The processes of a prefork pool."""
+    intervals: Mapping[str, float] = field(default_factory=dict)
+    """Seconds between two sendings of a task of ``beat_schedule``, where the schedule is an interval."""
     backend: str = ""
     """The scheme of ``result_backend``, such as ``redis``; "" without one."""
     results_timeout: float | None = None
@@ -379,7 +385,8 @@ def read_workers(mailbox: Mailbox, answers: Answers) -> Iterator[RunningWorker]:
 def _worker(
     mailbox: Mailbox, node: str, said: Mapping[str, Any], stats: Mapping[str, Any], answers: Answers
 ) -> RunningWorker:
-    conf, pool = said.get("conf") or {}, stats.get("pool") or {}
+    told, pool = said.get("conf"), stats.get("pool") or {}
+    conf = told if isinstance(told, Mapping) else {}
     options = {
         **named(conf.get("broker_transport_options"), OPTIONS),
         **named((stats.get("broker") or {}).get("transport_options"), OPTIONS),
@@ -393,6 +400,8 @@ def _worker(
         pickles=node in answers.pickled,
         settings=named(conf, SETTINGS),
         options=options,
+        pids=frozenset(int(one) for one in pool.get("processes") or () if isinstance(one, int)),
+        intervals=dict(_intervals(schedule)),
         backend=_scheme(conf.get("result_backend")),
         results_timeout=named(conf.get("result_backend_transport_options"), OPTIONS).get("visibility_timeout"),
         routed=frozenset(_routed(conf)),
@@ -414,6 +423,14 @@ def _worker(
         versions=_versions(said.get("report")),
         hears={question for question, _ in QUESTIONS} - MAY_FAIL <= set(said),
     )
+
+
+def _intervals(schedule: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield task and interval of the entries of ``beat_schedule`` that have one; a crontab has none."""
+    for entry in schedule.values():
+        with suppress(ValueError, TypeError):
+            if every := seconds_of(named(entry, ["schedule"]).get("schedule")):
+                yield str(named(entry, ["task"]).get("task", "")), every
 
 
 def _scheme(url: Any) -> str:
@@ -440,6 +457,7 @@ def _held(said: Any) -> Iterator[Held]:
             acknowledged=bool(request.get("acknowledged")),
             redelivered=bool(delivery.get("redelivered")),
             eta=moment(one.get("eta")),
+            pid=request.get("worker_pid"),
         )
 
 

@@ -9,13 +9,26 @@ from __future__ import annotations
 
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from redis_practices.celery_worker.running import Fleet, Held, RunningWorker, moment, seconds_of
+from redis import Redis
+
+from redis_practices.celery_worker.control import PROBE, Requester
+from redis_practices.celery_worker.running import (
+    AGAIN,
+    Fleet,
+    Held,
+    RunningWorker,
+    moment,
+    read_workers,
+    seconds_of,
+)
+from redis_practices.polling import poll
 from redis_practices.server_info import version_of
 
 Finding = dict[str, object]
@@ -23,6 +36,26 @@ Finding = dict[str, object]
 
 class Unknown(Exception):  # noqa: N818 - a reason to skip, not an error
     """The answers of the workers do not tell; the message says why, and what would."""
+
+
+def of_users(fleet: Fleet) -> Fleet:
+    """Return a fleet whose workers have the tasks of their users alone, without the one of a probe."""
+    workers = [
+        replace(worker, tasks={name: said for name, said in worker.tasks.items() if name != PROBE})
+        for worker in fleet.workers
+    ]
+    return replace(fleet, workers=workers)
+
+
+def telling(fleet: Fleet) -> Iterator[Finding]:
+    """Yield nothing.
+
+    Raises:
+        Unknown: a worker does not tell its settings, or not its tasks.
+    """
+    if hidden := [worker.node for worker in fleet.workers if not worker.settings or not worker.hears]:
+        raise Unknown(f"{_some(hidden)} does not answer every question of remote control, such as conf")
+    return iter(())
 
 
 # Time limits
@@ -54,7 +87,12 @@ def seconds(said: object) -> float:
 
 
 def missed_limits(fleet: Fleet) -> Iterator[Finding]:
-    """Yield the tasks whose limits do not work: a soft one that is not below the hard one, or one that has passed."""
+    """Yield the tasks whose limits do not work: a soft one that is not below the hard one, or one that has passed.
+
+    Raises:
+        Unknown: a pool enforces no limit, and its tasks may have timeouts in their code.
+    """
+    lax = ""
     for worker in fleet.workers:
         late = {name: limits(worker, name) for name in worker.tasks if worker.pool == "prefork"}
         if swapped := [name for name, (soft, hard) in late.items() if soft >= hard > 0]:
@@ -63,13 +101,20 @@ def missed_limits(fleet: Fleet) -> Iterator[Finding]:
             yield {"WORKER": worker.node, "WHY": why}
         for held in worker.running:
             hard = limits(worker, held.name)[1] or seconds(worker.settings.get("task_time_limit"))
-            if hard and (age := _age(fleet, worker, held)) > hard + GRACE:
+            if hard and (age := _age(fleet, worker, held)) > hard + (GRACE if worker.pool not in LAX else 1.0):
                 why = f"{held.name} runs for {_s(age)}, although its limit is {_s(hard)}: pool {worker.pool}"
                 yield {"WORKER": worker.node, "WHY": why}
+        if worker.pool in LAX and worker.settings.get("task_time_limit"):
+            lax = f"advice: {worker.node}: task_time_limit has no effect, a pool of kind {worker.pool} ends no task"
+    if lax:
+        raise Unknown(lax)
 
 
 GRACE = 10.0
 """Seconds in which a pool enforces a limit."""
+
+LAX = {"solo", "thread"}
+"""Pools that enforce no limit."""
 
 
 # Redelivery
@@ -107,7 +152,11 @@ def is_late(worker: RunningWorker, task: str) -> bool:
 
 
 def countdowns(fleet: Fleet) -> Iterator[Finding]:
-    """Yield the tasks whose ETA lies further ahead than the visibility timeout: each worker gets a copy of them."""
+    """Yield the tasks whose ETA lies further ahead than the visibility timeout: each worker gets a copy of them.
+
+    Raises:
+        Unknown: a worker holds many in its memory, which no setting limits.
+    """
     for worker in fleet.workers:
         ahead = {held.name: held.eta - fleet.now for held in worker.later if held.eta is not None}
         yield from _ahead("WORKER", worker.node, ahead, worker)
@@ -115,6 +164,13 @@ def countdowns(fleet: Fleet) -> Iterator[Finding]:
         if readers := fleet.readers(queue):
             waits = {one.task: at - fleet.now for one in queue.messages if (at := moment(one.eta)) is not None}
             yield from _ahead("QUEUE", queue.name, waits, min(readers, key=lambda one: one.visibility_timeout))
+    for worker in fleet.workers:
+        if len(worker.later) > MANY and not worker.settings.get("worker_eta_task_limit"):
+            raise Unknown(f"advice: {worker.node} holds {len(worker.later)} countdowns without worker_eta_task_limit")
+
+
+MANY = 1000
+"""Countdowns in the memory of a worker from which a limit is advised."""
 
 
 def _ahead(column: str, name: str, ahead: Mapping[str, float], worker: RunningWorker) -> Iterator[Finding]:
@@ -150,15 +206,59 @@ def other_timeouts(fleet: Fleet) -> Iterator[Finding]:
                 yield {"WORKER": worker.node, "WHY": f"{_timeout(worker)}, but {theirs}"}
 
 
-def poison_loops(fleet: Fleet) -> Iterator[Finding]:
-    """Yield the tasks that go back to the queue each time they kill their process, without an end.
+def poison_loops(client: Redis, fleet: Fleet) -> Iterator[Finding]:
+    """Yield the tasks that return to the queue each time they end their process, as seen for up to `SPAN` seconds.
 
     A broker on Redis counts no deliveries. A task with the attribute `max_deliveries` counts them, as `Guarded` does.
+
+    Raises:
+        Unknown: tasks have both settings, and none is seen to do that.
     """
-    for worker in fleet.workers:
-        lost = [name for name, said in worker.tasks.items() if said.get("reject_on_worker_lost") == "True"]
-        if loops := [one for one in lost if is_late(worker, one) and "max_deliveries" not in worker.tasks[one]]:
-            yield {"WORKER": worker.node, "WHY": f"{_some(loops)}: acks_late with reject_on_worker_lost"}
+    endless = {worker.node: names for worker in fleet.workers if (names := set(_uncounted(worker)))}
+    ran: dict[str, set[int]] = {
+        held.id: set()
+        for worker in fleet.workers
+        for held in (*worker.running, *worker.waiting)
+        if held.redelivered and held.name in endless.get(worker.node, ())
+    }
+    found = list(_returned(fleet.workers, ran))
+    if ran and not found:
+        found = poll(lambda: list(_returned(_again(client, fleet, list(endless)), ran)), SPAN, every=0.3)
+    yield from found
+    if endless and not found:
+        node, names = min(endless.items())
+        raise Unknown(f"advice: {node}: {_some(names)}: {BOTH}; a task that ends its process would return for ever")
+
+
+def _returned(workers: Iterable[RunningWorker], ran: Mapping[str, set[int]]) -> Iterator[Finding]:
+    """Yield the tasks that a further process runs since one that ran them is dead; `ran` keeps processes by task id."""
+    for worker in workers:
+        for held in worker.running:
+            if held.id in ran and held.pid is not None:
+                ran[held.id].add(held.pid)
+                if ran[held.id] - worker.pids and ran[held.id] & worker.pids:
+                    why = f"{held.name} ended a process and was given to the next one: {BOTH}"
+                    yield {"WORKER": worker.node, "WHY": why}
+
+
+BOTH = "acks_late with reject_on_worker_lost"
+
+SPAN = 5.0
+"""Seconds in which a pool replaces a process and gives it the same task again: 2 on an idle machine."""
+
+
+def _uncounted(worker: RunningWorker) -> Iterator[str]:
+    """Yield the tasks that are given back when their process has died, and that count no deliveries."""
+    for name, said in worker.tasks.items():
+        if said.get("acks_late") == said.get("reject_on_worker_lost") == "True" and "max_deliveries" not in said:
+            yield name
+
+
+def _again(client: Redis, fleet: Fleet, nodes: Sequence[str]) -> Iterator[RunningWorker]:
+    """Ask some workers again what they do."""
+    with Requester(client, fleet.mailboxes) as requester:
+        for mailbox, said in requester.ask(AGAIN, nodes).items():
+            yield from read_workers(mailbox, said)
 
 
 def early_and_long(fleet: Fleet) -> Iterator[Finding]:
@@ -182,7 +282,12 @@ LONG = 60.0
 
 
 def held_back(fleet: Fleet) -> Iterator[Finding]:
-    """Yield the workers that hold tasks which others could run, or which are given away before they begin."""
+    """Yield the workers that hold tasks which others could run, or which are given away before they begin.
+
+    Raises:
+        Unknown: the reserved tasks would be given away if each of them ran up to its limit.
+    """
+    risk = ""
     for worker in fleet.workers:
         if worker.hears and worker.queues and not worker.prefetch:
             yield {"WORKER": worker.node, "WHY": "prefetch is unlimited: worker_prefetch_multiplier is 0"}
@@ -196,10 +301,20 @@ def held_back(fleet: Fleet) -> Iterator[Finding]:
             elif since >= WAIT and (idle := _idle(fleet, worker)):
                 set_to = f"worker_prefetch_multiplier is {_multiplier(worker)}"
                 yield {"WORKER": worker.node, "WHY": f"{behind}, while {idle} is idle; {set_to}"}
+            elif since >= 1 and _longest_wait(worker) >= worker.visibility_timeout:
+                risk = f"advice: {worker.node}: {behind}, each up to its time limit; {_timeout(worker)}"
+    if risk:
+        raise Unknown(risk)
 
 
 WAIT = 10.0
 """Seconds that a reserved task waits beside an idle worker before it is held back."""
+
+
+def _longest_wait(worker: RunningWorker) -> float:
+    """Return the seconds until the last reserved task ends, if each one runs up to its limit."""
+    rounds = -(-len(worker.waiting) // (worker.processes or 1))
+    return sum(sorted((max(limits(worker, held.name)) for held in worker.waiting), reverse=True)[:rounds])
 
 
 def _idle(fleet: Fleet, busy: RunningWorker) -> str:
@@ -288,13 +403,14 @@ def unrepeated_results(fleet: Fleet) -> Iterator[Finding]:
         Unknown: there is such a worker; whether a reader needs the results, its settings do not tell.
     """
     for worker in fleet.workers:
-        if _stores(worker) and not (worker.settings.get("result_backend_always_retry") or OURS in worker.backend):
+        tries_again = worker.settings.get("result_backend_always_retry") or worker.backend.startswith(OURS)
+        if _stores(worker) and not tries_again:
             raise Unknown(f"advice: {worker.node}: result_backend_always_retry is False")
     return iter(())
 
 
-OURS = "redis_practices.celery_worker"
-"""Where a result backend and a consumer of this project come from."""
+OURS = "practices-"
+"""How the result backends of this project begin (`workflows.with_chords`): they try again."""
 
 
 # Workers as a whole
@@ -308,21 +424,35 @@ def same_names(fleet: Fleet) -> Iterator[Finding]:
 
 
 def beats(fleet: Fleet) -> Iterator[Finding]:
-    """Yield a schedule without a beat, and a second beat, as far as beats answer.
+    """Yield a second beat, and periodic tasks that no worker has run since its start, many intervals ago.
 
     Raises:
-        Unknown: there is a schedule, and its beat does not answer by its version or settings.
+        Unknown: there is a schedule, and neither its beat nor a run of its tasks shows.
     """
-    number, locked = sum(fleet.beats.values()), {str(one.settings.get("beat_scheduler")) for one in fleet.workers}
-    if number > 1 and not any("redbeat" in name.lower() for name in locked):
+    number, schedulers = sum(fleet.beats.values()), {str(one.settings.get("beat_scheduler")) for one in fleet.workers}
+    if number > 1 and not any("redbeat" in name.lower() for name in schedulers):
         yield {"BEAT": _some(fleet.beats), "WHY": f"{number} beats send each task of the schedule"}
-    scheduled = [worker for worker in fleet.workers if worker.schedule]
-    if not scheduled or number:
-        return
-    if fleet.silent or not all(worker.settings.get("beat_enable_remote_control") for worker in scheduled):
-        raise Unknown("a beat answers from Celery 5.7 on, with beat_enable_remote_control = True")
-    for worker in scheduled:
-        yield {"WORKER": worker.node, "WHY": f"beat_schedule has {_some(worker.schedule)}, and no beat answers"}
+    scheduled = {task for worker in fleet.workers for task in worker.schedule.values()}
+    ran = {task for worker in fleet.workers for task, count in worker.counts.items() if count}
+    for worker in fleet.workers:
+        for task, every in () if fleet.silent else worker.intervals.items():
+            known = [other for other in fleet.of(worker.mailbox) if task in other.tasks]
+            since = min((other.uptime for other in known), default=0.0)
+            if since > MISSED * every + GRACE and task not in ran | _held_or_sent(fleet):
+                why = f"beat_schedule has {task} every {_s(every)}, and no worker ran it in {_s(since)}"
+                yield {"WORKER": worker.node, "WHY": why}
+    if scheduled and not number and not scheduled & ran:
+        raise Unknown("no beat answers: a separate beat of Celery 5.7 does, with beat_enable_remote_control = True")
+
+
+MISSED = 3
+"""Intervals of a periodic task without a run after which no beat sends it."""
+
+
+def _held_or_sent(fleet: Fleet) -> set[str]:
+    """Return the tasks that wait in queues or are held by workers."""
+    held = {one.name for worker in fleet.workers for one in (*worker.running, *worker.waiting, *worker.later)}
+    return held | {message.task for queue in fleet.queues for message in queue.messages}
 
 
 def mixed(fleet: Fleet) -> Iterator[Finding]:
@@ -399,7 +529,7 @@ def _defects_of(worker: RunningWorker, table: Mapping[str, Any]) -> Iterator[str
     """Yield the known defects of a worker's versions; those that its settings or pool avoid are left out."""
     for one in table["defects"]:
         package, version = one["package"], worker.versions.get(one["package"])
-        if version is None or not _is_affected(version_of(version), one):
+        if version is None or not is_affected(version_of(version), one):
             continue
         settings = {name: worker.settings.get(name, value) for name, value in one.get("only", {}).items()}
         if settings == one.get("only", {}) and worker.pool in one.get("pools", [worker.pool]):
@@ -410,7 +540,7 @@ def _defects_of(worker: RunningWorker, table: Mapping[str, Any]) -> Iterator[str
         yield f"kombu {kombu} takes redis-py before {before}, not {redis}: it reads no more after a lost connection"
 
 
-def _is_affected(version: tuple[int, ...], defect: Mapping[str, str]) -> bool:
+def is_affected(version: tuple[int, ...], defect: Mapping[str, str]) -> bool:
     """Tell whether a version lies between those in which a defect came and went."""
     since, mended, last = (version_of(defect.get(name, "")) for name in ("since", "mended", "last"))
     return version >= since and (not mended or version < mended) and (not last or version <= last)
@@ -426,11 +556,14 @@ def wrong_clocks(fleet: Fleet) -> Iterator[Finding]:
         if abs(worker.clock or 0.0) > DRIFT:
             way = "ahead of" if (worker.clock or 0.0) > 0 else "behind"
             yield {"WORKER": worker.node, "WHY": f"its clock is {_s(abs(worker.clock or 0.0))} {way} the broker's"}
+        early = [held.started - fleet.now for held in worker.running if held.started]
+        if (most := max(early, default=0.0)) > DRIFT:
+            yield {"WORKER": worker.node, "WHY": f"it notes starts of tasks {_s(most)} ahead of the broker's clock"}
     for new, old in _pairs(fleet):
         if bool(old.settings.get("enable_utc", True)) != bool(new.settings.get("enable_utc", True)):
             yield {"WORKER": old.node, "WHY": f"enable_utc is {old.settings.get('enable_utc')}, unlike {new.node}"}
     if all(worker.clock is None for worker in fleet.workers):
-        raise Unknown("no worker tells its time: they run with --without-heartbeat and --without-gossip")
+        raise Unknown("no worker tells its time by an event: --without-heartbeat, or SUBSCRIBE is refused to this user")
 
 
 DRIFT = 16.0

@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from celery import maybe_signature, states
+from celery.app.backends import BACKEND_ALIASES
 from celery.app.task import Context
 from celery.exceptions import ChordError, Ignore, InvalidTaskError, NotRegistered, Reject, TaskRevokedError
 from celery.result import GroupResult
@@ -174,10 +175,16 @@ class BackendOfSentinels(_Chords, transport.BackendOfSentinels):
 
 
 def with_chords(url: str) -> str:
-    """Return the URL for ``result_backend``, with `Backend` if it names a Redis or sentinels."""
+    """Return the URL for ``result_backend``, with `Backend` if it names a Redis or sentinels.
+
+    The classes have short names in the URL: with a module's name in it, ``celery inspect conf`` and ``report`` fail.
+    """
     kinds = {"redis": Backend, "rediss": Backend, "sentinel": BackendOfSentinels}
-    kind = kinds.get(url.partition("://")[0])
-    return f"{__name__}:{kind.__name__}+{url}" if kind else url
+    if (kind := kinds.get(url.partition("://")[0])) is None:
+        return url
+    name = f"practices-{kind.__name__.lower()}"
+    BACKEND_ALIASES[name] = f"{__name__}:{kind.__name__}"
+    return f"{name}+{url}"
 
 
 def _shaped(members: GroupResult, results: Mapping[str, Any]) -> list[Any]:
