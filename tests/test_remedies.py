@@ -15,7 +15,7 @@ import pytest
 from fixtures import PROJECT
 from fixtures.bdd.collector import REMEDY, remedy_in
 from fixtures.bdd.gherkin import Node, id_of, line, read
-from fixtures.gate.defects import BY_HAND, MENDED, SETTINGS
+from fixtures.gate.defects import MENDED, SETTINGS
 from fixtures.gate.deployment_under_test import is_written
 from fixtures.reporting.records import ADVICE, lines_in, places_of, remedy_for
 from fixtures.run.options import PRACTICES, SPOKEN, is_quick
@@ -41,6 +41,9 @@ from this scenario. A failure shows its remedy, and where a managed service has 
 [remedies.feature](../features/gate/remedies.feature) types those of the last column and requires the verdict
 `accepted`.
 """
+
+BY_HAND = frozenset({"a log that cannot be rewritten", "snapshots fail"})
+"""Defects of `SETTINGS` that no command mends."""
 
 
 class Promise(NamedTuple):
