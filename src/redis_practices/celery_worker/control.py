@@ -169,7 +169,7 @@ class Answers:
             self.add(ticket, node, answer, is_first=ticket == first)
 
 
-QUIET, WHOLE = 1.5, 4.0
+QUIET, WHOLE = 3.0, 5.0
 """Seconds after which a round ends: without a further answer, and in any case."""
 
 HEARTBEAT = 2.2
