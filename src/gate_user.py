@@ -52,13 +52,11 @@ def rules(role: str) -> list[str]:
 
 def main() -> None:
     """Print the rules for the role on the command line."""
-    match sys.argv[1:]:
-        case ["broker", "--workers"]:
-            print(" ".join([*rules("broker"), *WORKERS]))
-        case [role] if role in CHANNELS:
-            print(" ".join(rules(role)))
-        case _:
-            raise UsageError(f"give the role of the server: {', '.join(CHANNELS)}, or broker --workers")
+    # Python 3.9 must read this file to say which one it needs.
+    role, *further = sys.argv[1:] or [""]
+    if role not in CHANNELS or further not in ([], ["--workers"]) or (further and role != "broker"):
+        raise UsageError(f"give the role of the server: {', '.join(CHANNELS)}, or broker --workers")
+    print(" ".join([*rules(role), *(WORKERS if further else ())]))
 
 
 if __name__ == "__main__":

@@ -416,6 +416,7 @@ MAY_MAKE = {
     "src/redis_practices/celery_worker/sending.py": "has the settings of the worker",
     "src/worker.py": "reads its transport and its backend from the environment",
     "steps/redis_cluster/nodes.py": "an isolated cluster",
+    "fixtures/gate/worker_scenes.py": "an app that sends tasks of a user",
     "steps/pure_cache/cache_aside.py": "has a pool that makes readers wait",
 }
 """The modules that may create clients, with the reason."""

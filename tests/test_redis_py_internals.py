@@ -134,6 +134,17 @@ def is_own(value: Any) -> bool:
     return isinstance(value, ast.Name) and value.id in {"self", "cls"}
 
 
+def test_renewed_certificates_are_read(tmp_path: Path) -> None:
+    """A connection after the renewal of the authority's file trusts the new authority at once."""
+    with ForkingGroup() as group:
+        port = start_server(group, CACHE).port
+        for _ in range(2):
+            with closing(TlsProxy(tmp_path)) as proxy:
+                url = f"rediss://{proxy.before(port)}?ssl_ca_certs={proxy.ca_file}"
+                with redis_client(url) as client:
+                    assert client.ping()
+
+
 def test_no_module_uses_another_private_name() -> None:
     """Only four modules use a private name, and nothing is set on a package."""
     found = {}

@@ -21,7 +21,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cache, lru_cache
@@ -309,14 +309,23 @@ class _AsyncCounted(_Counting):
 
 
 CONTEXT_SECONDS = 60
-"""Seconds for which connections share a context: certificates that are renewed on the disk are read after them."""
+"""Seconds for which connections share a context: a renewed store of the system is read after them."""
 
 
 @lru_cache(maxsize=64)
-def tls_context(period: int, **options: Any) -> ssl.SSLContext:
-    """Return the context of all TLS connections with these options that begin in a period of `CONTEXT_SECONDS`."""
-    del period
+def tls_context(state: Hashable, **options: Any) -> ssl.SSLContext:
+    """Return the context of all TLS connections with these options, as long as `state` is the same."""
+    del state
     return RedisSSLContext(**options).get()
+
+
+def _file_state(path: str | None) -> tuple[int, ...]:
+    """Return what changes if a file is written or replaced, nothing without a file."""
+    try:
+        seen = Path(path).stat() if path else None
+    except OSError:
+        seen = None
+    return (seen.st_ino, seen.st_mtime_ns, seen.st_size) if seen else ()
 
 
 class OneContext(SSLConnection):
@@ -331,8 +340,9 @@ class OneContext(SSLConnection):
             return super()._connect()  # type: ignore[no-untyped-call]
         plain: Any = Connection._connect(self)  # noqa: SLF001 - the abstract method of redis-py's connections
         try:
+            files = (self.keyfile, self.certfile, self.ca_certs, self.ca_path)
             context = tls_context(
-                int(time.monotonic() / CONTEXT_SECONDS),
+                (int(time.monotonic() / CONTEXT_SECONDS), *map(_file_state, files)),
                 keyfile=self.keyfile,
                 certfile=self.certfile,
                 password=self.certificate_password,
