@@ -375,11 +375,17 @@ def return_replica(context: Context, size: str) -> Costs:
     return {"FULL COPIES": server_settings.full_copies(context.private, config)}
 
 
-@way("node timeout of {timeout:g} s, pause of {pause:g} s", "a primary is paused; it is resumed when it is replaced")
-def pause_primary(context: Context, timeout: float, pause: float) -> Costs:
-    """Pause the first primary of a cluster with this node timeout."""
+def set_node_timeout(context: Context, seconds: float) -> None:
+    """Set ``cluster-node-timeout`` on every node."""
     for node in context.cluster.nodes:
         with node.client() as client:
-            client.config_set("cluster-node-timeout", round(timeout * 1000))
+            client.config_set("cluster-node-timeout", round(seconds * 1000))
+
+
+@way("node timeout of {timeout:g} s, pause of {pause:g} s", "a primary is paused; it is resumed when it is replaced")
+def pause_primary(context: Context, timeout: float, pause: float) -> Costs:
+    """Pause the first primary of a cluster with this node timeout; a lent cluster gets its own back."""
+    context.ending.callback(set_node_timeout, context, context.cluster.node_timeout)
+    set_node_timeout(context, timeout)
     seconds = server_settings.seconds_replaced(context.cluster, pause)
     return {"FAILOVERS": int(seconds is not None), **({"TIME UNTIL REPLACED": seconds} if seconds else {})}
