@@ -167,6 +167,7 @@ def test_places_of_managed_services() -> None:
     [
         ('the setting "maxmemory-policy" is one of "noeviction"', "", "10.0.0.1:6379", "maxmemory-policy", 5),
         ('the field "used_memory" is at most 80 % of the field "maxmemory"', "", "[::1]:1", "maxmemory", 5),
+        ("there are no workers whose countdowns outlive the visibility timeout", "`pip install x`", "[::1]:1", "", 0),
         ("the cache serves 2000 writes", "`ACL SETUSER <user> <rights>`.", "localhost:1", "ACL SETUSER", 5),
         ('the setting "timeout" is one of "0"', "", "x.abc.cache.amazonaws.com:6379", "timeout", 1),
         ("the cache serves 2000 writes", "replace the server.", "localhost:1", "", 0),
