@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from redis import Redis
 
@@ -19,9 +20,9 @@ from redis_practices.celery_worker.worker_audit import Finding, Unknown
 Detector = Callable[[RunningWorkers], Iterable[Finding]]
 
 
-def found_by(context: Context, detectors: Iterable[Detector]) -> list[Finding]:
+def found_by(workers: RunningWorkers, detectors: Iterable[Detector]) -> list[Finding]:
     """Return what functions find, which may ask again; what they cannot know is the reason of a skip (Unsupported)."""
-    workers, findings, unknown = context.workers, list[Finding](), ""
+    findings, unknown = list[Finding](), ""
     for detect in detectors:
         try:
             # One by one: a function may find some and then say what it cannot know.
@@ -32,82 +33,6 @@ def found_by(context: Context, detectors: Iterable[Detector]) -> list[Finding]:
     if not findings and (unknown or not workers.fleet.workers):
         raise Unsupported(plain(unknown or "no worker of the broker answered"))
     return [{column: plain(str(value)) for column, value in one.items()} for one in findings]
-
-
-# Settings of the workers
-
-
-def of_users(detect: Callable[[Fleet], Iterable[Finding]]) -> Detector:
-    """Return a detector that judges the first look, without the task of a probe."""
-    return lambda workers: detect(audit.of_users(workers.fleet))
-
-
-def _returning(workers: RunningWorkers) -> Iterator[Finding]:
-    with workers.node.client() as client:
-        yield from audit.poison_loops(client, audit.of_users(workers.fleet))
-
-
-DEFECTS = {
-    "tasks have no time limit": ("tasks of a prefork pool that nothing ends", of_users(audit.unlimited)),
-    "time limits have no effect": (
-        "soft ones that are not below the hard one, and ones that have passed",
-        of_users(audit.missed_limits),
-    ),
-    "tasks outlive the visibility timeout": ("tasks with a limit or a time above it", of_users(audit.outliving)),
-    "countdowns outlive the visibility timeout": ("tasks with an ETA further ahead", of_users(audit.countdowns)),
-    "visibility timeout another worker shortens": (
-        "workers of one record with another timeout",
-        of_users(audit.other_timeouts),
-    ),
-    "tasks return after each crash": (
-        "tasks with acks_late and reject_on_worker_lost that count no deliveries",
-        _returning,
-    ),
-    "long tasks are acknowledged early": (
-        "tasks that have run for a minute; this is advice",
-        of_users(audit.early_and_long),
-    ),
-    "reserved tasks an idle worker could run": (
-        "unlimited prefetch, and tasks reserved behind long ones",
-        of_users(audit.held_back),
-    ),
-    "messages may be pickle": ("pickle in accept_content, or as serializer", of_users(audit.pickling)),
-    "results never expire": ("results on Redis without ttl", of_users(audit.endless_results)),
-    "results expire too early": (
-        "results that expire while a task of their workflow may run",
-        of_users(audit.early_results),
-    ),
-    "results are stored once": (
-        "results that a short outage loses; this is advice",
-        of_users(audit.unrepeated_results),
-    ),
-    "name is used twice": ("names under which several workers answer", of_users(audit.same_names)),
-    "schedule lacks its one beat": ("schedules with no beat, or with two", of_users(audit.beats)),
-    "release is an old one": (
-        "workers with other tasks or versions than a newer one of the same queues",
-        of_users(audit.mixed),
-    ),
-    "queue another app reads": ("readers of a queue that have no task in common", of_users(audit.strangers)),
-    "clock is wrong": ("clocks 16 s off the broker's, and another enable_utc", of_users(audit.wrong_clocks)),
-    "version has a known defect": ("versions in known_defects.toml", of_users(audit.known_defects)),
-    "processes end after one task": ("memory limits below those of an empty process", of_users(audit.hasty_recycling)),
-    "connection is given up": (
-        "workers that try for less than a minute to reach the broker",
-        of_users(audit.giving_up),
-    ),
-}
-"""Defects of a worker, each with its meaning and its detector."""
-
-
-@register("finding", "workers whose {defect}", "workers with a defect, as the first look saw them")
-def defective(context: Context, defect: str) -> list[Finding]:
-    """Return the workers with a defect."""
-    return found_by(context, (DEFECTS[defect][1], of_users(audit.telling)))
-
-
-restrict("finding", "workers whose {defect}", {name: meaning for name, (meaning, _) in DEFECTS.items()})
-
-# Queues, and whether workers take tasks
 
 
 def asking(detect: Callable[[Redis, Fleet], Iterable[Finding]]) -> Detector:
@@ -123,6 +48,76 @@ def asking(detect: Callable[[Redis, Fleet], Iterable[Finding]]) -> Detector:
 def first_look(detect: Callable[[Fleet], Iterable[Finding]]) -> Detector:
     """Return a detector that judges by the first look alone."""
     return lambda workers: detect(workers.fleet)
+
+
+# Settings of the workers
+
+
+DEFECTS = {
+    "tasks have no time limit": ("tasks of a prefork pool that nothing ends", first_look(audit.unlimited)),
+    "time limits have no effect": (
+        "soft ones that are not below the hard one, and ones that have passed",
+        first_look(audit.missed_limits),
+    ),
+    "tasks outlive the visibility timeout": ("tasks with a limit or a time above it", first_look(audit.outliving)),
+    "countdowns outlive the visibility timeout": ("tasks with an ETA further ahead", first_look(audit.countdowns)),
+    "visibility timeout another worker shortens": (
+        "workers of one record with another timeout",
+        first_look(audit.other_timeouts),
+    ),
+    "tasks return after each crash": (
+        "tasks with acks_late and reject_on_worker_lost that count no deliveries",
+        asking(audit.poison_loops),
+    ),
+    "long tasks are acknowledged early": (
+        "tasks that have run for a minute; this is advice",
+        first_look(audit.early_and_long),
+    ),
+    "reserved tasks an idle worker could run": (
+        "unlimited prefetch, and tasks reserved behind long ones",
+        first_look(audit.held_back),
+    ),
+    "messages may be pickle": ("pickle in accept_content, or as serializer", first_look(audit.pickling)),
+    "results never expire": ("results on Redis without ttl", first_look(audit.endless_results)),
+    "results expire too early": (
+        "results that expire while a task of their workflow may run",
+        first_look(audit.early_results),
+    ),
+    "results are stored once": (
+        "results that a short outage loses; this is advice",
+        first_look(audit.unrepeated_results),
+    ),
+    "name is used twice": ("names under which several workers answer", first_look(audit.same_names)),
+    "schedule lacks its one beat": ("schedules with no beat, or with two", first_look(audit.beats)),
+    "release is an old one": (
+        "workers with other tasks or versions than a newer one of the same queues",
+        first_look(audit.mixed),
+    ),
+    "queue another app reads": ("readers of a queue that have no task in common", first_look(audit.strangers)),
+    "clock is wrong": ("clocks 16 s off the broker's, and another enable_utc", first_look(audit.wrong_clocks)),
+    "version has a known defect": ("versions in known_defects.toml", first_look(audit.known_defects)),
+    "processes end after one task": (
+        "memory limits below those of an empty process",
+        first_look(audit.hasty_recycling),
+    ),
+    "connection is given up": (
+        "workers that try for less than a minute to reach the broker",
+        first_look(audit.giving_up),
+    ),
+}
+"""Defects of a worker, each with its meaning and its detector."""
+
+
+@register("finding", "workers whose {defect}", "workers with a defect, as the first look saw them")
+def defective(context: Context, defect: str) -> list[Finding]:
+    """Return the workers with a defect, without the task of a probe."""
+    workers = replace(context.workers, fleet=audit.of_users(context.workers.fleet))
+    return found_by(workers, (DEFECTS[defect][1], first_look(audit.telling)))
+
+
+restrict("finding", "workers whose {defect}", {name: meaning for name, (meaning, _) in DEFECTS.items()})
+
+# Queues, and whether workers take tasks
 
 
 def _probed(workers: RunningWorkers) -> Iterator[Finding]:
@@ -167,7 +162,7 @@ DEFECTS_OF_QUEUES: dict[str, tuple[str, Sequence[Detector]]] = {
 @register("finding", "queues whose {defect}", "queues with a defect, and workers that do not serve theirs")
 def badly_served(context: Context, defect: str) -> list[Finding]:
     """Return the queues with a defect."""
-    return found_by(context, DEFECTS_OF_QUEUES[defect][1])
+    return found_by(context.workers, DEFECTS_OF_QUEUES[defect][1])
 
 
 restrict("finding", "queues whose {defect}", {name: meaning for name, (meaning, _) in DEFECTS_OF_QUEUES.items()})
