@@ -7,10 +7,11 @@ worker_fleet.feature.
 
 from __future__ import annotations
 
+import time
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
 from pathlib import Path
@@ -215,30 +216,65 @@ def poison_loops(client: Redis, fleet: Fleet) -> Iterator[Finding]:
         Unknown: tasks have both settings, and none is seen to do that.
     """
     endless = {worker.node: names for worker in fleet.workers if (names := set(_uncounted(worker)))}
-    ran: dict[str, set[int]] = {
-        held.id: set()
-        for worker in fleet.workers
-        for held in (*worker.running, *worker.waiting)
-        if held.redelivered and held.name in endless.get(worker.node, ())
-    }
-    found = list(_returned(fleet.workers, ran))
-    if ran and not found:
-        found = poll(lambda: list(_returned(_again(client, fleet, list(endless)), ran)), SPAN, every=0.3)
+    if not endless:
+        return
+    loops: dict[tuple[str, str], _Loop] = {}
+    found, began = list(_returned(fleet.workers, endless, loops)), time.monotonic()
+    if any(worker.counts.get(name) for worker in fleet.workers for name in endless.get(worker.node, ())):
+        found = poll(
+            lambda: list(_returned(_again(client, fleet, list(endless)), endless, loops)),
+            SPAN,
+            every=0.1,
+            # Between its return to the queue and its next start, no worker tells of a task: 1 s is enough to see it.
+            until=lambda found: bool(found or (not loops and time.monotonic() > began + 1)),
+        )
     yield from found
-    if endless and not found:
+    if not found:
         node, names = min(endless.items())
         raise Unknown(f"advice: {node}: {_some(names)}: {BOTH}; a task that ends its process would return for ever")
 
 
-def _returned(workers: Iterable[RunningWorker], ran: Mapping[str, set[int]]) -> Iterator[Finding]:
-    """Yield the tasks that a further process runs since one that ran them is dead; `ran` keeps processes by task id."""
+@dataclass
+class _Loop:
+    """What was seen of a redelivered task in one worker."""
+
+    ran: set[int]
+    """The processes that ran it."""
+    pids: set[int]
+    """The processes that the pool has had since."""
+    size: int
+    """The most processes that the pool had at once."""
+    count: int
+    """How often the worker had started tasks of its name."""
+
+    def crashed(self, worker: RunningWorker, name: str) -> bool:
+        """Whether the worker still holds the task after the death of its process.
+
+        Where a task dies 20 times a second, it is hardly ever seen in a process. Then two replaced processes tell it,
+        if the pool does not replace them by itself.
+        """
+        self.size = max(self.size, len(worker.pids))
+        self.pids |= worker.pids
+        steady = worker.recycles is False and not worker.settings.get("worker_max_memory_per_child")
+        replaced = len(self.pids) - self.size if steady else 0
+        return bool(self.ran - worker.pids) or min(replaced, worker.counts.get(name, 0) - self.count) >= 2
+
+
+def _returned(
+    workers: Iterable[RunningWorker], endless: Mapping[str, set[str]], loops: dict[tuple[str, str], _Loop]
+) -> Iterator[Finding]:
+    """Yield the tasks that are held again after their process died; `loops` keeps what was seen, by node and id."""
     for worker in workers:
-        for held in worker.running:
-            if held.id in ran and held.pid is not None:
-                ran[held.id].add(held.pid)
-                if ran[held.id] - worker.pids and ran[held.id] & worker.pids:
-                    why = f"{held.name} ended a process and was given to the next one: {BOTH}"
-                    yield {"WORKER": worker.node, "WHY": why}
+        for held in (*worker.running, *worker.waiting):
+            if not held.redelivered or held.name not in endless.get(worker.node, ()):
+                continue
+            seen = _Loop(set(), set(worker.pids), len(worker.pids), worker.counts.get(held.name, 0))
+            loop = loops.setdefault((worker.node, held.id), seen)
+            if loop.crashed(worker, held.name):
+                why = f"{held.name} ended a process and was given to the next one: {BOTH}"
+                yield {"WORKER": worker.node, "WHY": why}
+            if held.pid is not None:
+                loop.ran.add(held.pid)
 
 
 BOTH = "acks_late with reject_on_worker_lost"
@@ -255,10 +291,12 @@ def _uncounted(worker: RunningWorker) -> Iterator[str]:
 
 
 def _again(client: Redis, fleet: Fleet, nodes: Sequence[str]) -> Iterator[RunningWorker]:
-    """Ask some workers again what they do."""
+    """Ask some workers again what they do; their settings are those of the first answer."""
+    settings = {worker.node: worker.settings for worker in fleet.workers}
     with Requester(client, fleet.mailboxes) as requester:
         for mailbox, said in requester.ask(AGAIN, nodes).items():
-            yield from read_workers(mailbox, said)
+            for worker in read_workers(mailbox, said):
+                yield replace(worker, settings=settings.get(worker.node, {}))
 
 
 def early_and_long(fleet: Fleet) -> Iterator[Finding]:
