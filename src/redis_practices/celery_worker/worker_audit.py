@@ -257,7 +257,7 @@ class _Loop:
         self.pids |= worker.pids
         steady = worker.recycles is False and not worker.settings.get("worker_max_memory_per_child")
         replaced = len(self.pids) - self.size if steady else 0
-        return bool(self.ran - worker.pids) or min(replaced, worker.counts.get(name, 0) - self.count) >= 2
+        return bool(self.ran - worker.pids) or min(replaced, worker.counts.get(name, 0) - self.count) > 1
 
 
 def _returned(
