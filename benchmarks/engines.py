@@ -2,8 +2,8 @@
 
 Missing engines and packages are fetched first. --server-binary and --image make the row of another engine. Each
 practice is a separate run, which makes one cell of the table when it has ended. All other cells keep their date. An
-interrupted command continues when it is given again: it takes the runs of the last day. Unknown options and arguments go
-to pytest, and stand in the cell. With empty lists the document is written from docs/compatibility.json.
+interrupted command continues when it is given again: it takes the runs of the last day. Unknown options and arguments
+go to pytest, and stand in the cell. With empty lists the document is written from docs/compatibility.json.
 """
 
 from __future__ import annotations
