@@ -169,6 +169,8 @@ class Member:
     """The migrating slots that it owns, with the id of the target."""
     arriving: dict[int, str] = field(default_factory=dict)
     """The importing slots, with the id of the source."""
+    zone: str = ""
+    """Its ``availability-zone``, which ``CLUSTER SHARDS`` has since Valkey 9.1."""
 
     @property
     def endpoint(self) -> tuple[str, int]:
@@ -306,7 +308,16 @@ def _member(identity: str, fields: Mapping[str, Any], primary: str | None, range
     flags = {"master" if primary is None else "slave"}
     if str_if_bytes(fields.get("health", "")) == "fail":
         flags.add("fail")
-    return Member(identity, address, frozenset(flags), primary, ranges, str_if_bytes(fields.get("hostname", "")))
+    names = {name: str_if_bytes(fields.get(name) or "") for name in ("hostname", "availability-zone")}
+    return Member(
+        identity,
+        address,
+        frozenset(flags),
+        primary,
+        ranges,
+        hostname=names["hostname"],
+        zone=names["availability-zone"],
+    )
 
 
 READERS: Mapping[Command, Callable[[Any], Iterator[Member]]] = {

@@ -30,6 +30,9 @@ from redis_practices.tuning.measuring import PLAIN, Servers
 
 FIELDS = 100
 
+TTL = "600"
+"""Seconds."""
+
 
 def keys_each(server: Redis, numbers: Sequence[int]) -> None:
     """Naive: a key for each small value (``SET``)."""
@@ -39,6 +42,17 @@ def keys_each(server: Redis, numbers: Sequence[int]) -> None:
 def keys_packed(server: Redis, numbers: Sequence[int]) -> None:
     """Tuned: a hundred small values share a hash (``HSET``; read by ``HGET``)."""
     pipelined(server, [("HSET", f"names:{number // FIELDS}", str(number % FIELDS), str(number)) for number in numbers])
+
+
+def keys_each_with_ttl(server: Redis, numbers: Sequence[int]) -> None:
+    """Naive: a key with a ttl for each small value (``SET ... EX``)."""
+    pipelined(server, [("SET", f"name:{number}", str(number), "EX", TTL) for number in numbers])
+
+
+def keys_packed_with_ttl(server: Redis, numbers: Sequence[int]) -> None:
+    """Tuned: a hundred small values share a hash, each with its ttl (``HSETEX``: Redis 8.0, Valkey 9.0)."""
+    names = [(f"names:{number // FIELDS}", str(number % FIELDS), str(number)) for number in numbers]
+    pipelined(server, [("HSETEX", name, "EX", TTL, "FIELDS", "1", field, value) for name, field, value in names])
 
 
 def bytes_of(server: Redis, write: Callable[[Redis, Sequence[int]], None], count: int) -> int:
