@@ -18,10 +18,9 @@ from redis_practices.redis_cluster.key_distribution import (
     hottest_keys,
     read_near,
     slot_map,
-    zones,
 )
 from redis_practices.redis_cluster.slot_migration import close_open_slots, move_slots, open_slots, stray_slots
-from redis_practices.redis_cluster.topology import itself, slot_of
+from redis_practices.redis_cluster.topology import itself, slot_of, zones
 from redis_practices.servers.cluster import EmbeddedCluster, start_cluster
 from redis_practices.servers.server import CACHE, engine_of, server_binary, start_server
 from redis_practices.tuning.bulk import write_bulk
@@ -128,7 +127,8 @@ def test_reads_in_a_zone() -> None:
         with cluster.client() as client:
             write_bulk(client, [(key, key) for key in keys], ttl=600)
             assert client.wait(1, 5000, target_nodes="primaries")
-            places = poll(lambda: zones(client), 5.0, until=lambda seen: len(seen) == len(cluster.nodes))
+            known = [node.client() for node in cluster.nodes]
+            places = poll(lambda: zones(known), 5.0, until=lambda seen: len(seen) == len(cluster.nodes))
             assert places == {node.address: zone for node, zone in zip(cluster.nodes, "abcbca", strict=True)}
             before = reads_by_node(cluster.nodes)
             assert read_near(client, keys, "b", places) == keys

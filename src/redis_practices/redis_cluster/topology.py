@@ -382,6 +382,20 @@ def same_host_as_primary(node: Redis) -> list[tuple[str, str, str]]:
     )
 
 
+def zones(nodes: Sequence[Redis]) -> dict[str, str]:
+    """Return the zone of each node that has one, by address: the first one tells all (``CLUSTER SHARDS``, Valkey 9.1).
+
+    In older clusters each tells its own (``INFO``, Valkey 8.1). Redis has no zones: a program must know them itself.
+
+    Raises:
+        redis.exceptions.RedisError: a node does not answer.
+    """
+    if found := {member.address: member.zone for member in members(nodes[0], "SHARDS").values() if member.zone}:
+        return found
+    told = {address(node): str(node.info("server").get("availability_zone", "")) for node in nodes}
+    return {where: zone for where, zone in told.items() if zone}
+
+
 class ClusterError(Exception):
     """A cluster is in a wrong state. The message names the node and the problem."""
 
