@@ -11,13 +11,15 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from redis.cluster import LoadBalancingStrategy
+from redis import Redis
+from redis.cluster import RedisCluster
 from redis.exceptions import MovedError
 
 from lib.ending import run
@@ -26,14 +28,14 @@ from lib.side_by_side import add_shapes, end, rounds_of, show, summary
 
 from redis_practices.pure_cache.key_audit import large_replies, sample
 from redis_practices.redis_cluster.key_distribution import every_key, read_near
-from redis_practices.redis_cluster.topology import itself
+from redis_practices.redis_cluster.topology import endpoint, itself, slot_of
 from redis_practices.server_info import has_command
 from redis_practices.servers.cluster import start_cluster
 from redis_practices.servers.process_group import ProcessGroup
 from redis_practices.servers.server import engine_of, start_server
 from redis_practices.tuning import memory, round_trips
-from redis_practices.tuning.bulk import pipelined, read_bulk, write_bulk
-from redis_practices.tuning.measuring import PLAIN, latency_proxy
+from redis_practices.tuning.bulk import pipelined, read_bulk, read_from_all, write_bulk
+from redis_practices.tuning.measuring import PLAIN, reads_by_node
 
 EXAMPLES = """\
 examples:
@@ -45,6 +47,8 @@ KEYS = [f"key:{number}" for number in range(1000)]
 
 BIG = 1_000_000
 """Bytes."""
+
+CPU = "ms of processors"
 
 Ways = Mapping[str, Callable[[], object]]
 Case = Callable[[str, ProcessGroup, argparse.Namespace], Iterator[tuple[str, str, Mapping[str, Callable[[], float]]]]]
@@ -62,6 +66,21 @@ def timed(ways: Ways) -> dict[str, Callable[[], float]]:
     return {name: partial(milliseconds, work) for name, work in ways.items()}
 
 
+def billed(ways: Ways, *servers: Redis) -> dict[str, Callable[[], float]]:
+    """Return ways that return the milliseconds of processors, of this client and of the servers (``INFO cpu``)."""
+
+    def used() -> float:
+        told = [server.info("cpu") for server in servers]
+        return time.process_time() + sum(float(one["used_cpu_user"]) + float(one["used_cpu_sys"]) for one in told)
+
+    def milliseconds(work: Callable[[], object]) -> float:
+        begun = used()
+        work()
+        return 1000 * (used() - begun)
+
+    return {name: partial(milliseconds, work) for name, work in ways.items()}
+
+
 def msetex(binary: str, group: ProcessGroup, _: argparse.Namespace) -> Iterator[Any]:
     """Write 1000 keys with a ttl."""
     client = start_server(group, PLAIN, binary=binary).client()
@@ -73,7 +92,7 @@ def msetex(binary: str, group: ProcessGroup, _: argparse.Namespace) -> Iterator[
     }
     if has_command(client, "MSETEX"):
         ways["MSETEX of 100"] = lambda: round_trips.expiring_together(client, KEYS)
-    yield "1000 keys with a ttl", "ms", timed(ways)
+    yield "1000 keys with a ttl", CPU, billed(ways, client)
 
 
 def hsetex(binary: str, group: ProcessGroup, _: argparse.Namespace) -> Iterator[Any]:
@@ -86,7 +105,7 @@ def hsetex(binary: str, group: ProcessGroup, _: argparse.Namespace) -> Iterator[
         "HSET, then HPEXPIRE": lambda: round_trips.set_fields_then_expire(client, some),
         "HSETEX": lambda: round_trips.set_fields_with_ttl(client, some),
     }
-    yield "200 fields with a ttl", "ms", timed(ways)
+    yield "200 fields with a ttl", CPU, billed(ways, client)
     sizes = {
         "a key a value, SET EX": memory.keys_each_with_ttl,
         "100 values a hash, HSETEX": memory.keys_packed_with_ttl,
@@ -101,94 +120,84 @@ def hotkeys(binary: str, group: ProcessGroup, _: argparse.Namespace) -> Iterator
     client, other = server.client(), server.client()
     commands = [("GET", f"key:{number}") for number in range(5000)]
 
-    def read() -> float:
-        return timed({"": lambda: pipelined(client, commands)})[""]()
+    def read() -> object:
+        return pipelined(client, commands)
 
-    def watched() -> float:
+    def counted() -> None:
         other.execute_command("HOTKEYS", "START", "METRICS", 1, "NET", "COUNT", 10)
-        try:
-            return read()
-        finally:
-            other.execute_command("HOTKEYS", "STOP")
-            other.execute_command("HOTKEYS", "RESET")
+        read()
+        other.execute_command("HOTKEYS", "STOP")
+        other.execute_command("HOTKEYS", "RESET")
 
-    def monitored() -> float:
+    def monitored() -> None:
         with other.monitor():
-            return read()
+            read()
 
-    ways = {"5000 GETs, nothing looks": read}
+    ways: dict[str, Callable[[], object]] = {"nothing looks": read}
     if has_command(client, "HOTKEYS"):
-        ways["5000 GETs, HOTKEYS counts"] = watched
-    ways["5000 GETs, MONITOR reports"] = monitored
-    yield "the price of finding hot keys", "ms", ways
+        ways["HOTKEYS counts"] = counted
+    ways["MONITOR reports, to no reader"] = monitored
+    yield "5000 GETs while hot keys are looked for", CPU, billed(ways, client)
 
 
 def clusterscan(binary: str, group: ProcessGroup, _: argparse.Namespace) -> Iterator[Any]:
-    """Walk over all keys of a cluster of 3 primaries."""
-    cluster = start_cluster(group, replicas=0, binary=binary)
+    """Walk over 100,000 keys of a cluster of 3 primaries, then over those of a slot that is half moved."""
+    cluster = start_cluster(group, replicas=0, node_timeout_ms=15_000, binary=binary)
     client, nodes = cluster.client(), {node.port: node.client() for node in cluster.nodes}
-    if not has_command(cluster.nodes[0].client(), "CLUSTERSCAN"):
+    if not has_command(next(iter(nodes.values())), "CLUSTERSCAN"):
         return
 
-    def walk() -> int:
+    def walk() -> Iterator[str]:
         """Follow the cursor from slot to slot, and from node to node."""
-        cursor, found, node = "0", 0, next(iter(nodes.values()))
-        while True:
+        cursor, node = "", next(iter(nodes.values()))
+        while cursor != "0":
             try:
-                cursor, keys = node.execute_command("CLUSTERSCAN", cursor, "COUNT", 1000)
+                cursor, keys = node.execute_command("CLUSTERSCAN", cursor or "0", "COUNT", 1000)
+                yield from keys
             except MovedError as error:
                 node = nodes[error.port]
-                continue
-            found += len(keys)
-            if cursor == "0":
-                return found
 
-    def walk_slots() -> int:
-        """Begin a scan of each slot in a pipeline."""
-        found = 0
-        for node in nodes.values():
-            slots = sorted(itself(node).slots)
-            commands = [("CLUSTERSCAN", "0", "SLOT", str(slot), "COUNT", "1000") for slot in slots]
-            found += sum(len(keys) for _, keys in pipelined(node, commands))
-        return found
+    write_bulk(client, [(f"key:{number}", "1") for number in range(100_000)], ttl=3600)
+    ways: dict[str, Callable[[], object]] = {
+        "SCAN of each node": lambda: deque(every_key(client), 0),
+        "CLUSTERSCAN": lambda: deque(walk(), 0),
+    }
+    yield "100,000 keys", CPU, billed(ways, *nodes.values())
 
-    for count in (10_000, 100_000):
-        write_bulk(client, [(f"key:{number}", "1") for number in range(count)], ttl=3600)
-        ways: dict[str, Callable[[], object]] = {
-            "SCAN of each node": lambda: sum(1 for _ in every_key(client)),
-            "CLUSTERSCAN, one cursor": walk,
-            "CLUSTERSCAN of each slot, in pipelines": walk_slots,
-        }
-        yield f"all of {count:,} keys", "ms", timed(ways)
+    tagged = [f"{{cart}}:{number}" for number in range(100)]
+    write_bulk(client, [(key, "1") for key in tagged], ttl=3600)
+    slot = slot_of(tagged[0])
+    source, target, *_ = sorted(nodes.values(), key=lambda node: slot not in itself(node).slots)
+    target.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", itself(source).identity)
+    source.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", itself(target).identity)
+    source.execute_command("MIGRATE", *endpoint(target), "", 0, 5000, "KEYS", *tagged[:50])
+    found = {
+        "SCAN of each node": lambda: float(len({key.decode() for key in every_key(client)} & {*tagged})),
+        "CLUSTERSCAN": lambda: float(len({*walk()} & {*tagged})),
+    }
+    yield "found of 100 keys in a slot that is half moved, key by key", "keys", found
 
 
 def availability_zones(binary: str, group: ProcessGroup, _: argparse.Namespace) -> Iterator[Any]:
-    """Read 60 keys of a cluster of which each shard has one node in the client's zone, and one 1.5 ms away."""
+    """Read 300 keys of a cluster of which each shard has one node in the client's zone, and one in another."""
     cluster = start_cluster(group, binary=binary)
-    with ExitStack() as stack:
-        away = {
-            node.port: stack.enter_context(latency_proxy("127.0.0.1", node.port, 0.0015)).port
-            for node in cluster.nodes[1::2]
-        }
-
-        def remapped(address: tuple[str, int]) -> tuple[str, int]:
-            return address[0], away.get(address[1], address[1])
-
-        places = {f"127.0.0.1:{port}": "far" for port in away.values()}
-        places |= {f"127.0.0.1:{node.port}": "near" for node in cluster.nodes[::2]}
-        client = stack.enter_context(cluster.client(address_remap=remapped))
-        turns = LoadBalancingStrategy.ROUND_ROBIN
-        all_nodes = stack.enter_context(cluster.client(address_remap=remapped, load_balancing_strategy=turns))
-        some = KEYS[:60]
+    places = {node.address: ("near", "far")[number % 2] for number, node in enumerate(cluster.nodes)}
+    some = KEYS[:300]
+    with cluster.client() as client:
         write_bulk(client, [(key, "1") for key in some], ttl=3600)
-        ways: dict[str, Callable[[], object]] = {
-            "GET from primaries": lambda: [client.get(key) for key in some],
-            "GET from all nodes": lambda: [all_nodes.get(key) for key in some],
-            "GET in the zone": lambda: [read_near(client, [key], "near", places) for key in some],
-            "one pipeline a primary": lambda: read_bulk(client, some),
-            "one pipeline a node in the zone": lambda: read_near(client, some, "near", places),
-        }
-        yield "60 keys, the other zone 1.5 ms away", "ms", timed(ways)
+
+        def far(read: Callable[[RedisCluster, Sequence[str]], object]) -> float:
+            """Return the number of reads that another zone answers; at least 1, for a ratio."""
+            before = reads_by_node(cluster.nodes)
+            read(client, some)
+            reads = {address: seen - before[address] for address, seen in reads_by_node(cluster.nodes).items()}
+            return max(1.0, sum(reads[address] for address in reads if places[address] == "far"))
+
+        def near(cluster: RedisCluster, keys: Sequence[str]) -> object:
+            return read_near(cluster, keys, "near", places)
+
+        ways = {"primaries": read_bulk, "all nodes in turn": read_from_all, "read_near": near}
+        yield "reads of another zone", "of 300", {name: partial(far, read) for name, read in ways.items()}
 
 
 def commandlog(binary: str, group: ProcessGroup, _: argparse.Namespace) -> Iterator[Any]:
@@ -203,7 +212,7 @@ def commandlog(binary: str, group: ProcessGroup, _: argparse.Namespace) -> Itera
         "SCAN, MEMORY USAGE of all": lambda: [key for key in sample(client, 200_000) if key.size > BIG],
         "COMMANDLOG GET": lambda: large_replies(client),
     }
-    yield "a large value that is read, among 100,000", "ms", timed(ways)
+    yield "a large value that is read, among 100,000", CPU, billed(ways, client)
 
 
 def waitaof(binary: str, group: ProcessGroup, options: argparse.Namespace) -> Iterator[Any]:

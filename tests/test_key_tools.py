@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -89,6 +90,31 @@ def test_cluster_tools(cluster: EmbeddedCluster) -> None:
     assert stray_slots(other) == stray_slots(third) == []
     with cluster.client() as client:
         assert sorted(every_key(client)) == expected
+    for node in nodes:
+        node.close()
+
+
+@pytest.mark.parametrize("closes", [False, True], ids=["stays open", "is closed meanwhile"])
+def test_scan_during_a_move(cluster: EmbeddedCluster, *, closes: bool) -> None:
+    """A scan finds the keys of a half moved slot, also if the move ends after the cursor has passed the slot."""
+    nodes = [node.client() for node in cluster.nodes]
+    home, other = sorted(nodes, key=lambda node: SLOT not in itself(node).slots)[:2]
+    numbers = [int(name.removeprefix("db")) for name in home.info("keyspace")]
+    other.execute_command("CLUSTER SETSLOT", SLOT, "IMPORTING", itself(home).identity)
+    home.execute_command("CLUSTER SETSLOT", SLOT, "MIGRATING", itself(other).identity)
+    port = other.connection_pool.connection_kwargs["port"]
+    for number in numbers:
+        home.execute_command("MIGRATE", "127.0.0.1", port, "", number, 5000, "KEYS", *NAMES[:3])
+    with cluster.client() as client:
+        later = next(name for number in range(1000) if slot_of(name := f"later:{number}") > SLOT)
+        client.set(later, "x")
+        seen = Counter[bytes]()
+        for key in every_key(client, count=1):
+            seen[key] += 1
+            if closes and key == later.encode() and seen[key] == 1:
+                assert close_open_slots(nodes) == [SLOT]
+        assert seen[later.encode()]
+        assert [name for name in NAMES if seen[name] < len(numbers)] == []
     for node in nodes:
         node.close()
 

@@ -29,8 +29,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redis_practices.redis_cluster.slot_migration import databases, in_database
-from redis_practices.redis_cluster.topology import SlotRange, itself, owner, slot_of, slot_ranges, widest_deviation
-from redis_practices.server_info import by_name, has_command
+from redis_practices.redis_cluster.topology import SlotRange, owner, slot_of, slot_ranges, widest_deviation
+from redis_practices.server_info import by_name
 
 BATCH = 5000
 """Commands of one pipeline, which bounds the memory for their replies."""
@@ -263,11 +263,10 @@ def survival(statistic: float, freedom: int) -> float:
 
 
 def every_key(cluster: RedisCluster, match: str = "*", count: int = 1000) -> Iterator[bytes]:
-    """Yield each key at least once. Keys that come or go during the scan may be missing.
+    """Yield each key at least once (``SCAN``). Keys that come or go during the scan may be missing.
 
-    Valkey 9.1 scans slot after slot, and redirects where a slot has moved (``CLUSTERSCAN``). Older primaries are
-    scanned one after another (``SCAN``), which misses keys whose slot migrates from a node not yet scanned to a scanned
-    one. So the slot map is compared before and after, and arrived slots, or nodes with such, are scanned again. `count`
+    Primaries are scanned one after another. A plain scan misses keys whose slot migrates from a node not yet scanned to
+    a scanned one. So the slot map is compared before and after, and nodes that gained slots are scanned again. `count`
     is the number of keys that a node visits in one step, during which it serves no other client. Every database is
     scanned (Valkey 9), and a name that two databases hold is yielded for each.
 
@@ -277,12 +276,6 @@ def every_key(cluster: RedisCluster, match: str = "*", count: int = 1000) -> Ite
     Raises:
         redis.exceptions.RedisError: a node does not answer.
     """
-    by_slot = has_command(cluster.get_redis_connection(cluster.get_default_node()), "CLUSTERSCAN")
-    yield from (_by_slot if by_slot else _by_node)(cluster, match, count)
-
-
-def _by_node(cluster: RedisCluster, match: str, count: int) -> Iterator[bytes]:
-    """Yield the keys of each primary, again of those where slots have arrived meanwhile."""
     before: dict[str, set[int]] = {}
     while True:
         now = _slots_by_primary(cluster)
@@ -294,53 +287,6 @@ def _by_node(cluster: RedisCluster, match: str, count: int) -> Iterator[bytes]:
             for _, keys in _scan_all(node, match, count):
                 yield from keys
         before = now
-
-
-def _by_slot(cluster: RedisCluster, match: str, count: int) -> Iterator[bytes]:
-    """Yield the keys of all slots, again of those that have moved meanwhile, and those of importing nodes."""
-    before, options = _slots_by_primary(cluster), ("MATCH", match, "COUNT", count)
-    nodes = [cluster.get_redis_connection(cluster.get_node(node_name=address)) for address in before]
-    numbers = sorted({number for node in nodes for number in databases(node)})
-    yield from _follow(cluster, nodes[0], numbers, *options)
-    while True:
-        now = _slots_by_primary(cluster)
-        arrived = sorted(slot for address, slots in now.items() for slot in slots - before.get(address, set()))
-        if not arrived:
-            break
-        for slot in arrived:
-            yield from _follow(cluster, nodes[0], numbers, *options, "SLOT", slot)
-        before = now
-    for node in nodes:
-        if itself(node).arriving:
-            for _, keys in _scan_all(node, match, count):
-                yield from keys
-
-
-def _follow(cluster: RedisCluster, first: Redis, numbers: Iterable[int], *options: str | int) -> Iterator[bytes]:
-    """Yield the keys of one scan in some databases (``CLUSTERSCAN``); it begins at any node."""
-    raw: dict[str, Any] = {NEVER_DECODE: True}
-    for number in numbers:
-        node: Redis | None = first
-        cursor = b"0"
-        while node:
-            with in_database(node, number) as client:
-                try:
-                    cursor, keys = client.execute_command("CLUSTERSCAN", cursor, *options, **raw)
-                    while cursor != b"0":
-                        yield from keys
-                        cursor, keys = client.execute_command("CLUSTERSCAN", cursor, *options, **raw)
-                    yield from keys
-                    node = None
-                except MovedError as moved:
-                    node = _redirected(cluster, moved)
-
-
-def _redirected(cluster: RedisCluster, moved: MovedError) -> Redis:
-    """Return the node that a redirection names."""
-    if not (node := cluster.get_node(host=moved.host, port=moved.port)):
-        cluster.nodes_manager.initialize()
-        node = cluster.get_node(host=moved.host, port=moved.port)
-    return cluster.get_redis_connection(node)
 
 
 def _slots_by_primary(cluster: RedisCluster) -> dict[str, set[int]]:
