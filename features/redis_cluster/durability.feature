@@ -50,24 +50,6 @@ Feature: A writer chooses which acknowledged writes a failover may lose
         | writes lost         | exactly 0    |
         | stale reads         | exactly 0    |
 
-  Rule: WAITAOF tells a writer whether disks have its writes
-
-    @cluster-181 @disruptive
-    Scenario: WAITAOF counts the disks of the primary and of its replicas
-      With `appendfsync everysec` a reply says nothing of the disk, and WAIT nothing of the replica's disk.
-
-      Given an isolated cluster of 3 primaries with 1 replica each
-        | SETTING    | VALUE |
-        | appendonly | yes   |
-      And an engine with "WAITAOF"
-      Then the primary of "user:1" replies
-        | COMMANDS                       | REPLY |
-        | SET user:1 a; WAITAOF 1 1 5000 | 1 1   |
-      When a replica of "user:1" is paused
-      Then the primary of "user:1" replies
-        | COMMANDS                       | REPLY |
-        | SET user:1 b; WAITAOF 1 1 1500 | 1 0   |
-
   Rule: min-replicas-to-write makes a primary refuse writes that no replica would get
 
     @cluster-022 @disruptive

@@ -138,7 +138,6 @@ SINCE = {
     "HPEXPIRE": "Redis 7.4 or Valkey 9.0",
     "HSETEX": "Redis 8.0 or Valkey 9.0",
     "MSETEX": "Redis 8.4 or Valkey 9.1",
-    "WAITAOF": "Redis 7.2 or Valkey",
     "COMMANDLOG": "Valkey 8.1",
 }
 """The first version of an engine that has a command."""
