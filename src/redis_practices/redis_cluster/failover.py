@@ -167,7 +167,7 @@ def lagging(before: Mapping[str, Any], now: Mapping[str, Any], lag: int = LAG) -
         return {}
     replicas = [now[f"slave{number}"] for number in range(int(now.get("connected_slaves", 0)))]
     missing = {
-        f"{one['ip']}:{one['port']}": before["master_repl_offset"] - one["offset"]
+        f"{one['ip']}:{one['port']}": before.get("master_repl_offset", 0) - one["offset"]
         for one in replicas
         if one["state"] == "online"
     }
@@ -203,12 +203,12 @@ def fork_needs(told: Mapping[str, Any]) -> float:
     than `COPIED`, nothing is known: 0.0.
     """
     copied = max(int(told.get(f"{kind}_last_cow_size", 0)) for kind in ("rdb", "aof"))
-    machine = int(told.get("total_system_memory", 0))
+    machine, limit = int(told.get("total_system_memory", 0)), int(told.get("maxmemory", 0))
     if copied < COPIED or not machine:
         return 0.0
     # The peak is at least what the node held then: the share is never made too large.
     share = min(1.0, copied / int(told["used_memory_peak"]))
-    return int(told["maxmemory"]) * (1 + share) / machine
+    return limit * (1 + share) / machine
 
 
 def elections(told: Mapping[str, Any], seconds: float) -> float:
