@@ -45,11 +45,11 @@ Feature: An operator knows before a failure whether a failover would work
 
     @cluster-170
     Scenario: every node is to its peers what it is to itself
-      Peers never vote for a replica that they take for a primary, and its shard dies with its primary. A shard id in
-      `nodes.conf` before a node joins does that (valkey#2811). Clients follow an old host name to another machine
-      (valkey#304). A proxy makes the old name of the catalogue, since gossip mends it within seconds.
-      Remedy: write no shard id into `nodes.conf`. `CLUSTER RESET HARD` on this node, then `CLUSTER MEET <host> <port>` and
-      `CLUSTER REPLICATE <node>`. For a host name, `CONFIG SET cluster-announce-hostname <name>` on the node again.
+      Peers never vote for a replica that they take for a primary, and its shard dies with its primary. A node that joins
+      with the shard id of its primary, and a later epoch, becomes so (valkey#2811). Clients follow an old host name to
+      another machine (valkey#304): a proxy makes that name of the catalogue, since gossip mends it within seconds.
+      Remedy: `CLUSTER BUMPEPOCH` on the primary that the replica follows; write no shard id into `nodes.conf`. For a host
+      name, `CONFIG SET cluster-announce-hostname <name>` on the node again.
 
       Given the cluster under test
       Then there are no nodes whose peers know them otherwise

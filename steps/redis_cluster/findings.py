@@ -6,7 +6,9 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from itertools import count as numbers
+from operator import not_
 from typing import Any
 
 from redis import Redis
@@ -34,6 +36,7 @@ from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Unsupported
 from fixtures.stacks.external.deployments import QUICKLY, elsewhere
 from redis_practices.clients import redis_client
+from redis_practices.polling import poll
 from redis_practices.redis_cluster.failover import (
     FULL,
     elections,
@@ -185,23 +188,40 @@ def in_wrong_shard(client: Any) -> bool:
 
 
 def endless_handshakes(context: Context) -> Findings:
-    """Look for nodes in a handshake for seconds that answer to clients, and know the cluster.
+    """Look for nodes in a handshake that answer to clients and know the cluster, but do not become members of it.
 
-    A handshake needs two messages. It ends after a node timeout without an answer on the bus port, and a new one
-    begins. A node that does not answer to clients may still start.
+    A handshake needs two messages. It ends after a node timeout without an answer on the bus port. The next one begins
+    a moment later, so more introductions than nodes are a reason to look for a second.
     """
 
-    def greeted() -> list[tuple[str, int | None]]:
+    def greeted() -> dict[str, int | None]:
         nodes = (member for view in views(context).values() for member in view.values())
-        return [(node.address, node.bus_port) for node in nodes if "handshake" in node.flags]
+        return {node.address: node.bus_port for node in nodes if "handshake" in node.flags}
 
+    met = (int(told.get(MET, 0)) > int(told["cluster_known_nodes"]) for told in cluster_info(context).values())
     found: Findings = []
-    for place, bus in lasting(context, greeted):
-        # Nothing is known of a node that answers to no client from here.
+    for place, bus in poll(greeted, 1.0 if any(met) else 0.0).items():
+        # Nothing is known of a node that answers to no client from here: it may still start.
         with suppress(RedisError), redis_client(elsewhere(context.cluster.url, place), **QUICKLY) as joining:
-            if len(members(joining)) > 1:
+            me, knows = itself(joining).identity, len(members(joining)) > 1
+            strange = partial(lambda one: [view for view in views(context).values() if one not in view], me)
+            if knows and poll(strange, SETTLES, every=0.25, until=not_):
                 found.append({"NODE": place, "WHY": f"stays in its handshake: no answer on its bus port {bus}"})
     return found
+
+
+MET = "cluster_stats_messages_meet_received"
+"""The field of CLUSTER INFO with the number of introductions."""
+
+
+def cluster_info(context: Context) -> dict[str, dict[str, str]]:
+    """Return the fields of CLUSTER INFO of every node."""
+
+    def ask(client: Any) -> dict[str, str]:
+        with asking("CLUSTER INFO"):
+            return dict(client.execute_command("CLUSTER INFO"))
+
+    return dict(context.part(Audited).each("CLUSTER INFO", ask))
 
 
 def late(context: Context) -> Findings:
@@ -250,15 +270,10 @@ def elected_often(context: Context) -> Findings:
     if context.stack.lends and "disrupt" not in context.stack.cannot:
         raise Unsupported("the failovers of a run with --allow-disruption count as well")
     audited, begun = context.part(Audited), defaultdict[str, float](float)
-    lives = audited.numbers("field", "uptime_in_seconds")
-
-    def ask(client: Any) -> tuple[Member, dict[str, Any]]:
-        with asking("CLUSTER INFO"):
-            return itself(client), client.execute_command("CLUSTER INFO")
-
+    lives, told = audited.numbers("field", "uptime_in_seconds"), cluster_info(context)
     named = {}
-    for node, (me, told) in audited.each("CLUSTER INFO", ask):
-        begun[me.primary or me.identity] += elections(told, lives[node])
+    for node, me in audited.each("CLUSTER NODES", itself):
+        begun[me.primary or me.identity] += elections(told[node], lives[node])
         named[me.identity] = node
     for shard, number in begun.items():
         context.measure(f"elections an hour, {named.get(shard, shard)}", unit="", seen=round(number, 1))
