@@ -231,7 +231,7 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a node in its handshake for ever                             | cluster-175 | no answer on its bus port 1  |
         | a replica behind a slow link                                 | cluster-171 | lacks 1 MB                   |
         | a full output buffer for a replica                           | cluster-171 | 60% of its limit             |
-        | a shard that holds elections                                 | cluster-172 | hourly elections             |
+        | a shard that holds elections                                 | cluster-172 | elections an hour            |
         | a fork that copies most of the memory                        | cluster-173 | when it is full and forks    |
 
     @gate-090
