@@ -62,7 +62,7 @@ def checked(checkers: Sequence[Tool], defects: Sequence[str], binary: str) -> Fo
 
 
 def lines_of(checkers: Sequence[Tool], found: Found, scenarios: Mapping[str, str], binary: str) -> list[str]:
-    """Return the table of the noticed defects, and a list of the others."""
+    """Return the table of the noticed defects, and a list of the defects that no tool noticed."""
     heads = " | ".join(one.name for one in checkers)
     lines = [f"| defect | this gate | {heads} |", f"|---|---|{'---|' * len(checkers)}"]
     faulty = {defect: said for defect, said in found.items() if defect != HEALTHY}
