@@ -1,4 +1,4 @@
-"""Test the URL of sentinels, what is wrong with sentinels by what they say, and real ones with a defect."""
+"""Test the URL of sentinels, the detectors of their defects, and real sentinels."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_nothing_is_wrong() -> None:
 
 
 def test_one_names_another_primary() -> None:
-    """The one that most do not follow is named; a silent one, too."""
+    """A sentinel with another primary is reported, and so is a silent one."""
     views = [WELL, WELL, seen({"ip": "10.0.0.2"}), View("s:4", "is away")]
     assert [why for _, why in differ(views)] == ["names 10.0.0.2:6379, most others 10.0.0.1:6379", "is away"]
     assert agreed(views) == "10.0.0.1:6379"
@@ -189,7 +189,7 @@ def test_login_is_refused() -> None:
 
 
 def test_what_is_in_motion() -> None:
-    """A failover, and an old primary that is not a replica yet, pass by themselves."""
+    """A failover in progress and an old primary are passing states."""
     assert unsettled([seen({"flags": "master,failover_in_progress"})]).endswith("replaces 10.0.0.1:6379")
     assert (
         unsettled([seen(replica={"role-reported": "master"})]) == "10.0.0.2:6379 was the primary, and becomes a replica"
@@ -217,7 +217,7 @@ def sentinels(group: ForkingGroup) -> list[Sentinel]:
 
 
 def test_sentinels_are_asked(sentinels: list[Sentinel]) -> None:
-    """One named sentinel is enough to find the others, the name and the primary."""
+    """One sentinel in the URL suffices to find its peers, the name and the primary."""
     url = with_name(SentinelUrl.read(f"{sentinel_url(sentinels[:1])}?sentinel_password=an0ther"))
     views = look(url)
     assert (url.name, len(views), differ(views), cannot_promote(with_news(url, views))) == (NAME, 3, [], [])
@@ -227,7 +227,7 @@ def test_sentinels_are_asked(sentinels: list[Sentinel]) -> None:
 
 def test_missing_password_and_name(sentinels: list[Sentinel]) -> None:
     """A login that sentinels refuse, and a name that they do not know, are said."""
-    with pytest.raises(Failure, match="refuses the login: add sentinel_password=PASSWORD to the URL"):
+    with pytest.raises(Failure, match="refuses the login: give sentinel_password in the URL"):
         with_name(SentinelUrl.read(sentinel_url(sentinels)))
     url = SentinelUrl.read(f"{sentinel_url(sentinels)}?sentinel_password=an0ther&master_name=shop")
     assert {view.why for view in look(url)} == {"knows no primary shop"}

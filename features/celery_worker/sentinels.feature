@@ -10,11 +10,11 @@ Feature: The sentinels of the broker replace its primary when it dies
 
     @celery-260
     Scenario: all sentinels of the broker answer, name one primary, and have one setting of it
-      A client asks the sentinel that answers first. If one names another primary, some clients write where the others
-      do not read. Sentinels with another quorum or another time do not see the same failure.
-      Remedy: start the silent sentinel, or take it out of the URL. On the one that differs: `SENTINEL REMOVE <name>`
-      and `SENTINEL MONITOR <name> <host> <port> <quorum>`, then its auth-pass; or `SENTINEL SET <name> <setting>
-      <value>`.
+      A client asks the sentinel that answers first. With two named primaries, some clients write to a server that other
+      clients never read. Sentinels with another quorum or another time do not see the same failure.
+      Remedy: start the silent sentinel, or take it out of the URL. On the differing sentinel:
+      `SENTINEL SET <name> <setting> <value>`; for another primary `SENTINEL REMOVE <name>`, then
+      `SENTINEL MONITOR <name> <host> <port> <quorum>` with its auth-pass.
 
       Given the sentinels of the broker under test
       Then there are no sentinels whose answer differs
@@ -24,7 +24,7 @@ Feature: The sentinels of the broker replace its primary when it dies
     Scenario: the sentinels of the broker can fail over when one of them has died
       A failover needs as many sentinels as the quorum says, and the votes of a majority. Dead sentinels are voters,
       too, until each living one has forgotten them.
-      Remedy: three or five sentinels, each on a machine of its own; `SENTINEL SET <name> quorum <number>` with a
+      Remedy: three or five sentinels, each on a separate machine; `SENTINEL SET <name> quorum <number>` with a
       majority of them. `SENTINEL RESET <name>` on one sentinel after another, 30 seconds apart, makes them forget dead
       ones.
 

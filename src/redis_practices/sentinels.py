@@ -24,7 +24,7 @@ from typing import Any, Self
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from redis_practices.cli import Failure, UsageError
 from redis_practices.clients import checked_url, explained, redis_client, server_text
@@ -194,8 +194,8 @@ def _tried(url: SentinelUrl, sentinel: str) -> View:
 
 def _why(error: Exception) -> str:
     """Return why a sentinel says nothing."""
-    if any(word in str(error) for word in ("NOAUTH", "WRONGPASS", "Authentication", "invalid username")):
-        return "refuses the login: add sentinel_password=PASSWORD to the URL, the password of the sentinels"
+    if isinstance(error, AuthenticationError):
+        return "refuses the login: give sentinel_password in the URL, the password of the sentinels themselves"
     if "unknown command" in str(error):
         return "is no sentinel"
     return explained(error, "", TIMEOUT).strip()
@@ -210,7 +210,7 @@ def look(url: SentinelUrl) -> list[View]:
         if other.get("runid") in seen or address in tried:
             continue
         tried.add(address)
-        # The address that a sentinel announces may be one for its peers alone, who say below whether it lives.
+        # An announced address may be meant for other sentinels alone; `is_down` has their opinion of it.
         if not (view := _tried(url, address)).why and view.identity not in seen:
             views.append(view)
             seen.add(view.identity)
@@ -218,7 +218,7 @@ def look(url: SentinelUrl) -> list[View]:
 
 
 def with_news(url: SentinelUrl, views: Sequence[View]) -> list[View]:
-    """Return the views with what the replicas say of themselves now; sentinels ask them every 10 s alone."""
+    """Return the views with the present state of the replicas, which sentinels read every 10 s."""
     addresses = {address_of(one) for view in views for one in view.replicas}
     news = {address: _news(url, address) for address in sorted(addresses)}
     return [replace(view, replicas=[{**one, **news[address_of(one)]} for one in view.replicas]) for view in views]
