@@ -52,7 +52,9 @@ Feature: Running workers of an app fit together and outlive their broker
 
     @celery-217
     Scenario: the versions of each worker have no known defect
-      `src/redis_practices/celery_worker/known_defects.toml` has the versions, with a source each.
+      `src/redis_practices/celery_worker/known_defects.toml` has the versions, with a source each. A defect is refused if
+      it loses tasks or stops the worker in ordinary operation: a restart or failover of the broker is part of that. Any
+      other one is advice, such as a defect that needs a network which drops packets.
       Remedy: `pip install "celery[redis]==5.6.3" "kombu==5.7.0"`; Celery 5.7.0 needs `worker_consumer =
       "redis_practices.celery_worker.consumer:KeepingConsumer"`.
 

@@ -539,22 +539,25 @@ def strangers(fleet: Fleet) -> Iterator[Finding]:
 
 
 def known_defects(fleet: Fleet) -> Iterator[Finding]:
-    """Yield the workers whose versions have a known defect, by the table known_defects.toml.
+    """Yield the workers whose versions have a known defect that is refused, by the table known_defects.toml.
 
     Raises:
-        Unknown: a worker tells no version, or a later one than the table knows.
+        Unknown: a defect is advice, a worker tells no version, or a later one than the table knows.
     """
-    table, unknown = defects_table(), ""
+    table, untold = defects_table(), list[str]()
     for worker in fleet.workers:
-        if found := next(_defects_of(worker, table), ""):
-            yield {"WORKER": worker.node, "WHY": found}
+        found = {grade: next(_defects_of(worker, table, grade), "") for grade in ("refused", "advice")}
+        if found["refused"]:
+            yield {"WORKER": worker.node, "WHY": found["refused"]}
+        if found["advice"]:
+            untold.append(f"advice: {worker.node}: {found['advice']}")
         for package, last in table["known"].items():
             version = worker.versions.get(package)
             if (version is None and package != "redis") or version_of(version or "") > version_of(last):
                 seen = f"{worker.node} has {package} {version}" if version else f"{worker.node} tells no {package}"
-                unknown = f"the table of {table['renewed']} does not know it: {seen}"
-    if unknown:
-        raise Unknown(unknown)
+                untold.append(f"the table of {table['renewed']} does not know it: {seen}")
+    if untold:
+        raise Unknown(_some(untold, 2))
 
 
 @cache
@@ -563,18 +566,18 @@ def defects_table() -> Mapping[str, Any]:
     return tomllib.loads(Path(__file__).with_name("known_defects.toml").read_text(encoding="utf-8"))
 
 
-def _defects_of(worker: RunningWorker, table: Mapping[str, Any]) -> Iterator[str]:
+def _defects_of(worker: RunningWorker, table: Mapping[str, Any], grade: str) -> Iterator[str]:
     """Yield the known defects of a worker's versions; those that its settings or pool avoid are left out."""
     for one in table["defects"]:
         package, version = one["package"], worker.versions.get(one["package"])
-        if version is None or not is_affected(version_of(version), one):
+        if one["grade"] != grade or version is None or not is_affected(version_of(version), one):
             continue
         settings = {name: worker.settings.get(name, value) for name, value in one.get("only", {}).items()}
         if settings == one.get("only", {}) and worker.pool in one.get("pools", [worker.pool]):
             yield f"{package} {version} {one['does']} ({one['source']})"
     kombu, redis = worker.versions.get("kombu", ""), worker.versions.get("redis", "")
     before = table["redis_before"].get(kombu.rpartition(".")[0])
-    if before and redis and version_of(redis) >= version_of(before):
+    if grade == "refused" and before and redis and version_of(redis) >= version_of(before):
         yield f"kombu {kombu} takes redis-py before {before}, not {redis}: it reads no more after a lost connection"
 
 
