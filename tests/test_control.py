@@ -220,7 +220,7 @@ def test_paused_worker_is_a_doubt(group: ForkingGroup) -> None:
         eventually(lambda: bool(look(client, listen=0).workers), 20)
         client.lpush("mail", "{}")
         client.sadd("_kombu.binding.mail", f"mail{SEP}{SEP}mail")
-        assert [one["QUEUE"] for one in unread(look(client, listen=0))] == ["mail"]
+        assert [one["QUEUE"] for one in unread(client, look(client, listen=0))] == ["mail"]
         worker.pause()
         begun = time.monotonic()
         fleet = look(client, listen=0)
@@ -256,7 +256,7 @@ def test_refused_read_is_a_doubt(client: Redis, broker: Server) -> None:
     with broker.client(username="few", password="secret") as few:  # noqa: S106 - of this test's server
         fleet = look(few, listen=0)
         with pytest.raises(Unknown, match="LLEN"):
-            list(unread(fleet))
+            list(unread(few, fleet))
 
 
 def test_probe(client: Redis) -> None:

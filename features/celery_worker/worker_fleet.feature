@@ -15,7 +15,7 @@ Feature: Running workers of an app fit together and outlive their broker
     @celery-213
     Scenario: one beat sends the schedule
       Without a beat no periodic task runs; two beats send each of them twice. A beat answers from Celery 5.7 on, if its
-      settings let it; else its tasks show it, by the number of their runs.
+      settings let it; else its tasks show it, by the number of their runs. More runs than the schedule has are advice.
       Remedy: one `celery -A app beat`, with `beat_enable_remote_control = True`; for two hosts a scheduler with a lock,
       such as RedBeat.
 
@@ -30,6 +30,8 @@ Feature: Running workers of an app fit together and outlive their broker
 
       Given the workers under test
       Then there are no workers whose release is an old one
+        | LIMIT      | BOUND              |
+        | deployment | within 600 seconds |
 
     @celery-215
     Scenario: each queue belongs to one app
@@ -47,6 +49,8 @@ Feature: Running workers of an app fit together and outlive their broker
 
       Given the workers under test
       Then there are no workers whose clock is wrong
+        | LIMIT       | BOUND             |
+        | clock-drift | within 16 seconds |
 
   Rule: A worker survives what happens to its broker and its memory
 
@@ -63,7 +67,8 @@ Feature: Running workers of an app fit together and outlive their broker
 
     @celery-218
     Scenario: a process of the pool serves more than one task
-      A memory limit below that of an empty process ends each process after one task.
+      A memory limit below that of an empty process ends each process after one task. A limit of the command line shows
+      in no answer; then a busy worker is looked at for up to 5 s, until all its processes were replaced three times.
       Remedy: `worker_max_memory_per_child = 400000`, in KiB, above what a process has after its first task.
 
       Given the workers under test

@@ -6,24 +6,30 @@ the broker again. A finding that a silent worker may explain is none: then the d
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from redis import Redis
 
-from redis_practices.celery_worker.control import PROBE, Requester, envelope
-from redis_practices.celery_worker.queue_age import Broker, Consumer, QueueSeen
-from redis_practices.celery_worker.running import AGAIN, Fleet, RunningWorker, read_workers, steps_of
+from redis_practices.celery_worker.control import PROBE, WHOLE, Requester, envelope
+from redis_practices.celery_worker.queue_age import WAITING, Broker, Consumer, QueueSeen
+from redis_practices.celery_worker.running import AGAIN, Fleet, RunningWorker, nodes_of, read_workers, steps_of
 from redis_practices.celery_worker.worker_audit import PICKLE, Finding, Unknown
 from redis_practices.polling import poll
 
 
 def readers(fleet: Fleet) -> list[Consumer]:
     """Return the connections whose last command took tasks (BRPOP), in the database of the workers."""
+    return [one for one in _taking(fleet) if one.command == WAITING]
+
+
+def _taking(fleet: Fleet) -> list[Consumer]:
+    """Return the connections whose last command took from a list, in the database of the workers."""
     databases = {mailbox.database for mailbox in fleet.mailboxes}
     return [one for one in fleet.consumers or () if one.database in databases]
 
@@ -61,8 +67,9 @@ def is_empty(fleet: Fleet) -> bool:
 
 def _unheard(fleet: Fleet) -> str:
     """Return the nodes which opened a mailbox and did not answer; a killed one is among them for ever."""
-    heard = {worker.node for worker in fleet.workers}
-    names = sorted({node for nodes in fleet.opened.values() for node in nodes} - heard)
+    heard = {worker.key for worker in fleet.workers}
+    opened = {(mailbox, node) for mailbox, nodes in fleet.opened.items() for node in nodes}
+    names = sorted({node for _, node in opened - heard})
     return f" ({_some(names)})" if names else ""
 
 
@@ -86,11 +93,11 @@ def needs(fleet: Fleet, *commands: str) -> None:
 # Queues
 
 
-def absent(fleet: Fleet) -> Iterator[Finding]:
+def absent(client: Redis, fleet: Fleet) -> Iterator[Finding]:
     """Yield the queues with tasks if no worker runs.
 
     Raises:
-        Unknown: a worker may run that does not answer, or no task waits for one.
+        Unknown: a worker may run that does not answer, no task waits for one, or another program takes them.
     """
     sure(fleet, strict=False)
     if fleet.workers:
@@ -99,7 +106,7 @@ def absent(fleet: Fleet) -> Iterator[Finding]:
     filled = [queue for queue in fleet.queues if queue.length]
     if not filled:
         raise Unknown("no worker runs at this broker, and no task waits for one")
-    for queue in filled:
+    for queue in left_alone(client, fleet, filled):
         yield {"WORKER": "none", "QUEUE": shown(queue), "TASKS": _tasks(queue, fleet)}
 
 
@@ -107,11 +114,11 @@ READS = ("DBSIZE", "SCAN", "SMEMBERS", "LLEN")
 """Commands that show which queues hold tasks."""
 
 
-def unread(fleet: Fleet, named: Collection[str] = ()) -> Iterator[Finding]:
+def unread(client: Redis, fleet: Fleet, named: Collection[str] = ()) -> Iterator[Finding]:
     """Yield the queues with tasks that no worker reads, and those of `named` that none reads.
 
     Raises:
-        Unknown: a worker that did not answer may read one of them.
+        Unknown: a worker that did not answer, or another program, may read one of them.
     """
     needs(fleet, *READS)
     alone = {queue.name for queue in fleet.queues if fleet.readers(queue)}
@@ -120,8 +127,47 @@ def unread(fleet: Fleet, named: Collection[str] = ()) -> Iterator[Finding]:
     if found and fleet.workers:
         sure(fleet)
         read = _some(sorted({shown(queue) for queue in fleet.queues if fleet.readers(queue)})) or "none"
-        for queue in found:
-            yield {"QUEUE": shown(queue), "TASKS": _tasks(queue, fleet), "READ": f"the workers read {read}"}
+        for queue in left_alone(client, fleet, found):
+            yield {
+                "QUEUE": shown(queue),
+                "TASKS": _tasks(queue, fleet),
+                "READ": f"the workers read {read}, and no other connection takes from a list of this database",
+            }
+
+
+def left_alone(client: Redis, fleet: Fleet, queues: Sequence[QueueSeen]) -> list[QueueSeen]:
+    """Return the queues from which no other program takes: one of these grows shorter, or a connection polls it.
+
+    Raises:
+        Unknown: a connection that takes from lists, otherwise than a worker does, may read one of them.
+    """
+    needs(fleet, "CLIENT LIST")
+    broker, left = Broker(client), {shown(queue): queue for queue in queues}
+    lengths = {key: queue.lengths.get(0, 0) for key, queue in left.items()}
+
+    def is_taken() -> bool:
+        now = dict(zip(lengths, broker.each("LLEN", list(lengths), otherwise=0), strict=True))
+        for key in [key for key in left if now[key] < lengths[key]]:
+            del left[key]
+        lengths.update(now)
+        return not any(lengths[key] for key in left)
+
+    if any(lengths.values()):
+        poll(is_taken, max(0.0, SPAN - (time.monotonic() - fleet.taken)), every=0.05)
+    for key, queue in left.items():
+        if takers := [one for one in _taking(fleet) if one.command != WAITING and _may_poll(one, queue)]:
+            commands = ", ".join(sorted({one.command.upper() for one in takers}))
+            raise Unknown(
+                f"{key} may be read by another program: {len(takers)} connections take from a list by {commands} "
+                f"({_some([one.address for one in takers])}), and CLIENT LIST does not tell from which"
+            )
+    return list(left.values())
+
+
+def _may_poll(consumer: Consumer, queue: QueueSeen) -> bool:
+    """Tell whether the last command of a connection can have been for a queue: one touches a list that it reads."""
+    idle = queue.idles.get(0)
+    return idle is None or idle <= consumer.idle + GRACE
 
 
 def unread_priorities(fleet: Fleet) -> Iterator[Finding]:
@@ -143,15 +189,16 @@ def undeclared_routes(fleet: Fleet) -> Iterator[Finding]:
         Unknown: a worker that did not answer may read one of them.
     """
     known = {(queue.prefix, queue.name) for queue in fleet.queues if queue.declared or fleet.readers(queue)}
-    nowhere: dict[str, list[str]] = {}
+    nowhere: dict[tuple[str, str], list[str]] = {}
     for worker in fleet.workers:
         for queue in worker.routed:
             if (worker.mailbox.prefix, queue) not in known:
-                nowhere.setdefault(queue, []).append(worker.node)
+                nowhere.setdefault((worker.mailbox.prefix, queue), []).append(worker.name)
     if nowhere:
         sure(fleet)
-    for queue, nodes in sorted(nowhere.items()):
-        yield {"QUEUE": queue, "WORKER": f"a route or schedule in the settings of {_some(nodes)} leads to it"}
+    for (prefix, queue), names in sorted(nowhere.items()):
+        where = f"a route or schedule in the settings of {_some(names)} leads to it"
+        yield {"QUEUE": f"{prefix}{queue}", "WORKER": where}
 
 
 def unknown_schedules(fleet: Fleet) -> Iterator[Finding]:
@@ -161,12 +208,14 @@ def unknown_schedules(fleet: Fleet) -> Iterator[Finding]:
         Unknown: a worker that did not answer may have it.
     """
     for worker in fleet.workers:
-        known = {name for other in fleet.workers for name in other.tasks}
+        known = {
+            name for other in fleet.workers if other.mailbox.prefix == worker.mailbox.prefix for name in other.tasks
+        }
         missing = {entry: task for entry, task in worker.schedule.items() if task not in known}
         if missing:
             sure(fleet)
         for entry, task in missing.items():
-            yield {"ENTRY": entry, "TASK": task, "WORKER": f"in the settings of {worker.node}"}
+            yield {"ENTRY": entry, "TASK": task, "WORKER": f"in the settings of {worker.name}"}
 
 
 def unknown_tasks(fleet: Fleet) -> Iterator[Finding]:
@@ -182,7 +231,7 @@ def unknown_tasks(fleet: Fleet) -> Iterator[Finding]:
     for queue in fleet.queues:
         readers = fleet.readers(queue)
         for task in sorted(_sent(queue, readers)) if readers else ():
-            ignorant = [worker.node for worker in readers if worker.tasks and task not in worker.tasks]
+            ignorant = [worker.name for worker in readers if worker.tasks and task not in worker.tasks]
             if len(ignorant) == len(readers):
                 sure(fleet)
             if ignorant:
@@ -207,11 +256,47 @@ def unreadable_tasks(fleet: Fleet) -> Iterator[Finding]:
         if readers and queue.strange:
             yield {"QUEUE": shown(queue), "TASKS": f"{queue.strange} elements that are no task of Celery"}
         for kind in sorted({message.kind for message in queue.messages}):
-            refusing = [worker.node for worker in readers if not _accepts(worker, kind)]
+            refusing = [worker.name for worker in readers if not _accepts(worker, kind)]
             if refusing:
                 tasks = _some(sorted({message.task for message in queue.messages if message.kind == kind}))
                 yield {"QUEUE": shown(queue), "TASKS": f"{tasks} as {kind}", "WORKER": f"{_some(refusing)} refuses it"}
 
+
+def overaged(fleet: Fleet) -> Iterator[Finding]:
+    """Yield the queues whose oldest task has waited for longer than the user allows; by default every time is right.
+
+    The time is a lower bound where the senders do not stamp their tasks, so that a task which is found waits as long.
+    """
+    most = fleet.limits.get("oldest-message", math.inf)
+    for queue in fleet.queues:
+        for step, (age, how) in sorted(queue.ages(fleet.now).items()):
+            if age > most:
+                yield {"QUEUE": shown(queue), "TASKS": f"of priority {step}, the oldest waits for {age:.0f} s ({how})"}
+
+
+def piled(fleet: Fleet) -> Iterator[Finding]:
+    """Advise about queues that are full of one periodic task, which never expires.
+
+    Raises:
+        Unknown: there is such a queue; whether its tasks are still wanted, only their author knows.
+    """
+    for queue in fleet.queues:
+        periodic = {task for worker in fleet.readers(queue) for task in worker.schedule.values()}
+        tasks = {message.task for message in queue.messages}
+        ends = queue.strange or any(message.expires for message in queue.messages)
+        if (
+            queue.length > fleet.limits.get("periodic-tasks", PILED)
+            and len(tasks) == 1
+            and tasks <= periodic
+            and not ends
+        ):
+            why = f"{_count(queue.length)} wait, all {_some(sorted(tasks))} of beat_schedule, without expires"
+            raise Unknown(f"advice: {shown(queue)}: {why}")
+    return iter(())
+
+
+PILED = 10
+"""Runs of a periodic task from which on they pile up."""
 
 MOST_BYTES = 1_000_000
 """Bytes of a message. The broker holds it, and each worker repeats its arguments when it answers ``active``."""
@@ -221,7 +306,7 @@ def huge_messages(fleet: Fleet) -> Iterator[Finding]:
     """Yield the queues whose messages have more than `MOST_BYTES` bytes on average."""
     needs(fleet, "LLEN", "MEMORY USAGE")
     for queue in fleet.queues:
-        if queue.size > MOST_BYTES:
+        if queue.size > fleet.limits.get("message-size", MOST_BYTES):
             yield {"QUEUE": shown(queue), "BYTES": f"{queue.size / 1e6:.1f} MB a message"}
 
 
@@ -245,7 +330,7 @@ def without_queue(fleet: Fleet) -> Iterator[Finding]:
     """Yield the workers that answer and read no queue."""
     for worker in fleet.workers:
         if worker.hears and not worker.queues:
-            yield {"WORKER": worker.node, "QUEUE": "none"}
+            yield {"WORKER": worker.name, "QUEUE": "none"}
 
 
 def overdue(fleet: Fleet) -> Iterator[Finding]:
@@ -271,6 +356,31 @@ GRACE = 60.0
 """Seconds for a worker that is late."""
 
 
+def orphaned(fleet: Fleet) -> Iterator[Finding]:
+    """Advise about taken tasks that no worker has: theirs was killed, and they wait for the visibility timeout.
+
+    Raises:
+        Unknown: there are such tasks; they will be given back in time.
+    """
+    if doubt(fleet, strict=True):
+        return iter(())
+    for prefix, record in fleet.unacknowledged.items():
+        workers = [worker for worker in fleet.workers if worker.mailbox.prefix == prefix]
+        # A task that waits for its rate limit is in no answer.
+        if not workers or any("rate_limit" in said for worker in workers for said in worker.tasks.values()):
+            continue
+        held = {task.id for one in workers for task in (*one.running, *one.waiting, *one.later)}
+        lost = {one: told for one, told in record.tasks.items() if one not in held and told[1] > 2 * WHOLE}
+        if lost:
+            names, age = sorted({name for name, _ in lost.values()}), max(age for _, age in lost.values())
+            timeout = min(worker.visibility_timeout for worker in workers)
+            raise Unknown(
+                f"advice: {prefix}unacked: no worker has {_some(names)}, taken {age:.0f} s ago, as after a SIGKILL: "
+                f"it is given back after the visibility timeout of {timeout:.0f} s"
+            )
+    return iter(())
+
+
 def _sweep(worker: RunningWorker) -> float:
     """Return the seconds after which a worker looks again for tasks to give back."""
     interval, throttle = worker.options.get("unacked_restore_interval"), worker.options.get("unacked_restore_throttle")
@@ -289,15 +399,15 @@ def abandoned(client: Redis, fleet: Fleet) -> Iterator[Finding]:
     needs(fleet, "SCAN", "TYPE", "TTL", "MEMORY USAGE")
     broker, old = Broker(client), {key: size for key, size in fleet.abandoned.items() if size}
     begun = broker.each("LLEN", list(old), otherwise=0)
-    kept = dict(old)
+    kept, most = dict(old), fleet.limits.get("abandoned-answers", MOST_ABANDONED)
 
     def is_read() -> bool:
         for key, before, now in zip(old, begun, broker.each("LLEN", list(old), otherwise=0), strict=True):
             if now < max(1, before):
                 kept.pop(key, None)
-        return sum(kept.values()) <= MOST_ABANDONED
+        return sum(kept.values()) <= most
 
-    if sum(old.values()) > MOST_ABANDONED and not poll(is_read, REQUEST, every=0.1):
+    if sum(old.values()) > most and not poll(is_read, REQUEST, every=0.1):
         yield {"KEYS": _some(sorted(kept)), "BYTES": f"{sum(kept.values())} bytes in {len(kept)} lists without ttl"}
 
 
@@ -358,26 +468,24 @@ def stuck(client: Redis, fleet: Fleet) -> Iterator[Finding]:
     """
     broker, seen = Broker(client), Look()
     judged = [worker for worker in fleet.workers if not _limits(worker, fleet)]
-    suspects = {worker.node: worker for worker in judged if worker.is_free or _idles(worker)}
+    suspects = {worker.key: worker for worker in judged if worker.is_free or _idles(worker)}
 
     def explained() -> bool:
         _see(broker, seen, fleet)
-        return not _without_wait(suspects, seen) and not any(map(_idles, suspects.values()))
+        return not _without_wait(suspects.values(), seen) and not any(map(_idles, suspects.values()))
 
     if not suspects or poll(explained, max(SHORTEST, SPAN - (time.monotonic() - fleet.taken)), every=0.05):
         return
     with Requester(client, fleet.mailboxes) as requester:
-        answers = requester.ask(AGAIN, sorted(suspects))
-    now = {one.node: one for mailbox, said in answers.items() for one in read_workers(mailbox, said)}
-    same = {node: one for node, one in now.items() if node in suspects and one.done == suspects[node].done}
-    for node in _without_wait(
-        {node: one for node, one in same.items() if one.is_free and suspects[node].is_free}, seen
-    ):
-        yield {"WORKER": node, "WHY": "it is free, and no connection of it waits for a task (BRPOP)"}
-    for node, one in same.items():
-        held = {task.id for task in suspects[node].waiting}
+        answers = requester.ask(AGAIN, nodes_of(suspects.values()))
+    now = {one.key: one for mailbox, said in answers.items() for one in read_workers(mailbox, said)}
+    same = [(one, now[key]) for key, one in suspects.items() if key in now and now[key].done == one.done]
+    for name in _without_wait([old for old, new in same if old.is_free and new.is_free], seen):
+        yield {"WORKER": name, "WHY": "it is free, and no connection of it waits for a task (BRPOP)"}
+    for old, one in same:
+        held = {task.id for task in old.waiting}
         if _idles(one) and held & {task.id for task in one.waiting}:
-            yield {"WORKER": node, "WHY": f"it holds {_count(len(one.waiting))} and runs none"}
+            yield {"WORKER": old.name, "WHY": f"it holds {_count(len(one.waiting))} and runs none"}
 
 
 def _see(broker: Broker, seen: Look, fleet: Fleet) -> None:
@@ -386,7 +494,7 @@ def _see(broker: Broker, seen: Look, fleet: Fleet) -> None:
     if told is None:
         raise Unknown(f"the broker refuses CLIENT LIST: {broker.refused['CLIENT LIST']}")
     databases = {mailbox.database for mailbox in fleet.mailboxes}
-    waiting = [one for one in told if one.blocked and one.database in databases]
+    waiting = [one for one in told if one.command == WAITING and one.blocked and one.database in databases]
     seen.most = max(seen.most, len(waiting))
     seen.names |= {one.name for one in waiting}
 
@@ -407,11 +515,11 @@ def _limits(worker: RunningWorker, fleet: Fleet) -> bool:
     return fleet.unacknowledged[prefix].count > len(held)
 
 
-def _without_wait(workers: Mapping[str, RunningWorker], seen: Look) -> list[str]:
+def _without_wait(workers: Iterable[RunningWorker], seen: Look) -> list[str]:
     """Return the free workers that no connection in BRPOP explains; without names, one of them for each missing."""
-    names = {node: str(one.options.get("client_name") or "") for node, one in workers.items() if one.is_free}
-    named = [node for node, name in names.items() if name and name not in seen.names]
-    unnamed = sorted(node for node, name in names.items() if not name)
+    names = {one.name: str(one.options.get("client_name") or "") for one in workers if one.is_free}
+    named = [worker for worker, name in names.items() if name and name not in seen.names]
+    unnamed = sorted(worker for worker, name in names.items() if not name)
     of_named = len({name for name in names.values() if name} & seen.names)
     missing = max(0, len(unnamed) - max(0, seen.most - of_named))
     if not missing:
@@ -459,11 +567,11 @@ def _takes_probe(worker: RunningWorker) -> bool:
 
 def _probed(client: Redis, fleet: Fleet, workers: Sequence[RunningWorker]) -> int:
     """Return how many of these tasks the workers have run."""
-    nodes = [worker.node for worker in workers]
+    keys = {worker.key for worker in workers}
     with Requester(client, fleet.mailboxes) as requester:
-        answers = requester.ask([("stats", {})], nodes)
+        answers = requester.ask([("stats", {})], nodes_of(workers))
     told = [one for mailbox, said in answers.items() for one in read_workers(mailbox, said)]
-    return sum(one.counts.get(PROBE, 0) for one in told if one.node in nodes)
+    return sum(one.counts.get(PROBE, 0) for one in told if one.key in keys)
 
 
 def _has_run(client: Redis, fleet: Fleet, workers: Sequence[RunningWorker], before: int) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
@@ -19,13 +19,14 @@ from typing import Any
 
 from redis import Redis
 
-from redis_practices.celery_worker.control import PROBE, Requester
+from redis_practices.celery_worker.control import PROBE, Mailbox, Requester
 from redis_practices.celery_worker.running import (
     AGAIN,
     Fleet,
     Held,
     RunningWorker,
     moment,
+    nodes_of,
     read_workers,
     seconds_of,
 )
@@ -54,7 +55,7 @@ def telling(fleet: Fleet) -> Iterator[Finding]:
     Raises:
         Unknown: a worker does not tell its settings, or not its tasks.
     """
-    if hidden := [worker.node for worker in fleet.workers if not worker.settings or not worker.hears]:
+    if hidden := [worker.name for worker in fleet.workers if not worker.settings or not worker.hears]:
         raise Unknown(f"{_some(hidden)} does not answer every question of remote control, such as conf")
     return iter(())
 
@@ -69,7 +70,7 @@ def unlimited(fleet: Fleet) -> Iterator[Finding]:
     """
     for worker in fleet.workers:
         if worker.pool == "prefork" and (free := [name for name in worker.tasks if not any(limits(worker, name))]):
-            yield {"WORKER": worker.node, "WHY": f"{_some(free)}: no time limit"}
+            yield {"WORKER": worker.name, "WHY": f"{_some(free)}: no time limit"}
 
 
 def limits(worker: RunningWorker, task: str) -> tuple[float, float]:
@@ -99,14 +100,14 @@ def missed_limits(fleet: Fleet) -> Iterator[Finding]:
         if swapped := [name for name, (soft, hard) in late.items() if soft >= hard > 0]:
             soft, hard = late[min(swapped)]
             why = f"task_soft_time_limit of {_s(soft)} is not below task_time_limit of {_s(hard)}: {_some(swapped)}"
-            yield {"WORKER": worker.node, "WHY": why}
+            yield {"WORKER": worker.name, "WHY": why}
         for held in worker.running:
             hard = limits(worker, held.name)[1] or seconds(worker.settings.get("task_time_limit"))
             if hard and (age := _age(fleet, worker, held)) > hard + (GRACE if worker.pool not in LAX else 1.0):
                 why = f"{held.name} runs for {_s(age)}, although its limit is {_s(hard)}: pool {worker.pool}"
-                yield {"WORKER": worker.node, "WHY": why}
+                yield {"WORKER": worker.name, "WHY": why}
         if worker.pool in LAX and worker.settings.get("task_time_limit"):
-            lax = f"advice: {worker.node}: task_time_limit has no effect, a pool of kind {worker.pool} ends no task"
+            lax = f"advice: {worker.name}: task_time_limit has no effect, a pool of kind {worker.pool} ends no task"
     if lax:
         raise Unknown(lax)
 
@@ -131,11 +132,11 @@ def outliving(fleet: Fleet) -> Iterator[Finding]:
         ran = {held: age for held in worker.running if (age := _age(fleet, worker, held)) >= most}
         if long := {held.name: age for held, age in ran.items() if not held.acknowledged}:
             name = max(long, key=lambda one: long[one])
-            yield {"WORKER": worker.node, "WHY": f"{name} runs for {_s(long[name])} unacknowledged; {_timeout(worker)}"}
+            yield {"WORKER": worker.name, "WHY": f"{name} runs for {_s(long[name])} unacknowledged; {_timeout(worker)}"}
         elif worker.pool == "prefork" and (names := list(_longer(worker, most))):
             soft, hard = limits(worker, names[0])
             limit = f"task_time_limit of {_s(hard)}" if hard else f"task_soft_time_limit of {_s(soft)}"
-            yield {"WORKER": worker.node, "WHY": f"{_some(names)}: {limit}; {_timeout(worker)}"}
+            yield {"WORKER": worker.name, "WHY": f"{_some(names)}: {limit}; {_timeout(worker)}"}
 
 
 def _longer(worker: RunningWorker, most: float) -> Iterator[str]:
@@ -152,6 +153,37 @@ def is_late(worker: RunningWorker, task: str) -> bool:
     return worker.tasks.get(task, {}).get("acks_late") == "True"
 
 
+def running_on(fleet: Fleet) -> Iterator[Finding]:
+    """Advise about tasks that run on after a lost connection, while another worker gets them.
+
+    Raises:
+        Unknown: there are such tasks; whether they may run twice, only their author knows.
+    """
+    for worker in fleet.workers:
+        late = [name for name in worker.tasks if is_late(worker, name)]
+        keeps = str(worker.settings.get("worker_consumer")).endswith(":KeepingConsumer")
+        if late and not keeps and worker.settings.get(CANCEL) is False:
+            raise Unknown(f"advice: {worker.name}: {_some(late)}: acks_late, and {CANCEL} is False")
+    return iter(())
+
+
+CANCEL = "worker_cancel_long_running_tasks_on_connection_loss"
+"""The setting that ends tasks with late acknowledgement when the connection is lost; False by default."""
+
+
+def endless_retries(fleet: Fleet) -> Iterator[Finding]:
+    """Advise about tasks that may be retried for ever.
+
+    Raises:
+        Unknown: there are such tasks; whether their code retries them, no answer tells.
+    """
+    for worker in fleet.workers:
+        # An attribute that is None is left out; a task whose answer has no attribute at all is not judged.
+        if endless := [name for name, said in worker.tasks.items() if said and "max_retries" not in said]:
+            raise Unknown(f"advice: {worker.name}: {_some(endless)}: max_retries is None")
+    return iter(())
+
+
 def countdowns(fleet: Fleet) -> Iterator[Finding]:
     """Yield the tasks whose ETA lies further ahead than the visibility timeout: each worker gets a copy of them.
 
@@ -160,14 +192,16 @@ def countdowns(fleet: Fleet) -> Iterator[Finding]:
     """
     for worker in fleet.workers:
         ahead = {held.name: held.eta - fleet.now for held in worker.later if held.eta is not None}
-        yield from _ahead("WORKER", worker.node, ahead, worker)
+        yield from _ahead("WORKER", worker.name, ahead, worker)
     for queue in fleet.queues:
         if readers := fleet.readers(queue):
             waits = {one.task: at - fleet.now for one in queue.messages if (at := moment(one.eta)) is not None}
             yield from _ahead("QUEUE", queue.name, waits, min(readers, key=lambda one: one.visibility_timeout))
     for worker in fleet.workers:
-        if len(worker.later) > MANY and not worker.settings.get("worker_eta_task_limit"):
-            raise Unknown(f"advice: {worker.node} holds {len(worker.later)} countdowns without worker_eta_task_limit")
+        if len(worker.later) > fleet.limits.get("held-countdowns", MANY) and not worker.settings.get(
+            "worker_eta_task_limit"
+        ):
+            raise Unknown(f"advice: {worker.name} holds {len(worker.later)} countdowns without worker_eta_task_limit")
 
 
 MANY = 1000
@@ -203,8 +237,8 @@ def other_timeouts(fleet: Fleet) -> Iterator[Finding]:
         shortest = min(workers, key=lambda one: one.visibility_timeout)
         for worker in workers:
             if worker.visibility_timeout > shortest.visibility_timeout:
-                theirs = f"{shortest.node} has {_s(shortest.visibility_timeout)} on the same {prefix}{key}"
-                yield {"WORKER": worker.node, "WHY": f"{_timeout(worker)}, but {theirs}"}
+                theirs = f"{shortest.name} has {_s(shortest.visibility_timeout)} on the same {prefix}{key}"
+                yield {"WORKER": worker.name, "WHY": f"{_timeout(worker)}, but {theirs}"}
 
 
 def poison_loops(client: Redis, fleet: Fleet) -> Iterator[Finding]:
@@ -215,14 +249,14 @@ def poison_loops(client: Redis, fleet: Fleet) -> Iterator[Finding]:
     Raises:
         Unknown: tasks have both settings, and none is seen to do that.
     """
-    endless = {worker.node: names for worker in fleet.workers if (names := set(_uncounted(worker)))}
+    endless = {worker.key: names for worker in fleet.workers if (names := set(_uncounted(worker)))}
     if not endless:
         return
-    loops: dict[tuple[str, str], _Loop] = {}
+    loops: dict[tuple[Key, str], _Loop] = {}
     found, began = list(_returned(fleet.workers, endless, loops)), time.monotonic()
-    if any(worker.counts.get(name) for worker in fleet.workers for name in endless.get(worker.node, ())):
+    if any(worker.counts.get(name) for worker in fleet.workers for name in endless.get(worker.key, ())):
         found = poll(
-            lambda: list(_returned(_again(client, fleet, list(endless)), endless, loops)),
+            lambda: list(_returned(_again(client, fleet, endless), endless, loops)),
             SPAN,
             every=0.1,
             # Between its return to the queue and its next start, no worker tells of a task: 1 s is enough to see it.
@@ -230,8 +264,13 @@ def poison_loops(client: Redis, fleet: Fleet) -> Iterator[Finding]:
         )
     yield from found
     if not found:
-        node, names = min(endless.items())
-        raise Unknown(f"advice: {node}: {_some(names)}: {BOTH}; a task that ends its process would return for ever")
+        worker = next(one for one in fleet.workers if one.key in endless)
+        advice = f"{_some(endless[worker.key])}: {BOTH}; a task that ends its process would return for ever"
+        raise Unknown(f"advice: {worker.name}: {advice}")
+
+
+Key = tuple[Mailbox, str]
+"""What tells a worker from all others (`RunningWorker.key`)."""
 
 
 @dataclass
@@ -261,18 +300,18 @@ class _Loop:
 
 
 def _returned(
-    workers: Iterable[RunningWorker], endless: Mapping[str, set[str]], loops: dict[tuple[str, str], _Loop]
+    workers: Iterable[RunningWorker], endless: Mapping[Key, set[str]], loops: dict[tuple[Key, str], _Loop]
 ) -> Iterator[Finding]:
-    """Yield the tasks that are held again after their process died; `loops` keeps what was seen, by node and id."""
+    """Yield the tasks that are held again after their process died; `loops` keeps what was seen, by worker and id."""
     for worker in workers:
         for held in (*worker.running, *worker.waiting):
-            if not held.redelivered or held.name not in endless.get(worker.node, ()):
+            if not held.redelivered or held.name not in endless.get(worker.key, ()):
                 continue
             seen = _Loop(set(), set(worker.pids), len(worker.pids), worker.counts.get(held.name, 0))
-            loop = loops.setdefault((worker.node, held.id), seen)
+            loop = loops.setdefault((worker.key, held.id), seen)
             if loop.crashed(worker, held.name):
                 why = f"{held.name} ended a process and was given to the next one: {BOTH}"
-                yield {"WORKER": worker.node, "WHY": why}
+                yield {"WORKER": worker.name, "WHY": why}
             if held.pid is not None:
                 loop.ran.add(held.pid)
 
@@ -290,13 +329,14 @@ def _uncounted(worker: RunningWorker) -> Iterator[str]:
             yield name
 
 
-def _again(client: Redis, fleet: Fleet, nodes: Sequence[str]) -> Iterator[RunningWorker]:
-    """Ask some workers again what they do; their settings are those of the first answer."""
-    settings = {worker.node: worker.settings for worker in fleet.workers}
+def _again(client: Redis, fleet: Fleet, keys: Container[Key]) -> Iterator[RunningWorker]:
+    """Ask some workers again what they do; their names and settings are those of the first answer."""
+    asked = {worker.key: worker for worker in fleet.workers if worker.key in keys}
     with Requester(client, fleet.mailboxes) as requester:
-        for mailbox, said in requester.ask(AGAIN, nodes).items():
+        for mailbox, said in requester.ask(AGAIN, nodes_of(asked.values())).items():
             for worker in read_workers(mailbox, said):
-                yield replace(worker, settings=settings.get(worker.node, {}))
+                if first := asked.get(worker.key):
+                    yield replace(worker, name=first.name, settings=first.settings)
 
 
 def early_and_long(fleet: Fleet) -> Iterator[Finding]:
@@ -307,8 +347,8 @@ def early_and_long(fleet: Fleet) -> Iterator[Finding]:
     """
     for worker in fleet.workers:
         for held in worker.running:
-            if held.acknowledged and (age := _age(fleet, worker, held)) >= LONG:
-                raise Unknown(f"advice: {worker.node}: {held.name} runs for {_s(age)} with early acknowledgement")
+            if held.acknowledged and (age := _age(fleet, worker, held)) > fleet.limits.get("long-task", LONG):
+                raise Unknown(f"advice: {worker.name}: {held.name} runs for {_s(age)} with early acknowledgement")
     return iter(())
 
 
@@ -328,19 +368,19 @@ def held_back(fleet: Fleet) -> Iterator[Finding]:
     risk = ""
     for worker in fleet.workers:
         if worker.hears and worker.queues and not worker.prefetch:
-            yield {"WORKER": worker.node, "WHY": "prefetch is unlimited: worker_prefetch_multiplier is 0"}
+            yield {"WORKER": worker.name, "WHY": "prefetch is unlimited: worker_prefetch_multiplier is 0"}
         elif worker.waiting and len(worker.running) >= (worker.processes or 1):
             since = min(_age(fleet, worker, held) for held in worker.running)
             behind = (
                 f"{len(worker.waiting)} reserved tasks wait behind {worker.running[0].name}, running for {_s(since)}"
             )
             if since >= worker.visibility_timeout:
-                yield {"WORKER": worker.node, "WHY": f"{behind}; {_timeout(worker)}"}
-            elif since >= WAIT and (idle := _idle(fleet, worker)):
+                yield {"WORKER": worker.name, "WHY": f"{behind}; {_timeout(worker)}"}
+            elif since > fleet.limits.get("reserved-task", WAIT) and (idle := _idle(fleet, worker)):
                 set_to = f"worker_prefetch_multiplier is {_multiplier(worker)}"
-                yield {"WORKER": worker.node, "WHY": f"{behind}, while {idle} is idle; {set_to}"}
+                yield {"WORKER": worker.name, "WHY": f"{behind}, while {idle} is idle; {set_to}"}
             elif since >= 1 and _longest_wait(worker) >= worker.visibility_timeout:
-                risk = f"advice: {worker.node}: {behind}, each up to its time limit; {_timeout(worker)}"
+                risk = f"advice: {worker.name}: {behind}, each up to its time limit; {_timeout(worker)}"
     if risk:
         raise Unknown(risk)
 
@@ -360,7 +400,7 @@ def _idle(fleet: Fleet, busy: RunningWorker) -> str:
     held = {one.queue for one in busy.waiting}
     for other in fleet.of(busy.mailbox):
         if held & set(other.queues) and not other.running and not other.waiting:
-            return other.node
+            return other.name
     return ""
 
 
@@ -379,7 +419,7 @@ def pickling(fleet: Fleet) -> Iterator[Finding]:
         whys = [f"accept_content has {name}" for name in sorted(accepted & PICKLE)]
         whys += [f"{name} is pickle" for name in SERIALIZERS if str(worker.settings.get(name)) in PICKLE]
         if whys:
-            yield {"WORKER": worker.node, "WHY": ", ".join(whys)}
+            yield {"WORKER": worker.name, "WHY": ", ".join(whys)}
 
 
 PICKLE = {"pickle", "application/x-python-serialize"}
@@ -392,7 +432,7 @@ def endless_results(fleet: Fleet) -> Iterator[Finding]:
     """Yield the workers that store results on Redis without end, and such results on the broker."""
     for worker in fleet.workers:
         if _stores(worker) and not _expires(worker):
-            yield {"WORKER": worker.node, "WHY": f"result_expires is {worker.settings.get('result_expires')}"}
+            yield {"WORKER": worker.name, "WHY": f"result_expires is {worker.settings.get('result_expires')}"}
     if fleet.endless_results:
         yield {"KEYS": "celery-task-meta-*", "WHY": f"{fleet.endless_results} of {fleet.results} results have no ttl"}
 
@@ -412,10 +452,10 @@ def _expires(worker: RunningWorker) -> float:
 
 
 def early_results(fleet: Fleet) -> Iterator[Finding]:
-    """Yield the workers whose results expire while another member of the same workflow may still run.
+    """Yield the workers whose results expire while a workflow is under way and a task runs for longer.
 
     Raises:
-        Unknown: no workflow is under way, so that a short time may be meant.
+        Unknown: no task has run for so long, so that the results live long enough until now.
     """
     advice = ""
     for worker in fleet.workers:
@@ -424,12 +464,10 @@ def early_results(fleet: Fleet) -> Iterator[Finding]:
         expires = _expires(worker) if _stores(worker) else 0.0
         if not 0 < expires < max(longest, ran):
             continue
-        why = f"result_expires is {_s(expires)}, and a task " + (
-            f"runs for {_s(ran)}" if ran > longest else f"may run {_s(longest)}"
-        )
-        if fleet.workflows:
-            yield {"WORKER": worker.node, "WHY": why}
-        advice = f"advice: {worker.node}: {why}; it is refused only where chords or groups run"
+        why = f"result_expires is {_s(expires)}, and a task "
+        if fleet.workflows and ran > expires:
+            yield {"WORKER": worker.name, "WHY": f"{why}runs for {_s(ran)}, while a chord or group is under way"}
+        advice = f"advice: {worker.name}: {why}may run {_s(longest or ran)}: a chord of it would never end"
     if advice:
         raise Unknown(advice)
 
@@ -443,7 +481,7 @@ def unrepeated_results(fleet: Fleet) -> Iterator[Finding]:
     for worker in fleet.workers:
         tries_again = worker.settings.get("result_backend_always_retry") or worker.backend.startswith(OURS)
         if _stores(worker) and not tries_again:
-            raise Unknown(f"advice: {worker.node}: result_backend_always_retry is False")
+            raise Unknown(f"advice: {worker.name}: result_backend_always_retry is False")
     return iter(())
 
 
@@ -458,7 +496,7 @@ def same_names(fleet: Fleet) -> Iterator[Finding]:
     """Yield the names that several workers have: a command for one reaches all of them."""
     for worker in fleet.workers:
         if worker.answered > 1:
-            yield {"WORKER": worker.node, "WHY": f"{worker.answered} workers answer under this name"}
+            yield {"WORKER": worker.name, "WHY": f"{worker.answered} workers answer under this name"}
 
 
 def beats(fleet: Fleet) -> Iterator[Finding]:
@@ -467,20 +505,48 @@ def beats(fleet: Fleet) -> Iterator[Finding]:
     Raises:
         Unknown: there is a schedule, and neither its beat nor a run of its tasks shows.
     """
-    number, schedulers = sum(fleet.beats.values()), {str(one.settings.get("beat_scheduler")) for one in fleet.workers}
-    if number > 1 and not any("redbeat" in name.lower() for name in schedulers):
-        yield {"BEAT": _some(fleet.beats), "WHY": f"{number} beats send each task of the schedule"}
-    scheduled = {task for worker in fleet.workers for task in worker.schedule.values()}
-    ran = {task for worker in fleet.workers for task, count in worker.counts.items() if count}
-    for worker in fleet.workers:
-        for task, every in () if fleet.silent else worker.intervals.items():
-            known = [other for other in fleet.of(worker.mailbox) if task in other.tasks]
-            since = min((other.uptime for other in known), default=0.0)
-            if since > MISSED * every + GRACE and task not in ran | _held_or_sent(fleet):
-                why = f"beat_schedule has {task} every {_s(every)}, and no worker ran it in {_s(since)}"
-                yield {"WORKER": worker.node, "WHY": why}
-    if scheduled and not number and not scheduled & ran:
+    is_unknown = False
+    for mailbox in fleet.mailboxes:
+        workers, answered = fleet.of(mailbox), fleet.beats.get(mailbox, {})
+        number, apps = sum(answered.values()), {worker.app for worker in workers}
+        locks = any("redbeat" in str(worker.settings.get("beat_scheduler")).lower() for worker in workers)
+        if number > max(1, len(apps)) and not locks:
+            yield {
+                "BEAT": f"{mailbox.prefix}{_some(answered)}",
+                "WHY": f"{number} beats send each task of the schedule",
+            }
+        scheduled = {task for worker in workers for task in worker.schedule.values()}
+        ran = {task for worker in workers for task, count in worker.counts.items() if count}
+        yield from () if fleet.silent else _never_run(workers, ran | _held_or_sent(fleet))
+        if further := next(_sent_too_often(workers), ""):
+            raise Unknown(further)
+        is_unknown = is_unknown or bool(scheduled and not number and not scheduled & ran)
+    if is_unknown:
         raise Unknown("no beat answers: a separate beat of Celery 5.7 does, with beat_enable_remote_control = True")
+
+
+def _sent_too_often(workers: Sequence[RunningWorker]) -> Iterator[str]:
+    """Yield advice about periodic tasks that ran half as often again as their schedule has it."""
+    for worker in workers:
+        for task in {worker.schedule[entry] for entry in worker.intervals}:
+            entries = [entry for entry, other in worker.schedule.items() if other == task]
+            if not all(entry in worker.intervals for entry in entries):
+                continue
+            runs, since = sum(one.counts.get(task, 0) for one in workers), max(one.uptime for one in workers)
+            due = sum(since / worker.intervals[entry] + 1 for entry in entries)
+            if runs > 1.5 * due + MISSED:
+                why = f"{task} ran {runs} times in {_s(since)}, by beat_schedule it is due {due:.0f} times"
+                yield f"advice: {worker.name}: {why}: a second beat sends it, or another sender, or it is retried"
+
+
+def _never_run(workers: Sequence[RunningWorker], sent: Container[str]) -> Iterator[Finding]:
+    """Yield the periodic tasks that were due several times since the workers started, and were not sent."""
+    for worker in workers:
+        for task, every in ((worker.schedule[entry], every) for entry, every in worker.intervals.items()):
+            since = min((other.uptime for other in workers if task in other.tasks), default=0.0)
+            if since > MISSED * every + GRACE and task not in sent:
+                why = f"beat_schedule has {task} every {_s(every)}, and no worker ran it in {_s(since)}"
+                yield {"WORKER": worker.name, "WHY": why}
 
 
 MISSED = 3
@@ -503,12 +569,12 @@ def mixed(fleet: Fleet) -> Iterator[Finding]:
     for new, old in _pairs(fleet):
         lacks = set(new.tasks) ^ set(old.tasks)
         differ = [name for name in ("celery", "kombu") if old.versions.get(name) != new.versions.get(name)]
-        said = [f"{name} {old.versions.get(name)}, {new.node} has {new.versions.get(name)}" for name in differ]
-        said += [f"other tasks than {new.node}: {_some(lacks)}"] if lacks else []
-        if said and new.uptime < DEPLOYMENT:
-            young = f"advice: {old.node} has {said[0]}; a deployment may run: {new.node} started {_s(new.uptime)} ago"
+        said = [f"{name} {old.versions.get(name)}, {new.name} has {new.versions.get(name)}" for name in differ]
+        said += [f"other tasks than {new.name}: {_some(lacks)}"] if lacks else []
+        if said and new.uptime < fleet.limits.get("deployment", DEPLOYMENT):
+            young = f"advice: {old.name} has {said[0]}; a deployment may run: {new.name} started {_s(new.uptime)} ago"
         elif said:
-            yield {"WORKER": old.node, "WHY": f"has {said[0]}"}
+            yield {"WORKER": old.name, "WHY": f"has {said[0]}"}
     if young:
         raise Unknown(young)
 
@@ -533,7 +599,7 @@ def strangers(fleet: Fleet) -> Iterator[Finding]:
     for queue in fleet.queues:
         for one, other in combinations([worker for worker in fleet.readers(queue) if worker.tasks], 2):
             if not set(one.tasks) & set(other.tasks):
-                theirs = f"{one.node} ({_some(one.tasks, 1)}) and {other.node} ({_some(other.tasks, 1)})"
+                theirs = f"{one.name} ({_some(one.tasks, 1)}) and {other.name} ({_some(other.tasks, 1)})"
                 yield {"QUEUE": queue.name, "WHY": f"{theirs} read it, and have no task in common"}
                 break
 
@@ -548,13 +614,13 @@ def known_defects(fleet: Fleet) -> Iterator[Finding]:
     for worker in fleet.workers:
         found = {grade: next(_defects_of(worker, table, grade), "") for grade in ("refused", "advice")}
         if found["refused"]:
-            yield {"WORKER": worker.node, "WHY": found["refused"]}
+            yield {"WORKER": worker.name, "WHY": found["refused"]}
         if found["advice"]:
-            untold.append(f"advice: {worker.node}: {found['advice']}")
+            untold.append(f"advice: {worker.name}: {found['advice']}")
         for package, last in table["known"].items():
             version = worker.versions.get(package)
             if (version is None and package != "redis") or version_of(version or "") > version_of(last):
-                seen = f"{worker.node} has {package} {version}" if version else f"{worker.node} tells no {package}"
+                seen = f"{worker.name} has {package} {version}" if version else f"{worker.name} tells no {package}"
                 untold.append(f"the table of {table['renewed']} does not know it: {seen}")
     if untold:
         raise Unknown(_some(untold, 2))
@@ -593,16 +659,17 @@ def wrong_clocks(fleet: Fleet) -> Iterator[Finding]:
     Raises:
         Unknown: no worker tells its time.
     """
+    most = fleet.limits.get("clock-drift", DRIFT)
     for worker in fleet.workers:
-        if abs(worker.clock or 0.0) > DRIFT:
+        if abs(worker.clock or 0.0) > most:
             way = "ahead of" if (worker.clock or 0.0) > 0 else "behind"
-            yield {"WORKER": worker.node, "WHY": f"its clock is {_s(abs(worker.clock or 0.0))} {way} the broker's"}
+            yield {"WORKER": worker.name, "WHY": f"its clock is {_s(abs(worker.clock or 0.0))} {way} the broker's"}
         early = [held.started - fleet.now for held in worker.running if held.started]
-        if (most := max(early, default=0.0)) > DRIFT:
-            yield {"WORKER": worker.node, "WHY": f"it notes starts of tasks {_s(most)} ahead of the broker's clock"}
+        if (ahead := max(early, default=0.0)) > most:
+            yield {"WORKER": worker.name, "WHY": f"it notes starts of tasks {_s(ahead)} ahead of the broker's clock"}
     for new, old in _pairs(fleet):
         if bool(old.settings.get("enable_utc", True)) != bool(new.settings.get("enable_utc", True)):
-            yield {"WORKER": old.node, "WHY": f"enable_utc is {old.settings.get('enable_utc')}, unlike {new.node}"}
+            yield {"WORKER": old.name, "WHY": f"enable_utc is {old.settings.get('enable_utc')}, unlike {new.name}"}
     if all(worker.clock is None for worker in fleet.workers):
         raise Unknown("no worker tells its time by an event: --without-heartbeat, or SUBSCRIBE is refused to this user")
 
@@ -611,16 +678,38 @@ DRIFT = 16.0
 """Seconds between two clocks from which Celery itself warns of a "substantial drift"."""
 
 
-def hasty_recycling(fleet: Fleet) -> Iterator[Finding]:
-    """Yield the workers whose memory limit ends a process after each task."""
+def hasty_recycling(client: Redis, fleet: Fleet) -> Iterator[Finding]:
+    """Yield the workers whose memory limit ends a process after each task, by a setting or as it is seen."""
     for worker in fleet.workers:
         limit = seconds(worker.settings.get("worker_max_memory_per_child"))
         if 0 < limit < EMPTY:
             yield {
-                "WORKER": worker.node,
+                "WORKER": worker.name,
                 "WHY": f"worker_max_memory_per_child is {limit:.0f} KiB, an empty process has more",
             }
 
+    suspects = {one.key: one for one in fleet.workers if one.pids and one.recycles is False and one.running}
+    changes, begun = dict.fromkeys(suspects, 0), {key: one.done for key, one in suspects.items()}
+
+    def replaced() -> bool:
+        """Count the looks in which all processes are new; a worker that has kept one is sound."""
+        for one in _again(client, fleet, suspects) if suspects else ():
+            before = suspects[one.key]
+            if one.pids & before.pids:
+                del suspects[one.key]
+            elif one.done > before.done and one.pids:
+                suspects[one.key], changes[one.key] = one, changes[one.key] + 1
+        return all(changes[key] >= REPLACED for key in suspects)
+
+    poll(replaced, SPAN, every=0.2)
+    for key, one in suspects.items():
+        if changes[key] >= REPLACED:
+            why = f"it ran {one.done - begun[key]} tasks, and had all its processes replaced {changes[key]} times"
+            yield {"WORKER": one.name, "WHY": f"{why}: by --max-memory-per-child, or by its tasks"}
+
+
+REPLACED = 3
+"""Looks in a row that see new processes alone: a memory limit is below what a process needs for one task."""
 
 EMPTY = 30_000
 """KiB that a pool process needs before its first task: Celery alone has 35,000 on Python 3.11."""
@@ -631,9 +720,9 @@ def giving_up(fleet: Fleet) -> Iterator[Finding]:
     for worker in fleet.workers:
         most = worker.settings.get("broker_connection_max_retries")
         if worker.settings.get("broker_connection_retry") is False:
-            yield {"WORKER": worker.node, "WHY": "broker_connection_retry is False"}
+            yield {"WORKER": worker.name, "WHY": "broker_connection_retry is False"}
         elif isinstance(most, int | float) and 0 < most < RETRIES:
-            yield {"WORKER": worker.node, "WHY": f"broker_connection_max_retries is {most:.0f}"}
+            yield {"WORKER": worker.name, "WHY": f"broker_connection_max_retries is {most:.0f}"}
 
 
 RETRIES = 8
