@@ -11,9 +11,9 @@ Many tasks are sent in one round trip.                       sending            
 A waiting caller does not miss a result.                     sending               results, workflows
 Length and age of a queue are known.                         queue_age             deployment
 A health check tells a consuming worker from a hung one.     health                - (docker-compose.yml uses it)
-A broker's URL may have any option of redis-py.              broker_url            - (tests/test_options.py)
-A user with the fewest rights suffices.                      security              security
-A worker refuses an unsigned task.                           security              hostile
+A broker's URL may have any option of redis-py.              access                - (tests/test_options.py)
+A user with the fewest rights suffices.                      access                security
+A worker refuses an unsigned task.                           access                hostile
 A short task costs one round trip.                           batch_transport       one_trip
 The settings of a worker, with reasons.                      ../../worker.py       delivery, twice, shutdown
 A worker keeps what it holds when a connection is lost.      consumer              trouble, twice, pinned
