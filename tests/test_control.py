@@ -24,7 +24,8 @@ from fixtures.run.processes import ForkingGroup
 from gate_user import WORKERS, rules
 from redis_practices.celery_worker import control
 from redis_practices.celery_worker.control import SEP, Answers, Mailbox, Requester, mailboxes, sweep
-from redis_practices.celery_worker.queue_audit import doubt, stuck, unanswered_probes, unread
+from redis_practices.celery_worker.fleet_audit import stuck
+from redis_practices.celery_worker.queue_audit import doubt, unanswered_probes, unread
 from redis_practices.celery_worker.running import QUESTIONS, look, read_workers
 from redis_practices.celery_worker.worker_audit import Unknown
 from redis_practices.polling import eventually

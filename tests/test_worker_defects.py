@@ -11,12 +11,13 @@ import pytest
 from fixtures import PROJECT
 from fixtures.bdd.vocabulary import definitions_of
 from fixtures.run.practices_file import changeables
+from redis_practices.celery_worker import fleet_audit as fleets
 from redis_practices.celery_worker import queue_audit as queues
 from redis_practices.celery_worker import worker_audit as workers
 from redis_practices.celery_worker.control import Answers, Mailbox
 from redis_practices.celery_worker.queue_age import Message, QueueSeen
 from redis_practices.celery_worker.running import Fleet, Held, RunningWorker, read_workers
-from redis_practices.celery_worker.worker_audit import Finding, Unknown, defects_table, is_affected, known_defects
+from redis_practices.celery_worker.worker_audit import Finding, Unknown
 from redis_practices.server_info import version_of
 from steps.common.vocabulary import most
 
@@ -41,12 +42,12 @@ def fleet_of(*seen: RunningWorker, waiting: Sequence[QueueSeen] = ()) -> Fleet:
 )
 def test_affected_version(version: str, defect: dict[str, str], *, affected: bool) -> None:
     """A version is affected from `since` until before `mended`, or until `last`."""
-    assert is_affected(version_of(version), defect) == affected
+    assert fleets.is_affected(version_of(version), defect) == affected
 
 
 def test_each_defect_can_be_checked() -> None:
     """Each defect has a source, an end, and a package whose newest compared version is named."""
-    table = defects_table()
+    table = fleets.defects_table()
     for one in table["defects"]:
         assert one["source"].startswith("https://"), one
         assert one["package"] in table["known"], one
@@ -77,7 +78,7 @@ def test_grade_of_a_defect(changed: dict[str, str], refused: str, advised: str) 
     found, told = list[str](), ""
     fleet = fleet_of(replace(worker, versions={**ORDINARY, **changed}))
     try:
-        found.extend(str(one["WHY"]) for one in known_defects(fleet))
+        found.extend(str(one["WHY"]) for one in fleets.known_defects(fleet))
     except Unknown as advice:
         told = str(advice)
     assert [refused in why for why in found] == [True] * bool(refused)
@@ -117,8 +118,8 @@ def limit_cases() -> dict[str, tuple[Callable[[Fleet], Iterable[Finding]], Fleet
     return {
         "long-task": (workers.early_and_long, fleet_of(running), 20.0),
         "reserved-task": (workers.held_back, fleet_of(full, idle), 3.0),
-        "deployment": (workers.mixed, fleet_of(older, newer), 800.0),
-        "clock-drift": (workers.wrong_clocks, fleet_of(worker_of(clock=5.0)), 2.0),
+        "deployment": (fleets.mixed, fleet_of(older, newer), 800.0),
+        "clock-drift": (fleets.wrong_clocks, fleet_of(worker_of(clock=5.0)), 2.0),
         "held-countdowns": (workers.countdowns, fleet_of(later), 10.0),
         "message-size": (queues.huge_messages, fleet_of(idle, waiting=[queue_of()]), 400.0),
         "oldest-message": (queues.overaged, fleet_of(idle, waiting=[queue_of()]), 200.0),

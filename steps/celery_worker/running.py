@@ -12,6 +12,7 @@ from fixtures.context import Context
 from fixtures.reporting.report import plain
 from fixtures.run.keys import Unsupported
 from fixtures.stacks.protocols import RunningWorkers
+from redis_practices.celery_worker import fleet_audit as fleets
 from redis_practices.celery_worker import queue_audit as queues
 from redis_practices.celery_worker import worker_audit as audit
 from redis_practices.celery_worker.running import Fleet
@@ -73,7 +74,7 @@ DEFECTS = {
     ),
     "tasks return after each crash": (
         "tasks with acks_late and reject_on_worker_lost that count no deliveries",
-        asking(audit.poison_loops),
+        asking(fleets.poison_loops),
     ),
     "tasks run on after a lost connection": (
         "tasks with acks_late that nothing ends then; this is advice",
@@ -101,18 +102,18 @@ DEFECTS = {
         "results that a short outage loses; this is advice",
         first_look(audit.unrepeated_results),
     ),
-    "name is used twice": ("names under which several workers answer", first_look(audit.same_names)),
-    "schedule lacks its one beat": ("schedules with no beat, or with two", first_look(audit.beats)),
+    "name is used twice": ("names under which several workers answer", first_look(fleets.same_names)),
+    "schedule lacks its one beat": ("schedules with no beat, or with two", first_look(fleets.beats)),
     "release is an old one": (
         "workers with other tasks or versions than a newer one of the same queues",
-        first_look(audit.mixed),
+        first_look(fleets.mixed),
     ),
-    "queue another app reads": ("readers of a queue that have no task in common", first_look(audit.strangers)),
-    "clock is wrong": ("clocks 16 s off the broker's, and another enable_utc", first_look(audit.wrong_clocks)),
-    "version has a known defect": ("versions in known_defects.toml", first_look(audit.known_defects)),
+    "queue another app reads": ("readers of a queue that have no task in common", first_look(fleets.strangers)),
+    "clock is wrong": ("clocks 16 s off the broker's, and another enable_utc", first_look(fleets.wrong_clocks)),
+    "version has a known defect": ("versions in known_defects.toml", first_look(fleets.known_defects)),
     "processes end after one task": (
         "memory limits below those of an empty process, and processes that are replaced in each look",
-        asking(audit.hasty_recycling),
+        asking(fleets.hasty_recycling),
     ),
     "connection is given up": (
         "workers that try for less than a minute to reach the broker",
@@ -171,7 +172,7 @@ DEFECTS_OF_QUEUES: dict[str, tuple[str, Sequence[Detector]]] = {
     ),
     "reader takes no task": (
         "workers that answer and do not wait for a task although they are free",
-        [asking(queues.stuck), _probed],
+        [asking(fleets.stuck), _probed],
     ),
     "consumer was cancelled": ("workers that answer and read no queue", [first_look(queues.without_queue)]),
     "tasks are not given back": (

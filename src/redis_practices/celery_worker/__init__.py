@@ -25,7 +25,8 @@ Celery itself keeps it: no code here.                        -                  
 All running workers are asked in one round trip.              control               workers
 Workers, queues and held tasks are seen at one moment.        running               workers
 Running workers have the settings of this practice.          worker_audit          worker_settings, worker_fleet
-Queues have readers, and free workers take tasks.             queue_audit           workers
+Workers fit together, outlive an outage, and take tasks.       fleet_audit           worker_fleet, workers
+Queues have readers, which know their tasks.                  queue_audit           workers
 The broker is reached by its users alone.                    ../server_info.py     exposure
 The same, for each client at all times.                      -                     clients
 The same, for the commands of clients.                       -                     commands

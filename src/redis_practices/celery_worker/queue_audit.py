@@ -1,4 +1,4 @@
-"""Find what is wrong with the queues of running Celery workers, and which workers take no task.
+"""Find what is wrong with the queues of running Celery workers.
 
 Each detector yields its findings from the first look of a run (`running.look`), like those of `worker_audit`. Some ask
 the broker again. A finding that a silent worker may explain is none: then the detector raises `Unknown`.
@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -18,8 +17,8 @@ from redis import Redis
 
 from redis_practices.celery_worker.control import PROBE, WHOLE, Requester, envelope
 from redis_practices.celery_worker.queue_age import WAITING, Broker, Consumer, QueueSeen
-from redis_practices.celery_worker.running import AGAIN, Fleet, RunningWorker, nodes_of, read_workers, steps_of
-from redis_practices.celery_worker.worker_audit import PICKLE, Finding, Unknown
+from redis_practices.celery_worker.running import Fleet, RunningWorker, nodes_of, read_workers, steps_of
+from redis_practices.celery_worker.worker_audit import PICKLE, Finding, Unknown, counted, some
 from redis_practices.polling import poll
 
 
@@ -54,7 +53,7 @@ def doubt(fleet: Fleet, *, strict: bool = False) -> str:
     if len(seen) > answered:
         return (
             f"{len(seen) - answered} of {len(seen)} connections that take tasks (BRPOP) belong to no worker which "
-            f"answered ({_some([one.address for one in seen])}): its remote control is off, or it has another "
+            f"answered ({some([one.address for one in seen])}): its remote control is off, or it has another "
             "key prefix or control exchange (--key-prefix, --control-exchange)"
         )
     return ""
@@ -70,7 +69,7 @@ def _unheard(fleet: Fleet) -> str:
     heard = {worker.key for worker in fleet.workers}
     opened = {(mailbox, node) for mailbox, nodes in fleet.opened.items() for node in nodes}
     names = sorted({node for _, node in opened - heard})
-    return f" ({_some(names)})" if names else ""
+    return f" ({some(names)})" if names else ""
 
 
 def _workers(number: int) -> str:
@@ -126,7 +125,7 @@ def unread(client: Redis, fleet: Fleet, named: Collection[str] = ()) -> Iterator
     found = [queue for queue in lonely if queue.length or (queue.name in named and queue.name not in alone)]
     if found and fleet.workers:
         sure(fleet)
-        read = _some(sorted({shown(queue) for queue in fleet.queues if fleet.readers(queue)})) or "none"
+        read = some(sorted({shown(queue) for queue in fleet.queues if fleet.readers(queue)})) or "none"
         for queue in left_alone(client, fleet, found):
             yield {
                 "QUEUE": shown(queue),
@@ -153,15 +152,19 @@ def left_alone(client: Redis, fleet: Fleet, queues: Sequence[QueueSeen]) -> list
         return not any(lengths[key] for key in left)
 
     if any(lengths.values()):
-        poll(is_taken, max(0.0, SPAN - (time.monotonic() - fleet.taken)), every=0.05)
+        poll(is_taken, max(0.0, PATIENCE - (time.monotonic() - fleet.taken)), every=0.05)
     for key, queue in left.items():
         if takers := [one for one in _taking(fleet) if one.command != WAITING and _may_poll(one, queue)]:
             commands = ", ".join(sorted({one.command.upper() for one in takers}))
             raise Unknown(
                 f"{key} may be read by another program: {len(takers)} connections take from a list by {commands} "
-                f"({_some([one.address for one in takers])}), and CLIENT LIST does not tell from which"
+                f"({some([one.address for one in takers])}), and CLIENT LIST does not tell from which"
             )
     return list(left.values())
+
+
+PATIENCE = 3.0
+"""Seconds after the first look in which a program that polls a queue is seen to take from it."""
 
 
 def _may_poll(consumer: Consumer, queue: QueueSeen) -> bool:
@@ -177,7 +180,7 @@ def unread_priorities(fleet: Fleet) -> Iterator[Finding]:
         for step, length in queue.unread.items():
             steps = sorted({step for worker in fleet.readers(queue) for step in steps_of(worker)})
             read = ", ".join(map(str, steps))
-            yield {"QUEUE": shown(queue), "TASKS": f"{_count(length)} of priority {step}", "READ": f"{read} are read"}
+            yield {"QUEUE": shown(queue), "TASKS": f"{counted(length)} of priority {step}", "READ": f"{read} are read"}
 
 
 def undeclared_routes(fleet: Fleet) -> Iterator[Finding]:
@@ -197,7 +200,7 @@ def undeclared_routes(fleet: Fleet) -> Iterator[Finding]:
     if nowhere:
         sure(fleet)
     for (prefix, queue), names in sorted(nowhere.items()):
-        where = f"a route or schedule in the settings of {_some(names)} leads to it"
+        where = f"a route or schedule in the settings of {some(names)} leads to it"
         yield {"QUEUE": f"{prefix}{queue}", "WORKER": where}
 
 
@@ -235,7 +238,7 @@ def unknown_tasks(fleet: Fleet) -> Iterator[Finding]:
             if len(ignorant) == len(readers):
                 sure(fleet)
             if ignorant:
-                yield {"TASK": task, "QUEUE": shown(queue), "WORKER": f"{_some(ignorant)} discards it"}
+                yield {"TASK": task, "QUEUE": shown(queue), "WORKER": f"{some(ignorant)} discards it"}
 
 
 def _sent(queue: QueueSeen, readers: Sequence[RunningWorker]) -> set[str]:
@@ -258,8 +261,8 @@ def unreadable_tasks(fleet: Fleet) -> Iterator[Finding]:
         for kind in sorted({message.kind for message in queue.messages}):
             refusing = [worker.name for worker in readers if not _accepts(worker, kind)]
             if refusing:
-                tasks = _some(sorted({message.task for message in queue.messages if message.kind == kind}))
-                yield {"QUEUE": shown(queue), "TASKS": f"{tasks} as {kind}", "WORKER": f"{_some(refusing)} refuses it"}
+                tasks = some(sorted({message.task for message in queue.messages if message.kind == kind}))
+                yield {"QUEUE": shown(queue), "TASKS": f"{tasks} as {kind}", "WORKER": f"{some(refusing)} refuses it"}
 
 
 def overaged(fleet: Fleet) -> Iterator[Finding]:
@@ -290,7 +293,7 @@ def piled(fleet: Fleet) -> Iterator[Finding]:
             and tasks <= periodic
             and not ends
         ):
-            why = f"{_count(queue.length)} wait, all {_some(sorted(tasks))} of beat_schedule, without expires"
+            why = f"{counted(queue.length)} wait, all {some(sorted(tasks))} of beat_schedule, without expires"
             raise Unknown(f"advice: {shown(queue)}: {why}")
     return iter(())
 
@@ -344,12 +347,12 @@ def overdue(fleet: Fleet) -> Iterator[Finding]:
         key = f"{prefix}unacked_index"
         if record.count and record.stuck_mutex:
             why = f"{record.stuck_mutex} has no ttl, so no worker gives them back"
-            yield {"KEY": key, "TASKS": f"{_count(record.count)} unacknowledged", "WHY": why}
+            yield {"KEY": key, "TASKS": f"{counted(record.count)} unacknowledged", "WHY": why}
         elif workers and record.oldest is not None:
             limit = max(worker.visibility_timeout for worker in workers) + max(map(_sweep, workers)) + GRACE
             if record.oldest > limit and max(worker.uptime for worker in workers) > limit - GRACE:
                 why = f"the oldest was taken {record.oldest:.0f} s ago, and is due back after {limit - GRACE:.0f} s"
-                yield {"KEY": key, "TASKS": f"{_count(record.count)} unacknowledged", "WHY": why}
+                yield {"KEY": key, "TASKS": f"{counted(record.count)} unacknowledged", "WHY": why}
 
 
 GRACE = 60.0
@@ -375,7 +378,7 @@ def orphaned(fleet: Fleet) -> Iterator[Finding]:
             names, age = sorted({name for name, _ in lost.values()}), max(age for _, age in lost.values())
             timeout = min(worker.visibility_timeout for worker in workers)
             raise Unknown(
-                f"advice: {prefix}unacked: no worker has {_some(names)}, taken {age:.0f} s ago, as after a SIGKILL: "
+                f"advice: {prefix}unacked: no worker has {some(names)}, taken {age:.0f} s ago, as after a SIGKILL: "
                 f"it is given back after the visibility timeout of {timeout:.0f} s"
             )
     return iter(())
@@ -408,7 +411,7 @@ def abandoned(client: Redis, fleet: Fleet) -> Iterator[Finding]:
         return sum(kept.values()) <= most
 
     if sum(old.values()) > most and not poll(is_read, REQUEST, every=0.1):
-        yield {"KEYS": _some(sorted(kept)), "BYTES": f"{sum(kept.values())} bytes in {len(kept)} lists without ttl"}
+        yield {"KEYS": some(sorted(kept)), "BYTES": f"{sum(kept.values())} bytes in {len(kept)} lists without ttl"}
 
 
 REQUEST = 1.0
@@ -425,108 +428,7 @@ def _tasks(queue: QueueSeen, fleet: Fleet) -> str:
     if not queue.length:
         return "no task waits"
     age, how = queue.age(fleet.now)
-    return f"{_count(queue.length)} waiting, the oldest for {age:.0f} s ({how})"
-
-
-def _count(number: int) -> str:
-    return f"{number} task{'s' * (number != 1)}"
-
-
-def _some(names: Sequence[str], most: int = 3) -> str:
-    """Return the first names, and how many there are more."""
-    further = len(names) - most
-    return ", ".join(names[:most]) + (f" and {further} more" if further > 0 else "")
-
-
-# Whether a worker takes tasks
-
-SPAN = 3.0
-"""Seconds over which a worker must do nothing before it counts as stuck."""
-
-SHORTEST = 1.5
-"""Seconds in which a free worker is seen to wait, although its BRPOP ends each second."""
-
-
-@dataclass
-class Look:
-    """What the connections to the broker showed."""
-
-    names: set[str] = field(default_factory=set)
-    most: int = 0
-    """The most connections that waited at one time."""
-
-
-def stuck(client: Redis, fleet: Fleet) -> Iterator[Finding]:
-    """Yield the workers that answer, could take a task, and take none for `SPAN` seconds.
-
-    A free worker waits in BRPOP, or does tasks. One that does neither has a half-open connection or a dead consumer. A
-    worker that has taken tasks and runs none has a dead pool.
-    A sound fleet is seen at once; the span is for doubtful ones.
-
-    Raises:
-        Unknown: the broker refuses CLIENT LIST.
-    """
-    broker, seen = Broker(client), Look()
-    judged = [worker for worker in fleet.workers if not _limits(worker, fleet)]
-    suspects = {worker.key: worker for worker in judged if worker.is_free or _idles(worker)}
-
-    def explained() -> bool:
-        _see(broker, seen, fleet)
-        return not _without_wait(suspects.values(), seen) and not any(map(_idles, suspects.values()))
-
-    if not suspects or poll(explained, max(SHORTEST, SPAN - (time.monotonic() - fleet.taken)), every=0.05):
-        return
-    with Requester(client, fleet.mailboxes) as requester:
-        answers = requester.ask(AGAIN, nodes_of(suspects.values()))
-    now = {one.key: one for mailbox, said in answers.items() for one in read_workers(mailbox, said)}
-    same = [(one, now[key]) for key, one in suspects.items() if key in now and now[key].done == one.done]
-    for name in _without_wait([old for old, new in same if old.is_free and new.is_free], seen):
-        yield {"WORKER": name, "WHY": "it is free, and no connection of it waits for a task (BRPOP)"}
-    for old, one in same:
-        held = {task.id for task in old.waiting}
-        if _idles(one) and held & {task.id for task in one.waiting}:
-            yield {"WORKER": old.name, "WHY": f"it holds {_count(len(one.waiting))} and runs none"}
-
-
-def _see(broker: Broker, seen: Look, fleet: Fleet) -> None:
-    """Add the connections that wait for tasks now."""
-    told = broker.consumers()
-    if told is None:
-        raise Unknown(f"the broker refuses CLIENT LIST: {broker.refused['CLIENT LIST']}")
-    databases = {mailbox.database for mailbox in fleet.mailboxes}
-    waiting = [one for one in told if one.command == WAITING and one.blocked and one.database in databases]
-    seen.most = max(seen.most, len(waiting))
-    seen.names |= {one.name for one in waiting}
-
-
-def _idles(worker: RunningWorker) -> bool:
-    """Tell whether a worker holds tasks that it could run and runs none; a rate limit may hold back a task."""
-    free = [task for task in worker.waiting if "rate_limit" not in worker.tasks.get(task.name, {})]
-    return bool(free) and not worker.running
-
-
-def _limits(worker: RunningWorker, fleet: Fleet) -> bool:
-    """Tell whether a rate limit may hold back tasks in a worker, which no answer lists: they fill its prefetch."""
-    if not any("rate_limit" in attributes for attributes in worker.tasks.values()):
-        return False
-    prefix = worker.mailbox.prefix
-    others = [one for one in fleet.workers if one.mailbox.prefix == prefix]
-    held = [task for one in others for task in (*one.running, *one.waiting, *one.later) if not task.acknowledged]
-    return fleet.unacknowledged[prefix].count > len(held)
-
-
-def _without_wait(workers: Iterable[RunningWorker], seen: Look) -> list[str]:
-    """Return the free workers that no connection in BRPOP explains; without names, one of them for each missing."""
-    names = {one.name: str(one.options.get("client_name") or "") for one in workers if one.is_free}
-    named = [worker for worker, name in names.items() if name and name not in seen.names]
-    unnamed = sorted(worker for worker, name in names.items() if not name)
-    of_named = len({name for name in names.values() if name} & seen.names)
-    missing = max(0, len(unnamed) - max(0, seen.most - of_named))
-    if not missing:
-        return named
-    if missing == len(unnamed):
-        return [*named, *unnamed]
-    return [*named, f"{missing} of {_some(unnamed)}"]
+    return f"{counted(queue.length)} waiting, the oldest for {age:.0f} s ({how})"
 
 
 # Whether a worker runs a task

@@ -1,4 +1,4 @@
-"""Find defects of running Celery workers in the `Fleet` of `running.look`.
+"""Find defects in the settings and the tasks of running Celery workers, in the `Fleet` of `running.look`.
 
 Each function yields its findings, one mapping each, with the worker or the queue first; without a finding, nothing.
 What the answers do not tell is no finding: `Unknown` says why. The remedies stand in worker_settings.feature and
@@ -7,31 +7,18 @@ worker_fleet.feature.
 
 from __future__ import annotations
 
-import time
-import tomllib
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
-from itertools import combinations
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
-from redis import Redis
-
-from redis_practices.celery_worker.control import PROBE, Mailbox, Requester
+from redis_practices.celery_worker.control import PROBE
 from redis_practices.celery_worker.running import (
-    AGAIN,
     Fleet,
     Held,
     RunningWorker,
     moment,
-    nodes_of,
-    read_workers,
     seconds_of,
 )
-from redis_practices.polling import poll
-from redis_practices.server_info import version_of
 
 Finding = dict[str, object]
 
@@ -56,7 +43,7 @@ def telling(fleet: Fleet) -> Iterator[Finding]:
         Unknown: a worker does not tell its settings, or not its tasks.
     """
     if hidden := [worker.name for worker in fleet.workers if not worker.settings or not worker.hears]:
-        raise Unknown(f"{_some(hidden)} does not answer every question of remote control, such as conf")
+        raise Unknown(f"{some(hidden)} does not answer every question of remote control, such as conf")
     return iter(())
 
 
@@ -70,7 +57,7 @@ def unlimited(fleet: Fleet) -> Iterator[Finding]:
     """
     for worker in fleet.workers:
         if worker.pool == "prefork" and (free := [name for name in worker.tasks if not any(limits(worker, name))]):
-            yield {"WORKER": worker.name, "WHY": f"{_some(free)}: no time limit"}
+            yield {"WORKER": worker.name, "WHY": f"{some(free)}: no time limit"}
 
 
 def limits(worker: RunningWorker, task: str) -> tuple[float, float]:
@@ -99,12 +86,12 @@ def missed_limits(fleet: Fleet) -> Iterator[Finding]:
         late = {name: limits(worker, name) for name in worker.tasks if worker.pool == "prefork"}
         if swapped := [name for name, (soft, hard) in late.items() if soft >= hard > 0]:
             soft, hard = late[min(swapped)]
-            why = f"task_soft_time_limit of {_s(soft)} is not below task_time_limit of {_s(hard)}: {_some(swapped)}"
+            why = f"task_soft_time_limit of {secs(soft)} is not below task_time_limit of {secs(hard)}: {some(swapped)}"
             yield {"WORKER": worker.name, "WHY": why}
         for held in worker.running:
             hard = limits(worker, held.name)[1] or seconds(worker.settings.get("task_time_limit"))
-            if hard and (age := _age(fleet, worker, held)) > hard + (GRACE if worker.pool not in LAX else 1.0):
-                why = f"{held.name} runs for {_s(age)}, although its limit is {_s(hard)}: pool {worker.pool}"
+            if hard and (age := age_of(fleet, worker, held)) > hard + (GRACE if worker.pool not in LAX else 1.0):
+                why = f"{held.name} runs for {secs(age)}, although its limit is {secs(hard)}: pool {worker.pool}"
                 yield {"WORKER": worker.name, "WHY": why}
         if worker.pool in LAX and worker.settings.get("task_time_limit"):
             lax = f"advice: {worker.name}: task_time_limit has no effect, a pool of kind {worker.pool} ends no task"
@@ -129,14 +116,17 @@ def outliving(fleet: Fleet) -> Iterator[Finding]:
     """
     for worker in fleet.workers:
         most = worker.visibility_timeout
-        ran = {held: age for held in worker.running if (age := _age(fleet, worker, held)) >= most}
+        ran = {held: age for held in worker.running if (age := age_of(fleet, worker, held)) >= most}
         if long := {held.name: age for held, age in ran.items() if not held.acknowledged}:
             name = max(long, key=lambda one: long[one])
-            yield {"WORKER": worker.name, "WHY": f"{name} runs for {_s(long[name])} unacknowledged; {_timeout(worker)}"}
+            yield {
+                "WORKER": worker.name,
+                "WHY": f"{name} runs for {secs(long[name])} unacknowledged; {_timeout(worker)}",
+            }
         elif worker.pool == "prefork" and (names := list(_longer(worker, most))):
             soft, hard = limits(worker, names[0])
-            limit = f"task_time_limit of {_s(hard)}" if hard else f"task_soft_time_limit of {_s(soft)}"
-            yield {"WORKER": worker.name, "WHY": f"{_some(names)}: {limit}; {_timeout(worker)}"}
+            limit = f"task_time_limit of {secs(hard)}" if hard else f"task_soft_time_limit of {secs(soft)}"
+            yield {"WORKER": worker.name, "WHY": f"{some(names)}: {limit}; {_timeout(worker)}"}
 
 
 def _longer(worker: RunningWorker, most: float) -> Iterator[str]:
@@ -163,7 +153,7 @@ def running_on(fleet: Fleet) -> Iterator[Finding]:
         late = [name for name in worker.tasks if is_late(worker, name)]
         keeps = str(worker.settings.get("worker_consumer")).endswith(":KeepingConsumer")
         if late and not keeps and worker.settings.get(CANCEL) is False:
-            raise Unknown(f"advice: {worker.name}: {_some(late)}: acks_late, and {CANCEL} is False")
+            raise Unknown(f"advice: {worker.name}: {some(late)}: acks_late, and {CANCEL} is False")
     return iter(())
 
 
@@ -180,7 +170,7 @@ def endless_retries(fleet: Fleet) -> Iterator[Finding]:
     for worker in fleet.workers:
         # An attribute that is None is left out; a task whose answer has no attribute at all is not judged.
         if endless := [name for name, said in worker.tasks.items() if said and "max_retries" not in said]:
-            raise Unknown(f"advice: {worker.name}: {_some(endless)}: max_retries is None")
+            raise Unknown(f"advice: {worker.name}: {some(endless)}: max_retries is None")
     return iter(())
 
 
@@ -212,16 +202,16 @@ def _ahead(column: str, name: str, ahead: Mapping[str, float], worker: RunningWo
     """Yield a finding if a worker gives tasks away before their ETA; `ahead` has the seconds until then by task."""
     if far := {task: wait for task, wait in ahead.items() if wait >= worker.visibility_timeout}:
         farthest = max(far.values())
-        yield {column: name, "WHY": f"{_some(far)} held for {_s(farthest)} more; {_timeout(worker)}"}
+        yield {column: name, "WHY": f"{some(far)} held for {secs(farthest)} more; {_timeout(worker)}"}
 
 
 def _timeout(worker: RunningWorker) -> str:
     """Return the visibility timeout in words, and one that stands in the wrong setting."""
-    said = f"visibility_timeout is {_s(worker.visibility_timeout)}"
+    said = f"visibility_timeout is {secs(worker.visibility_timeout)}"
     if "visibility_timeout" not in worker.options:
         said += ", the default"
         if worker.results_timeout:
-            said += f" (result_backend_transport_options has {_s(worker.results_timeout)}, without effect on tasks)"
+            said += f" (result_backend_transport_options has {secs(worker.results_timeout)}, without effect on tasks)"
     return said
 
 
@@ -237,106 +227,8 @@ def other_timeouts(fleet: Fleet) -> Iterator[Finding]:
         shortest = min(workers, key=lambda one: one.visibility_timeout)
         for worker in workers:
             if worker.visibility_timeout > shortest.visibility_timeout:
-                theirs = f"{shortest.name} has {_s(shortest.visibility_timeout)} on the same {prefix}{key}"
+                theirs = f"{shortest.name} has {secs(shortest.visibility_timeout)} on the same {prefix}{key}"
                 yield {"WORKER": worker.name, "WHY": f"{_timeout(worker)}, but {theirs}"}
-
-
-def poison_loops(client: Redis, fleet: Fleet) -> Iterator[Finding]:
-    """Yield the tasks that return to the queue each time they end their process, as seen for up to `SPAN` seconds.
-
-    A broker on Redis counts no deliveries. A task with the attribute `max_deliveries` counts them, as `Guarded` does.
-
-    Raises:
-        Unknown: tasks have both settings, and none is seen to do that.
-    """
-    endless = {worker.key: names for worker in fleet.workers if (names := set(_uncounted(worker)))}
-    if not endless:
-        return
-    loops: dict[tuple[Key, str], _Loop] = {}
-    found, began = list(_returned(fleet.workers, endless, loops)), time.monotonic()
-    if any(worker.counts.get(name) for worker in fleet.workers for name in endless.get(worker.key, ())):
-        found = poll(
-            lambda: list(_returned(_again(client, fleet, endless), endless, loops)),
-            SPAN,
-            every=0.1,
-            # Between its return to the queue and its next start, no worker tells of a task: 1 s is enough to see it.
-            until=lambda found: bool(found or (not loops and time.monotonic() > began + 1)),
-        )
-    yield from found
-    if not found:
-        worker = next(one for one in fleet.workers if one.key in endless)
-        advice = f"{_some(endless[worker.key])}: {BOTH}; a task that ends its process would return for ever"
-        raise Unknown(f"advice: {worker.name}: {advice}")
-
-
-Key = tuple[Mailbox, str]
-"""What tells a worker from all others (`RunningWorker.key`)."""
-
-
-@dataclass
-class _Loop:
-    """What was seen of a redelivered task in one worker."""
-
-    ran: set[int]
-    """The processes that ran it."""
-    pids: set[int]
-    """The processes that the pool has had since."""
-    size: int
-    """The most processes that the pool had at once."""
-    count: int
-    """How often the worker had started tasks of its name."""
-
-    def crashed(self, worker: RunningWorker, name: str) -> bool:
-        """Whether the worker still holds the task after the death of its process.
-
-        Where a task dies 20 times a second, it is hardly ever seen in a process. Then two replaced processes tell it,
-        if the pool does not replace them by itself.
-        """
-        self.size = max(self.size, len(worker.pids))
-        self.pids |= worker.pids
-        steady = worker.recycles is False and not worker.settings.get("worker_max_memory_per_child")
-        replaced = len(self.pids) - self.size if steady else 0
-        return bool(self.ran - worker.pids) or min(replaced, worker.counts.get(name, 0) - self.count) > 1
-
-
-def _returned(
-    workers: Iterable[RunningWorker], endless: Mapping[Key, set[str]], loops: dict[tuple[Key, str], _Loop]
-) -> Iterator[Finding]:
-    """Yield the tasks that are held again after their process died; `loops` keeps what was seen, by worker and id."""
-    for worker in workers:
-        for held in (*worker.running, *worker.waiting):
-            if not held.redelivered or held.name not in endless.get(worker.key, ()):
-                continue
-            seen = _Loop(set(), set(worker.pids), len(worker.pids), worker.counts.get(held.name, 0))
-            loop = loops.setdefault((worker.key, held.id), seen)
-            if loop.crashed(worker, held.name):
-                why = f"{held.name} ended a process and was given to the next one: {BOTH}"
-                yield {"WORKER": worker.name, "WHY": why}
-            if held.pid is not None:
-                loop.ran.add(held.pid)
-
-
-BOTH = "acks_late with reject_on_worker_lost"
-
-SPAN = 5.0
-"""Seconds in which a pool replaces a process and gives it the same task again: 2 on an idle machine."""
-
-
-def _uncounted(worker: RunningWorker) -> Iterator[str]:
-    """Yield the tasks that are given back when their process has died, and that count no deliveries."""
-    for name, said in worker.tasks.items():
-        if said.get("acks_late") == said.get("reject_on_worker_lost") == "True" and "max_deliveries" not in said:
-            yield name
-
-
-def _again(client: Redis, fleet: Fleet, keys: Container[Key]) -> Iterator[RunningWorker]:
-    """Ask some workers again what they do; their names and settings are those of the first answer."""
-    asked = {worker.key: worker for worker in fleet.workers if worker.key in keys}
-    with Requester(client, fleet.mailboxes) as requester:
-        for mailbox, said in requester.ask(AGAIN, nodes_of(asked.values())).items():
-            for worker in read_workers(mailbox, said):
-                if first := asked.get(worker.key):
-                    yield replace(worker, name=first.name, settings=first.settings)
 
 
 def early_and_long(fleet: Fleet) -> Iterator[Finding]:
@@ -347,8 +239,8 @@ def early_and_long(fleet: Fleet) -> Iterator[Finding]:
     """
     for worker in fleet.workers:
         for held in worker.running:
-            if held.acknowledged and (age := _age(fleet, worker, held)) > fleet.limits.get("long-task", LONG):
-                raise Unknown(f"advice: {worker.name}: {held.name} runs for {_s(age)} with early acknowledgement")
+            if held.acknowledged and (age := age_of(fleet, worker, held)) > fleet.limits.get("long-task", LONG):
+                raise Unknown(f"advice: {worker.name}: {held.name} runs for {secs(age)} with early acknowledgement")
     return iter(())
 
 
@@ -370,10 +262,9 @@ def held_back(fleet: Fleet) -> Iterator[Finding]:
         if worker.hears and worker.queues and not worker.prefetch:
             yield {"WORKER": worker.name, "WHY": "prefetch is unlimited: worker_prefetch_multiplier is 0"}
         elif worker.waiting and len(worker.running) >= (worker.processes or 1):
-            since = min(_age(fleet, worker, held) for held in worker.running)
-            behind = (
-                f"{len(worker.waiting)} reserved tasks wait behind {worker.running[0].name}, running for {_s(since)}"
-            )
+            since = min(age_of(fleet, worker, held) for held in worker.running)
+            first = worker.running[0].name
+            behind = f"{len(worker.waiting)} reserved tasks wait behind {first}, running for {secs(since)}"
             if since >= worker.visibility_timeout:
                 yield {"WORKER": worker.name, "WHY": f"{behind}; {_timeout(worker)}"}
             elif since > fleet.limits.get("reserved-task", WAIT) and (idle := _idle(fleet, worker)):
@@ -460,14 +351,17 @@ def early_results(fleet: Fleet) -> Iterator[Finding]:
     advice = ""
     for worker in fleet.workers:
         longest = max((max(limits(worker, name)) for name in worker.tasks), default=0.0)
-        ran = max((_age(fleet, worker, held) for held in worker.running), default=0.0)
+        ran = max((age_of(fleet, worker, held) for held in worker.running), default=0.0)
         expires = _expires(worker) if _stores(worker) else 0.0
         if not 0 < expires < max(longest, ran):
             continue
-        why = f"result_expires is {_s(expires)}, and a task "
+        why = f"result_expires is {secs(expires)}, and a task "
         if fleet.workflows and ran > expires:
-            yield {"WORKER": worker.name, "WHY": f"{why}runs for {_s(ran)}, while a chord or group is under way"}
-        advice = f"advice: {worker.name}: {why}may run {_s(longest or ran)}: a chord of it would never end"
+            yield {
+                "WORKER": worker.name,
+                "WHY": f"{why}runs for {secs(ran)}, while a chord or group is under way",
+            }
+        advice = f"advice: {worker.name}: {why}may run {secs(longest or ran)}: a chord of it would never end"
     if advice:
         raise Unknown(advice)
 
@@ -489,230 +383,7 @@ OURS = "practices-"
 """How the result backends of this project begin (`workflows.with_chords`): they try again."""
 
 
-# Workers as a whole
-
-
-def same_names(fleet: Fleet) -> Iterator[Finding]:
-    """Yield the names that several workers have: a command for one reaches all of them."""
-    for worker in fleet.workers:
-        if worker.answered > 1:
-            yield {"WORKER": worker.name, "WHY": f"{worker.answered} workers answer under this name"}
-
-
-def beats(fleet: Fleet) -> Iterator[Finding]:
-    """Yield a second beat, and periodic tasks that no worker has run since its start, many intervals ago.
-
-    Raises:
-        Unknown: there is a schedule, and neither its beat nor a run of its tasks shows.
-    """
-    is_unknown = False
-    for mailbox in fleet.mailboxes:
-        workers, answered = fleet.of(mailbox), fleet.beats.get(mailbox, {})
-        number, apps = sum(answered.values()), {worker.app for worker in workers}
-        locks = any("redbeat" in str(worker.settings.get("beat_scheduler")).lower() for worker in workers)
-        if number > max(1, len(apps)) and not locks:
-            yield {
-                "BEAT": f"{mailbox.prefix}{_some(answered)}",
-                "WHY": f"{number} beats send each task of the schedule",
-            }
-        scheduled = {task for worker in workers for task in worker.schedule.values()}
-        ran = {task for worker in workers for task, count in worker.counts.items() if count}
-        yield from () if fleet.silent else _never_run(workers, ran | _held_or_sent(fleet))
-        if further := next(_sent_too_often(workers), ""):
-            raise Unknown(further)
-        is_unknown = is_unknown or bool(scheduled and not number and not scheduled & ran)
-    if is_unknown:
-        raise Unknown("no beat answers: a separate beat of Celery 5.7 does, with beat_enable_remote_control = True")
-
-
-def _sent_too_often(workers: Sequence[RunningWorker]) -> Iterator[str]:
-    """Yield advice about periodic tasks that ran half as often again as their schedule has it."""
-    for worker in workers:
-        for task in {worker.schedule[entry] for entry in worker.intervals}:
-            entries = [entry for entry, other in worker.schedule.items() if other == task]
-            if not all(entry in worker.intervals for entry in entries):
-                continue
-            runs, since = sum(one.counts.get(task, 0) for one in workers), max(one.uptime for one in workers)
-            due = sum(since / worker.intervals[entry] + 1 for entry in entries)
-            if runs > 1.5 * due + MISSED:
-                why = f"{task} ran {runs} times in {_s(since)}, by beat_schedule it is due {due:.0f} times"
-                yield f"advice: {worker.name}: {why}: a second beat sends it, or another sender, or it is retried"
-
-
-def _never_run(workers: Sequence[RunningWorker], sent: Container[str]) -> Iterator[Finding]:
-    """Yield the periodic tasks that were due several times since the workers started, and were not sent."""
-    for worker in workers:
-        for task, every in ((worker.schedule[entry], every) for entry, every in worker.intervals.items()):
-            since = min((other.uptime for other in workers if task in other.tasks), default=0.0)
-            if since > MISSED * every + GRACE and task not in sent:
-                why = f"beat_schedule has {task} every {_s(every)}, and no worker ran it in {_s(since)}"
-                yield {"WORKER": worker.name, "WHY": why}
-
-
-MISSED = 3
-"""Intervals of a periodic task without a run after which no beat sends it."""
-
-
-def _held_or_sent(fleet: Fleet) -> set[str]:
-    """Return the tasks that wait in queues or are held by workers."""
-    held = {one.name for worker in fleet.workers for one in (*worker.running, *worker.waiting, *worker.later)}
-    return held | {message.task for queue in fleet.queues for message in queue.messages}
-
-
-def mixed(fleet: Fleet) -> Iterator[Finding]:
-    """Yield the workers of the same queues with other tasks or versions, when no deployment explains it any more.
-
-    Raises:
-        Unknown: they differ, and one has started a short while ago.
-    """
-    young = ""
-    for new, old in _pairs(fleet):
-        lacks = set(new.tasks) ^ set(old.tasks)
-        differ = [name for name in ("celery", "kombu") if old.versions.get(name) != new.versions.get(name)]
-        said = [f"{name} {old.versions.get(name)}, {new.name} has {new.versions.get(name)}" for name in differ]
-        said += [f"other tasks than {new.name}: {_some(lacks)}"] if lacks else []
-        if said and new.uptime < fleet.limits.get("deployment", DEPLOYMENT):
-            young = f"advice: {old.name} has {said[0]}; a deployment may run: {new.name} started {_s(new.uptime)} ago"
-        elif said:
-            yield {"WORKER": old.name, "WHY": f"has {said[0]}"}
-    if young:
-        raise Unknown(young)
-
-
-DEPLOYMENT = 600.0
-"""Seconds in which a deployment replaces all workers; until then two versions are no defect."""
-
-
-def _pairs(fleet: Fleet) -> Iterator[tuple[RunningWorker, RunningWorker]]:
-    """Yield the youngest worker of each set of queues with each other one that shares a task with it."""
-    groups = defaultdict[tuple[object, ...], list[RunningWorker]](list)
-    for worker in fleet.workers:
-        if worker.queues and worker.tasks and worker.versions:
-            groups[worker.mailbox, *sorted(worker.queues)].append(worker)
-    for workers in groups.values():
-        new = min(workers, key=lambda one: one.uptime)
-        yield from ((new, old) for old in workers if set(new.tasks) & set(old.tasks))
-
-
-def strangers(fleet: Fleet) -> Iterator[Finding]:
-    """Yield the queues that workers of two apps read: each discards the tasks of the other."""
-    for queue in fleet.queues:
-        for one, other in combinations([worker for worker in fleet.readers(queue) if worker.tasks], 2):
-            if not set(one.tasks) & set(other.tasks):
-                theirs = f"{one.name} ({_some(one.tasks, 1)}) and {other.name} ({_some(other.tasks, 1)})"
-                yield {"QUEUE": queue.name, "WHY": f"{theirs} read it, and have no task in common"}
-                break
-
-
-def known_defects(fleet: Fleet) -> Iterator[Finding]:
-    """Yield the workers whose versions have a known defect that is refused, by the table known_defects.toml.
-
-    Raises:
-        Unknown: a defect is advice, a worker tells no version, or a later one than the table knows.
-    """
-    table, untold = defects_table(), list[str]()
-    for worker in fleet.workers:
-        found = {grade: next(_defects_of(worker, table, grade), "") for grade in ("refused", "advice")}
-        if found["refused"]:
-            yield {"WORKER": worker.name, "WHY": found["refused"]}
-        if found["advice"]:
-            untold.append(f"advice: {worker.name}: {found['advice']}")
-        for package, last in table["known"].items():
-            version = worker.versions.get(package)
-            if (version is None and package != "redis") or version_of(version or "") > version_of(last):
-                seen = f"{worker.name} has {package} {version}" if version else f"{worker.name} tells no {package}"
-                untold.append(f"the table of {table['renewed']} does not know it: {seen}")
-    if untold:
-        raise Unknown(_some(untold, 2))
-
-
-@cache
-def defects_table() -> Mapping[str, Any]:
-    """Return the table of versions with a known defect."""
-    return tomllib.loads(Path(__file__).with_name("known_defects.toml").read_text(encoding="utf-8"))
-
-
-def _defects_of(worker: RunningWorker, table: Mapping[str, Any], grade: str) -> Iterator[str]:
-    """Yield the known defects of a worker's versions; those that its settings or pool avoid are left out."""
-    for one in table["defects"]:
-        package, version = one["package"], worker.versions.get(one["package"])
-        if one["grade"] != grade or version is None or not is_affected(version_of(version), one):
-            continue
-        settings = {name: worker.settings.get(name, value) for name, value in one.get("only", {}).items()}
-        if settings == one.get("only", {}) and worker.pool in one.get("pools", [worker.pool]):
-            yield f"{package} {version} {one['does']} ({one['source']})"
-    kombu, redis = worker.versions.get("kombu", ""), worker.versions.get("redis", "")
-    before = table["redis_before"].get(kombu.rpartition(".")[0])
-    if grade == "refused" and before and redis and version_of(redis) >= version_of(before):
-        yield f"kombu {kombu} takes redis-py before {before}, not {redis}: it reads no more after a lost connection"
-
-
-def is_affected(version: tuple[int, ...], defect: Mapping[str, str]) -> bool:
-    """Tell whether a version lies between those in which a defect came and went."""
-    since, mended, last = (version_of(defect.get(name, "")) for name in ("since", "mended", "last"))
-    return version >= since and (not mended or version < mended) and (not last or version <= last)
-
-
-def wrong_clocks(fleet: Fleet) -> Iterator[Finding]:
-    """Yield the workers with a wrong clock, and those of an app with another idea of UTC.
-
-    Raises:
-        Unknown: no worker tells its time.
-    """
-    most = fleet.limits.get("clock-drift", DRIFT)
-    for worker in fleet.workers:
-        if abs(worker.clock or 0.0) > most:
-            way = "ahead of" if (worker.clock or 0.0) > 0 else "behind"
-            yield {"WORKER": worker.name, "WHY": f"its clock is {_s(abs(worker.clock or 0.0))} {way} the broker's"}
-        early = [held.started - fleet.now for held in worker.running if held.started]
-        if (ahead := max(early, default=0.0)) > most:
-            yield {"WORKER": worker.name, "WHY": f"it notes starts of tasks {_s(ahead)} ahead of the broker's clock"}
-    for new, old in _pairs(fleet):
-        if bool(old.settings.get("enable_utc", True)) != bool(new.settings.get("enable_utc", True)):
-            yield {"WORKER": old.name, "WHY": f"enable_utc is {old.settings.get('enable_utc')}, unlike {new.name}"}
-    if all(worker.clock is None for worker in fleet.workers):
-        raise Unknown("no worker tells its time by an event: --without-heartbeat, or SUBSCRIBE is refused to this user")
-
-
-DRIFT = 16.0
-"""Seconds between two clocks from which Celery itself warns of a "substantial drift"."""
-
-
-def hasty_recycling(client: Redis, fleet: Fleet) -> Iterator[Finding]:
-    """Yield the workers whose memory limit ends a process after each task, by a setting or as it is seen."""
-    for worker in fleet.workers:
-        limit = seconds(worker.settings.get("worker_max_memory_per_child"))
-        if 0 < limit < EMPTY:
-            yield {
-                "WORKER": worker.name,
-                "WHY": f"worker_max_memory_per_child is {limit:.0f} KiB, an empty process has more",
-            }
-
-    suspects = {one.key: one for one in fleet.workers if one.pids and one.recycles is False and one.running}
-    changes, begun = dict.fromkeys(suspects, 0), {key: one.done for key, one in suspects.items()}
-
-    def replaced() -> bool:
-        """Count the looks in which all processes are new; a worker that has kept one is sound."""
-        for one in _again(client, fleet, suspects) if suspects else ():
-            before = suspects[one.key]
-            if one.pids & before.pids:
-                del suspects[one.key]
-            elif one.done > before.done and one.pids:
-                suspects[one.key], changes[one.key] = one, changes[one.key] + 1
-        return all(changes[key] >= REPLACED for key in suspects)
-
-    poll(replaced, SPAN, every=0.2)
-    for key, one in suspects.items():
-        if changes[key] >= REPLACED:
-            why = f"it ran {one.done - begun[key]} tasks, and had all its processes replaced {changes[key]} times"
-            yield {"WORKER": one.name, "WHY": f"{why}: by --max-memory-per-child, or by its tasks"}
-
-
-REPLACED = 3
-"""Looks in a row that see new processes alone: a memory limit is below what a process needs for one task."""
-
-EMPTY = 30_000
-"""KiB that a pool process needs before its first task: Celery alone has 35,000 on Python 3.11."""
+# Outages
 
 
 def giving_up(fleet: Fleet) -> Iterator[Finding]:
@@ -732,17 +403,22 @@ RETRIES = 8
 # Words
 
 
-def _age(fleet: Fleet, worker: RunningWorker, held: Held) -> float:
+def age_of(fleet: Fleet, worker: RunningWorker, held: Held) -> float:
     """Return for how long a task has run, by the broker's clock as far as the worker's is known; 0 if it waits."""
     return fleet.now + (worker.clock or 0.0) - held.started if held.started else 0.0
 
 
-def _s(time: float) -> str:
+def secs(said: float) -> str:
     """Return a time in seconds as text."""
-    return f"{time:.0f} s" if time >= 10 or time == int(time) else f"{time:.1f} s"  # noqa: PLR2004 - short ones
+    return f"{said:.0f} s" if said >= 10 or said == int(said) else f"{said:.1f} s"  # noqa: PLR2004 - short ones
 
 
-def _some(names: Iterable[str], most: int = 3) -> str:
+def some(names: Iterable[str], most: int = 3) -> str:
     """Return the first names, and how many there are more."""
     known = sorted(set(names))
     return ", ".join(known[:most]) + (f" and {len(known) - most} more" if len(known) > most else "")
+
+
+def counted(number: int) -> str:
+    """Return a number of tasks in words."""
+    return f"{number} task{'s' * (number != 1)}"
