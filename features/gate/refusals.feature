@@ -331,6 +331,6 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | results that expire before a task may end          | celery-210 | result_expires is 3 s         |
         | results that are given up                          | celery-211 | always_retry is False         |
         | retries without a limit                            | celery-232 | max_retries is None           |
-        | two beats that do not answer                       | celery-213 | it is due                     |
-        | a beat of its app that outruns the workers         | celery-233 | without expires               |
+        | two beats                                          | celery-213 | it is due                     |
+        | a beat that outruns the workers                    | celery-233 | without expires               |
         | a connection that may die silently                 | celery-217 | kombu 5.6.2 takes no task     |
