@@ -156,10 +156,8 @@ def left_alone(client: Redis, fleet: Fleet, queues: Sequence[QueueSeen]) -> list
     for key, queue in left.items():
         if takers := [one for one in _taking(fleet) if one.command != WAITING and _may_poll(one, queue)]:
             commands = ", ".join(sorted({one.command.upper() for one in takers}))
-            raise Unknown(
-                f"{key} may be read by another program: {len(takers)} connections take from a list by {commands} "
-                f"({some([one.address for one in takers])}), and CLIENT LIST does not tell from which"
-            )
+            seen = f"{len(takers)} connection{'s' * (len(takers) != 1)} ({some(one.address for one in takers)})"
+            raise Unknown(f"{key}: another program may read it: {seen} took from a list by {commands}, not told which")
     return list(left.values())
 
 
