@@ -57,8 +57,8 @@ Feature: Running workers of an app fit together and outlive their broker
     @celery-217
     Scenario: the versions of each worker have no known defect
       `src/redis_practices/celery_worker/known_defects.toml` has the versions, with a source each. A defect is refused if
-      it loses tasks or stops the worker in ordinary operation: a restart or failover of the broker is part of that. Any
-      other one is advice, such as a defect that needs a network which drops packets.
+      it loses tasks or stops the worker in ordinary operation, such as a restart or failover of the broker. Any other one
+      is advice, such as a defect that needs a network which drops packets.
       Remedy: `pip install "celery[redis]==5.6.3" "kombu==5.7.0"`; Celery 5.7.0 needs `worker_consumer =
       "redis_practices.celery_worker.consumer:KeepingConsumer"`.
 
@@ -68,7 +68,7 @@ Feature: Running workers of an app fit together and outlive their broker
     @celery-218
     Scenario: a process of the pool serves more than one task
       A memory limit below that of an empty process ends each process after one task. A limit of the command line shows
-      in no answer; then a busy worker is looked at for up to 5 s, until all its processes were replaced three times.
+      in no answer. There a busy worker is looked at for up to 5 s, until its processes were all replaced three times.
       Remedy: `worker_max_memory_per_child = 400000`, in KiB, above what a process has after its first task.
 
       Given the workers under test

@@ -1,4 +1,4 @@
-"""Find what is wrong with running Celery workers together, and with what each does from look to look.
+"""Find defects of running Celery workers that show between workers, and from one look to the next.
 
 Each detector yields its findings, as those of `worker_audit` do. Some ask the workers again. The remedies stand in
 worker_fleet.feature, worker_settings.feature and workers.feature.
@@ -316,8 +316,8 @@ class _Loop:
     def crashed(self, worker: RunningWorker, name: str) -> bool:
         """Whether the worker still holds the task after the death of its process.
 
-        A task that dies 20 times a second is hardly ever seen in a process. If the pool replaces no process by itself,
-        two new processes show the deaths.
+        A task that dies 20 times a second is hardly ever seen in a process. If the pool recycles no process, two new
+        ones show the deaths.
         """
         self.size = max(self.size, len(worker.pids))
         self.pids |= worker.pids

@@ -157,7 +157,7 @@ def left_alone(client: Redis, fleet: Fleet, queues: Sequence[QueueSeen]) -> list
         if takers := [one for one in _taking(fleet) if one.command != WAITING and _may_poll(one, queue)]:
             commands = ", ".join(sorted({one.command.upper() for one in takers}))
             seen = f"{len(takers)} connection{'s' * (len(takers) != 1)} ({some(one.address for one in takers)})"
-            raise Unknown(f"{key}: another program may read it: {seen} took from a list by {commands}, not told which")
+            raise Unknown(f"{key}: another program may read it: {seen} took from a list by {commands}")
     return list(left.values())
 
 
