@@ -333,4 +333,4 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | retries without a limit                            | celery-232 | max_retries is None           |
         | two beats                                          | celery-213 | it is due                     |
         | a beat that outruns the workers                    | celery-233 | without expires               |
-        | a connection that may die silently                 | celery-217 | kombu 5.6.2 takes no task     |
+        | a version that leaks memory                        | celery-217 | celery 5.5.3 leaks memory     |
