@@ -316,8 +316,8 @@ class _Loop:
     def crashed(self, worker: RunningWorker, name: str) -> bool:
         """Whether the worker still holds the task after the death of its process.
 
-        A task that dies 20 times a second is hardly ever seen in a process. If the pool recycles no process, two new
-        ones show the deaths.
+        A task that dies 20 times a second is hardly ever seen in a process. If no setting bounds the life of a
+        process, two new processes show the deaths.
         """
         self.size = max(self.size, len(worker.pids))
         self.pids |= worker.pids
