@@ -198,8 +198,8 @@ COPIED = 64 * 2**20
 def fork_needs(told: Mapping[str, Any]) -> float:
     """Return the memory that a node with as many keys as it may hold needs during a fork, as a share of its machine's.
 
-    It reads the fields of ``INFO``. The next fork is assumed to copy the share of the memory that the last one copied,
-    for a snapshot, a rewrite of the log or a replica (valkey#3609). Without a limit, or if the last fork copied less
+    It reads the fields of ``INFO``. A snapshot, a rewrite of the log and a replica's copy need a fork (valkey#3609).
+    The next one is assumed to copy the share of the memory that the last one copied. Without a limit, or if the last fork copied less
     than `COPIED`, nothing is known: 0.0.
     """
     copied = max(int(told.get(f"{kind}_last_cow_size", 0)) for kind in ("rdb", "aof"))
