@@ -199,8 +199,8 @@ def fork_needs(told: Mapping[str, Any]) -> float:
     """Return the memory that a node with as many keys as it may hold needs during a fork, as a share of its machine's.
 
     It reads the fields of ``INFO``. A snapshot, a rewrite of the log and a replica's copy need a fork (valkey#3609).
-    The next one is assumed to copy the share of the memory that the last one copied. Without a limit, or if the last fork copied less
-    than `COPIED`, nothing is known: 0.0.
+    The next one is assumed to copy the share of the memory that the last one copied. Without a limit, or if the last
+    fork copied less than `COPIED`, nothing is known: 0.0.
     """
     copied = max(int(told.get(f"{kind}_last_cow_size", 0)) for kind in ("rdb", "aof"))
     machine, limit = int(told.get("total_system_memory", 0)), int(told.get("maxmemory", 0))
