@@ -105,6 +105,26 @@ Feature: The gate never refuses a healthy deployment
         | copied by a replica                 | accepted | nothing    |
         | a write that waited for its disk    | accepted | nothing    |
 
+    @gate-122 @slow
+    Scenario Outline: the gate does not refuse a healthy broker whose sentinels are odd: <KIND>
+      Given a healthy broker of the kind "<KIND>"
+      When the gate judges the deployment
+      Then the verdict is "<VERDICT>"
+      And the core scenarios lack "<LACK>"
+
+      Examples:
+        | KIND                                             | VERDICT  | LACK    |
+        | 3 sentinels                                      | accepted | nothing |
+        | 5 sentinels and 2 replicas                       | accepted | nothing |
+        | sentinels and servers with a password            | accepted | nothing |
+        | sentinels behind TLS                             | accepted | nothing |
+        | a sentinel that was restarted                    | accepted | nothing |
+        | a failover 2 seconds ago                         | accepted | nothing |
+        | a replica that is never promoted, beside another | accepted | nothing |
+        | sentinels of several primaries                   | accepted | nothing |
+        | one of three sentinels named                     | accepted | nothing |
+        | a dead replica beside another                    | accepted | nothing |
+
     @gate-015 @slow
     Scenario Outline: the gate does not refuse a healthy cluster: <KIND>
       Given a healthy cluster of the kind "<KIND>"
@@ -139,6 +159,11 @@ Feature: The gate never refuses a healthy deployment
         | names in place of addresses        | accepted | nothing |
         | three hosts by name                | accepted | nothing |
         | a replica that copies its primary  | accepted | nothing |
+        | a failover and back just now       | accepted | nothing |
+        | a replica that joined just now     | accepted | nothing |
+        | a burst of writes                  | accepted | nothing |
+        | a fork with room                   | accepted | nothing |
+        | a host name that changed just now  | accepted | nothing |
         | a cache without files              | accepted | nothing |
         | the longest node timeout           | accepted | nothing |
         | RESP2                              | accepted | nothing |
@@ -202,3 +227,5 @@ Feature: The gate never refuses a healthy deployment
         | two beats and a lock                           | accepted | nothing        |
         | settings that are not shown                    | accepted | nothing        |
         | a large prefetch of tiny tasks                 | accepted | nothing        |
+        | another program polls a queue                  | accepted | nothing        |
+        | two apps with one node name and a beat each    | accepted | nothing        |

@@ -96,7 +96,8 @@ class Server:
         self.folder = group.folder / str(self.port)
         self.folder.mkdir(exist_ok=True)
         self._group = group
-        self._binary = server_binary(binary)
+        self.binary = server_binary(binary)
+        """The program of its next start."""
         self._log = self.folder / "log"
         self._password = str(config.get("requirepass", ""))
         # A file, not arguments: every user of the machine can read the arguments of a process.
@@ -112,7 +113,7 @@ class Server:
     def configure(self, config: Config) -> None:
         """Write the directives that the process reads at its start; a running process does not see them."""
         # The answer does not depend on the value, so one question serves all servers of a program.
-        unknown = {name for name in LATER.keys() & config.keys() if not knows(self._binary, f"{name} {LATER[name]}")}
+        unknown = {name for name in LATER.keys() & config.keys() if not knows(self.binary, f"{name} {LATER[name]}")}
         usual: Config = {"bind": "127.0.0.1", "port": self.port, "dir": str(self.folder)}
         lines = {name: value for name, value in {**usual, **config}.items() if name not in unknown}
         self._config.write_text("".join(f"{name} {_quoted(value)}\n" for name, value in lines.items()))
@@ -120,7 +121,7 @@ class Server:
     def _start(self) -> Child:
         """Start the process."""
         self._log_begin = self._log.stat().st_size if self._log.exists() else 0
-        return self._group.start([self._binary, str(self._config), *self.mode], self._log, cwd=self.folder)
+        return self._group.start([self.binary, str(self._config), *self.mode], self._log, cwd=self.folder)
 
     @property
     def pid(self) -> int:
@@ -234,6 +235,15 @@ NAME = "primary"
 DOWN_AFTER_MS = 500
 """Milliseconds of silence after which a sentinel marks the primary as down. Over a real network: 5000."""
 
+PATIENT: Config = {
+    "sentinel down-after-milliseconds": [NAME, "5000"],
+    "sentinel failover-timeout": [NAME, "60000"],
+}
+"""The times of sentinels over a real network."""
+
+AT_ONCE: Config = {"repl-diskless-sync-delay": "0"}
+"""A primary that sends a replica its first copy at once; without a copy the replica cannot take over."""
+
 
 class Sentinel(Server):
     """One sentinel: the same program as a server, in another mode."""
@@ -252,16 +262,38 @@ def start_sentinels(
     Raises:
         EmbeddedError: the program has no sentinel mode, or they do not find each other in time.
     """
+    return await_sentinels(begin_sentinels(group, primary, number, binary=binary))
+
+
+def begin_sentinels(
+    group: ProcessGroup,
+    primary: Server,
+    number: int = 3,
+    *,
+    binary: str | None = None,
+    settings: Config | None = None,
+) -> list[Sentinel]:
+    """Start sentinels for `primary`, with further or other directives, without waiting until they know each other.
+
+    Raises:
+        EmbeddedError: the program has no sentinel mode.
+    """
     host, _, port = primary.address.rpartition(":")
-    config = {
+    usual: Config = {
         "sentinel monitor": [NAME, host, port, str(number // 2 + 1)],
         "sentinel down-after-milliseconds": [NAME, str(DOWN_AFTER_MS)],
         "sentinel failover-timeout": [NAME, "3000"],
     }
-    sentinels = [Sentinel(group, config, binary=binary) for _ in range(number)]
+    sentinels = [Sentinel(group, {**usual, **(settings or {})}, binary=binary) for _ in range(number)]
     for sentinel in sentinels:
         sentinel.wait_ready()
-    if not poll(lambda: all(_ready(sentinel, number - 1) for sentinel in sentinels), START_TIMEOUT):
+    return sentinels
+
+
+def await_sentinels(sentinels: list[Sentinel]) -> list[Sentinel]:
+    """Return the sentinels when all know each other and a replica that can take over (EmbeddedError)."""
+    others = len(sentinels) - 1
+    if not poll(lambda: all(_ready(sentinel, others) for sentinel in sentinels), START_TIMEOUT):
         raise EmbeddedError(f"the sentinels do not find each other:\n{sentinels[0].log_tail(15)}")
     return sentinels
 
