@@ -349,7 +349,7 @@ def hottest_keys(primaries: Sequence[Redis], limit: int = 10, seconds: int = 60)
 
     The primaries count by key for at most `seconds` (``HOTKEYS``, since Redis 8.6). Others count by slot, and tell the
     keys of the hottest slots (``CLUSTER SLOT-STATS``, ``CLUSTER GETKEYSINSLOT``); all keys of a slot have its share.
-    ``MONITOR`` would cost half of a server's throughput.
+    Counting by key costs a server nearly as much as ``MONITOR``, so keep the block short.
 
     Raises:
         redis.exceptions.RedisError: a node does not answer, or can count neither by key nor by slot.

@@ -1,7 +1,8 @@
 """Use less memory: packed and compressed values, short names, eviction policies.
 
 A key costs some 50 to 90 bytes beside its value. Hashes of up to ``hash-max-listpack-entries`` fields (128 by default
-in older servers, 512 in newer) are stored in one piece without that cost. Not for values that need a ttl each.
+in older servers, 512 in newer) are stored in one piece without that cost. Values that need a ttl each need
+``HSETEX`` for that.
 
 A name is stored with each key, so 60 characters of it cost 60 bytes a key. Short names pay for millions of keys only.
 A document of which one field is read is better a hash; this does not pay if every read needs the whole document.
