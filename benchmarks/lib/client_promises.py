@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -35,8 +35,8 @@ SOON = 1.0
 """Seconds in which a call that waits for nothing must end on a busy machine, too."""
 RECOVERED = 10.0
 """Seconds in which a client must notice a dead connection."""
-CALLERS = 1100
-"""Calls at once: more than redis-py's 100 connections, and than valkey-glide's 1,000 requests in flight."""
+CALLERS = 200
+"""Calls at once: more than redis-py's 100 connections."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,10 @@ def said(outcome: Outcome) -> str:
 
 def named(errors: Counter[str]) -> str:
     """Return the number of errors, and their most frequent kind."""
-    return f"{errors.total()} errors ({errors.most_common(1)[0][0]})" if errors else "no error"
+    if not errors:
+        return "no error"
+    number, kind = errors.total(), errors.most_common(1)[0][0]
+    return f"{number} error{'s' * (number > 1)} ({kind})"
 
 
 @contextmanager
@@ -65,10 +68,25 @@ def served(kind: Kind, group: ProcessGroup, mutation: Mutation | None = None) ->
     server = start_server(group, CACHE)
     with server.client() as observer, closing(RespProxy(server.port, mutation or Mutation())) as proxy:
         observer.set("key", "value")
-        with kind.connect([proxy.port if mutation else server.port]) as caller:
+        with connected(kind, [proxy.port if mutation else server.port]) as caller:
             answered(caller.do("get", "key"))
             yield caller, observer
     server.kill()
+
+
+@contextmanager
+def connected(kind: Kind, ports: Sequence[int], *, cluster: bool = False) -> Iterator[Caller]:
+    """Make a client of a healthy server. On a busy machine, valkey-glide's first attempts may time out."""
+    with ExitStack() as ending:
+        for left in range(9, -1, -1):
+            try:
+                caller = ending.enter_context(kind.connect(ports, cluster=cluster))
+            except Exception:
+                if not left:
+                    raise
+            else:
+                break
+        yield caller
 
 
 def answered(outcome: Outcome, value: object = "value") -> None:
@@ -88,7 +106,7 @@ def long_blocking_read(kind: Kind, group: ProcessGroup) -> Seen:
 def reads_beside_a_blocking_one(kind: Kind, group: ProcessGroup) -> Seen:
     """Read a key while another call of this client waits 2 s for an item."""
     with served(kind, group) as (caller, observer):
-        waiting = caller.begin("blpop", ["none"], 2.0)
+        [waiting] = caller.begin("blpop", ["none"], 2.0)
         if not poll(lambda: observer.info("clients")["blocked_clients"], SOON, every=0.005):
             raise Failure(f"{kind.name} sends no BLPOP")
         outcome = caller.do("get", "key")
@@ -99,7 +117,7 @@ def reads_beside_a_blocking_one(kind: Kind, group: ProcessGroup) -> Seen:
 def half_open(kind: Kind, group: ProcessGroup) -> Seen:
     """Read after the network has dropped the connection: its bytes are taken, and nothing comes back."""
     server = start_server(group, CACHE)
-    with server.client() as observer, closing(TcpProxy(server.port)) as proxy, kind.connect([proxy.port]) as caller:
+    with server.client() as observer, closing(TcpProxy(server.port)) as proxy, connected(kind, [proxy.port]) as caller:
         observer.set("key", "value")
         answered(caller.do("get", "key"))
         proxy.forget()
@@ -133,7 +151,7 @@ def reply_lost(kind: Kind, group: ProcessGroup) -> Seen:
     losing = LostReply()
     with served(kind, group, losing) as (caller, observer):
         losing.lose(b"counter")
-        return increments(observer, caller.begin("incr", "counter"))
+        return increments(observer, caller.do("incr", "counter"))
 
 
 def reply_late(kind: Kind, group: ProcessGroup) -> Seen:
@@ -141,7 +159,7 @@ def reply_late(kind: Kind, group: ProcessGroup) -> Seen:
     late = Mutation()
     with served(kind, group, late) as (caller, observer):
         late.delay = 7.0
-        outcome = caller.begin("incr", "counter")
+        [outcome] = caller.begin("incr", "counter")
         if not poll(lambda: observer.get("counter"), SOON, every=0.005):
             raise Failure(f"{kind.name} sends no INCR")
         time.sleep(0.1)  # the proxy has looked at the delay of this reply by then
@@ -150,11 +168,11 @@ def reply_late(kind: Kind, group: ProcessGroup) -> Seen:
 
 
 def many_callers(kind: Kind, group: ProcessGroup) -> Seen:
-    """Read by 1,100 callers at once, while the server holds all replies for 0.1 s."""
+    """Read by 200 callers at once, while the server holds all replies for 0.15 s."""
     with served(kind, group) as (caller, observer):
         before = observer.info("stats")["total_connections_received"]
-        observer.client_pause(100)
-        outcomes = [caller.begin("get", "key") for _ in range(CALLERS)]
+        observer.client_pause(150)
+        outcomes = caller.begin("get", "key", number=CALLERS)
         errors = Counter(type(one.wait().error).__name__ for one in outcomes if one.wait().error)
         wrong = sum(not one.error and one.value != "value" for one in outcomes)
         made = observer.info("stats")["total_connections_received"] - before
@@ -201,7 +219,7 @@ def sharded(kind: Kind, group: ProcessGroup, replicas: int) -> Iterator[tuple[Ca
     """Start a cluster of 3 primaries, and give a client that has read from each."""
     config = {} if replicas else {"cluster-require-full-coverage": "no"}
     shards = Shards(start_cluster(group, replicas=replicas, config=config))
-    with kind.connect(shards.seeds, cluster=True) as caller:
+    with connected(kind, shards.seeds, cluster=True) as caller:
         for key in shards.keys:
             answered(caller.do("get", key))
         yield caller, shards
@@ -392,9 +410,9 @@ CASES = (
         "the same; the caller must treat a timeout as: perhaps done",
     ),
     Case(
-        "1,100 calls at once are all served",
+        "200 calls at once are all served",
         many_callers,
-        "redis-py: `BlockingConnectionPool`; valkey-glide: a higher `inflight_requests_limit`, or fewer callers",
+        "redis-py: `BlockingConnectionPool`; that of `redis_client` has `max_connections` of your choice",
     ),
     Case(
         "a killed shard delays no call to the other shards",
