@@ -168,10 +168,10 @@ def reply_late(kind: Kind, group: ProcessGroup) -> Seen:
 
 
 def many_callers(kind: Kind, group: ProcessGroup) -> Seen:
-    """Read by 200 callers at once, while the server holds all replies for 0.15 s."""
+    """Read by 200 callers at once, while the server holds all replies for 60 % of the client's timeout."""
     with served(kind, group) as (caller, observer):
         before = observer.info("stats")["total_connections_received"]
-        observer.client_pause(150)
+        observer.client_pause(round(600 * kind.timeout))
         outcomes = caller.begin("get", "key", number=CALLERS)
         errors = Counter(type(one.wait().error).__name__ for one in outcomes if one.wait().error)
         wrong = sum(not one.error and one.value != "value" for one in outcomes)

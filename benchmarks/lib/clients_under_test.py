@@ -169,6 +169,8 @@ class Kind:
     many: Make | None
     """Of a cluster; None where the library has no such client."""
     is_async: bool = False
+    timeout: float = 5.0
+    """The seconds that it waits for a reply."""
 
     @property
     def title(self) -> str:
@@ -200,6 +202,7 @@ def _glide() -> Iterator[Kind]:
             lambda ports: glide.GlideClient.create(config(glide.GlideClientConfiguration, ports)),
             lambda ports: glide.GlideClusterClient.create(config(glide.GlideClusterClientConfiguration, ports)),
             is_async=True,
+            timeout=0.25,
         )
     with suppress(ImportError):
         import glide_sync  # noqa: PLC0415 - may be missing
@@ -214,6 +217,7 @@ def _glide() -> Iterator[Kind]:
             lambda ports: glide_sync.GlideClusterClient.create(
                 sync_config(glide_sync.GlideClusterClientConfiguration, ports)
             ),
+            timeout=0.25,
         )
 
 
