@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lib import PROJECT
-from lib.client_promises import CASES, Case, Seen
+from lib.client_promises import CASES, BusyError, Case, Seen
 from lib.clients_under_test import ALL, Kind, kinds
 from lib.ending import run
 from lib.pages import renew
@@ -36,8 +36,8 @@ Results = Mapping[Case, Mapping[str, Seen | None]]
 """What was seen of each client; None where it was not tried."""
 
 
-CALM = 0.1
-"""Seconds by which a thread may wake up late: valkey-glide gives up after 0.25 s."""
+CALM = 0.3
+"""The share of a client's timeout, and the seconds at most, by which a thread may wake up late."""
 AT_ONCE = 3
 """Clients that are tried at the same time: most of them wait."""
 
@@ -67,11 +67,15 @@ class Tries:
         known = self._known.get((case.promise, kind.title))
         if known or (case.cluster and not kind.many):
             return known
-        if poll(lateness, self._patience, every=1.0, until=lambda late: late < CALM) > CALM:
+        calm = CALM * min(kind.timeout, 1.0)
+        try:
+            if poll(lateness, self._patience, every=1.0, until=lambda late: late < calm) > calm:
+                raise BusyError
+            with ProcessGroup("clients") as group:
+                seen = case.run(kind, group)
+        except BusyError:
             say(f"{case.promise}: {kind.name}: not tried, the machine is too busy")
             return None
-        with ProcessGroup("clients") as group:
-            seen = case.run(kind, group)
         say(f"{case.promise}: {kind.name}: {'kept' if seen.kept else 'BROKEN'}: {seen.text}")
         self._kept.parent.mkdir(parents=True, exist_ok=True)
         with self._kept.open("a", encoding="utf-8") as lines:
