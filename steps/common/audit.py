@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -289,6 +290,11 @@ def version_differences(context: Context) -> list[dict[str, object]]:
     """Return every server with its version, if they differ."""
     seen = context.part(Audited).engines()
     return [{"NODE": node, "ENGINE": seen[node]} for node in seen if len(set(seen.values())) > 1]
+
+
+def copies(told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the replicas that a server names in its fields (``slave0`` and so on)."""
+    return [value for name, value in told.items() if re.fullmatch(r"slave\d+", name) and isinstance(value, dict)]
 
 
 @register("finding", "refused replicas", "nodes whose replication password another node of their shard refuses")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from redis_practices.redis_cluster.formation import rival_primaries, stale_ids
 from redis_practices.redis_cluster.slot_migration import open_slots
 from redis_practices.redis_cluster.topology import ABSENT, SLOTS, Member, as_ranges, itself, members
 from redis_practices.server_info import asking, facts
-from steps.common.audit import Audited
+from steps.common.audit import Audited, copies
 
 Findings = list[dict[str, Any]]
 
@@ -218,11 +217,6 @@ def unlinked_replicas(context: Context) -> list[dict[str, object]]:
     if copying and not found:
         raise Unsupported(f"{copying[0]} copies its primary: judge again when it has its copy")
     return found
-
-
-def copies(told: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the replicas that a server names in its fields (``slave0`` and so on)."""
-    return [value for name, value in told.items() if re.fullmatch(r"slave\d+", name) and isinstance(value, dict)]
 
 
 @register("finding", "failing copies", "replicas without a link whose primary begins one full copy after another")
