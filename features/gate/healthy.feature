@@ -227,3 +227,5 @@ Feature: The gate never refuses a healthy deployment
         | two beats and a lock                           | accepted | nothing        |
         | settings that are not shown                    | accepted | nothing        |
         | a large prefetch of tiny tasks                 | accepted | nothing        |
+        | another program polls a queue                  | accepted | nothing        |
+        | two apps with one node name and a beat each    | accepted | nothing        |

@@ -167,4 +167,6 @@ Feature: The remedy of a refusal makes the deployment acceptable
         | a queue that no worker reads                   |
         | a route to a queue that no worker reads        |
         | a worker that gives up its broker              |
+        | results that expire while a chord waits        |
+        | a setting of the memory of an empty process    |
         | tasks that are not given back                  |
