@@ -164,6 +164,11 @@ Feature: The gate never refuses a healthy deployment
         | a planned failover just now        | accepted | nothing |
         | a replica restarted just now       | accepted | nothing |
         | all keys on one primary            | accepted | nothing |
+        | a failover and back just now       | accepted | nothing |
+        | a replica that joined just now     | accepted | nothing |
+        | a burst of writes                  | accepted | nothing |
+        | a fork with room                   | accepted | nothing |
+        | a host name that changed just now  | accepted | nothing |
         | a cache without files              | accepted | nothing |
         | the longest node timeout           | accepted | nothing |
         | RESP2                              | accepted | nothing |

@@ -13,7 +13,7 @@ Feature: The map of the cluster has the nodes that are there, each in its role
       Remedy: `CLUSTER FORGET <node>` on every node within a minute, with the former id.
 
       Given the cluster under test
-      Then there are no stale ids
+      Then there are no nodes whose former id is kept
 
     @cluster-163
     Scenario: each shard has one primary
@@ -22,7 +22,7 @@ Feature: The map of the cluster has the nodes that are there, each in its role
       Remedy: `CLUSTER REPLICATE <node>` on the primary without slots, with the id of the other one.
 
       Given the cluster under test
-      Then there are no rival primaries
+      Then there are no nodes whose shard has another primary
 
   Rule: A replica follows the primary of its keys, and gets its copy
 
@@ -32,10 +32,10 @@ Feature: The map of the cluster has the nodes that are there, each in its role
       node for ever (valkey#2090): no client reaches its keys, which may be the only copy.
       Remedy: `BGSAVE` on this replica, and keep its dump.rdb. While no other node owns the slots,
       `CLUSTER FAILOVER TAKEOVER` on it serves its keys again. Else `CLUSTER REPLICATE <node>` on it, with the owner of the
-      slots, and `CLUSTER FORGET <node>` with the dead one on every node.
+      slots; `CLUSTER FORGET <node>` with the dead one on every node; `CONFIG SET cluster-replica-no-failover no`.
 
       Given the cluster under test
-      Then there are no stuck replicas
+      Then there are no nodes whose primary is dead
 
     @cluster-164
     Scenario: no primary begins one full copy after another for a replica that never gets it
@@ -46,4 +46,4 @@ Feature: The map of the cluster has the nodes that are there, each in its role
       stays slow, `CONFIG SET repl-diskless-load on-empty-db`.
 
       Given the cluster under test
-      Then there are no failing copies
+      Then there are no nodes whose copies never end

@@ -94,7 +94,6 @@ def failed_nodes(context: Context) -> list[dict[str, object]]:
     return [{"NODE": node, "FLAGS": flags, "NODES": f"{said} nodes say so"} for (node, flags), said in bad.items()]
 
 
-@register("finding", "stale ids", "former ids of live nodes, which their peers keep as dead nodes")
 def find_stale_ids(context: Context) -> Findings:
     """Look at the nodes that each node knows (`stale_ids`)."""
 
@@ -104,7 +103,6 @@ def find_stale_ids(context: Context) -> Findings:
     return [{"NODE": identity, "WHY": "is the former id of a live node"} for identity in lasting(context, old)]
 
 
-@register("finding", "stuck replicas", "replicas that follow a dead or unknown node, or another replica")
 def find_stuck_replicas(context: Context) -> Findings:
     """Look at the nodes that each node knows (`stuck_replicas`)."""
 
@@ -115,7 +113,6 @@ def find_stuck_replicas(context: Context) -> Findings:
     return [{"NODE": address, "WHY": why} for address, why in lasting(context, stuck)]
 
 
-@register("finding", "rival primaries", "primaries without slots in the shard of another primary")
 def find_rival_primaries(context: Context) -> Findings:
     """Look at the shards that each node knows (`rival_primaries`)."""
 
@@ -219,7 +216,6 @@ def unlinked_replicas(context: Context) -> list[dict[str, object]]:
     return found
 
 
-@register("finding", "failing copies", "replicas without a link whose primary begins one full copy after another")
 def failing_copies(context: Context) -> Findings:
     """Compare the full copies that primaries began (``sync_full``) with the replicas that wait for one."""
     links = Links(context)
