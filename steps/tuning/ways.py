@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
@@ -17,15 +17,19 @@ from typing import Any, Literal
 
 from redis import Redis
 from redis.cluster import RedisCluster
+from redis.exceptions import RedisError
 
 from fixtures.bdd.vocabulary import register
 from fixtures.context import Context
+from fixtures.proxies.resp import RespProxy
+from fixtures.proxies.tampering import LostReply
 from fixtures.run.keys import Unsupported
 from fixtures.run.options import OPTIONS
 from fixtures.stacks.protocols import need
+from redis_practices.clients import redis_client
 from redis_practices.polling import eventually, join
 from redis_practices.pure_cache.near_cache import NearCache
-from redis_practices.tuning import bulk, connections, load, memory, round_trips, scaling, server_settings
+from redis_practices.tuning import bulk, connections, load, memory, round_trips, scaling
 from redis_practices.tuning.measuring import PLAIN, counted
 from steps.common.deployments import Values
 
@@ -147,21 +151,21 @@ def start_servers(make: Callable[..., Callable[[], object]], context: Context, *
 
 def write_with_log(servers: Any, policy: str) -> Callable[[], object]:
     """Start a server that logs its writes with this policy, and return writes to it."""
-    return server_settings.writing_with({**PLAIN, "appendonly": "yes", "appendfsync": policy}, servers)
+    return scaling.writing_with({**PLAIN, "appendonly": "yes", "appendfsync": policy}, servers)
 
 
 def read_with_threads(servers: Any, threads: int) -> Callable[[], object]:
     """Start a server with N threads for its sockets, and return reads from it."""
-    return server_settings.reading_with({**PLAIN, "io-threads": threads}, servers)
+    return scaling.reading_with({**PLAIN, "io-threads": threads}, servers)
 
 
 def read_over(servers: Any, transport: str) -> Callable[[], object]:
     """Start a server, and return reads over a transport."""
-    return (server_settings.over_tcp if transport == "TCP" else server_settings.over_unix_socket)(servers)
+    return (scaling.over_tcp if transport == "TCP" else scaling.over_unix_socket)(servers)
 
 
 for name, meaning, start in (
-    ("writes, nothing on disk", "100 writes, no persistence", partial(server_settings.writing_with, PLAIN)),
+    ("writes, nothing on disk", "100 writes, no persistence", partial(scaling.writing_with, PLAIN)),
     ("writes, appendfsync {policy:w}", "100 writes, an append-only file with this policy", write_with_log),
     ("reads, io-threads {threads:d}", "4000 reads of 1 KB by a client that costs nearly nothing", read_with_threads),
     ("reads over {transport}", "200 single reads over TCP on the loopback, or over a unix socket", read_over),
@@ -309,18 +313,38 @@ def read_at_rate(context: Context, share: int) -> Costs:
     return {"REQUESTS A SECOND": seen.pop("rate"), **{name.upper(): ms for name, ms in seen.items()}}
 
 
-def wait_for_paused(make: Callable[..., Redis], least: float, context: Context, pause: float) -> Costs:
+@way("{kind:w} timeouts, server paused for {pause:g} s", "a read with timeouts of 0.2 s (short), or without (no)")
+def wait_for_paused(context: Context, kind: str, pause: float) -> Costs:
     """Read from a paused server with this client."""
+    make, least = PATIENCE[kind]
     seconds = connections.seconds_blocked(context.server, make, pause)
     assert seconds >= least * pause, f"the client had its reply after {seconds:.2f} s: the server was not paused"
     return {"TIME BLOCKED": 1000 * seconds}
 
 
-for name, meaning, client, least in (
-    ("no timeouts", "a client that waits for ever", connections.client_without_timeouts, 1),
-    ("timeouts of 0.2 s", "a client with timeouts for connecting and replies", connections.client_with_timeouts, 0),
-):
-    way(f"{name}, server paused for {{pause:g}} s", meaning)(partial(wait_for_paused, client, least))
+PATIENCE: Mapping[str, tuple[Callable[..., Redis], float]] = {
+    "no": (connections.client_without_timeouts, 1),
+    "short": (connections.client_with_timeouts, 0),
+}
+"""Clients by the kind of their timeouts, with the share of the pause that each waits at least."""
+
+CLIENTS: Mapping[str, Callable[[int], Redis]] = {
+    "redis-py": lambda port: Redis(port=port),
+    "redis_client": lambda port: redis_client(f"redis://127.0.0.1:{port}"),
+}
+
+
+@way("INCR by {client}, its reply lost", "the server has done it, and the connection ends before the reply")
+def lose_reply(context: Context, client: str) -> Costs:
+    """Lose one reply, and count how often the server has done the command."""
+    losing = LostReply()
+    proxy = context.part(Opened).ending.enter_context(closing(RespProxy(context.server.port, losing)))
+    with CLIENTS[client](proxy.port) as caller, context.server.client() as observer, counted(observer) as cost:
+        losing.lose(b"INCRBY")
+        with suppress(RedisError):
+            caller.incr("count:1")
+    assert losing.lost == 1, "no reply was lost"
+    return {"COMMANDS": cost.calls["incrby"]}
 
 
 def vanished(context: Context) -> tuple[float, float]:
@@ -371,8 +395,8 @@ def read_cluster(context: Context, primaries: int) -> Costs:
 @way("repl-backlog-size {size:w}", "a replica is cut off while 5 MB are written, and returns")
 def return_replica(context: Context, size: str) -> Costs:
     """Count the full copies that a replica's return takes."""
-    config = {**server_settings.QUICK_COPY, "repl-backlog-size": size}
-    return {"FULL COPIES": server_settings.full_copies(context.private, config)}
+    config = {**scaling.QUICK_COPY, "repl-backlog-size": size}
+    return {"FULL COPIES": scaling.full_copies(context.private, config)}
 
 
 def set_node_timeout(context: Context, seconds: float) -> None:
@@ -387,5 +411,5 @@ def pause_primary(context: Context, timeout: float, pause: float) -> Costs:
     """Pause the first primary of a cluster with this node timeout; a lent cluster gets its own back."""
     context.ending.callback(set_node_timeout, context, context.cluster.node_timeout)
     set_node_timeout(context, timeout)
-    seconds = server_settings.seconds_replaced(context.cluster, pause)
+    seconds = scaling.seconds_replaced(context.cluster, pause)
     return {"FAILOVERS": int(seconds is not None), **({"TIME UNTIL REPLACED": seconds} if seconds else {})}
