@@ -84,7 +84,7 @@ def told() -> Iterator[Told]:
             yield Told(look(scene.client, listen=0), said, paths)
 
 
-ODD = [
+ODD: list[Any] = [
     *(None, True, -1, 1e300, float("nan"), 10**400, "", "\x1b[2J", "9" * 5000, "2030-13-45"),
     *([], [[]], [None], ["x", 7], {}, {"name": []}),
 ]

@@ -341,7 +341,7 @@ class Broker:
 
     def _ends(self, sizes: Mapping[str, float]) -> dict[str, set[Any]]:
         """Return the elements at both ends of some lists, fewer of a list whose elements have that many bytes."""
-        found = {}
+        found: dict[str, set[Any]] = {}
         large = [[key] for key, size in sizes.items() if SMALL < size <= MOST_BYTES]
         for keys in filter(None, [[key for key, size in sizes.items() if size <= SMALL], *large]):
             peek = int(min(PEEK, MOST_BYTES // max(sizes[keys[0]], 1.0)))

@@ -363,8 +363,9 @@ def read_queues(
         read = {queue for worker in of_prefix for queue in worker.queues}
         names = read | {queue for worker in of_prefix for queue in worker.routed} | declared.get(prefix, set())
         names |= set(further) if prefix in seps else set()
-        steps = sorted({0, *(step for worker in of_prefix for step in steps_of(worker))})
-        steps = steps if of_prefix else DEFAULT_STEPS
+        steps = sorted(
+            {0, *(step for worker in of_prefix for step in steps_of(worker))} if of_prefix else DEFAULT_STEPS
+        )
         named = [
             Named(prefix, name, steps, seps.get(prefix, SEP)) for name in sorted(names) if not name.startswith(OWN)
         ]
