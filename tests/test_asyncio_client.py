@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from fixtures.proxies.resp import Mutation, RespProxy
+from fixtures.proxies.streams import Mutation, RespProxy
 from fixtures.proxies.tampering import LostReply
 from fixtures.run.processes import ForkingGroup
 from redis_practices.clients import ReplyLostError, async_client

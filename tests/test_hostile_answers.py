@@ -14,7 +14,7 @@ import pytest
 from fixtures.gate.worker_scenes import Case, Program, staged
 from fixtures.reporting.report import workers_seen
 from fixtures.run.processes import ForkingGroup
-from redis_practices.celery_worker import queue_audit, worker_audit
+from redis_practices.celery_worker import fleet_audit, queue_audit, worker_audit
 from redis_practices.celery_worker.control import Answers, Mailbox, Requester, named
 from redis_practices.celery_worker.running import QUESTIONS, SETTINGS, Fleet, look, read_workers
 from redis_practices.celery_worker.worker_audit import Unknown
@@ -95,7 +95,7 @@ Detector = Callable[[Fleet], Iterator[object]]
 
 def detectors() -> Iterator[Detector]:
     """Yield the functions that find something in a fleet."""
-    for module in (worker_audit, queue_audit):
+    for module in (worker_audit, fleet_audit, queue_audit):
         for function in vars(module).values():
             if inspect.isfunction(function) and function.__module__ == module.__name__:
                 signature = inspect.signature(function)

@@ -17,7 +17,7 @@ from redis import Redis
 
 from lib.clients_under_test import LOST, Caller, Kind, Outcome
 
-from fixtures.proxies.resp import Mutation, RespProxy
+from fixtures.proxies.streams import Mutation, RespProxy
 from fixtures.proxies.tampering import LostReply
 from redis_practices.cli import Failure
 from redis_practices.polling import poll

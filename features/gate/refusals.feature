@@ -42,6 +42,11 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | no password, on another address, too             | cache-130 | protected-mode is no             |
         | some connections reach a replica                 | cache-126 | connections reach a replica      |
         | a short backlog for its replica                  | cache-150 | 20480 bytes                      |
+        | a sentinel that names another primary            | cache-180 | most others                      |
+        | a quorum of all sentinels                        | cache-181 | a quorum of 3                    |
+        | a replica that is never promoted                 | cache-182 | the priority 0                   |
+        | sentinels that notice too early                  | cache-183 | down-after-milliseconds          |
+        | sentinels without a password, on the network     | cache-184 | without a password               |
 
     @gate-023
     Scenario Outline: the gate refuses a cache whose traffic is changed on the way: <DEFECT>
@@ -147,6 +152,31 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a certificate that is not checked, on the network | celery-163    | ssl_cert_reqs=none               |
         | a hole that a setting opens                       | celery-011    | maxmemory-clients                |
         | a version with known holes                        | celery-011    | 8.0.1                            |
+
+    @gate-121
+    Scenario Outline: the gate refuses a broker whose sentinels have a defect: <DEFECT>
+      Given a broker with the defect "<DEFECT>"
+      When the gate judges the deployment
+      Then the verdict is "refused"
+      And the scenario "<SCENARIO>" failed with "<CAUSE>"
+
+      Examples:
+        | DEFECT                                       | SCENARIO   | CAUSE                   |
+        | a sentinel that names another primary        | celery-260 | most others             |
+        | a sentinel that does not answer              | celery-260 | refuses the connection  |
+        | a sentinel with another quorum               | celery-260 | has quorum 1            |
+        | two sentinels                                | celery-261 | 1 of 2 needed ones      |
+        | a quorum of all sentinels                    | celery-261 | a quorum of 3           |
+        | dead sentinels that are still voters         | celery-261 | of which 3 live         |
+        | sentinels without a replica                  | celery-262 | knows no replica        |
+        | a replica that is never promoted             | celery-262 | the priority 0          |
+        | a replica that lost its primary              | celery-262 | lost its primary        |
+        | a replica that is behind                     | celery-262 | behind its primary      |
+        | a sentinel with a wrong password             | celery-262 | auth-pass               |
+        | a primary without masterauth                 | celery-262 | no masterauth           |
+        | sentinels that notice too early              | celery-263 | down-after-milliseconds |
+        | sentinels that give up at once               | celery-263 | failover-timeout        |
+        | sentinels without a password, on the network | celery-264 | without a password      |
 
     @gate-025
     Scenario Outline: the gate refuses a cluster with a defect: <DEFECT>
@@ -271,34 +301,66 @@ Feature: The gate refuses a deployment with a defect, and names the cause
       And the scenario "<SCENARIO>" failed with "<CAUSE>"
 
       Examples:
-        | DEFECT                                         | SCENARIO   | CAUSE                      |
-        | a visibility timeout shorter than a task runs  | celery-203 | visibility_timeout is 60 s |
-        | a countdown longer than the visibility timeout | celery-204 | held for                   |
-        | a visibility timeout set for results alone     | celery-204 | without effect on tasks    |
-        | another app with a shorter visibility timeout  | celery-205 | has 60 s                   |
-        | a task that kills each process in turn         | celery-206 | was given to the next one  |
-        | no time limit                                  | celery-200 | no time limit              |
-        | a soft limit above the hard one                | celery-202 | is not below               |
-        | tasks reserved beside an idle worker           | celery-208 | is idle                    |
-        | an unlimited prefetch                          | celery-208 | unlimited                  |
-        | pickle is accepted                             | celery-201 | pickle                     |
-        | messages of a refused content type             | celery-228 | x-python-serialize         |
-        | results that never expire                      | celery-209 | have no ttl                |
-        | a queue that no worker reads                   | celery-220 | mail                       |
-        | a route to a queue that no worker reads        | celery-221 | biling                     |
-        | a task that no worker knows                    | celery-222 | shop.renamed               |
-        | a schedule of a task that no worker knows      | celery-227 | shop.clean_upp             |
-        | a queue that its worker has left               | celery-229 | none                       |
-        | priorities that no worker reads                | celery-226 | priority 1                 |
-        | two apps in one queue                          | celery-215 | mail1                      |
-        | a sender without the key prefix                | celery-220 | shop:celery                |
-        | a worker that takes no task                    | celery-223 | BRPOP                      |
-        | two workers of one name                        | celery-212 | 2 workers answer           |
-        | processes that end at their start              | celery-223 | runs none                  |
-        | a worker of an older release                   | celery-214 | shop.new                   |
-        | a version with a known defect                  | celery-217 | kombu 5.6.2                |
-        | two time zones                                 | celery-216 | enable_utc                 |
-        | a worker that gives up its broker              | celery-219 | broker_connection_retry    |
-        | arguments of megabytes                         | celery-230 | MB a message               |
-        | mailboxes of dead processes                    | celery-225 | reply.celery.pidbox        |
-        | tasks that are not given back                  | celery-224 | unacked_mutex              |
+        | DEFECT                                         | SCENARIO   | CAUSE                                                   |
+        | a visibility timeout shorter than a task runs  | celery-203 | visibility_timeout is 60 s                              |
+        | a countdown longer than the visibility timeout | celery-204 | held for                                                |
+        | a visibility timeout set for results alone     | celery-204 | without effect on tasks                                 |
+        | another app with a shorter visibility timeout  | celery-205 | has 60 s                                                |
+        | a task that kills each process in turn         | celery-206 | was given to the next one                               |
+        | no time limit                                  | celery-200 | no time limit                                           |
+        | a soft limit above the hard one                | celery-202 | is not below                                            |
+        | tasks reserved beside an idle worker           | celery-208 | is idle                                                 |
+        | an unlimited prefetch                          | celery-208 | unlimited                                               |
+        | pickle is accepted                             | celery-201 | pickle                                                  |
+        | messages of a refused content type             | celery-228 | x-python-serialize                                      |
+        | results that never expire                      | celery-209 | have no ttl                                             |
+        | a queue that no worker reads                   | celery-220 | mail                                                    |
+        | a route to a queue that no worker reads        | celery-221 | biling                                                  |
+        | a task that no worker knows                    | celery-222 | shop.renamed                                            |
+        | a schedule of a task that no worker knows      | celery-227 | shop.clean_upp                                          |
+        | a queue that its worker has left               | celery-229 | none                                                    |
+        | priorities that no worker reads                | celery-226 | priority 1                                              |
+        | two apps in one queue                          | celery-215 | mail1                                                   |
+        | a sender without the key prefix                | celery-220 | shop:celery                                             |
+        | a worker that takes no task                    | celery-223 | BRPOP                                                   |
+        | two workers of one name                        | celery-212 | 2 workers answer                                        |
+        | processes that end at their start              | celery-223 | runs none                                               |
+        | a worker of an older release                   | celery-214 | shop.new                                                |
+        | a version with a known defect                  | celery-217 | kombu 5.6.2                                             |
+        | two time zones                                 | celery-216 | enable_utc                                              |
+        | a worker that gives up its broker              | celery-219 | broker_connection_retry                                 |
+        | arguments of megabytes                         | celery-230 | MB a message                                            |
+        | mailboxes of dead processes                    | celery-225 | reply.celery.pidbox                                     |
+        | tasks that are not given back                  | celery-224 | unacked_mutex                                           |
+        | a pool that enforces no limit                  | celery-202 | although its limit is 2 s                               |
+        | results that expire while a chord waits        | celery-210 | while a chord                                           |
+        | two beats of Celery 5.7                        | celery-213 | 2 beats                                                 |
+        | a schedule without a beat                      | celery-213 | no worker ran it                                        |
+        | a clock that is ahead                          | celery-216 | ahead of                                                |
+        | a setting of the memory of an empty process    | celery-218 | 1000 KiB                                                |
+        | a memory limit below an empty process          | celery-218 | --max-memory-per-child                                  |
+        | a fault of one of two apps with one node name  | celery-200 | 1 workers whose tasks have no time limit: mail:worker1@ |
+
+    @gate-113
+    Scenario Outline: the gate advises about a running worker, and accepts it: <DEFECT>
+      Given a worker with the defect "<DEFECT>"
+      When the gate judges the deployment
+      Then the verdict is "accepted"
+      And the scenarios ended
+        | SCENARIO   | STATUS  | REASON   |
+        | <SCENARIO> | skipped | <ADVICE> |
+
+      Examples:
+        | DEFECT                                             | SCENARIO   | ADVICE                        |
+        | late acknowledgement alone                         | celery-206 | would return for ever         |
+        | reserved tasks that outlast the visibility timeout | celery-208 | each up to its time limit     |
+        | countdowns held without a limit                    | celery-204 | without worker_eta_task_limit |
+        | a task that a killed worker held                   | celery-224 | no worker has shop.sleep      |
+        | tasks that go on after a lost connection           | celery-231 | on_connection_loss is False   |
+        | a long task that is acknowledged early             | celery-207 | with early acknowledgement    |
+        | results that expire before a task may end          | celery-210 | result_expires is 3 s         |
+        | results that are given up                          | celery-211 | always_retry is False         |
+        | retries without a limit                            | celery-232 | max_retries is None           |
+        | two beats                                          | celery-213 | it is due                     |
+        | a beat that outruns the workers                    | celery-233 | without expires               |
+        | a version that leaks memory                        | celery-217 | celery 5.5.3 leaks memory     |

@@ -7,6 +7,7 @@ literals, and only placeholders spelled like that.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -96,6 +97,12 @@ def bound_or_reported(text: str, context: Context) -> Bound | None:
         return Bound.at_least(seconds, "s") if comparator == "at least" else Bound.at_most(seconds, "s")
     read: Bound = bound(text)
     return read
+
+
+@with_pattern(rf"(?:reported|at most {NUMBER}|within {TIME})")
+def most(text: str) -> Bound:
+    """Read "at most 20" or "within 5 seconds"; "reported" is a time without a bound."""
+    return Bound.at_most(math.inf, "s") if text == "reported" else bound(text)
 
 
 @with_pattern(r"at most \d+")

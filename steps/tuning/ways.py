@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 
 from fixtures.bdd.vocabulary import register
 from fixtures.context import Context
-from fixtures.proxies.resp import RespProxy
+from fixtures.proxies.streams import RespProxy
 from fixtures.proxies.tampering import LostReply
 from fixtures.run.keys import Unsupported
 from fixtures.run.options import OPTIONS

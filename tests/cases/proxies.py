@@ -6,8 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
-from fixtures.proxies.resp import Command, Mutation
-from fixtures.proxies.streams import LoopThread
+from fixtures.proxies.streams import Command, LoopThread, Mutation
 
 
 class OldProtocol(Mutation):

@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from fixtures.proxies.resp import Mutation, RespProxy
+from fixtures.proxies.streams import Mutation, RespProxy
 from fixtures.proxies.tampering import LostReply
 from redis_practices.celery_worker.delivery import once
 from redis_practices.clients import redis_client
