@@ -83,6 +83,9 @@ def answer(body: bytes, /, kind: str = "application/json", ticket: object = "pin
     return json.dumps(message)
 
 
+TASK = control.envelope([[], {}, {}], {"task": "shop.mail", "id": "1"}, "", "mail")
+"""A message of Celery."""
+
 PICKLED = "application/x-python-serialize"
 
 
@@ -222,7 +225,7 @@ def test_paused_worker_is_a_doubt(group: ForkingGroup) -> None:
     worker = start_worker(group, server.url, environment={"WORKER_CONCURRENCY": "1"})
     with server.client() as client:
         eventually(lambda: bool(look(client, listen=0).workers), 20)
-        client.lpush("mail", control.envelope([[], {}, {}], {"task": "shop.mail", "id": "1"}, "", "mail"))
+        client.lpush("mail", TASK)
         client.sadd("_kombu.binding.mail", f"mail{SEP}{SEP}mail")
         assert [one["QUEUE"] for one in unread(client, look(client, listen=0))] == ["mail"]
         worker.pause()
@@ -238,7 +241,7 @@ def test_paused_worker_is_a_doubt(group: ForkingGroup) -> None:
 def test_queue_of_another_program(client: Redis, broker: Server) -> None:
     """A queue that grows shorter has a reader; one that a connection may poll is unknown; another one is unread."""
     client.sadd("_kombu.binding.mail", f"mail{SEP}{SEP}mail")
-    client.lpush("mail", *["{}"] * 1000)
+    client.lpush("mail", *[TASK] * 1000)
     over = threading.Event()
 
     def read() -> None:
