@@ -9,6 +9,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -24,8 +25,9 @@ from fixtures.run.processes import ForkingGroup
 from gate_user import WORKERS, rules
 from redis_practices.celery_worker import control
 from redis_practices.celery_worker.control import SEP, Answers, Mailbox, Requester, mailboxes, sweep
-from redis_practices.celery_worker.queue_audit import doubt, stuck, unanswered_probes, unread
-from redis_practices.celery_worker.running import QUESTIONS, look, read_workers
+from redis_practices.celery_worker.fleet_audit import stuck
+from redis_practices.celery_worker.queue_audit import doubt, unanswered_probes, unread
+from redis_practices.celery_worker.running import QUESTIONS, look, read_workers, told_apart
 from redis_practices.celery_worker.worker_audit import Unknown
 from redis_practices.polling import eventually
 from redis_practices.servers.celery import start_worker
@@ -220,7 +222,7 @@ def test_paused_worker_is_a_doubt(group: ForkingGroup) -> None:
         eventually(lambda: bool(look(client, listen=0).workers), 20)
         client.lpush("mail", "{}")
         client.sadd("_kombu.binding.mail", f"mail{SEP}{SEP}mail")
-        assert [one["QUEUE"] for one in unread(look(client, listen=0))] == ["mail"]
+        assert [one["QUEUE"] for one in unread(client, look(client, listen=0))] == ["mail"]
         worker.pause()
         begun = time.monotonic()
         fleet = look(client, listen=0)
@@ -229,6 +231,43 @@ def test_paused_worker_is_a_doubt(group: ForkingGroup) -> None:
         assert "1 of 1 worker did not answer" in doubt(fleet)
         worker.resume()
         eventually(lambda: not ours(client), 5)
+
+
+def test_queue_of_another_program(client: Redis, broker: Server) -> None:
+    """A queue that grows shorter has a reader; one that a connection may poll is unknown; another one is unread."""
+    client.sadd("_kombu.binding.mail", f"mail{SEP}{SEP}mail")
+    client.lpush("mail", *["{}"] * 1000)
+    over = threading.Event()
+
+    def read() -> None:
+        with broker.client() as reader:
+            while not over.wait(0.02):
+                reader.rpop("mail")
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        assert not list(unread(client, look(client, listen=0)))
+    finally:
+        over.set()
+        thread.join()
+    with broker.client() as poller:
+        poller.lpop("nowhere")
+        with pytest.raises(Unknown, match=r"1 connection .* took from a list by LPOP"):
+            list(unread(client, look(client, listen=0)))
+    assert [one["QUEUE"] for one in unread(client, look(client, listen=0))] == ["mail"]
+    client.delete("mail", "_kombu.binding.mail")
+
+
+def test_names_tell_apps_apart() -> None:
+    """A node that several mailboxes have is named with its key prefix, or with prefix and control exchange."""
+    answers = Answers(receivers=1)
+    answers.keep(answer(b'{"w1@h": {}}', ticket="stats"), "ping")
+    boxes = [Mailbox(), Mailbox("shop:"), Mailbox("mail:"), Mailbox("mail:", exchange="bulk")]
+    workers = [worker for box in boxes for worker in read_workers(box, answers)]
+    names = ["w1@h", "shop:w1@h", "mail:celery/w1@h", "mail:bulk/w1@h"]
+    assert [worker.name for worker in told_apart(workers)] == names
+    assert [worker.name for worker in told_apart(workers[1:2])] == ["w1@h"]
 
 
 def test_least_rights(client: Redis, broker: Server) -> None:
@@ -256,7 +295,7 @@ def test_refused_read_is_a_doubt(client: Redis, broker: Server) -> None:
     with broker.client(username="few", password="secret") as few:  # noqa: S106 - of this test's server
         fleet = look(few, listen=0)
         with pytest.raises(Unknown, match="LLEN"):
-            list(unread(fleet))
+            list(unread(few, fleet))
 
 
 def test_probe(client: Redis) -> None:

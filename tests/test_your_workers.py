@@ -53,7 +53,7 @@ def seen(*nodes: str) -> Report:
     answers = Answers({node: dict(said) for node in nodes}, dict.fromkeys(nodes, 1))
     nothing: dict[str, Any] = {field.name: {} for field in fields(Fleet)}
     seen_now = {"workers": [*read_workers(box, answers)], "mailboxes": [box], "silent": 1, "now": 1000.0}
-    seen_now |= {"queues": [QueueSeen("mail\x1b[31m", "", {0: 3}, 90.0, [], 0)], "messages": 9, "commands": 20}
+    seen_now |= {"queues": [QueueSeen("mail\x1b[31m", "", {0: 3}, {0: 90.0}, [], 0)], "messages": 9, "commands": 20}
     fleet = Fleet(**nothing | seen_now)
     broken: Any = {"status": "failed", "steps": [], "tags": [], "row": {}, "measurements": [], "line": 3, "feature": ""}
     found = [{"WORKER": plain(nodes[0]), "TASKS": "shop.bill"}, {"QUEUE": plain("mail\x1b[31m"), "WAITING": "3"}]

@@ -217,12 +217,12 @@ class Requester:
     def ask(
         self,
         questions: Sequence[Question],
-        nodes: Sequence[str] | None = None,
+        nodes: Mapping[Mailbox, Sequence[str]] | None = None,
         *,
         quiet: float = QUIET,
         whole: float = WHOLE,
     ) -> dict[Mailbox, Answers]:
-        """Ask all questions at once, of all nodes of the mailboxes or of `nodes`.
+        """Ask all questions at once, of all nodes of the mailboxes or of `nodes` alone.
 
         A round ends with the last answer, after `quiet` seconds without one, or after `whole` seconds, however many
         mailboxes there are.
@@ -230,7 +230,10 @@ class Requester:
         Raises:
             redis.exceptions.RedisError: the server does not answer, or refuses a command.
         """
-        asked = {mailbox: self._publish(mailbox, questions, nodes, whole) for mailbox in self._mailboxes.values()}
+        asked = {
+            mailbox: self._publish(mailbox, questions, None if nodes is None else nodes.get(mailbox, ()), whole)
+            for mailbox in self._mailboxes.values()
+        }
         self._missing += sum(missing for _, missing in asked.values())
         until = time.monotonic() + whole
         while self._missing > 0 and (rest := min(quiet, until - time.monotonic())) > 0:
@@ -250,7 +253,9 @@ class Requester:
     def _publish(
         self, mailbox: Mailbox, questions: Sequence[Question], nodes: Sequence[str] | None, whole: float
     ) -> tuple[Answers, int]:
-        """Send the questions, and return how many answers are due."""
+        """Send the questions, and return how many answers are due: none of a mailbox without `nodes`."""
+        if nodes is not None and not nodes:
+            return Answers(), 0
         pipe = self._client.pipeline(transaction=False)
         pipe.sadd(mailbox.replies, self._member(mailbox))
         for question in questions:
@@ -303,13 +308,14 @@ class Heartbeats:
         """Close the connection."""
         self._heard.close()
 
-    def ahead(self, begun: float, nodes: Collection[str], within: float) -> dict[str, float]:
-        """Return by node the seconds that its clock is ahead of the broker's, which was `begun` at `since`.
+    def ahead(self, begun: float, nodes: Collection[tuple[str, str]], within: float) -> dict[tuple[str, str], float]:
+        """Return the seconds that the clocks of nodes are ahead of the broker's, which was `begun` at `since`.
 
-        It ends when all nodes were heard, or `within` seconds after `since`. A question for a heartbeat would be quick,
-        but a worker with ``--without-heartbeat`` and ``--without-gossip`` logs it as an error.
+        A node is named by the channel of its heartbeats and its name. It ends when all `nodes` were heard, or `within`
+        seconds after `since`. A question for a heartbeat would be quick, but a worker with ``--without-heartbeat`` and
+        ``--without-gossip`` logs it as an error.
         """
-        found: dict[str, float] = {}
+        found: dict[tuple[str, str], float] = {}
         # A message that is no UTF-8 is a ValueError.
         with suppress(ResponseError, ValueError):
             while self._heard.subscribed and set(nodes) - found.keys():
@@ -322,7 +328,8 @@ class Heartbeats:
                 with suppress(ValueError, TypeError, LookupError, AttributeError, RecursionError):
                     event = json.loads(base64.b64decode(json.loads(said["data"])["body"]))
                     sent = float(event["timestamp"])
-                    found[str(event["hostname"])] = min(0.0, sent - begun) + max(0.0, sent - ended)
+                    node = str_if_bytes(said["channel"]), str(event["hostname"])
+                    found[node] = min(0.0, sent - begun) + max(0.0, sent - ended)
         return found
 
 

@@ -99,6 +99,8 @@ class Message:
     expires: str | None
     sent: float | None
     """When it was sent, in seconds since 1970, where the sender stamps it (`stamp_message`)."""
+    step: int = 0
+    """The priority step of its list."""
 
 
 @dataclass
@@ -109,8 +111,8 @@ class QueueSeen:
     prefix: str
     lengths: Mapping[int, int]
     """Waiting tasks by priority step."""
-    idle: float | None
-    """Seconds since anything was pushed or taken (``OBJECT IDLETIME``), the most of its lists; None if unknown."""
+    idles: Mapping[int, float]
+    """By priority step, seconds since anything was pushed or taken (``OBJECT IDLETIME``), where it is known."""
     messages: Sequence[Message]
     """The oldest and the newest tasks of each list, up to `PEEK` each; what is no Celery message is left out."""
     strange: int
@@ -127,15 +129,21 @@ class QueueSeen:
         """All waiting tasks."""
         return sum(self.lengths.values())
 
-    def age(self, now: float) -> tuple[float, str]:
-        """Return how long the oldest task waits, at least, and how that is known.
+    def ages(self, now: float) -> dict[int, tuple[float, str]]:
+        """Return by priority step how long the oldest task waits, at least, and how that is known.
 
         Celery's messages carry no time: without a stamp the age is the time since the last push or pop.
         """
-        stamped = [message.sent for message in self.messages if message.sent]
-        if stamped:
-            return max(0.0, now - min(stamped)), f"by the header {SENT_AT}"
-        return self.idle or 0.0, "at least, by OBJECT IDLETIME"
+        found = dict[int, tuple[float, str]]()
+        for step in (step for step, length in self.lengths.items() if length):
+            stamped = [message.sent for message in self.messages if message.sent and message.step == step]
+            idle = self.idles.get(step, 0.0), "at least, by OBJECT IDLETIME"
+            found[step] = (max(0.0, now - min(stamped)), f"by the header {SENT_AT}") if stamped else idle
+        return found
+
+    def age(self, now: float) -> tuple[float, str]:
+        """Return how long the oldest task of all priorities waits, at least, and how that is known."""
+        return max(self.ages(now).values(), default=(0.0, "at least, by OBJECT IDLETIME"))
 
 
 @dataclass
@@ -147,16 +155,29 @@ class Unacknowledged:
     """Seconds since the oldest one was taken or touched, by the broker's clock; None without one."""
     stuck_mutex: str = ""
     """The key that keeps workers from giving tasks back for ever: it has no ttl."""
+    tasks: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    """By id, name and seconds of the oldest ones, up to `PEEK`."""
 
 
 RUN = "redis-practices"
 """The ``lib-name`` in ``CLIENT LIST`` of a run of this specification, whose own workers are not judged."""
 
 
+WAITING = "brpop"
+"""The command by which kombu takes tasks."""
+
+TAKING = {
+    WAITING,
+    *("blpop", "rpop", "lpop", "blmpop", "lmpop", "blmove", "lmove", "brpoplpush", "rpoplpush"),
+}
+"""Commands that take from lists."""
+
+
 @dataclass(frozen=True)
 class Consumer:
-    """A connection that waits for tasks (BRPOP in ``CLIENT LIST``)."""
+    """A connection whose last command takes from a list (``CLIENT LIST``); a worker of Celery uses BRPOP."""
 
+    command: str
     name: str
     address: str
     database: int
@@ -251,15 +272,18 @@ class Broker:
         return float(seconds) + float(microseconds) / 1e6
 
     def consumers(self) -> list[Consumer] | None:
-        """Return the connections that wait for tasks, None if the broker does not tell."""
+        """Return the connections that take from lists, None if the broker does not tell."""
         told = self.ask("CLIENT LIST")
         if told is None:
             return None
         others = (one for one in told if one.get("lib-name") != RUN)
-        waiting = [one for one in others if str(one.get("cmd", "")).lower() == "brpop"]
+        taking = ((str(one.get("cmd", "")).lower(), one) for one in others)
         return [
-            Consumer(str(one["name"]), str(one["addr"]), int(one["db"]), "b" in one["flags"], float(one["idle"]))
-            for one in waiting
+            Consumer(
+                command, str(one["name"]), str(one["addr"]), int(one["db"]), "b" in one["flags"], float(one["idle"])
+            )
+            for command, one in taking
+            if command in TAKING
         ]
 
     def declared(self, bindings: Iterable[str], seps: Mapping[str, str]) -> dict[str, set[str]]:
@@ -281,13 +305,14 @@ class Broker:
         known = dict(zip(lists, self.each("OBJECT IDLETIME", list(lists.values())), strict=True))
         lengths = dict(zip(lists, self.each("LLEN", list(lists.values()), otherwise=0), strict=True))
         full = {lists[step]: length for step, length in lengths.items() if length}
-        idle = [float(known[step]) for step, length in lengths.items() if length and known[step] is not None]
+        idle = {step: float(known[step]) for step, length in lengths.items() if length and known[step] is not None}
         used = self.each("MEMORY USAGE", list(full))
         sizes = {key: float(bytes_ or 0) / full[key] for key, bytes_ in zip(full, used, strict=True)}
-        elements = {element for key, size in sizes.items() for element in self._ends(key, size)}
-        messages = [message for element in elements if (message := _message(element)) is not None]
+        steps_of = {key: step for step, key in lists.items()}
+        elements = {(element, steps_of[key]) for key, size in sizes.items() for element in self._ends(key, size)}
+        messages = [message for element, step in elements if (message := _message(element, step)) is not None]
         strange, largest = len(elements) - len(messages), max(sizes.values(), default=0.0)
-        return QueueSeen(name, prefix, lengths, max(idle, default=None), messages, strange, largest)
+        return QueueSeen(name, prefix, lengths, idle, messages, strange, largest)
 
     def _ends(self, key: str, size: float) -> Iterator[Any]:
         """Yield the elements at both ends of a list, fewer where one has `size` bytes."""
@@ -301,16 +326,28 @@ class Broker:
         lengths = self.each("LLEN", [list_of(prefix, name, step, sep) for step in others], otherwise=0)
         return {step: length for step, length in zip(others, lengths, strict=True) if length}
 
-    def unacknowledged(self, prefix: str, names: Iterable[tuple[str, str]]) -> Unacknowledged:
-        """Read kombu's record of taken tasks under the names of its index and mutex."""
-        count, scores, stuck = 0, list[float](), ""
-        for index, mutex in sorted(set(names)) or [("unacked_index", "unacked_mutex")]:
-            count += self.ask("ZCARD", prefix + index, otherwise=0)
-            oldest = self.ask("ZRANGE", prefix + index, 0, 0, "WITHSCORES", otherwise=[])
-            scores += [float(score) for _, score in _pairs(oldest)]
+    def unacknowledged(self, prefix: str, names: Iterable[tuple[str, str, str]]) -> Unacknowledged:
+        """Read kombu's record of taken tasks under the names of its index, its mutex and its hash."""
+        count, stuck, now, oldest, tasks = 0, "", self.clock(), None, dict[str, tuple[str, float]]()
+        for index, mutex, record in sorted(set(names)) or [("unacked_index", "unacked_mutex", "unacked")]:
+            number = self.ask("ZCARD", prefix + index, otherwise=0)
+            scores = _pairs(self.ask("ZRANGE", prefix + index, 0, PEEK - 1, "WITHSCORES", otherwise=[]))
+            ages = {tag: now - float(score) for tag, score in scores}
+            for tag, message in self._taken(prefix + record, list(ages), number):
+                tasks[message.id] = message.task, ages[tag]
+            count, oldest = count + number, max([*ages.values(), *([] if oldest is None else [oldest])], default=None)
             if self.ask("TTL", prefix + mutex, otherwise=0) == -1:
                 stuck = prefix + mutex
-        return Unacknowledged(count, self.clock() - min(scores) if scores else None, stuck)
+        return Unacknowledged(count, oldest, stuck, tasks)
+
+    def _taken(self, key: str, tags: Sequence[Any], number: int) -> Iterator[tuple[Any, Message]]:
+        """Yield tags with the headers of their tasks, of some `number` in a hash; fewer where they are large."""
+        size = (self.ask("MEMORY USAGE", key, otherwise=0) or 0) / max(1, number) if tags else 0.0
+        tags = tags[: int(MOST_BYTES // max(size, 1.0))]
+        for tag, element in zip(tags, self.ask("HMGET", key, *tags, otherwise=()) if tags else (), strict=False):
+            # With the exchange and the routing key, a message is a list.
+            if (message := _message(_first(element))) is not None:
+                yield tag, message
 
     def sampled(self, prefix: str, pattern: str) -> list[str]:
         """Return some keys with a prefix, by one SCAN."""
@@ -346,7 +383,15 @@ def _pairs(answer: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
         yield from zip(answer[::2], answer[1::2], strict=True)
 
 
-def _message(element: str | bytes) -> Message | None:
+def _first(element: str | bytes | None) -> str:
+    """Return the first item of a list in JSON, as JSON; "" for anything else."""
+    try:
+        return json.dumps(json.loads(element or "")[0])
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return ""
+
+
+def _message(element: str | bytes, step: int = 0) -> Message | None:
     """Return the headers of a Celery message, None for anything else."""
     try:
         envelope = json.loads(element)
@@ -359,6 +404,7 @@ def _message(element: str | bytes) -> Message | None:
             eta=headers.get("eta"),
             expires=headers.get("expires"),
             sent=_sent_at(element),
+            step=step,
         )
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None

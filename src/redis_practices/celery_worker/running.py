@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -72,6 +73,9 @@ ATTRIBUTES = (
 )
 """Attributes of a registered task that are asked for; one that is None is left out."""
 
+WORKFLOWS = ("celery-taskset-meta-*", "celery-task-meta-*.j")
+"""Keys of a group whose results are kept, and of a chord of which a part has ended."""
+
 QUESTIONS: tuple[Question, ...] = (
     ("ping", {}),
     ("conf", {"with_defaults": True}),
@@ -120,6 +124,8 @@ class RunningWorker:
     """What one worker says of itself."""
 
     node: str
+    name: str
+    """The node, with the key prefix before it where the workers of another app have a node of this name."""
     mailbox: Mailbox
     answered: int
     """Workers that answer under this name."""
@@ -167,11 +173,16 @@ class RunningWorker:
     pids: frozenset[int] = frozenset()
     """The processes of a prefork pool."""
     intervals: Mapping[str, float] = field(default_factory=dict)
-    """Seconds between two sendings of a task of ``beat_schedule``, where the schedule is an interval."""
+    """Seconds between two sendings by entry of ``beat_schedule``, where the schedule is an interval."""
     backend: str = ""
     """The scheme of ``result_backend``, such as ``redis``; "" without one."""
     results_timeout: float | None = None
     """``visibility_timeout`` among the transport options of the result backend, where it has no effect on tasks."""
+
+    @property
+    def key(self) -> tuple[Mailbox, str]:
+        """Mailbox and node: what the workers of two apps differ in."""
+        return self.mailbox, self.node
 
     @property
     def done(self) -> int:
@@ -223,12 +234,14 @@ class Fleet:
     taken: float = field(default_factory=time.monotonic)
     abandoned: Mapping[str, int] = field(default_factory=dict)
     """Lists of answers and events that may have no reader any more, with their bytes."""
-    beats: Mapping[str, int] = field(default_factory=dict)
-    """Answers of ``celery beat`` by node, more than 1 for two of one name; one before Celery 5.7 does not answer."""
+    beats: Mapping[Mailbox, Mapping[str, int]] = field(default_factory=dict)
+    """Answers of ``celery beat`` by mailbox and node, more than 1 for two of one name; one before 5.7 is silent."""
     workflows: bool = False
     """Whether chords or groups are under way: they have keys beside their results."""
     refused: dict[str, str] = field(default_factory=dict)
     """Commands that the broker refused, with its error."""
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """The most that detectors allow, by name, where it is not their default."""
 
     def of(self, mailbox: Mailbox) -> list[RunningWorker]:
         """Return the workers of one app's mailbox."""
@@ -270,20 +283,20 @@ def look(
         seen = list(read_queues(broker, found, keys.bindings, workers, queues))
         sampled, endless = broker.results(prefixes)
         consumers = broker.consumers()
-        clocks = heartbeats.ahead(begun, {worker.node for worker in workers}, listen)
-    workers = [replace(one, clock=clocks.get(one.node)) for one in workers]
+        clocks = heartbeats.ahead(begun, {(one.mailbox.heartbeats, one.node) for one in workers}, listen)
+    workers = [replace(one, clock=clocks.get((one.mailbox.heartbeats, one.node))) for one in told_apart(workers)]
     return Fleet(
         workers=workers,
         mailboxes=found,
         silent=sum(of_one.silent + len(_late(of_one)) for of_one in answers.values()),
         unreadable={kind: number for of_one in answers.values() for kind, number in of_one.unreadable.items()},
-        beats={node: count for of_one in answers.values() for node, count in _beats(of_one)},
+        beats={mailbox: dict(_beats(of_one)) for mailbox, of_one in answers.items()},
         opened=opened,
         queues=seen,
         unacknowledged={prefix: broker.unacknowledged(prefix, _records(workers, prefix)) for prefix in prefixes},
         endless_results=endless,
         results=sampled,
-        workflows=any(broker.sampled(prefix, "celery-taskset-meta-*") for prefix in prefixes),
+        workflows=any(broker.sampled(prefix, pattern) for prefix in prefixes for pattern in WORKFLOWS),
         consumers=consumers,
         messages=sum(of_one.published for of_one in answers.values()),
         commands=broker.commands,
@@ -309,6 +322,31 @@ def mailboxes_of(
     return list(opened), opened
 
 
+def told_apart(workers: Sequence[RunningWorker]) -> list[RunningWorker]:
+    """Return the workers, each with a name that no worker of another mailbox has."""
+    mailboxes = defaultdict[str, set[Mailbox]](set)
+    for one in workers:
+        mailboxes[one.node].add(one.mailbox)
+    return [replace(one, name=_name(one, mailboxes[one.node])) for one in workers]
+
+
+def _name(worker: RunningWorker, mailboxes: Collection[Mailbox]) -> str:
+    """Return the name of a worker whose node several mailboxes have: with its prefix, and its exchange if needed."""
+    own = worker.mailbox
+    if len(mailboxes) == 1:
+        return worker.node
+    of_prefix = [one for one in mailboxes if one.prefix == own.prefix]
+    return f"{own.prefix}{worker.node}" if len(of_prefix) == 1 else f"{own.prefix}{own.exchange}/{worker.node}"
+
+
+def nodes_of(workers: Iterable[RunningWorker]) -> dict[Mailbox, list[str]]:
+    """Return the nodes of workers by mailbox, to ask these alone."""
+    nodes = defaultdict[Mailbox, list[str]](list)
+    for one in workers:
+        nodes[one.mailbox].append(one.node)
+    return nodes
+
+
 def _late(answers: Answers) -> list[str]:
     """Return the workers that answered ``ping`` and not, or not in time, ``stats``."""
     return [
@@ -323,12 +361,12 @@ def _beats(answers: Answers) -> Iterator[tuple[str, int]]:
             yield node, answers.counts[node]
 
 
-def _records(workers: Iterable[RunningWorker], prefix: str) -> Iterator[tuple[str, str]]:
-    """Yield the names of the index and the mutex under which workers note what they have taken."""
+def _records(workers: Iterable[RunningWorker], prefix: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the names of the index, the mutex and the hash under which workers note what they have taken."""
     for one in workers:
         if one.mailbox.prefix == prefix:
-            index = one.options.get("unacked_index_key", "unacked_index")
-            yield str(index), str(one.options.get("unacked_mutex_key", "unacked_mutex"))
+            index, mutex = (one.options.get(f"{name}_key", name) for name in ("unacked_index", "unacked_mutex"))
+            yield str(index), str(mutex), str(one.options.get("unacked_key", "unacked"))
 
 
 def read_queues(
@@ -395,6 +433,7 @@ def _worker(
     soft, hard = [*map(number_of, pool.get("timeouts") or ()), 0.0, 0.0][:2]
     return RunningWorker(
         node=node,
+        name=node,
         mailbox=mailbox,
         answered=answers.counts[node],
         pickles=node in answers.pickled,
@@ -426,11 +465,11 @@ def _worker(
 
 
 def _intervals(schedule: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Yield task and interval of the entries of ``beat_schedule`` that have one; a crontab has none."""
-    for entry in schedule.values():
+    """Yield name and interval of the entries of ``beat_schedule`` that have one; a crontab has none."""
+    for name, entry in schedule.items():
         with suppress(ValueError, TypeError):
             if every := seconds_of(named(entry, ["schedule"]).get("schedule")):
-                yield str(named(entry, ["task"]).get("task", "")), every
+                yield str(name), every
 
 
 def _scheme(url: Any) -> str:
