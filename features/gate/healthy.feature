@@ -159,6 +159,11 @@ Feature: The gate never refuses a healthy deployment
         | names in place of addresses        | accepted | nothing |
         | three hosts by name                | accepted | nothing |
         | a replica that copies its primary  | accepted | nothing |
+        | a failover and back just now       | accepted | nothing |
+        | a replica that joined just now     | accepted | nothing |
+        | a burst of writes                  | accepted | nothing |
+        | a fork with room                   | accepted | nothing |
+        | a host name that changed just now  | accepted | nothing |
         | a cache without files              | accepted | nothing |
         | the longest node timeout           | accepted | nothing |
         | RESP2                              | accepted | nothing |

@@ -118,6 +118,9 @@ Feature: The remedy of a refusal makes the deployment acceptable
         | small buffers for clients                    |
         | an application with all rights               |
         | an application's user on the primaries alone |
+        | a replica that its peers take for a primary  |
+        | a node in its handshake for ever             |
+        | a fork that copies most of the memory        |
 
     @gate-092
     Scenario Outline: the remedy of a result backend makes it acceptable: <DEFECT>

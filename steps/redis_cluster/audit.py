@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from operator import not_
-from typing import Any
+from typing import Any, TypeVar
 
 from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -25,6 +25,23 @@ from redis_practices.server_info import asking
 from steps.common.audit import SETTLES, Audited, known, views
 
 Findings = list[dict[str, Any]]
+
+T = TypeVar("T", bound=Hashable)
+
+
+def lasting(context: Context, look: Callable[[], Iterable[T]], every: float = 0.25) -> list[T]:
+    """Return what each look sees until `SETTLES` is over; a state that passes before is no fault.
+
+    One look is enough for an isolated cluster: its scenario knows what it did, and asks again.
+    """
+    seen = list(dict.fromkeys(look()))
+
+    def still() -> list[T]:
+        now = set(look())
+        seen[:] = [one for one in seen if one in now]
+        return seen
+
+    return poll(still, SETTLES, every, until=not_) if seen and not context.own else seen
 
 
 @register("finding", "membership differences", "nodes of the cluster that another node of it does not know")

@@ -155,6 +155,73 @@ def _of_map(known: Mapping[str, Member]) -> list[str]:
     return reasons
 
 
+def lagging(before: Mapping[str, Any], now: Mapping[str, Any], lag: int = LAG) -> dict[str, int]:
+    """Return the bytes of old writes that replicas lack, by address; {} if no replica lacks more than `lag`.
+
+    Both are the primary's ``INFO replication``, some seconds apart: a burst of writes has reached a replica by then. A
+    replica that lags loses these writes where it is promoted without its primary: ``CLUSTER FAILOVER TAKEOVER`` or
+    ``FORCE``, ``REPLICAOF NO ONE`` (valkey#2587). Left out are a replica that still copies everything, and a primary
+    with another history than before.
+    """
+    if before.get("master_replid") != now.get("master_replid"):
+        return {}
+    replicas = [now[f"slave{number}"] for number in range(int(now.get("connected_slaves", 0)))]
+    missing = {
+        f"{one['ip']}:{one['port']}": before.get("master_repl_offset", 0) - one["offset"]
+        for one in replicas
+        if one["state"] == "online"
+    }
+    return {name: count for name, count in missing.items() if count > lag}
+
+
+FULL = 0.6
+"""The share of an output buffer's limit from which on a burst of writes may end the link of the replica."""
+
+
+def pressed(buffers: Iterable[int], limit: str, backlog: int) -> float:
+    """Return the share of its limit that the fullest output buffer for a replica has; 0.0 without a limit.
+
+    `buffers` are the ``omem`` of ``CLIENT LIST TYPE replica``, `limit` is ``client-output-buffer-limit``. Since 7.0 a
+    limit below the replication backlog counts as the backlog. At the limit the primary ends the link, and the replica
+    copies everything again (valkey#3963).
+    """
+    words = limit.replace("slave", "replica").split()
+    place = words.index("replica")
+    limits = [max(int(number), backlog) for number in words[place + 1 : place + 3] if int(number)]
+    return max(buffers, default=0) / min(limits) if limits else 0.0
+
+
+COPIED = 64 * 2**20
+"""Bytes that a fork must have copied to tell of the keys rather than of the process."""
+
+
+def fork_needs(told: Mapping[str, Any]) -> float:
+    """Return the memory that a node with as many keys as it may hold needs during a fork, as a share of its machine's.
+
+    It reads the fields of ``INFO``. A snapshot, a rewrite of the log and a replica's copy need a fork (valkey#3609).
+    The next one is assumed to copy the share of the memory that the last one copied. Without a limit, or if the last
+    fork copied less than `COPIED`, nothing is known: 0.0.
+    """
+    copied = max(int(told.get(f"{kind}_last_cow_size", 0)) for kind in ("rdb", "aof"))
+    machine, limit = int(told.get("total_system_memory", 0)), int(told.get("maxmemory", 0))
+    if copied < COPIED or not machine:
+        return 0.0
+    # The peak is at least what the node held then: the share is never made too large.
+    share = min(1.0, copied / int(told["used_memory_peak"]))
+    return limit * (1 + share) / machine
+
+
+def elections(told: Mapping[str, Any], seconds: float) -> float:
+    """Return how often an hour a node has asked its peers for votes since its start, `seconds` ago.
+
+    It reads the fields of ``CLUSTER INFO``. A younger process counts as an hour old. A planned failover is one
+    election, and a lost election is repeated (valkey#3996, valkey#2169).
+    """
+    # The request goes to each peer, and each counts.
+    asked = int(told.get("cluster_stats_messages_auth-req_sent", 0)) / max(1, int(told["cluster_known_nodes"]) - 1)
+    return asked / max(1.0, seconds / 3600)
+
+
 def restarts_empty(nodes: Iterable[Redis]) -> list[str]:
     """Return a line for each primary that would come back empty from a restart; [] if there is none.
 

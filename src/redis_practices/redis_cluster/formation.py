@@ -14,6 +14,7 @@ from redis.utils import str_if_bytes
 
 from redis_practices.polling import poll
 from redis_practices.redis_cluster.topology import (
+    ABSENT,
     SLOTS,
     ClusterError,
     Member,
@@ -108,6 +109,45 @@ def why_not_ready(nodes: Sequence[Redis]) -> str | None:
             return f"{where} {reason}"
     covered = sum(slots.last - slots.first + 1 for slots in maps[0])
     return None if covered == SLOTS else f"only {covered} of {SLOTS} slots are covered"
+
+
+def disputes(views: Mapping[str, Mapping[str, Member]]) -> list[tuple[str, str, str]]:
+    """Return each viewer whose view of a node is not the node's own, with the id of the node and the difference.
+
+    `views` have all nodes by their ids, as each node knows them (``CLUSTER NODES``). A peer that takes a replica for a
+    primary never votes for it (valkey#2811). One with an old host name sends clients to it (valkey#304). A change
+    reaches a peer with the next answer to a ping, so a dispute counts if it is older than `Member.heard`.
+    """
+    own = {one.identity: one for view in views.values() for one in view.values() if "myself" in one.flags}
+    places = {one.identity: one.address for one in own.values()}
+    return [
+        (viewer, identity, why)
+        for viewer, view in views.items()
+        for identity, seen in view.items()
+        if identity in own and (why := _dispute(own[identity], seen, places))
+    ]
+
+
+def _dispute(me: Member, seen: Member, places: Mapping[str, str]) -> str:
+    """Return what a peer says otherwise than the node itself; "" if nothing, or if it does not reach the node."""
+    if not ABSENT.isdisjoint(seen.flags):
+        return ""
+    if me.primary != seen.primary:
+        says, heard = (
+            f"follows {places.get(one.primary, one.primary)}" if one.primary else "is a primary" for one in (me, seen)
+        )
+        return f"says that it {says}, and {heard}"
+    if me.hostname != seen.hostname:
+        return f"has the host name {me.hostname or 'none'}, and {seen.hostname or 'none'}"
+    return ""
+
+
+def astray(me: Member, shards: Mapping[str, Member]) -> bool:
+    """Tell whether a replica has another shard id than its primary; `shards` are of its ``CLUSTER SHARDS``, since 7.0.
+
+    Before Valkey 8.1.2 such a node does not start again: "corrupted cluster config file" (valkey#2171).
+    """
+    return bool(me.primary and me.identity in shards and shards[me.identity].primary == "")
 
 
 def _why_not_known(known: Mapping[str, Member], nodes: int) -> str | None:
