@@ -85,7 +85,7 @@ def lines_of(checkers: Sequence[Tool], found: Found, scenarios: Mapping[str, str
         "",
         f"Noticed of {len(faulty)} defects: {each}. Said of a healthy cluster: {wrong}.",
         "",
-        f"The other {len(faulty) - len(noticed)} clusters are fine to these tools; [refusals.md](refusals.md) lists them.",
+        f"The other {len(faulty) - len(noticed)} are fine to these tools; [refusals.md](refusals.md) lists them.",
         "",
         f"Not built, as this engine or a busy machine does not allow it: {missing}.",
         "",
