@@ -197,6 +197,11 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a dead replica                                               | cluster-003 | failed nodes                 |
         | a replica that never finished its first copy                 | cluster-003 | unlinked replicas            |
         | an open slot                                                 | cluster-007 | open slots                   |
+        | a slot that a replica keeps open                             | cluster-007 | unlike its primary           |
+        | a former id of a node                                        | cluster-161 | former id                    |
+        | a replica that follows a dead node                           | cluster-162 | which is dead                |
+        | two primaries in one shard                                   | cluster-163 | second primary               |
+        | a replica that cannot write its copy                         | cluster-164 | full copies                  |
         | a slot without owner                                         | cluster-029 | 16383                        |
         | one node has nearly all slots                                | cluster-008 | slot imbalance               |
         | a hostname that does not resolve                             | cluster-031 | no-host.invalid              |
