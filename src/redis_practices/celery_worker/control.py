@@ -201,9 +201,9 @@ class Requester:
         return mailbox.sep.join([self._name, "", self._queue(mailbox)])
 
     def __enter__(self) -> Self:
-        """Try the commands that clean up before anything is there, so that a user without one leaves nothing.
+        """Try the commands that clean up, before the first round opens the lists.
 
-        The first round opens the lists. Within MULTI, BRPOP does not wait.
+        A user without one of them would leave a list. Within MULTI, BRPOP does not wait.
         """
         if self._mailboxes:
             with self._client.pipeline() as pipe:
