@@ -197,6 +197,11 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a dead replica                                               | cluster-003 | failed nodes                 |
         | a replica that never finished its first copy                 | cluster-003 | unlinked replicas            |
         | an open slot                                                 | cluster-007 | open slots                   |
+        | a slot that a replica keeps open                             | cluster-007 | unlike its primary           |
+        | a former id of a node                                        | cluster-161 | former id                    |
+        | a replica that follows a dead node                           | cluster-162 | which is dead                |
+        | two primaries in one shard                                   | cluster-163 | second primary               |
+        | a replica that cannot write its copy                         | cluster-164 | full copies                  |
         | a slot without owner                                         | cluster-029 | 16383                        |
         | one node has nearly all slots                                | cluster-008 | slot imbalance               |
         | a hostname that does not resolve                             | cluster-031 | no-host.invalid              |
@@ -256,6 +261,13 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a clock that is wrong                                        | cluster-118 | of the clocks                |
         | one shard with few connections                               | cluster-119 | refused of                   |
         | one shard without messages                                   | cluster-120 | no message reached           |
+        | a replica that its peers take for a primary                  | cluster-170 | and is a primary at          |
+        | one node that knows old host names                           | cluster-170 | none, and old-host at        |
+        | a node in its handshake for ever                             | cluster-175 | no answer on its bus port 1  |
+        | a replica behind a slow link                                 | cluster-171 | lacks 1 MB                   |
+        | a full output buffer for a replica                           | cluster-171 | 60% of its limit             |
+        | a shard that holds elections                                 | cluster-172 | elections an hour            |
+        | a fork that copies most of the memory                        | cluster-173 | when it is full and forks    |
 
     @gate-090
     Scenario Outline: the gate refuses a result backend with a defect: <DEFECT>

@@ -159,11 +159,15 @@ def clients(text: str) -> tuple[int, int]:
 
 
 @with_pattern(
-    r"(?:server|cache|broker|queue|cluster of \d+ primar(?:y|ies) (?:without replicas|with \d+ replicas? each))"
+    r"(?:server|cache|broker|queue|cluster of \d+ primar(?:y|ies) (?:without replicas|with \d+ replicas? each)"
+    r"(?: of an older version)?)"
 )
 def deployment(text: str) -> Plan:
-    """Read a kind of deployment; of a cluster with its shape."""
-    plan = Plan(text.partition(" ")[0])
+    """Read a kind of deployment; of a cluster with its shape.
+
+    Each node of "an older version" starts the current version when it restarts.
+    """
+    plan = Plan(text.partition(" ")[0], older=text.endswith("older version"))
     if shape := re.findall(r"\d+", text):
         plan.primaries, plan.replicas = int(shape[0]), int(shape[1]) if len(shape) > 1 else 0
     return plan
