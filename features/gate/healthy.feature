@@ -148,6 +148,7 @@ Feature: The gate never refuses a healthy deployment
         | without CONFIG                     | partial  | CONFIG  |
         | without INFO                       | partial  | INFO    |
         | without CLUSTER NODES              | partial  | NODES   |
+        | a copy that takes half a minute    | partial  | copies  |
         | disabled commands                  | partial  | CONFIG  |
         | hammered by other clients          | accepted | nothing |
         | another tick                       | accepted | nothing |
@@ -159,6 +160,10 @@ Feature: The gate never refuses a healthy deployment
         | names in place of addresses        | accepted | nothing |
         | three hosts by name                | accepted | nothing |
         | a replica that copies its primary  | accepted | nothing |
+        | a resharding under way             | accepted | nothing |
+        | a planned failover just now        | accepted | nothing |
+        | a replica restarted just now       | accepted | nothing |
+        | all keys on one primary            | accepted | nothing |
         | a failover and back just now       | accepted | nothing |
         | a replica that joined just now     | accepted | nothing |
         | a burst of writes                  | accepted | nothing |
