@@ -193,13 +193,14 @@ def fetched(name: str) -> Path:
     Raises:
         NotHadError: it is not available, with the reason.
     """
-    folder = cache_folder() / name
-    program = folder / (name if name in TOOLS else "server")
-    if not program.exists():
+    folder, source = cache_folder() / name, (SOURCES | TOOLS)[name]
+    program, origin = folder / (name if name in TOOLS else "server"), folder / "origin"
+    if not program.exists() or (origin.exists() and origin.read_text(encoding="utf-8") != source.origin):
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder.parent) as made:
-                (SOURCES | TOOLS)[name].fetch(Path(made))
+                source.fetch(Path(made))
+                Path(made, origin.name).write_text(source.origin, encoding="utf-8")
                 shutil.rmtree(folder, ignore_errors=True)
                 Path(made).rename(folder)
                 Path(made).mkdir()  # a folder must exist to be removed
