@@ -197,6 +197,11 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a dead replica                                               | cluster-003 | failed nodes                 |
         | a replica that never finished its first copy                 | cluster-003 | unlinked replicas            |
         | an open slot                                                 | cluster-007 | open slots                   |
+        | a slot that a replica keeps open                             | cluster-007 | unlike its primary           |
+        | a former id of a node                                        | cluster-161 | former id                    |
+        | a replica that follows a dead node                           | cluster-162 | which is dead                |
+        | two primaries in one shard                                   | cluster-163 | second primary               |
+        | a replica that cannot write its copy                         | cluster-164 | full copies                  |
         | a slot without owner                                         | cluster-029 | 16383                        |
         | one node has nearly all slots                                | cluster-008 | slot imbalance               |
         | a hostname that does not resolve                             | cluster-031 | no-host.invalid              |
@@ -345,7 +350,6 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a schedule without a beat                      | celery-213 | no worker ran it                                        |
         | a clock that is ahead                          | celery-216 | ahead of                                                |
         | a setting of the memory of an empty process    | celery-218 | 1000 KiB                                                |
-        | a memory limit below an empty process          | celery-218 | --max-memory-per-child                                  |
         | a fault of one of two apps with one node name  | celery-200 | 1 workers whose tasks have no time limit: mail:worker1@ |
 
     @gate-113

@@ -102,6 +102,12 @@ Feature: The remedy of a refusal makes the deployment acceptable
         | a replica that never finished its first copy |
         | a function on one primary alone              |
         | an open slot                                 |
+        | a slot that a replica keeps open             |
+        | a former id of a node                        |
+        | a replica that follows a dead node           |
+        | two primaries in one shard                   |
+        | a replica that cannot write its copy         |
+        | a key in a slot of another primary           |
         | an address that leads nowhere                |
         | a hostname that does not resolve             |
         | one node with another memory limit           |

@@ -29,8 +29,9 @@ Feature: Each node has room, and runs what its peers run
     Scenario: no primary holds keys in a slot of another primary
       An interrupted migration leaves such keys. They take memory, no client finds them, and an old value may come back
       with the slot.
-      Remedy: `CLUSTER GETKEYSINSLOT <slot> 10` on this node names them. To delete them, `CLUSTER SETSLOT <slot> IMPORTING
-      <owner>`, then `ASKING` and `DEL <key>` for each key, then `CLUSTER SETSLOT <slot> STABLE`.
+      Remedy: `CLUSTER GETKEYSINSLOT <slot> 10` on this node names them. To delete them, `CLUSTER FLUSHSLOT <slot>` on this
+      node (Valkey 9.0); else `CLUSTER SETSLOT <slot> IMPORTING <owner>`, then `ASKING` and `DEL <key>` for each key, then
+      `CLUSTER SETSLOT <slot> STABLE`.
 
       Given the cluster under test
       Then there are no unreachable keys

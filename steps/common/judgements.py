@@ -230,6 +230,12 @@ def detector_of(name: str) -> Callable[[Context], list[dict[str, object]]]:
     return lambda context: list(entry.functions[0](context, **words))
 
 
+def finding_text(finding: Mapping[str, object]) -> str:
+    """Return a finding in words: what it is about, and the rest after a colon."""
+    subject, *rest = map(str, finding.values())
+    return f"{subject}: {', '.join(rest)}" if rest else subject
+
+
 @then(parsers.parse("there are no {name:Findings}", extra_types=TYPES))
 @changeable("{LIMIT}", "{BOUND}", most)
 def check_no_findings(context: Context, name: str, datatable: Table | None = None) -> None:
@@ -246,7 +252,7 @@ def check_no_findings(context: Context, name: str, datatable: Table | None = Non
     def nothing() -> None:
         found = detect(context)
         context.request.node.stash[FINDINGS] = [{name: str(value) for name, value in one.items()} for one in found]
-        told = "; ".join(", ".join(map(str, one.values())) for one in found[:5])
+        told = "; ".join(map(finding_text, found[:5]))
         assert not found, f"{len(found)} {name}: {told}{hint}"
 
     eventually(nothing, within=PATIENCE) if context.own else nothing()

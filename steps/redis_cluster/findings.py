@@ -12,8 +12,8 @@ from operator import not_
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import AskError, MovedError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import MovedError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.utils import str_if_bytes
 
@@ -24,7 +24,6 @@ from fixtures.redis_cluster.nodes import (
     answer,
     by_holder,
     clients_of,
-    differences,
     in_words,
     node_at,
     pipelined,
@@ -60,9 +59,17 @@ from redis_practices.redis_cluster.topology import (
     user_differences,
 )
 from redis_practices.server_info import Refused, asking
-from steps.common.audit import SETTLES, Audited, views
+from steps.common.audit import Audited
 from steps.common.keys import Data
-from steps.redis_cluster.audit import lasting
+from steps.redis_cluster.audit import (
+    SETTLES,
+    failing_copies,
+    find_rival_primaries,
+    find_stale_ids,
+    find_stuck_replicas,
+    lasting,
+    views,
+)
 from steps.redis_cluster.nodes import NamedNodes, NodeUnderTest
 from steps.redis_cluster.slots import MOST
 
@@ -105,14 +112,26 @@ def unhealthy_nodes(context: Context) -> Findings:
 
 @register("finding", "slot map differences", "nodes and commands that give another slot map than the first node")
 def slot_map_differences(context: Context) -> Findings:
-    """Compare CLUSTER SLOTS, SHARDS and NODES of all nodes."""
-    with _present(context) as clients:
-        maps = [(node, name, slot_map(client, name)) for node, client in clients.items() for name in SOURCES]
-    first = maps[0][2]
+    """Compare CLUSTER SLOTS, SHARDS and NODES of all nodes; a slot that moves differs for a moment."""
+
+    def different() -> list[tuple[str, str, int, tuple[str, ...], tuple[str, ...]]]:
+        with _present(context) as clients:
+            maps = [(node, name, slot_map(client, name)) for node, client in clients.items() for name in SOURCES]
+        first = maps[0][2]
+        return [
+            (node, name, slot, first[slot], one[slot])
+            for node, name, one in maps
+            if one != first
+            for slot in range(SLOTS)
+            if one[slot] != first[slot]
+        ]
+
+    found: dict[tuple[str, str], list[str]] = {}
+    for node, name, slot, first, one in lasting(context, different):
+        found.setdefault((node, name), []).append(f"slot {slot}: {first}, {one}")
     return [
-        {"NODE": node, "COMMAND": name, "DIFFERENCE": differences(first, one)}
-        for node, name, one in maps
-        if one != first
+        {"NODE": node, "COMMAND": name, "DIFFERENCE": f"{len(lines)} slots differ, the first is {lines[0]}"}
+        for (node, name), lines in found.items()
     ]
 
 
@@ -299,6 +318,10 @@ DEFECTS: dict[str, tuple[str, Callable[[Context], Findings]]] = {
     "handshake never ends": ("nodes that wait for ever to become members", endless_handshakes),
     "writes arrive late": ("replicas without the writes of some seconds ago, and full output buffers for them", late),
     "shard elects again and again": ("primaries of shards with an election every few minutes", elected_often),
+    "former id is kept": ("former ids of live nodes, which their peers keep as dead nodes", find_stale_ids),
+    "primary is dead": ("replicas that follow a dead or unknown node, or another replica", find_stuck_replicas),
+    "shard has another primary": ("primaries without slots in the shard of another primary", find_rival_primaries),
+    "copies never end": ("replicas without a link whose primary begins one full copy after another", failing_copies),
     "machine is too small for a fork": ("nodes whose keys and a fork's copies exceed the memory", without_room_to_fork),
 }
 """Defects of a node, each with its meaning and its detector."""
@@ -381,6 +404,12 @@ def hot_slots(context: Context) -> Findings:
     return found
 
 
+@register("finding", "hot keys", "the key with most network traffic while hot keys were counted")
+def hot_keys(context: Context) -> Findings:
+    """Name the hottest key that the reads of the scenario left (`hottest_keys`)."""
+    return [{"KEY": key.name.decode().removeprefix(context.key_prefix)} for key in context.part(Data).hot[:1]]
+
+
 BIG = 50_000
 """Bytes of a big key."""
 
@@ -442,8 +471,8 @@ def redirections(context: Context, node: NodeUnderTest) -> int:
                     to = f"{one.host}:{one.port}"
                     assert to in known, f"{address} replies MOVED to {to}, an unknown node"
                     sent_on.setdefault(to, []).append(key)
-                else:
-                    assert isinstance(one, int), f"{address} replies {one!r}"
+                else:  # the owner of a migrating slot replies ASK for a key that has moved
+                    assert isinstance(one, int | AskError), f"{address} replies {one!r}"
         if not sent_on:
             return hops
         waiting = sent_on

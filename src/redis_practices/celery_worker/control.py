@@ -201,7 +201,17 @@ class Requester:
         return mailbox.sep.join([self._name, "", self._queue(mailbox)])
 
     def __enter__(self) -> Self:
-        """Return it: the first round opens the lists."""
+        """Try the commands that clean up, before the first round opens the lists.
+
+        A user without one of them would leave a list. Within MULTI, BRPOP does not wait.
+        """
+        if self._mailboxes:
+            with self._client.pipeline() as pipe:
+                for mailbox in self._mailboxes.values():
+                    pipe.srem(mailbox.replies, self._member(mailbox))
+                pipe.delete(*self._mailboxes)
+                pipe.execute_command("BRPOP", *self._mailboxes, 1)
+                pipe.execute()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -209,8 +219,8 @@ class Requester:
         for mailbox in self._mailboxes.values():
             self._client.srem(mailbox.replies, self._member(mailbox))
         # A worker that has read the set before that pushes its answer now.
-        while self._missing > 0 and self._pop(self._late):
-            self._missing -= 1
+        while self._missing > 0 and (popped := self._pop(self._late)):
+            self._missing -= len(popped)
         for name in self._mailboxes:
             self._client.delete(name)
 
@@ -238,17 +248,25 @@ class Requester:
         until = time.monotonic() + whole
         while self._missing > 0 and (rest := min(quiet, until - time.monotonic())) > 0:
             popped = self._pop(max(rest, 0.01))
-            if popped is None:
+            if not popped:
                 break
-            self._missing -= 1
+            self._missing -= len(popped)
             self._late = QUIET if time.monotonic() > until - QUIET else LATE  # answers still come
-            answers, _ = asked[self._mailboxes[str_if_bytes(popped[0])]]
-            answers.keep(popped[1], questions[0][0])
+            for mailbox, message in popped:
+                asked[mailbox][0].keep(message, questions[0][0])
         return {mailbox: answers for mailbox, (answers, _) in asked.items()}
 
-    def _pop(self, seconds: float) -> Any:
-        """Return the list and the bytes of the next answer, or None after `seconds` without one."""
-        return self._client.execute_command("BRPOP", *self._mailboxes, seconds, **RAW)
+    def _pop(self, seconds: float) -> list[tuple[Mailbox, bytes]]:
+        """Return the next answer and those that are there behind it, nothing after `seconds` without one."""
+        first = self._client.execute_command("BRPOP", *self._mailboxes, seconds, **RAW)
+        if first is None:
+            return []
+        further: Any = None
+        if self._missing > 1:
+            with suppress(ResponseError):  # a server before Redis 6.2, or a user without RPOP: one after the other
+                further = self._client.execute_command("RPOP", first[0], self._missing - 1, **RAW)
+        mailbox = self._mailboxes[str_if_bytes(first[0])]
+        return [(mailbox, message) for message in (first[1], *(further or ()))]
 
     def _publish(
         self, mailbox: Mailbox, questions: Sequence[Question], nodes: Sequence[str] | None, whole: float
@@ -358,12 +376,17 @@ def _read(message: str | bytes) -> tuple[str, str, dict[str, Any] | None]:
     try:
         envelope = json.loads(message)
         kind, ticket = str(envelope["content-type"]), str(envelope["headers"]["ticket"])
-        body = base64.b64decode(envelope["body"]) if "body_encoding" in envelope["properties"] else envelope["body"]
-        said = Unpickler(io.BytesIO(body)).load() if "python-serialize" in kind else json.loads(body)
-        return kind, ticket, {str(node): answer for node, answer in said.items()}
+        return kind, ticket, {str(node): answer for node, answer in body_of(envelope).items()}
     # A pickle that is not one raises errors of nearly every kind.
     except Exception:  # noqa: BLE001
         return kind, ticket, None
+
+
+def body_of(envelope: Mapping[str, Any]) -> Any:
+    """Return the body of a message in JSON or in a pickle of plain values; another one raises errors of many kinds."""
+    body = base64.b64decode(envelope["body"]) if "body_encoding" in envelope["properties"] else envelope["body"]
+    is_pickle = "python-serialize" in str(envelope["content-type"])
+    return Unpickler(io.BytesIO(body)).load() if is_pickle else json.loads(body)
 
 
 _LEFT = re.compile(rf".*{MARK}-(\d+)-[0-9a-f]+\.reply\..+\.pidbox", re.DOTALL)
@@ -377,7 +400,10 @@ def sweep(client: Redis, keys: Iterable[str]) -> None:
             if time.time() - float(found[1]) > FORGOTTEN:
                 client.delete(key)
         elif "_kombu.binding.reply." in key:
-            for member in client.execute_command("SMEMBERS", key, **RAW):
+            members: Any = ()
+            with suppress(ResponseError):  # it is no set, or this user may not read it
+                members = client.execute_command("SMEMBERS", key, **RAW)
+            for member in members:
                 made = _MEMBER.match(str_if_bytes(member))
                 if made and time.time() - float(made[1]) > FORGOTTEN:
                     client.srem(key, member)

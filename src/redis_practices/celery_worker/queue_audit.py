@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,7 +17,7 @@ from functools import partial
 from redis import Redis
 
 from redis_practices.celery_worker.control import PROBE, WHOLE, Requester, envelope
-from redis_practices.celery_worker.queue_age import WAITING, Broker, Consumer, QueueSeen
+from redis_practices.celery_worker.queue_age import WAITING, Broker, Consumer, QueueSeen, number_of
 from redis_practices.celery_worker.running import Fleet, RunningWorker, nodes_of, read_workers, steps_of
 from redis_practices.celery_worker.worker_audit import PICKLE, Finding, Unknown, counted, some
 from redis_practices.polling import poll
@@ -41,7 +42,7 @@ def doubt(fleet: Fleet, *, strict: bool = False) -> str:
     waiting = [one for one in readers(fleet) if one.blocked]
     free = sum(worker.answered for worker in fleet.workers if worker.is_free)
     if fleet.silent and len(waiting) >= free + fleet.silent:
-        return f"{_workers(fleet.silent)} wait for tasks and answer no JSON: accept_content lacks it"
+        return f"no answer in JSON from {_workers(fleet.silent)} that took tasks: accept_content lacks it"
     if fleet.silent:
         return (
             f"{fleet.silent} of {_workers(fleet.silent + len(fleet.workers))} did not answer{_unheard(fleet)}: busy in "
@@ -102,11 +103,18 @@ def absent(client: Redis, fleet: Fleet) -> Iterator[Finding]:
     if fleet.workers:
         return
     needs(fleet, *READS)
-    filled = [queue for queue in fleet.queues if queue.length]
+    filled = [queue for queue in fleet.queues if queue.has_tasks]
     if not filled:
-        raise Unknown("no worker runs at this broker, and no task waits for one")
+        raise Unknown(f"no worker runs at this broker, and no task waits for one{_elsewhere(fleet)}")
     for queue in left_alone(client, fleet, filled):
-        yield {"WORKER": "none", "QUEUE": shown(queue), "TASKS": _tasks(queue, fleet)}
+        yield {"WORKER": "none", "QUEUE": shown(queue), "TASKS": f"{_tasks(queue, fleet)}{_elsewhere(fleet)}"}
+
+
+def _elsewhere(fleet: Fleet) -> str:
+    """Return in which other databases workers may run, by the connections that wait there."""
+    here = {mailbox.database for mailbox in fleet.mailboxes}
+    others = sorted({one.database for one in fleet.consumers or () if one.blocked} - here)
+    return f"; workers may run in database {others[0]}: end the URL with /{others[0]}" if others else ""
 
 
 READS = ("DBSIZE", "SCAN", "SMEMBERS", "LLEN")
@@ -122,7 +130,7 @@ def unread(client: Redis, fleet: Fleet, named: Collection[str] = ()) -> Iterator
     needs(fleet, *READS)
     alone = {queue.name for queue in fleet.queues if fleet.readers(queue)}
     lonely = [queue for queue in fleet.queues if not fleet.readers(queue)]
-    found = [queue for queue in lonely if queue.length or (queue.name in named and queue.name not in alone)]
+    found = [queue for queue in lonely if queue.has_tasks or (queue.name in named and queue.name not in alone)]
     if found and fleet.workers:
         sure(fleet)
         read = some(sorted({shown(queue) for queue in fleet.queues if fleet.readers(queue)})) or "none"
@@ -209,10 +217,10 @@ def unknown_schedules(fleet: Fleet) -> Iterator[Finding]:
         Unknown: a worker that did not answer may have it.
     """
     for worker in fleet.workers:
-        known = {
-            name for other in fleet.workers if other.mailbox.prefix == worker.mailbox.prefix for name in other.tasks
+        fellows = [other for other in fleet.workers if other.mailbox.prefix == worker.mailbox.prefix]
+        missing = {
+            entry: task for entry, task in worker.schedule.items() if not any(other.knows(task) for other in fellows)
         }
-        missing = {entry: task for entry, task in worker.schedule.items() if task not in known}
         if missing:
             sure(fleet)
         for entry, task in missing.items():
@@ -223,7 +231,7 @@ def unknown_tasks(fleet: Fleet) -> Iterator[Finding]:
     """Yield the tasks that a reader of their queue does not know: it discards them.
 
     Tasks that wait there prove it, and tasks that a worker holds from there. So do tasks done by a worker of no other
-    queue.
+    queue since its start, if the reader was there before.
 
     Raises:
         Unknown: a worker that did not answer may know it.
@@ -231,20 +239,23 @@ def unknown_tasks(fleet: Fleet) -> Iterator[Finding]:
     needs(fleet, "LLEN", "LRANGE")
     for queue in fleet.queues:
         readers = fleet.readers(queue)
-        for task in sorted(_sent(queue, readers)) if readers else ():
-            ignorant = [worker.name for worker in readers if worker.tasks and task not in worker.tasks]
-            if len(ignorant) == len(readers):
+        discarding = defaultdict[str, list[str]](list)
+        for worker in readers:
+            for task in _sent(queue, readers, worker.uptime) if worker.tasks else ():
+                if not worker.knows(task):
+                    discarding[task].append(worker.name)
+        for task, nodes in sorted(discarding.items()):
+            if len(nodes) == len(readers):
                 sure(fleet)
-            if ignorant:
-                yield {"TASK": task, "QUEUE": shown(queue), "WORKER": f"{some(ignorant)} discards it"}
+            yield {"TASK": task, "QUEUE": shown(queue), "WORKER": f"{some(nodes)} discards it"}
 
 
-def _sent(queue: QueueSeen, readers: Sequence[RunningWorker]) -> set[str]:
-    """Return the tasks that were sent to a queue for certain."""
+def _sent(queue: QueueSeen, readers: Sequence[RunningWorker], uptime: float) -> set[str]:
+    """Return the tasks that were for certain sent to a queue in the last seconds, as many as `uptime` is."""
     found = {message.task for message in queue.messages}
     for worker in readers:
         found |= {held.name for held in (*worker.running, *worker.waiting) if held.queue == queue.name}
-        if len(worker.queues) == 1:
+        if len(worker.queues) == 1 and worker.uptime <= uptime:
             found |= set(worker.counts)
     return found
 
@@ -254,6 +265,8 @@ def unreadable_tasks(fleet: Fleet) -> Iterator[Finding]:
     needs(fleet, "LLEN", "LRANGE")
     for queue in fleet.queues:
         readers = fleet.readers(queue)
+        if readers and not queue.is_list:
+            yield {"QUEUE": shown(queue), "TASKS": "a key of this name is no list"}
         if readers and queue.strange:
             yield {"QUEUE": shown(queue), "TASKS": f"{queue.strange} elements that are no task of Celery"}
         for kind in sorted({message.kind for message in queue.messages}):
@@ -323,8 +336,7 @@ ALIASES = {
 
 def _accepts(worker: RunningWorker, kind: str) -> bool:
     """Tell whether a worker accepts a content type; one of unknown settings or an unknown type counts as accepted."""
-    accepted = {str(one) for one in worker.settings.get("accept_content") or ()}
-    return not accepted or kind not in ALIASES or bool(accepted & {kind, *ALIASES[kind]})
+    return not worker.accepted or kind not in ALIASES or bool(worker.accepted & {kind, *ALIASES[kind]})
 
 
 def without_queue(fleet: Fleet) -> Iterator[Finding]:
@@ -385,7 +397,7 @@ def orphaned(fleet: Fleet) -> Iterator[Finding]:
 def _sweep(worker: RunningWorker) -> float:
     """Return the seconds after which a worker looks again for tasks to give back."""
     interval, throttle = worker.options.get("unacked_restore_interval"), worker.options.get("unacked_restore_throttle")
-    return float(interval or 10) * float(throttle or 10)
+    return (number_of(interval) or 10) * (number_of(throttle) or 10)
 
 
 MOST_ABANDONED = 1_000_000

@@ -35,6 +35,7 @@ from redis_practices.celery_worker.queue_age import (
     Broker,
     Consumer,
     KeysSeen,
+    Named,
     QueueSeen,
     Unacknowledged,
     number_of,
@@ -65,6 +66,9 @@ OPTIONS = (
     *("unacked_index_key", "unacked_mutex_key", "fanout_prefix", "fanout_patterns", "retry_on_timeout"),
 )
 """Transport options that are kept."""
+
+MASK = "********"
+"""What Celery shows of a setting whose name has a word like KEY or PASS, as a route of ``accounts.reset_password``."""
 
 ATTRIBUTES = (
     *("acks_late", "reject_on_worker_lost", "acks_on_failure_or_timeout", "time_limit", "soft_time_limit"),
@@ -149,6 +153,8 @@ class RunningWorker:
     """Soft and hard time limit in seconds, 0 without one; only a prefork pool enforces and reports them."""
     recycles: bool | None
     """Whether its processes end after a number of tasks; None where the pool has no processes."""
+    per_process: int
+    """Tasks after which a process ends; 0 is no limit."""
     counts: Mapping[str, int]
     """Tasks since its start by name."""
     pid: int
@@ -192,7 +198,20 @@ class RunningWorker:
     @property
     def is_free(self) -> bool:
         """Whether it reads queues and could take one more task."""
-        return bool(self.queues) and (not self.prefetch or self.prefetch > len(self.running) + len(self.waiting))
+        begun = len(self.running) + len(self.waiting)
+        if self.settings.get("worker_disable_prefetch") and begun >= (self.processes or 1):
+            return False
+        # Each countdown that a worker holds adds one to its prefetch.
+        return bool(self.queues) and (not self.prefetch or self.prefetch > begun + len(self.later))
+
+    @property
+    def accepted(self) -> set[str]:
+        """The names in `accept_content`, which shows as a list, or as the text of a set."""
+        return set(re.findall(r"[\w./+-]+", str(self.settings.get("accept_content") or "")))
+
+    def knows(self, task: str) -> bool:
+        """Tell whether it has a task; those of Celery itself are in each worker, and in no answer."""
+        return task in self.tasks or task.startswith("celery.")
 
     @property
     def visibility_timeout(self) -> float:
@@ -384,20 +403,25 @@ def read_queues(
         read = {queue for worker in of_prefix for queue in worker.queues}
         names = read | {queue for worker in of_prefix for queue in worker.routed} | declared.get(prefix, set())
         names |= set(further) if prefix in seps else set()
-        steps = sorted({0, *(step for worker in of_prefix for step in steps_of(worker))})
-        for name in sorted(names):
-            if not name.startswith(OWN):
-                seen = broker.queue(prefix, name, steps if of_prefix else DEFAULT_STEPS, seps.get(prefix, SEP))
-                seen.declared = name in declared.get(prefix, ())
-                if name in read:
-                    seen.unread = broker.other_steps(prefix, name, steps, seps[prefix])
-                yield seen
+        steps = sorted(
+            {0, *(step for worker in of_prefix for step in steps_of(worker))} if of_prefix else DEFAULT_STEPS
+        )
+        named = [
+            Named(prefix, name, steps, seps.get(prefix, SEP)) for name in sorted(names) if not name.startswith(OWN)
+        ]
+        found = broker.queues(named)
+        for one in found:
+            one.declared = one.name in declared.get(prefix, ())
+        of_readers = [one for one in named if one.name in read]
+        unread = dict(zip((one.name for one in of_readers), broker.other_steps(of_readers), strict=True))
+        yield from (replace(one, unread=unread.get(one.name, {})) for one in found)
 
 
 def steps_of(worker: RunningWorker) -> list[int]:
     """Return the priorities of a worker that have a list each (``priority_steps``)."""
     said = worker.options.get("priority_steps")
-    return [int(step) for step in said] if isinstance(said, list | tuple) else list(DEFAULT_STEPS)
+    steps = [step for step in said if step in range(256)] if isinstance(said, list | tuple) else []
+    return steps or list(DEFAULT_STEPS)
 
 
 FORMS: Mapping[str, type | tuple[type, ...]] = {
@@ -429,7 +453,8 @@ def _worker(
         **named(conf.get("broker_transport_options"), OPTIONS),
         **named((stats.get("broker") or {}).get("transport_options"), OPTIONS),
     }
-    schedule = conf.get("beat_schedule") or {}
+    planned = conf.get("beat_schedule")
+    schedule = planned if isinstance(planned, Mapping) else {}
     soft, hard = [*map(number_of, pool.get("timeouts") or ()), 0.0, 0.0][:2]
     return RunningWorker(
         node=node,
@@ -443,13 +468,14 @@ def _worker(
         intervals=dict(_intervals(schedule)),
         backend=_scheme(conf.get("result_backend")),
         results_timeout=named(conf.get("result_backend_transport_options"), OPTIONS).get("visibility_timeout"),
-        routed=frozenset(_routed(conf)),
+        routed=frozenset(_routed(conf)) - {MASK},
         schedule={str(entry): str(named(one, ["task"]).get("task", "")) for entry, one in schedule.items()},
         pool=_pool(str(pool.get("implementation", ""))),
         processes=int(pool["max-concurrency"]) if str(pool.get("max-concurrency", "")).isdigit() else None,
-        prefetch=int(stats.get("prefetch_count") or 0),
+        prefetch=int(number_of(stats.get("prefetch_count"))),
         limits=(soft, hard),
         recycles=pool["max-tasks-per-child"] not in {"N/A", None, 0} if "max-tasks-per-child" in pool else None,
+        per_process=int(number_of(pool.get("max-tasks-per-child"))),
         counts={str(name): int(number) for name, number in (stats.get("total") or {}).items()},
         pid=int(stats.get("pid") or 0),
         uptime=number_of(stats.get("uptime")),
@@ -492,11 +518,11 @@ def _held(said: Any) -> Iterator[Held]:
             name=str(request.get("name")),
             id=str(request.get("id")),
             queue=str(delivery.get("routing_key")),
-            started=request.get("time_start"),
+            started=number_of(request.get("time_start")) or None,
             acknowledged=bool(request.get("acknowledged")),
             redelivered=bool(delivery.get("redelivered")),
             eta=moment(one.get("eta")),
-            pid=request.get("worker_pid"),
+            pid=int(number_of(request.get("worker_pid"))) or None,
         )
 
 
@@ -509,14 +535,15 @@ def moment(said: Any) -> float | None:
         return None
 
 
+_REGISTERED = re.compile(rf"(.*?)(?: \[((?:{'|'.join(ATTRIBUTES)})=.*\]))?", re.DOTALL)
 _INFO = re.compile(r"(\S+?)=(.*?)(?= \w+=|\]$)")
 
 
 def _registered(said: Any) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield tasks with attributes, from ``name [acks_late=True time_limit=30]``."""
+    """Yield tasks with attributes, from ``name [acks_late=True time_limit=30]``; a name may have brackets, too."""
     for one in said or ():
-        name, _, attributes = str(one).partition(" [")
-        yield name, dict(_INFO.findall(attributes))
+        if found := _REGISTERED.fullmatch(str(one)):
+            yield found[1], dict(_INFO.findall(found[2] or ""))
 
 
 def _versions(said: Any) -> dict[str, str]:
@@ -546,8 +573,10 @@ def seconds_of(said: Any) -> float | None:
     Raises:
         ValueError: it is neither.
     """
-    if said is None or isinstance(said, int | float):
-        return said
+    if said is None:
+        return None
+    if isinstance(said, int | float):
+        return number_of(said)
     days, _, clock = str(said).rpartition(" day")
     hours, minutes, seconds = clock.lstrip("s, ").split(":")
     return timedelta(int(days or 0), float(seconds), hours=int(hours), minutes=int(minutes)).total_seconds()

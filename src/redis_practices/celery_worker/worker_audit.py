@@ -306,8 +306,7 @@ def _multiplier(worker: RunningWorker) -> int:
 def pickling(fleet: Fleet) -> Iterator[Finding]:
     """Yield the workers that accept or write pickle: a client that can write to the broker can run code in them."""
     for worker in fleet.workers:
-        accepted = {str(one) for one in worker.settings.get("accept_content") or ()}
-        whys = [f"accept_content has {name}" for name in sorted(accepted & PICKLE)]
+        whys = [f"accept_content has {name}" for name in sorted(worker.accepted & PICKLE)]
         whys += [f"{name} is pickle" for name in SERIALIZERS if str(worker.settings.get(name)) in PICKLE]
         if whys:
             yield {"WORKER": worker.name, "WHY": ", ".join(whys)}

@@ -1,7 +1,8 @@
 """Fail over to a replica without a lost write; check readiness for a primary's death.
 
 ``cluster_state:ok`` does not tell: a cluster whose replicas are dead or empty reports it too.
-`why_not_failover_ready` returns every reason why a dead primary would not be replaced.
+`why_not_failover_ready` returns every reason why a dead primary would not be replaced. `stuck_replicas` finds replicas
+that follow a node which is no primary any more, and `is_copying` tells a slow first copy from one that never ends.
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from redis_practices.polling import poll
-from redis_practices.redis_cluster.topology import ClusterError, Member, address, members, same_host_as_primary
+from redis_practices.redis_cluster.topology import (
+    ABSENT,
+    ClusterError,
+    Member,
+    address,
+    members,
+    same_host_as_primary,
+)
 
 LINK_TIMEOUT = 2.0
 """Seconds in which a node links to a node that it has just met: it tries every 0.1 s."""
@@ -241,3 +249,39 @@ def restarts_empty(nodes: Iterable[Redis]) -> list[str]:
         and not node.config_get("save").get("save")
         and not str(node.config_get("maxmemory-policy").get("maxmemory-policy")).startswith("allkeys")
     ]
+
+
+def stuck_replicas(known: Mapping[str, Member]) -> list[tuple[Member, str]]:
+    """Return each replica that follows no live primary, with the reason, from the nodes by id (``CLUSTER NODES``).
+
+    A failover gives a replica a new primary within moments. A replica that still follows a dead node was not elected,
+    and no other replica was: an empty node has taken the slots (valkey-io/valkey#2090). Its data may be the only copy.
+    The reason names a primary without a replica, if there is one. Look twice, some seconds apart.
+    """
+    followed = {member.primary for member in known.values()}
+    alone = [member for member in known.values() if member.slots and member.identity not in followed]
+    rest = f"; {alone[0].address}, {alone[0].identity}, has no replica" if alone else ""
+    found = []
+    for replica in known.values():
+        if replica.primary is None or not ABSENT.isdisjoint(replica.flags):
+            continue
+        primary = known.get(replica.primary)
+        if primary is None:
+            found.append((replica, f"follows {replica.primary}, a node that is not known{rest}"))
+        elif not ABSENT.isdisjoint(primary.flags):
+            found.append((replica, f"follows {primary.identity}, which is dead{rest}"))
+        elif primary.primary:
+            found.append((replica, f"follows {primary.identity}, which is a replica, too{rest}"))
+    return found
+
+
+PROGRESS = ("master_sync_read_bytes", "loading_loaded_bytes", "current_save_keys_processed")
+"""Fields of INFO that grow while a replica receives and loads a copy, and while its primary saves it."""
+
+
+def is_copying(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Tell whether a replica received more of its copy, or its primary saved more of it, between two looks (``INFO``).
+
+    A replica that begins its copy again and again has received less the second time, or nothing.
+    """
+    return any(float(before.get(field) or 0) < float(after.get(field) or 0) for field in PROGRESS)

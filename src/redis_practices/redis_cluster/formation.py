@@ -1,9 +1,9 @@
-"""Form a Redis Cluster with its own commands, and tell when it is ready."""
+"""Form a Redis Cluster with its own commands, tell when it is ready, and find nodes that should not be there."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from operator import not_
 from typing import Any
@@ -24,6 +24,7 @@ from redis_practices.redis_cluster.topology import (
     members,
     ranges_of,
 )
+from redis_practices.server_info import by_name
 
 
 def even_ranges(primaries: int) -> list[tuple[int, int]]:
@@ -180,3 +181,34 @@ def _why_not_linked(replication: Mapping[str, Any], known: Mapping[str, Member])
         if replication.get(f"slave{index}", {}).get("state") == "online"
     )
     return None if online == expected else f"is a primary with {online} of {expected} replicas online"
+
+
+def stale_ids(known: Mapping[str, Member]) -> list[Member]:
+    """Return the nodes that are the former ids of live ones, from the nodes by id (``CLUSTER NODES``).
+
+    A node that was reset, or that has lost its ``nodes.conf``, gets a new id. Its peers keep the old one for ever
+    (valkey-io/valkey#1757). Its address answers with another id, so they drop the address (``noaddr``). ``CLUSTER
+    FORGET`` on every node removes it.
+    """
+    live = {member.address for member in known.values() if ABSENT.isdisjoint(member.flags)}
+    return [
+        member
+        for member in known.values()
+        if "handshake" not in member.flags and ("noaddr" in member.flags or (member.failed and member.address in live))
+    ]
+
+
+def rival_primaries(shards: Iterable[Any], known: Mapping[str, Member]) -> list[tuple[Member, Member]]:
+    """Return each primary without slots whose shard has another primary, with that one.
+
+    `shards` is the reply to ``CLUSTER SHARDS``, and `known` has the nodes by id (``CLUSTER NODES``). A primary that
+    missed two failovers returns as such a rival, and no node makes it a replica (valkey-io/valkey#2261). A node that
+    has just joined is alone in its shard. During a failover a shard has two primaries for a moment: look twice.
+    """
+    found = []
+    for shard in map(by_name, shards):
+        nodes = [known.get(str_if_bytes(by_name(node)["id"])) for node in shard["nodes"]]
+        leading = [node for node in nodes if node and node.primary is None and ABSENT.isdisjoint(node.flags)]
+        owners = [node for node in leading if node.slots]
+        found += [(node, owners[0]) for node in leading if owners and not node.slots]
+    return found
