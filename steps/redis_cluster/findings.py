@@ -61,8 +61,9 @@ from redis_practices.redis_cluster.topology import (
 from redis_practices.server_info import Refused, asking
 from steps.common.audit import Audited
 from steps.common.keys import Data
-from steps.redis_cluster.audit import (, cluster_info
+from steps.redis_cluster.audit import (
     SETTLES,
+    cluster_info,
     failing_copies,
     find_rival_primaries,
     find_stale_ids,
