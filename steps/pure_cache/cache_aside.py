@@ -27,7 +27,7 @@ from fixtures.run.own_time import Stopwatch
 from redis_practices.clients import client_options
 from redis_practices.polling import join
 from redis_practices.pure_cache.cache_aside import LEASE, NATIVE, SCRIPT, CacheAside, Effect, Unavailable, decoded
-from redis_practices.pure_cache.circuit_breaker import Breaker
+from redis_practices.pure_cache.overload import Breaker
 from steps.common.vocabulary import TYPES, Duration, Table, options, seconds
 
 

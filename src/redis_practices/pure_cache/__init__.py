@@ -4,8 +4,8 @@ promise                                                  module                 
 One origin call for concurrent misses (single flight).   cache_aside               cache_aside, absent
 No stale value is filled in after a change.              cache_aside               invalidation
 Reads continue while the cache is dead or slow.          cache_aside               degradation
-A dead server costs a few timeouts, not one a call.      circuit_breaker           degradation
-No stampede at expiry: ttl jitter, early refresh.        expiry                    refresh
+A dead server costs a few timeouts, not one a call.      overload                  degradation
+No stampede at expiry: ttl jitter, early refresh.        overload                  refresh
 A hot value is read from the memory of the process.      near_cache                near_cache
 The newest version wins; a write is answered at once.    write_through             write_through
 Keys without ttl, too large or misnamed are found.       key_audit                 hygiene
