@@ -292,6 +292,14 @@ class ServerUnderTest:
         with self.client() as client:
             client.config_set("requirepass", "other")
 
+    def rotate(self, overlap: str) -> None:
+        """Give its clients another login."""
+        self.context.named["logins"].rotate(overlap)
+
+    def renew(self) -> None:
+        """Give it another certificate."""
+        self.context.named["tls"].renew()
+
     def is_ready(self) -> bool:
         """Tell whether it answers a PING."""
         with suppress(RedisError, OSError), self.client(socket_timeout=1.0) as client:

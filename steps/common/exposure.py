@@ -1,27 +1,32 @@
-"""Judge the way to a deployment: its addresses, passwords, users, encryption, certificates."""
+"""Judge and change the way to a deployment: its addresses, passwords, users, encryption, certificates."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+import pytest
 from pytest_bdd import then
 from redis.backoff import NoBackoff
 from redis.exceptions import MovedError, RedisError
 from redis.retry import Retry
 
 from fixtures.bdd.vocabulary import register
-from fixtures.context import Context
+from fixtures.context import Context, Plan
+from fixtures.proxies.streams import TlsProxy
 from fixtures.run.keys import NotAsked, Unsupported
 from fixtures.stacks.external.command_guard import guarded_client
 from fixtures.stacks.external.deployments import prefix_of_run
 from fixtures.stacks.protocols import Addressed, need
-from redis_practices.clients import redis_client
+from redis_practices.clients import cluster_client, redis_client, with_login
+from redis_practices.credentials import VARIABLE, LoginFile, Logins, LoginStream
 from redis_practices.server_info import (
     Handshake,
     Refused,
@@ -34,7 +39,8 @@ from redis_practices.server_info import (
     without_credentials,
 )
 from steps.common.audit import Audited, user_lines, user_rules
-from steps.common.vocabulary import Table, rows
+from steps.common.deployments import setting
+from steps.common.vocabulary import Table, rows, seconds
 
 
 @then("the user may not run these commands")
@@ -219,3 +225,91 @@ def shake(node: Addressed) -> Handshake:
         return handshake(node.url)
     except (OSError, ValueError) as error:
         raise Unsupported(f"needs a TLS handshake with {node.address}: {error}") from None
+
+
+# Logins and certificates that change
+
+
+@dataclass
+class LoggedIn:
+    """A cache or a cluster, as clients with a login see it."""
+
+    made: Any
+    url: str
+
+    def client(self, **options: Any) -> Any:
+        """Return a new client with the login."""
+        return (cluster_client if hasattr(self.made, "nodes") else redis_client)(self.url, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what is asked of the deployment itself."""
+        return getattr(self.made, name)
+
+
+GAP = "none for "
+"""What an overlap begins with that is a time without a login."""
+
+
+@dataclass
+class RotatingLogins:
+    """The logins of the clients of a scenario."""
+
+    context: Context
+    logins: Logins
+
+    def rotate(self, overlap: str) -> None:
+        """Replace the login; record how many connections still had the old one."""
+        old = list(self.logins.users)
+        if overlap.startswith(GAP):
+            login, cut = self.logins.add(), self.logins.delete(old)
+            time.sleep(seconds(overlap.removeprefix(GAP)))
+            self.logins.announce(login)
+        else:
+            cut = self.logins.rotate(seconds(overlap))
+        self.context.record("connections cut off", cut)
+
+
+register("setting", "overlap", f"how long the old login works beside the new one; `{GAP}1 second`: neither works")(
+    RotatingLogins.rotate
+)
+CUT = "idle connections that did not work at their next use"
+register("measurement", "connections cut off", CUT, unit="connections")(RotatingLogins.rotate)
+
+
+@setting("credentials", "what gives the clients their login: a file, or a stream, which tells open connections too")
+def have_logins(plan: Plan, value: str) -> None:
+    """Let clients log in as users that the scenario replaces."""
+    kind = {"a file": LoginFile, "a stream": LoginStream}[value]
+
+    def give(context: Context, made: Any) -> None:
+        admins = [context.ending.enter_context(node.client()) for node in context.nodes(plan.kind)]
+        logins = Logins(admins, context.request.getfixturevalue("tmp_path") / "login")
+        logins.rotate(0)
+        context.named["logins"] = RotatingLogins(context, logins)
+        context.ending.enter_context(pytest.MonkeyPatch.context()).setenv(VARIABLE, str(logins.path))
+        url = with_login(made.url, f"{kind.__module__}.{kind.__name__}")
+        if plan.kind == "broker":
+            made.url = url  # its workers take it
+        else:
+            context.own[plan.kind] = LoggedIn(made, url)
+
+    plan.after.append(give)
+
+
+@setting("tls", "clients reach the broker through TLS alone")
+def have_tls(plan: Plan, value: str) -> None:
+    """Put a proxy that ends TLS before the server."""
+
+    def cover(context: Context, made: Any) -> None:
+        proxy = context.ending.enter_context(closing(TlsProxy(context.request.getfixturevalue("tmp_path"))))
+        context.named["tls"] = proxy
+        address = proxy.before(int(made.node.address.rpartition(":")[2]))
+        # The URL is the same for tasks and results; Celery's results insist on ssl_cert_reqs.
+        url = f"rediss://{address}/0?ssl_cert_reqs=required&ssl_ca_certs={proxy.ca_file}"
+        if plan.kind == "broker":
+            made.url = url
+        else:
+            context.own[plan.kind] = LoggedIn(made, url)
+
+    assert value == "yes", "without the row there is no TLS"
+    plan.after.append(cover)

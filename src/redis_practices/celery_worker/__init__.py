@@ -27,6 +27,7 @@ Workers, queues and held tasks are seen at one moment.        running           
 Running workers have the settings of this practice.          worker_audit          worker_settings, worker_fleet
 Queues have readers, and free workers take tasks.             queue_audit           workers
 The broker is reached by its users alone.                    ../server_info.py     exposure
+A rotated login, a new certificate interrupt no task.        ../credentials.py      credentials
 The same, for each client at all times.                      -                     clients
 The same, for the commands of clients.                       -                     commands
 """
