@@ -1,4 +1,4 @@
-@disruptive
+@disruptive @slow
 Feature: Rotated credentials: tasks flow while the broker has another login and another certificate
   A worker keeps its connections for weeks. If it cannot get the new login, it stops at the first lost connection, long
   after the rotation. Broker, results and remote control have separate pools, and each must get the login.

@@ -25,11 +25,15 @@ Feature: Rotated credentials: clients of a cluster do not notice that all nodes 
       Examples:
         | CREDENTIALS | OVERLAP          | CUT        |
         | a file      | 100 milliseconds | at least 1 |
-        | a stream    | 2 seconds        | exactly 0  |
+
+      @slow
+      Examples: more
+        | CREDENTIALS | OVERLAP   | CUT       |
+        | a stream    | 2 seconds | exactly 0 |
 
   Rule: Without an overlap, commands fail until the new login has come
 
-    @cluster-151
+    @cluster-151 @slow
     Scenario: a client whose login is late fails meanwhile, and works again with the next login
       Given an isolated cluster of 3 primaries without replicas
         | SETTING     | VALUE  |

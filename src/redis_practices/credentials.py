@@ -80,8 +80,8 @@ def provider_of(name: str) -> CredentialProvider:
         found = resolve_name(name)
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"names {shown}, and there is no module {error.name}: install it, or add its folder, other than the current "
-            "one, to PYTHONPATH"
+            f"names {shown}, and there is no module {error.name}: install it, or add its folder (not the current "
+            "one) to PYTHONPATH"
         ) from None
     except (AttributeError, ValueError):
         raise UsageError(f"names {shown}, which is not there: give module.Class") from None
@@ -216,7 +216,7 @@ class Logins:
     new one works until its next connection, and fails then. Two users in turn show that at once.
     """
 
-    admins: Sequence[Redis]
+    admins: Sequence[Redis] = field(repr=False)
     """Clients of all servers of the deployment, as an administrator: the nodes of a cluster do not share users."""
     path: Path
     """The file that the clients read."""
