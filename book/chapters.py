@@ -23,7 +23,6 @@ from book.writing import code, fenced, note, paragraphs, plain, table
 from fixtures import PROJECT
 from fixtures.bdd.collector import REMEDY
 from fixtures.bdd.gherkin import Node, id_of, is_id, line, read
-from fixtures.bdd.gherkin import promises as list_of_promises
 from fixtures.bdd.vocabulary import definitions_in
 from fixtures.reporting.measurements import short
 from fixtures.reporting.promises import Promise, everyday_names, promises
@@ -149,13 +148,6 @@ class Sources:
         """Return the comparison of engines."""
         found: dict[str, Any] = json.loads((PROJECT / "docs" / "compatibility.json").read_text(encoding="utf-8"))
         return found
-
-    @cached_property
-    def compared(self) -> set[str]:
-        """Return the ids that the comparison ran: those of version 1.0.0, but for slow ones and what no engine ran."""
-        nowhere = {name.split()[0] for name, _ in self.engines["nowhere"]}
-        ran = {one["id"] for one in list_of_promises(PROJECT) if one["first"] and "slow" not in one["tags"].split()}
-        return ran - nowhere
 
     @cached_property
     def runs(self) -> dict[str, dict[str | None, list[Record]]]:
@@ -322,19 +314,19 @@ def remedy(promise: Promise) -> Iterator[str]:
 
 
 def on_engines(sources: Sources, promise: Promise) -> Iterator[str]:
-    """Yield the engines that broke or lack a promise; that no engine did, for those of the comparison."""
-    practice, troubles = promise.text.path.parent.name, defaultdict(list)
-    engines = [one for one in sources.engines["engines"] if practice in one["practices"]]
-    for engine in engines:
-        cell = engine["practices"][practice]
+    """Yield the engines that broke or lack a promise; that none did, if some have run it."""
+    practice, name, troubles, held = promise.text.path.parent.name, promise.scenario_id, defaultdict(list), 0
+    for engine in sources.engines["engines"]:
+        cell = engine["practices"].get(practice, {"failed": (), "skipped": (), "ran": ""})
+        held += name in cell["ran"].split()
         for kind, verb in (("failed", "Broken"), ("skipped", "Left out")):
-            for why in dict.fromkeys(why for name, why in cell[kind] if name.split()[0] == promise.scenario_id):
+            for why in dict.fromkeys(why for cited, why in cell[kind] if cited.split()[0] == name):
                 troubles[verb, why].append(engine["engine"])
-    when = f"[engines](../engines.md) compared on {sources.engines['until'][:10]}"
+    where = f"[engines](../engines.md), compared until {sources.engines['until'][:10]}"
     for (verb, why), names in troubles.items():
-        yield from (f"{verb} on {', '.join(names)}: {plain(why)} ({when}).", "{ .meta }", "")
-    if engines and not troubles and promise.scenario_id in sources.compared:
-        yield from (f"No failure on the {len(engines)} {when}.", "{ .meta }", "")
+        yield from (f"{verb} on {', '.join(names)}: {plain(why)} ({where}).", "{ .meta }", "")
+    if held and not troubles:
+        yield from (f"No failure on {held} {where}.", "{ .meta }", "")
 
 
 def code_page(modules: list[Module]) -> Iterator[str]:

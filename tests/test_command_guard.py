@@ -412,7 +412,7 @@ MAY_MAKE = {
     "src/redis_practices/clients.py": "creates clients with POOLS",
     "src/redis_practices/redis_cluster/slot_migration.py": "keeps the connections of the first client",
     "src/redis_practices/tuning/connections.py": "further clients of a server; isolated servers",
-    "src/redis_practices/tuning/server_settings.py": "unix sockets of isolated servers",
+    "src/redis_practices/tuning/scaling.py": "unix sockets of isolated servers",
     "src/redis_practices/celery_worker/sending.py": "has the settings of the worker",
     "src/worker.py": "reads its transport and its backend from the environment",
     "steps/redis_cluster/nodes.py": "an isolated cluster",

@@ -178,7 +178,7 @@ def test_results_are_those_of_one_process(suite: Suite) -> None:
     )
     run = suite.run("--durations=1", "--junitxml=junit.xml", "-rsx")
     run.assert_outcomes(passed=1, skipped=1, xfailed=1, failed=1)
-    run.stdout.fnmatch_lines(["0.3?s call*test_slow"])
+    run.stdout.fnmatch_lines(["*s call*test_slow"])
     run.stdout.fnmatch_lines_random(["SKIPPED * no need", "XFAIL * known"])
     assert '<property name="colour" value="grey"' in (suite.pytester.path / "junit.xml").read_text()
 

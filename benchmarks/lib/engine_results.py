@@ -1,15 +1,22 @@
-"""Collect the results of several engines: a cell for each engine and practice, and the figures that differ."""
+"""The rows of docs/compatibility.json: one for each engine or set of client packages, a cell for each practice.
+
+A run makes one cell, with its date, its maker and the options that selected its scenarios. It replaces the same cell of
+an earlier run. A run of another version of the engine or the packages begins a new row.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lib.engine_sources import SOURCES
+from lib import PROJECT
+from lib.engine_subjects import Subject
 from lib.whole_run import WholeRun, first_line
 
 from fixtures.reporting.measurements import short
@@ -27,69 +34,98 @@ FIGURES = (
 )
 """Title, id of the scenario, pattern of the measurement; of several matches the largest counts."""
 
+KINDS = ("engines", "clients")
 
-SPEED = "gets_a_second"
-"""A file beside the reports of an engine: its measured speed, see engine_speed.py."""
+DOCUMENT = "compatibility.json"
 
-NOT_HAD = "not_had"
-"""A file in their place: the reason why there is no server program."""
+MARK = "made.json"
+"""A file beside a report: the options of the run."""
 
-
-def compatibility(root: Path) -> dict[str, Any]:
-    """Return the results of the reports below `root`, by engine and practice, in the order of engines and versions."""
-    engines = [_engine(root / name, source.origin) for name, source in SOURCES.items()]
-    engines = [one for one in engines if one["practices"] or one["trouble"]]
-    engines.sort(key=lambda one: (one["engine"].partition(" ")[0], version_of(one["engine"])))
-    cells = [cell for one in engines for cell in one["practices"].values()]
-    ran = {name for cell in cells for name in cell.pop("ran")}
-    nowhere = {name: reason for cell in cells for name, reason in cell["skipped"] if name not in ran}
-    for cell in cells:
-        cell["skipped"] = [[name, reason] for name, reason in cell["skipped"] if name in ran]
-        cell["verdict"] = "refused" if cell["failed"] else "partial" if cell["skipped"] else "accepted"
-    return {
-        "suite": max((cell.pop("suite") for cell in cells), default=""),
-        "from": min((cell["started"] for cell in cells if cell["started"]), default=""),
-        "until": max((cell["started"] for cell in cells), default=""),
-        "machine": f"{os.cpu_count()} processors, {platform.system()} {platform.machine()}",
-        "engines": engines,
-        "nowhere": sorted([name, reason] for name, reason in nowhere.items()),
-    }
+Row = dict[str, Any]
+Found = dict[str, Any]
 
 
-def _engine(folder: Path, origin: str) -> dict[str, Any]:
-    """Return everything that is known about one engine."""
-    reports = {part.name: WholeRun(part).report for part in sorted(folder.glob("*/"))}
-    trouble = folder / NOT_HAD
-    found = {engine for report in reports.values() for engine in report["engines"].values()}
-    return {
-        "engine": ", ".join(sorted(found)) or folder.name.replace("-", " "),
-        "origin": origin,
-        "trouble": trouble.read_text(encoding="utf-8") if trouble.exists() else "",
-        "practices": {name: _cell(report) for name, report in reports.items()},
-        "figures": _figures([record for report in reports.values() for record in report["scenarios"]]) | _speed(folder),
-    }
+def read(folder: Path) -> Found:
+    """Return the rows that were made so far: those in `folder`, else those of this project."""
+    [document, *_] = [path for path in (folder / DOCUMENT, PROJECT / "docs" / DOCUMENT) if path.exists()]
+    found: Found = json.loads(document.read_text(encoding="utf-8"))
+    return found
 
 
-def _cell(report: Report) -> dict[str, Any]:
-    """Return the result of one run, with the names of all scenarios that were not skipped."""
-    by_status: dict[str, list[list[str]]] = {"passed": [], "skipped": [], "failed": [], "error": []}
+def machine() -> str:
+    """Return the facts about this machine that the figures depend on."""
+    return f"{os.cpu_count()} processors, {platform.system()} {platform.machine()}"
+
+
+def cell_of(run: WholeRun, arguments: Iterable[str], maker: str) -> Row:
+    """Return the result of one run of a practice."""
+    report, by_status = run.report, {name: list[list[str]]() for name in ("passed", "skipped", "failed", "error")}
     for record in report["scenarios"]:
         by_status[record["status"]].append([cited(record), first_line(record["reason"])])
     failed = by_status["failed"] + by_status["error"]
-    if not report["scenarios"]:
-        failed = [["no scenario ran", first_line((report["troubles"] or ["see output.txt of its run"])[0])]]
+    if report["verdict"] == "error" or not report["scenarios"]:
+        failed += [["the run", first_line((report["troubles"] or ["see output.txt of its run"])[0])]]
     return {
         "suite": report["suite"],
         "started": report["started"],
         "seconds": report["seconds"],
+        "by": maker,
+        "machine": machine(),
+        "selection": " ".join(arguments),
         "passed": len(by_status["passed"]),
         "skipped": by_status["skipped"],
+        "elsewhere": [],
         "failed": failed,
-        "ran": [name for name, _ in by_status["passed"] + failed],
+        "ran": " ".join(sorted({cited(one).split()[0] for one in report["scenarios"] if one["status"] != "skipped"})),
     }
 
 
-def _figures(records: list[Record]) -> dict[str, str]:
+def row_of(subject: Subject, report: Report, practice: str, cell: Row) -> Row:
+    """Return a row with one cell."""
+    return {
+        "name": subject.name,
+        "engine": ", ".join(sorted({*report["engines"].values()})) or subject.name.replace("-", " "),
+        "origin": subject.origin,
+        "packages": subject.packages,
+        "practices": {practice: cell},
+        "figures": figures(report["scenarios"]),
+    }
+
+
+def add(found: Found, kind: str, row: Row) -> None:
+    """Put a row with new cells in the place of the old cells."""
+    rows, key = found[kind], "engine" if kind == "engines" else "packages"
+    [old] = [one for one in rows if one["name"] == row["name"]] or [None]
+    if old and old[key] == row[key]:
+        row = row | {part: old[part] | row[part] for part in ("practices", "figures")}
+    found[kind] = sorted([*(one for one in rows if one is not old), row], key=_place)
+
+
+def _place(row: Row) -> tuple[Any, ...]:
+    """Return the place of a row: by the name of the engine, then by versions."""
+    return row["engine"].partition(" ")[0], version_of(row["engine"]), [*map(version_of, row["packages"].values())]
+
+
+def completed(found: Found) -> Found:
+    """Return the document: with the verdicts, the time of all rows, and the skipped scenarios that no row ran."""
+    cells = [cell for kind in KINDS for row in found[kind] for cell in row["practices"].values()]
+    known, nowhere = {name for cell in cells for name in cell["ran"].split()}, dict[str, str]()
+    for cell in cells:
+        skipped = cell["skipped"] + cell["elsewhere"]
+        cell["skipped"] = [pair for pair in skipped if pair[0].split()[0] in known]
+        cell["elsewhere"] = [pair for pair in skipped if pair not in cell["skipped"]]
+        cell["verdict"] = "refused" if cell["failed"] else "partial" if cell["skipped"] else "accepted"
+        nowhere |= dict(cell["elsewhere"])
+    return {
+        "from": min((cell["started"] for cell in cells), default=""),
+        "until": max((cell["started"] for cell in cells), default=""),
+        "machine": "; ".join(sorted({cell["machine"] for cell in cells})),
+        **{kind: found[kind] for kind in KINDS},
+        "nowhere": sorted([name, reason] for name, reason in nowhere.items()),
+    }
+
+
+def figures(records: Iterable[Record]) -> dict[str, str]:
     """Return the measured figures by title, each with its unit."""
     found: dict[str, str] = {}
     for title, scenario, measurement in FIGURES:
@@ -106,16 +142,23 @@ def _figures(records: list[Record]) -> dict[str, str]:
     return found
 
 
-def _speed(folder: Path) -> dict[str, str]:
-    """Return the speed of an engine, or the reason why it was not measured."""
-    file = folder / SPEED
-    if not file.exists():
-        return {}
-    seen = file.read_text(encoding="utf-8")
-    return {"GETs a second, in pipelines of 32, engines in turns": short(float(seen)) if seen.isdigit() else seen}
+def write(folder: Path, found: Found, markdown: str) -> None:
+    """Write the document for programs, and the one for readers (OSError)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / DOCUMENT).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (folder / DOCUMENT).with_suffix(".md").write_text(markdown, encoding="utf-8")
 
 
-def lacking(root: Path, practices: Iterable[str]) -> list[str]:
-    """Return the engines and practices that have no report below `root`."""
-    had = [name for name in SOURCES if not (root / name / NOT_HAD).exists()]
-    return [f"{name}/{practice}" for name in had for practice in practices if not (root / name / practice).is_dir()]
+def kept(folder: Path, asked: Any, seconds: float) -> WholeRun | None:
+    """Return the run in `folder` that was asked the same within the last `seconds`, if there is one."""
+    mark = folder / MARK
+    try:
+        is_new = time.time() - mark.stat().st_mtime < seconds
+        return WholeRun(folder) if is_new and json.loads(mark.read_text(encoding="utf-8")) == asked else None
+    except (OSError, ValueError):
+        return None
+
+
+def keep(run: WholeRun, asked: Any) -> None:
+    """Mark a run that has ended with its options (OSError)."""
+    (run.folder / MARK).write_text(json.dumps(asked), encoding="utf-8")

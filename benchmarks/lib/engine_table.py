@@ -1,36 +1,73 @@
-"""Write the compatibility table as Markdown from the results of engine_results.py."""
+"""Write the compatibility tables as Markdown from the rows of engine_results.py."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from lib.engine_sources import SOURCES
+from lib.engine_subjects import CLIENTS, UNTRIED
+
 from fixtures.bdd.gherkin import is_id
 
 HEAD = """\
-# Which engines keep which promises
+# Which engines and clients keep which promises
 
-Made by `python benchmarks/engines.py`; do not edit. Version {suite} of this specification ran on {machine}, from {from}
-to {until}, each practice in a separate run. An engine is *accepted* if every scenario held that any engine can run. It
-is *partial* if it lacks something that some of them need, and *refused* if a scenario failed.
+Made by `python benchmarks/engines.py`; do not edit. Each practice is a separate run, and each cell keeps its date until
+it is run again. An option in a cell selected its scenarios. A cell is *accepted* if every scenario held that any row
+has run. It is *partial* if something lacks that scenarios need, and *refused* if a scenario failed.
 """
+
+ENGINES = """\
+## Engines
+
+With the packages of requirements.txt. A version that no package registry offers comes as an image, or as a program:
+`--server-binary PATH`. A row that another team makes names it: `--by "the CI of example.org"`.
+"""
+
+CLIENTS_HEAD = """\
+## Client packages
+
+On the engine that the requirements bring along. The packages replace those of requirements.txt.
+"""
+
+COMMAND = "python benchmarks/engines.py"
+PRACTICES = ("pure_cache", "redis_cluster", "celery_worker", "tuning")
 
 
 def markdown(found: dict[str, Any]) -> str:
     """Return the whole document."""
-    engines = found["engines"]
-    practices = list(dict.fromkeys(name for one in engines for name in one["practices"]))
-    rows = [
-        [one["engine"], one["origin"], *(_cell(one["practices"].get(practice)) for practice in practices)]
-        for one in engines
+    engines, clients = found["engines"], found["clients"]
+    parts = [
+        HEAD,
+        ENGINES,
+        _table(
+            ["engine", "from", "made", *PRACTICES],
+            [*([one["engine"], one["origin"], *_cells(one)] for one in engines), *_untried_engines(engines)],
+        ),
+        CLIENTS_HEAD,
+        _table(
+            ["Python", "celery", "kombu", "redis-py", "engine", "made", *PRACTICES],
+            [
+                *([*one["packages"].values(), one["engine"], *_cells(one)] for one in clients),
+                *_untried_clients(clients),
+            ],
+        ),
     ]
-    parts = [HEAD.format(**found), _table(["engine", "from", *practices], rows)]
-    parts += [section for one in engines if (section := _section(one))]
-    parts.append("## What was measured\n\n" + _figures(engines))
+    parts += [section for one in engines if (section := _section(one["engine"], one))]
+    parts += [section for one in clients if (section := _section(f"Clients: {one['origin']}", one))]
+    parts.append("## What was measured\n\nColumns of different dates do not compare.\n\n" + _figures(engines))
     if found["nowhere"]:
         lines = _by_reason(found["nowhere"])
-        parts.append("## What no engine ran\n\nIt needs another stack or another machine.\n\n" + "\n".join(lines))
+        parts.append("## What no row ran\n\nIt needs another stack or another machine.\n\n" + "\n".join(lines))
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    """Return the last columns of a row: its dates and makers, and a cell for each practice."""
+    cells = row["practices"]
+    made = sorted({f"{cell['started'][:10]} by {cell['by']}, {cell['machine']}" for cell in cells.values()})
+    return ["; ".join(made), *(_cell(cells.get(practice)) for practice in PRACTICES)]
 
 
 def _cell(cell: dict[str, Any] | None) -> str:
@@ -38,16 +75,47 @@ def _cell(cell: dict[str, Any] | None) -> str:
     if cell is None:
         return "not run"
     counts = {"failed": len(cell["failed"]), "left out": len(cell["skipped"]), "held": cell["passed"]}
-    return f"{cell['verdict']}: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    selection = f" (`{cell['selection']}`)" if cell["selection"] else ""
+    return f"{cell['verdict']}: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count) + selection
 
 
-def _section(one: dict[str, Any]) -> str:
-    """Return the failures of an engine, and by reason what it lacks; nothing if there are none."""
-    cells = one["practices"].values()
-    lines = [f"- **not run**: {one['trouble']}"] if one.get("trouble") else []
-    lines += [f"- **failed**: {name}: {reason}" for cell in cells for name, reason in cell["failed"]]
+def _untried_engines(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """Return a row for each engine that has none, with the command that makes it."""
+    named = {one["name"] for one in rows}
+    had = [f"{one['engine']}." for one in rows]
+    lines = [(name.replace("-", " "), f"--engines {name} --clients ''") for name in SOURCES if name not in named]
+    lines += [
+        (version, f"--image {version.replace(' ', ':') if version.startswith('redis') else _valkey(version)}")
+        for version in UNTRIED
+        if not any(engine.startswith(f"{version}.") for engine in had)
+    ]
+    return [[engine, f"`{COMMAND} {options}`", "not tried", *["-"] * len(PRACTICES)] for engine, options in lines]
+
+
+def _valkey(version: str) -> str:
+    """Return the usual name of an image of Valkey."""
+    return f"valkey/{version.replace(' ', ':')}"
+
+
+def _untried_clients(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """Return a row for each set of client packages that has none, with the command that makes it."""
+    named = {one["name"] for one in rows}
+    return [
+        [
+            *(clients.python or "-", ", ".join(clients.packages) or "-", "-", "-"),
+            *(f"`{COMMAND} --engines '' --clients {name}`", "not tried", *["-"] * len(PRACTICES)),
+        ]
+        for name, clients in CLIENTS.items()
+        if name not in named
+    ]
+
+
+def _section(title: str, row: dict[str, Any]) -> str:
+    """Return the failures of a row, and by reason what it lacks; nothing if there are none."""
+    cells = row["practices"].values()
+    lines = [f"- **failed**: {name}: {reason}" for cell in cells for name, reason in cell["failed"]]
     lines += _by_reason([pair for cell in cells for pair in cell["skipped"]])
-    return f"## {one['engine']}\n\n" + "\n".join(lines) if lines else ""
+    return f"## {title}\n\n" + "\n".join(lines) if lines else ""
 
 
 def _by_reason(pairs: Iterable[Sequence[str]]) -> list[str]:

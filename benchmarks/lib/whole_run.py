@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,16 +83,30 @@ def first_line(text: str | None) -> str:
     return (text or "").strip().partition("\n")[0]
 
 
-def run_once(folder: Path, arguments: Sequence[str], *, limit: float = MOST_SECONDS) -> WholeRun:
+def run_once(
+    folder: Path,
+    arguments: Sequence[str],
+    *,
+    python: str = sys.executable,
+    environment: Mapping[str, str] | None = None,
+    limit: float = MOST_SECONDS,
+) -> WholeRun:
     """Run pytest with `arguments` and its report in `folder`, its output beside it in ``output.txt``.
 
     Raises:
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pytest", f"--report={folder.absolute()}", "--color=no", *arguments]
+    command = [python, "-m", "pytest", f"--report={folder.absolute()}", "--color=no", *arguments]
     with (folder / "output.txt").open("wb") as output:
-        run = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        run = subprocess.Popen(
+            command,
+            cwd=PROJECT,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
         try:
             run.wait(limit)
         except subprocess.TimeoutExpired:

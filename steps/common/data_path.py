@@ -27,7 +27,7 @@ from fixtures.run.keys import Unsupported
 from fixtures.run.options import OPTIONS
 from fixtures.run.own_time import Moment, Sampler, Stopwatch, first_certain, schedule_here
 from redis_practices.redis_cluster.topology import owner, slot_of, slot_ranges
-from redis_practices.server_info import Refused, facts
+from redis_practices.server_info import Refused, facts, is_loopback
 from steps.common.vocabulary import TYPES
 
 KEEP = 60
@@ -337,7 +337,8 @@ def sampler_of(context: Context, ending: ExitStack) -> Sampler:
             schedules[address] = schedule_here(client.info("server"))
     connections = {address: client.connection_pool.get_connection() for address, client in nodes.items()}
     most = context.request.config.stash[OPTIONS].max_ops
-    sampler = Sampler(connections, ("GET", context.key_prefix), most, schedules)
+    hidden = {one for one in nodes if not schedules.get(one) and is_loopback(f"//{one}")}
+    sampler = Sampler(connections, ("GET", context.key_prefix), most, schedules, hidden)
     ending.callback(sampler.stop)  # before the connections end
     return sampler
 

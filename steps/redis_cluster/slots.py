@@ -1,30 +1,49 @@
-"""The sentences about slots that migrate, and about scans of all keys meanwhile."""
+"""The sentences about slots that migrate and scans of all keys meanwhile, and the properties of slots."""
 
 from __future__ import annotations
 
+import random
+import re
 import time
+from binascii import crc_hqx
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
+from itertools import count as numbers
+from typing import Any
 
+from hypothesis import given as generated
+from hypothesis import settings
+from hypothesis import strategies as st
 from pytest_bdd import parsers, then, when
 from redis import Redis
 from redis.exceptions import ResponseError
 
 from fixtures.bdd.vocabulary import records, register
 from fixtures.context import Context
-from fixtures.redis_cluster.nodes import answers, clients_of, owner_of, primaries, ranges
+from fixtures.redis_cluster.nodes import answers, clients_of, owner_of, piped, pipelined, primaries, ranges
+from fixtures.redis_cluster.workload import ClusterMachine, ClusterUnderTest
 from fixtures.run.keys import Unsupported
 from fixtures.stacks.protocols import Node
+from fixtures.stateful import try_histories
 from redis_practices.polling import eventually
 from redis_practices.redis_cluster.growth import rebalance
 from redis_practices.redis_cluster.key_distribution import every_key
 from redis_practices.redis_cluster.slot_migration import atomic_interface, close_open_slots, move_slots, open_slots
-from redis_practices.redis_cluster.topology import ClusterError, as_ranges, itself, members, owner, slot_of, slot_ranges
+from redis_practices.redis_cluster.topology import (
+    SLOTS,
+    ClusterError,
+    as_ranges,
+    itself,
+    members,
+    owner,
+    slot_of,
+    slot_ranges,
+)
 from redis_practices.server_info import by_name
 from steps.common.keys import Data
-from steps.common.vocabulary import TYPES, Table, options
+from steps.common.vocabulary import TYPES, Table, options, rows
 from steps.redis_cluster.nodes import NamedNodes, NodeUnderTest
 
 OVER = {"success", "completed", "failed", "cancelled", "canceled"}
@@ -302,3 +321,85 @@ def _move_slot_of_last(context: Context) -> int:
     if context.stack.lends:
         context.ending.callback(partial(move_slots, [slot], nodes[0], nodes[-1], nodes))
     return slot
+
+
+# Properties of slots
+
+
+def _require_agreement(server: Any, keys: Iterable[bytes]) -> None:
+    """Raise AssertionError if client and server disagree on the slot of a key."""
+    keys = list(keys)
+    both = zip(keys, map(slot_of, keys), piped(server, "CLUSTER KEYSLOT", keys), strict=True)
+    found = [f"{key!r}: client {ours}, server {theirs}" for key, ours, theirs in both if ours != theirs]
+    assert not found, f"client and server disagree on {len(found)} keys: {found[:3]}"
+
+
+@register("property", "client and server compute the same slot", "slot_of(key) is CLUSTER KEYSLOT, for any bytes")
+def same_slot(context: Context, count: int) -> None:
+    """Compare random keys: half of them are bytes, half have braces, which are too rare by chance."""
+    seeded = random.Random(f"{context.request.config.option.hypothesis_seed}")
+    parts = (b"{", b"}", b"a", b"\xff")
+    keys = [seeded.randbytes(seeded.randrange(41)) for _ in range(count - count // 2)]
+    keys += [b"".join(seeded.choices(parts, k=seeded.randrange(13))) for _ in range(count // 2)]
+    with context.cluster.nodes[0].client() as server:
+        _require_agreement(server, keys)
+
+
+@register("property", "client and server agree on a key of the slot", "slot_of(key) is CLUSTER KEYSLOT in every slot")
+def same_in_each_slot(context: Context, count: int) -> None:
+    """Find a key for each of `count` slots by counting, and compare."""
+    found: dict[int, bytes] = {}
+    server = context.ending.enter_context(context.cluster.nodes[0].client())
+    for number in numbers():
+        found.setdefault(slot_of(key := b"%d" % number), key)
+        if len(found) == count:
+            return _require_agreement(server, found.values())
+    raise AssertionError("unreachable")
+
+
+TAGS = 10
+"""Tags that Hypothesis draws together."""
+
+
+@register("property", "the hash tag alone decides the slot", "a key has the slot of its hash tag for client and server")
+def tag_decides(context: Context, count: int) -> None:
+    """Let Hypothesis draw tags and the text around them; `TAGS` of them share a round trip."""
+    before = st.binary(max_size=12).map(lambda text: text.replace(b"{", b""))
+    tag = st.binary(min_size=1, max_size=12).filter(lambda text: b"}" not in text)
+    server = context.ending.enter_context(context.cluster.nodes[0].client())
+
+    @settings(max_examples=count // TAGS, deadline=None, database=None)
+    @generated(st.lists(st.tuples(before, tag, st.binary(max_size=12)), min_size=TAGS, max_size=TAGS))
+    def agree(parts: list[tuple[bytes, bytes, bytes]]) -> None:
+        keys = [first + b"{" + middle + b"}" + last for first, middle, last in parts]
+        assert [slot_of(key) for key in keys] == [crc_hqx(middle, 0) % SLOTS for _, middle, _ in parts]
+        _require_agreement(server, keys)
+
+    agree()
+
+
+@register("property", "every key of the cluster reads as acknowledged", "also after migrations, failovers, new nodes")
+def histories(context: Context, count: int) -> None:
+    """Let Hypothesis look for an order of up to 15 events after which a key reads otherwise than it should."""
+    cluster = ClusterUnderTest(context.cluster, context.private)
+    try_histories(partial(ClusterMachine, cluster), count, 15)
+    for what, times in sorted(cluster.done.items()):
+        context.measure(what, unit="", seen=times)
+
+
+@then("the hash tag of each key is")
+def check_tags(context: Context, datatable: Table) -> None:
+    r"""Require of client and server that each KEY has the slot of its TAG alone; a key without one is its own tag.
+
+    A backslash, an x and two digits stand for a byte.
+
+    Example: a table of KEY and TAG
+    """
+    for row in rows(datatable, ("KEY", "TAG")):
+        key, tag = (
+            re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes([int(found[1], 16)]), row[column].encode())
+            for column in ("KEY", "TAG")
+        )
+        [server] = pipelined(context.cluster.nodes[0], "CLUSTER KEYSLOT", [key])
+        expected = crc_hqx(tag, 0) % SLOTS
+        assert (slot_of(key), server) == (expected, expected), f"{key!r}: client {slot_of(key)}, server {server}"

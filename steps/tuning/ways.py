@@ -25,7 +25,7 @@ from fixtures.run.options import OPTIONS
 from fixtures.stacks.protocols import need
 from redis_practices.polling import eventually, join
 from redis_practices.pure_cache.near_cache import NearCache
-from redis_practices.tuning import bulk, connections, load, memory, round_trips, scaling, server_settings
+from redis_practices.tuning import bulk, connections, load, memory, round_trips, scaling
 from redis_practices.tuning.measuring import PLAIN, counted
 from steps.common.deployments import Values
 
@@ -147,21 +147,21 @@ def start_servers(make: Callable[..., Callable[[], object]], context: Context, *
 
 def write_with_log(servers: Any, policy: str) -> Callable[[], object]:
     """Start a server that logs its writes with this policy, and return writes to it."""
-    return server_settings.writing_with({**PLAIN, "appendonly": "yes", "appendfsync": policy}, servers)
+    return scaling.writing_with({**PLAIN, "appendonly": "yes", "appendfsync": policy}, servers)
 
 
 def read_with_threads(servers: Any, threads: int) -> Callable[[], object]:
     """Start a server with N threads for its sockets, and return reads from it."""
-    return server_settings.reading_with({**PLAIN, "io-threads": threads}, servers)
+    return scaling.reading_with({**PLAIN, "io-threads": threads}, servers)
 
 
 def read_over(servers: Any, transport: str) -> Callable[[], object]:
     """Start a server, and return reads over a transport."""
-    return (server_settings.over_tcp if transport == "TCP" else server_settings.over_unix_socket)(servers)
+    return (scaling.over_tcp if transport == "TCP" else scaling.over_unix_socket)(servers)
 
 
 for name, meaning, start in (
-    ("writes, nothing on disk", "100 writes, no persistence", partial(server_settings.writing_with, PLAIN)),
+    ("writes, nothing on disk", "100 writes, no persistence", partial(scaling.writing_with, PLAIN)),
     ("writes, appendfsync {policy:w}", "100 writes, an append-only file with this policy", write_with_log),
     ("reads, io-threads {threads:d}", "4000 reads of 1 KB by a client that costs nearly nothing", read_with_threads),
     ("reads over {transport}", "200 single reads over TCP on the loopback, or over a unix socket", read_over),
@@ -371,8 +371,8 @@ def read_cluster(context: Context, primaries: int) -> Costs:
 @way("repl-backlog-size {size:w}", "a replica is cut off while 5 MB are written, and returns")
 def return_replica(context: Context, size: str) -> Costs:
     """Count the full copies that a replica's return takes."""
-    config = {**server_settings.QUICK_COPY, "repl-backlog-size": size}
-    return {"FULL COPIES": server_settings.full_copies(context.private, config)}
+    config = {**scaling.QUICK_COPY, "repl-backlog-size": size}
+    return {"FULL COPIES": scaling.full_copies(context.private, config)}
 
 
 def set_node_timeout(context: Context, seconds: float) -> None:
@@ -387,5 +387,5 @@ def pause_primary(context: Context, timeout: float, pause: float) -> Costs:
     """Pause the first primary of a cluster with this node timeout; a lent cluster gets its own back."""
     context.ending.callback(set_node_timeout, context, context.cluster.node_timeout)
     set_node_timeout(context, timeout)
-    seconds = server_settings.seconds_replaced(context.cluster, pause)
+    seconds = scaling.seconds_replaced(context.cluster, pause)
     return {"FAILOVERS": int(seconds is not None), **({"TIME UNTIL REPLACED": seconds} if seconds else {})}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures.gate.defects import spoil_log
+from fixtures.gate.spoiling import spoil_log
 from fixtures.proxies.resp import Mutation, RespProxy
 from fixtures.run.processes import ForkingGroup
 from redis_practices.clients import checked_url

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures.gate.defects import fill_primary, spoil_log
+from fixtures.gate.spoiling import fill_primary, spoil_log
 from fixtures.run.processes import ForkingGroup
 from redis_practices.servers.cluster import EmbeddedCluster, start_cluster
 from redis_practices.servers.server import Config, Server

@@ -250,8 +250,8 @@ class _Loop:
     def crashed(self, worker: RunningWorker, name: str) -> bool:
         """Whether the worker still holds the task after the death of its process.
 
-        Where a task dies 20 times a second, it is hardly ever seen in a process. Then two replaced processes tell it,
-        if the pool does not replace them by itself.
+        A task that dies 20 times a second is hardly ever seen in a process. If no setting bounds the life of a
+        process, two new processes show the deaths.
         """
         self.size = max(self.size, len(worker.pids))
         self.pids |= worker.pids

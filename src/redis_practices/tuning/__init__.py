@@ -6,7 +6,7 @@ Connections that are kept and shared.                  connections        connec
 A compiled parser; a cache in the client.              connections        latency, memory
 Bulk commands, one pipeline a node; reads spread.      bulk               cluster
 Smaller values and names; eviction policies.           memory             memory, reported
-Persistence, threads, replication.                     server_settings    reported, scaling
+Persistence, threads, replication.                     scaling            reported, scaling
 Paused servers, vanished clients.                      connections        connections
 Work divided between shards.                           scaling            scaling
 Latency by load, closed and open loop.                 load               latency

@@ -12,7 +12,7 @@ from itertools import chain
 from statistics import median
 from typing import Any, Literal
 
-from redis_practices.tuning import bulk, connections, memory, round_trips, scaling, server_settings
+from redis_practices.tuning import bulk, connections, memory, round_trips, scaling
 from redis_practices.tuning.bulk import pipelined
 from redis_practices.tuning.connections import read_again, read_near, tasks_of
 from redis_practices.tuning.measuring import PLAIN, EmbeddedServers, Servers, compare, counted, reads_by_node
@@ -150,19 +150,17 @@ class Effect:
     more_is_better: bool = False
 
 
-WRITING, READING = server_settings.writing_with, server_settings.reading_with
+WRITING, READING = scaling.writing_with, scaling.reading_with
 ON_DISK = "losing the last writes does no harm"
 STALE = "reads must see the last write"
 OFTEN = "the key is written often"
 
 SETTINGS = (
-    Setting("appendfsync no", partial(WRITING, PLAIN), partial(WRITING, server_settings.LEFT_TO_SYSTEM), ON_DISK),
-    Setting("appendfsync everysec", partial(WRITING, PLAIN), partial(WRITING, server_settings.EACH_SECOND), ON_DISK),
-    Setting("appendfsync always", partial(WRITING, PLAIN), partial(WRITING, server_settings.EACH_WRITE), ON_DISK),
-    Setting("io-threads 2", partial(READING, PLAIN), partial(READING, server_settings.THREADS), "processors are few"),
-    Setting(
-        "unix socket", server_settings.over_tcp, server_settings.over_unix_socket, "the client is on another machine"
-    ),
+    Setting("appendfsync no", partial(WRITING, PLAIN), partial(WRITING, scaling.LEFT_TO_SYSTEM), ON_DISK),
+    Setting("appendfsync everysec", partial(WRITING, PLAIN), partial(WRITING, scaling.EACH_SECOND), ON_DISK),
+    Setting("appendfsync always", partial(WRITING, PLAIN), partial(WRITING, scaling.EACH_WRITE), ON_DISK),
+    Setting("io-threads 2", partial(READING, PLAIN), partial(READING, scaling.THREADS), "processors are few"),
+    Setting("unix socket", scaling.over_tcp, scaling.over_unix_socket, "the client is on another machine"),
 )
 
 EFFECTS = (
@@ -184,8 +182,8 @@ EFFECTS = (
     Effect("time-outs in the client", connections.blocked, "s", "a command may take longer"),
     Effect("keepalive 1 s, not none", lambda _: connections.vanished(), "kept", "connections are few and well kept"),
     Effect("queue of 511, not 8", connections.connected_in_burst, "clients", "never", more_is_better=True),
-    Effect("backlog of 20 MB, not 16 KB", server_settings.copies, "full", "memory is short"),
-    Effect("node timeout 0.5 s, not 2", server_settings.replacing, "s", "a hang that long shall cost no failover"),
+    Effect("backlog of 20 MB, not 16 KB", scaling.copies, "full", "memory is short"),
+    Effect("node timeout 0.5 s, not 2", scaling.replacing, "s", "a hang that long shall cost no failover"),
     Effect("pool of 4 for 16 threads", pooling, "connections", "each thread blocks its connection"),
     Effect("cluster: reads from all nodes", busiest(bulk.read_each, bulk.read_from_all), "% on one", STALE),
     Effect("cluster: a hot key in copies", busiest(bulk.read_hot_key, bulk.read_hot_copies), "% on one", OFTEN),
