@@ -70,7 +70,7 @@ class OneCallback(LoginFile, StreamingCredentialProvider):
         """Do nothing."""
 
     def is_streaming(self) -> bool:
-        """Tell that logins come by themselves."""
+        """Return True: redis-py registers a callback."""
         return True
 
     def _tell(self) -> None:
@@ -132,7 +132,7 @@ class Row:
 
 
 Way = Callable[[ExitStack, str], Callable[[int], object]]
-"""What makes the operation of a client, of what ends with it and of the URL."""
+"""Makes the operation of a client, of an exit stack and of the URL."""
 
 
 def redis_py(kind: type, maker: Callable[..., Any] = Redis, *, listens: bool = False) -> Way:

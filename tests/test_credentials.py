@@ -134,7 +134,7 @@ def test_refused_login_is_tried_again(server: Server, logins: Logins) -> None:
 
 
 def test_stream_outlives_a_killed_connection(server: Server, logins: Logins) -> None:
-    """A pool of redis-py raises an error into the stream; the next login is told nevertheless, and closes nothing."""
+    """A pool of redis-py raises an error into the stream, which tells the next login in time: it closes nothing."""
     plain = Redis(port=server.port, credential_provider=LoginStream(), retry=Retry(NoBackoff(), 0))
     with plain, redis_client(url_of(server)) as ours:
         plain.ping()

@@ -85,7 +85,9 @@ def parser() -> Parser:
     found.add_argument(
         "--probe-workers", action="store_true", help="send one task, redis_practices.probe, to each --queue"
     )
-    found.add_argument("--credentials", metavar="NAME", help="what gives the login to URLs without one: module.Class")
+    found.add_argument(
+        "--credentials", metavar="NAME", help="credential provider of URLs without a login: module.Class"
+    )
     found.add_argument("--quick", action="store_true", help="ask what takes seconds and disrupts nothing: the default")
     found.add_argument("--whole", action="store_true", help="ask every promise")
     found.add_argument("--each", action="store_true", help="show each promise that holds, too")

@@ -20,10 +20,10 @@ Promises, if the old login works until every client has read the new one (`Login
   a readable file.
 - A failed login, a broken connection and a missing file end no stream. After a fork the child has its own.
 
-Not promised: a subscription, a near cache and the pools of Celery's results do not log in again. They connect again
-after the server has closed them. Neither does asyncio: it reads the login when it connects.
+Not promised: a subscription, a near cache and a client for asyncio do not log in again. They read the login when they
+connect again, after the server has closed them.
 
-Learned from redis-py 8.1 and kombu 5.7: docs/credentials.md, with what each kind of client survived.
+docs/credentials.md shows how each kind of client did with redis-py 8.1 and kombu 5.7.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class LoginStream(LoginFile, StreamingCredentialProvider):
         """Ignore it: redis-py's callback raises the error in the thread that calls it, which would end the stream."""
 
     def is_streaming(self) -> bool:
-        """Tell that logins come by themselves."""
+        """Return True: redis-py registers callbacks."""
         return True
 
     def look(self) -> None:
@@ -255,7 +255,7 @@ class Logins:
         return cut
 
     def rotate(self, overlap: float) -> int:
-        """Add a login, announce it, and delete the others after `overlap` seconds; return the closed connections.
+        """Add a login, announce it, and delete the old ones `overlap` seconds later; return the closed connections.
 
         The overlap must be longer than every client takes to read the new login. It ends when no connection has an old
         login.

@@ -341,6 +341,7 @@ READ, FURTHER = "user:1", 50
 """The key of these readers, and their reads after what happened to them."""
 
 WORKLOADS["the look-aside cache"] = ReadersAtWork
+register("measurement", "slowest read", "longest time of one read", unit="s")(ReadersAtWork.seen)
 
 ALL_THE_TIME = 0.1
 """Seconds without a read after which a key is not read all the time: then no reader is there to refresh it."""
