@@ -219,7 +219,7 @@ class _Counted(_Counting):
     """A connection that counts, for threads."""
 
     def re_auth(self) -> None:
-        """Log in with the login that a stream of credentials has told, if any.
+        """Log in with the last login of a stream of credentials.
 
         redis-py's raises its error to the caller whose command was done. This one closes the connection, and the next
         command connects with the newest login.
