@@ -25,6 +25,7 @@ from celery import Celery
 
 from lib import PROJECT
 from lib.ending import run
+from lib.pages import renew
 
 from fixtures.reporting.report import Record
 from fixtures.run.processes import ForkingGroup
@@ -35,8 +36,6 @@ from redis_practices.servers.server import BROKER, Server, start_server
 
 SHOPS = PROJECT / "benchmarks" / "contenders"
 PAGE = PROJECT / "docs" / "compared.md"
-BEGIN = "<!-- measured by benchmarks/compared_workers.py -->"
-"""The line of the page before the measured results."""
 
 
 @dataclass(frozen=True)
@@ -245,11 +244,10 @@ def main() -> None:
         lines = compare(
             str(Path(given.celery_audit).absolute()) if "/" in given.celery_audit else given.celery_audit, group.folder
         )
-    if not given.write:
+    if given.write:
+        renew(PAGE, "compared_workers.py", lines)
+    else:
         print("\n".join(lines))
-        return
-    head = PAGE.read_text(encoding="utf-8").partition(BEGIN)[0]
-    PAGE.write_text("\n".join([f"{head}{BEGIN}", "", *lines, ""]), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
     redis-cli ACL SETUSER gate on '>secret' $(python src/gate_user.py cache)
 
     python src/gate_user.py broker --workers         The rights that a run with --workers needs.
+    python src/gate_user.py sentinel                 The rights on each sentinel, if the URL names sentinels.
 
 The user reads and writes only keys that begin with ``practices:``, and changes no setting. Remove rights that you do
 not grant: scenarios that need them are skipped, and name the missing command.
@@ -50,12 +51,22 @@ def rules(role: str) -> list[str]:
     return ["-@all", "resetchannels", *commands, "~practices:*", CHANNELS[role]]
 
 
+SENTINEL = (
+    *("-@all", "+auth", "+hello", "+ping", "+client|setinfo", "+info", "+sentinel|myid"),
+    *("+sentinel|masters", "+sentinel|master", "+sentinel|replicas", "+sentinel|sentinels"),
+)
+"""The rights on a sentinel, which has no keys; ``+sentinel|failover`` too for ``--allow-disruption``."""
+
+
 def main() -> None:
     """Print the rules for the role on the command line."""
     # Python 3.9 must read this file to say which one it needs.
     role, *further = sys.argv[1:] or [""]
+    if role == "sentinel" and not further:
+        print(" ".join(SENTINEL))
+        return
     if role not in CHANNELS or further not in ([], ["--workers"]) or (further and role != "broker"):
-        raise UsageError(f"give the role of the server: {', '.join(CHANNELS)}, or broker --workers")
+        raise UsageError(f"give the role of the server: {', '.join(CHANNELS)}, sentinel, or broker --workers")
     print(" ".join([*rules(role), *(WORKERS if further else ())]))
 
 

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from fixtures.proxies.resp import Mutation, RespProxy
+from fixtures.proxies.streams import Mutation, RespProxy
+from fixtures.proxies.tampering import LostReply
 from fixtures.run.processes import ForkingGroup
 from redis_practices.clients import ReplyLostError, async_client
 from redis_practices.pure_cache.cache_aside import AsyncCacheAside
 from redis_practices.servers.server import CACHE, Server, start_server
-from tests.cases.proxies import LostAnswer
 
 KEYS = [f"k{number}" for number in range(20)]
 AT_ONCE = 8
@@ -212,7 +212,7 @@ def test_lost_connections(event: str) -> None:
 
 def test_lost_reply(server: Server) -> None:
     """A counter whose reply is lost makes one step, and the caller gets the error; a read is repeated."""
-    losing = LostAnswer()
+    losing = LostReply()
 
     async def go(url: str) -> list[Any]:
         async with async_client(url, timeout=2) as client:

@@ -20,8 +20,7 @@ from redis.exceptions import DataError, InvalidResponse
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from fixtures import PROJECT
-from fixtures.proxies.resp import Mutation, RespProxy, commands_of
-from fixtures.proxies.streams import LoopThread
+from fixtures.proxies.streams import LoopThread, Mutation, RespProxy, commands_of
 from fixtures.run.processes import ForkingGroup
 from redis_practices.clients import WITHOUT_NOTICES, cluster_client, redis_client
 from redis_practices.redis_cluster.topology import itself, known_to, slot_of

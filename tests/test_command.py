@@ -158,7 +158,7 @@ def test_name_and_version(tmp_path: Path) -> None:
     assert call(tmp_path, "--version").stdout == f"{project['name']} {project['version']}\n"
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", [*ROLES, "sentinel"])
 def test_rights(tmp_path: Path, role: str) -> None:
     """The command prints the rule of the user that a run needs, as the script does."""
     script = [sys.executable, str(PROJECT / "src" / "gate_user.py"), role]

@@ -16,8 +16,7 @@ import redis
 
 from fixtures import PROJECT
 from fixtures.gate.deployment_under_test import gate_environment
-from fixtures.proxies.resp import Command, Mutation, RespProxy, commands_of
-from fixtures.proxies.streams import LoopThread, Serve, TlsProxy
+from fixtures.proxies.streams import Command, LoopThread, Mutation, RespProxy, Serve, TlsProxy, commands_of
 from fixtures.run.deadline import DeadlineError
 from fixtures.run.keys import StackError
 from fixtures.run.processes import ForkingGroup

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fixtures import PROJECT
+from fixtures.gate.defects import WATCHED
 from fixtures.gate.healthy import KINDS
 from fixtures.gate.worker_cases import HEALTHY
 
@@ -83,7 +84,7 @@ def test_healthy_kinds() -> None:
         for kind in re.findall(r"^ +\| (.+?) +\| (?:accepted|partial)", rows, re.MULTILINE)
     }
     assert len(judged) > len(KINDS)
-    assert {kind for _, kind in judged} == {*KINDS, *HEALTHY}
+    assert {kind for _, kind in judged} == {*KINDS, *WATCHED, *HEALTHY}
     assert not {(role, kind) for role, kind in judged if not {(role, kind), ("all", kind)} & listed} - {
         (role, "plain") for role, _ in judged
     }

@@ -14,8 +14,7 @@ import pytest
 
 from fixtures import PROJECT
 from fixtures.context import Context
-from fixtures.proxies.resp import RespProxy
-from fixtures.proxies.streams import TlsProxy
+from fixtures.proxies.streams import RespProxy, TlsProxy
 from fixtures.proxies.tampering import MUTATIONS
 from fixtures.run.keys import NotAsked, Unsupported
 from fixtures.run.practices_file import AuditBounds

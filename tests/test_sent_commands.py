@@ -24,7 +24,7 @@ from fixtures import PROJECT
 from fixtures.bdd.gherkin import id_of, read
 from fixtures.celery_worker.workers import let_go
 from fixtures.gate.deployment_under_test import CommandRecord, DeploymentUnderTest
-from fixtures.proxies.resp import Command, Mutation
+from fixtures.proxies.streams import Command, Mutation
 from fixtures.proxies.tampering import MUTATIONS, elsewhere
 from fixtures.run.options import PRACTICES, is_quick
 from fixtures.run.own_time import WorkersClock

@@ -107,6 +107,26 @@ Feature: The gate never refuses a healthy deployment
         | copied by a replica                 | accepted | nothing    |
         | a write that waited for its disk    | accepted | nothing    |
 
+    @gate-122 @slow
+    Scenario Outline: the gate does not refuse a healthy broker whose sentinels are odd: <KIND>
+      Given a healthy broker of the kind "<KIND>"
+      When the gate judges the deployment
+      Then the verdict is "<VERDICT>"
+      And the core scenarios lack "<LACK>"
+
+      Examples:
+        | KIND                                             | VERDICT  | LACK    |
+        | 3 sentinels                                      | accepted | nothing |
+        | 5 sentinels and 2 replicas                       | accepted | nothing |
+        | sentinels and servers with a password            | accepted | nothing |
+        | sentinels behind TLS                             | accepted | nothing |
+        | a sentinel that was restarted                    | accepted | nothing |
+        | a failover 2 seconds ago                         | accepted | nothing |
+        | a replica that is never promoted, beside another | accepted | nothing |
+        | sentinels of several primaries                   | accepted | nothing |
+        | one of three sentinels named                     | accepted | nothing |
+        | a dead replica beside another                    | accepted | nothing |
+
     @gate-015 @slow
     Scenario Outline: the gate does not refuse a healthy cluster: <KIND>
       Given a healthy cluster of the kind "<KIND>"

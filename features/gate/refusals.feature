@@ -42,6 +42,11 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | no password, on another address, too             | cache-130 | protected-mode is no             |
         | some connections reach a replica                 | cache-126 | connections reach a replica      |
         | a short backlog for its replica                  | cache-150 | 20480 bytes                      |
+        | a sentinel that names another primary            | cache-180 | most others                      |
+        | a quorum of all sentinels                        | cache-181 | a quorum of 3                    |
+        | a replica that is never promoted                 | cache-182 | the priority 0                   |
+        | sentinels that notice too early                  | cache-183 | down-after-milliseconds          |
+        | sentinels without a password, on the network     | cache-184 | without a password               |
 
     @gate-023
     Scenario Outline: the gate refuses a cache whose traffic is changed on the way: <DEFECT>
@@ -147,6 +152,31 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a certificate that is not checked, on the network | celery-163    | ssl_cert_reqs=none               |
         | a hole that a setting opens                       | celery-011    | maxmemory-clients                |
         | a version with known holes                        | celery-011    | 8.0.1                            |
+
+    @gate-121
+    Scenario Outline: the gate refuses a broker whose sentinels have a defect: <DEFECT>
+      Given a broker with the defect "<DEFECT>"
+      When the gate judges the deployment
+      Then the verdict is "refused"
+      And the scenario "<SCENARIO>" failed with "<CAUSE>"
+
+      Examples:
+        | DEFECT                                       | SCENARIO   | CAUSE                   |
+        | a sentinel that names another primary        | celery-260 | most others             |
+        | a sentinel that does not answer              | celery-260 | refuses the connection  |
+        | a sentinel with another quorum               | celery-260 | has quorum 1            |
+        | two sentinels                                | celery-261 | 1 of 2 needed ones      |
+        | a quorum of all sentinels                    | celery-261 | a quorum of 3           |
+        | dead sentinels that are still voters         | celery-261 | of which 3 live         |
+        | sentinels without a replica                  | celery-262 | knows no replica        |
+        | a replica that is never promoted             | celery-262 | the priority 0          |
+        | a replica that lost its primary              | celery-262 | lost its primary        |
+        | a replica that is behind                     | celery-262 | behind its primary      |
+        | a sentinel with a wrong password             | celery-262 | auth-pass               |
+        | a primary without masterauth                 | celery-262 | no masterauth           |
+        | sentinels that notice too early              | celery-263 | down-after-milliseconds |
+        | sentinels that give up at once               | celery-263 | failover-timeout        |
+        | sentinels without a password, on the network | celery-264 | without a password      |
 
     @gate-025
     Scenario Outline: the gate refuses a cluster with a defect: <DEFECT>

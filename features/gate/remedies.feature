@@ -47,31 +47,39 @@ Feature: The remedy of a refusal makes the deployment acceptable
       Then the verdict is "accepted"
 
       Examples:
-        | DEFECT                              |
-        | no memory limit                     |
-        | a limit above the machine's memory  |
-        | nearly full                         |
-        | tasks are evicted                   |
-        | locks and results are evicted       |
-        | nothing on disk                     |
-        | the log is never forced to disk     |
-        | the log waits while it is rewritten |
-        | idle workers are cut off            |
-        | dead connections are not noticed    |
-        | few connections                     |
-        | small buffers for subscribers       |
-        | reads only                          |
-        | a writable replica                  |
-        | unbounded buffers for subscribers   |
-        | small buffers for clients           |
-        | connections were refused            |
-        | commands stall it                   |
-        | an application with all rights      |
-        | a short backlog for its replica     |
-        | a buffer for one result             |
-        | a user without channels             |
-        | a lock that never ends              |
-        | a hole that a setting opens         |
+        | DEFECT                               |
+        | no memory limit                      |
+        | a limit above the machine's memory   |
+        | nearly full                          |
+        | tasks are evicted                    |
+        | locks and results are evicted        |
+        | nothing on disk                      |
+        | the log is never forced to disk      |
+        | the log waits while it is rewritten  |
+        | idle workers are cut off             |
+        | dead connections are not noticed     |
+        | few connections                      |
+        | small buffers for subscribers        |
+        | reads only                           |
+        | a writable replica                   |
+        | unbounded buffers for subscribers    |
+        | small buffers for clients            |
+        | connections were refused             |
+        | commands stall it                    |
+        | an application with all rights       |
+        | a short backlog for its replica      |
+        | a buffer for one result              |
+        | a user without channels              |
+        | a lock that never ends               |
+        | a hole that a setting opens          |
+        | a sentinel with another quorum       |
+        | a quorum of all sentinels            |
+        | dead sentinels that are still voters |
+        | a replica that is never promoted     |
+        | a sentinel with a wrong password     |
+        | a primary without masterauth         |
+        | sentinels that notice too early      |
+        | sentinels that give up at once       |
 
     @gate-072
     Scenario Outline: the remedy of a cluster makes it acceptable: <DEFECT>

@@ -6,6 +6,7 @@ pure_cache       A cache in front of an origin: no stampede, no stale fill, no o
 tuning           What makes each of them fast: the naive way beside the tuned one.
 servers          Real servers, clusters, sentinels and workers as child processes.
 clients          Clients with timeouts, retries and pools; errors without passwords.
+sentinels        A primary that sentinels name: its URL, and what would stop a failover.
 server_info      What a server reports about itself: settings, fields, version.
 polling          Wait for a condition, with a deadline.
 cli              One command line for all scripts.

@@ -60,6 +60,7 @@ EXAMPLES = f"""\
   {COMMAND} --cache-url redis://cache.example:6379    a verdict in seconds
   {COMMAND} --broker-url redis://h --whole            every promise, in minutes
   {COMMAND} --broker-url redis://h --workers          the workers that run there, too
+  {COMMAND} --broker-url 'sentinel://h;sentinel://i/0?master_name=NAME'    a primary that sentinels name
   {COMMAND} --cluster-url redis://h -- -k failover    options of pytest after --
   {COMMAND} demo                                      a failover, without a URL
   {COMMAND} explain cache-005                         promise, reason, proof, remedy
@@ -216,8 +217,9 @@ def dispatch() -> None:
     if first in {"explain", "list"}:
         become("fixtures.reporting.promises", first, *others)
     if first == "rights":
-        if others not in [*([role] for role in ROLES), ["broker", "--workers"]]:
-            raise UsageError(f"write {COMMAND} rights ROLE, with a role of {', '.join(ROLES)}, or broker --workers")
+        if others not in [*([role] for role in (*ROLES, "sentinel")), ["broker", "--workers"]]:
+            known = f"{', '.join(ROLES)}, sentinel, or broker --workers"
+            raise UsageError(f"write {COMMAND} rights ROLE, with a role of {known}")
         become("gate_user", *others)
     known = nearest(without_secret(first), SUBCOMMANDS)
     raise UsageError(f"{first!r} is no subcommand{known} (see --help)")

@@ -6,6 +6,7 @@ Promises, for threads and asyncio:
   connection, and counts it no more. A subscription can still be closed.
 - Outage: a lost connection is retried twice, at once and after 50 ms; a timeout is not. A command that may have been
   done is not sent again, unless twice is the same as once (`ReplyLostError`, `ReplyLateError`).
+- Blocking read: the time that BLPOP, XREAD and similar commands may wait is added to the timeout for replies.
 - Failover: a cluster client finds the new primaries, and after all addresses changed it asks the name in its URL again.
 - Fork: the child makes its own connections.
 
@@ -16,6 +17,7 @@ address; give it a name that does.
 from __future__ import annotations
 
 import gc
+import math
 import os
 import re
 import socket
@@ -143,6 +145,32 @@ def is_repeatable(command: Sequence[Any]) -> bool:
     return name in REPEATABLE or (name == "SET" and _CONDITIONS.isdisjoint(rest))
 
 
+_WAITS: Mapping[str, tuple[int, float]] = {
+    **dict.fromkeys(("BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE", "BZPOPMIN", "BZPOPMAX"), (-1, 1.0)),
+    **dict.fromkeys(("BLMPOP", "BZMPOP"), (1, 1.0)),
+    **dict.fromkeys(("WAIT", "WAITAOF"), (-1, 0.001)),
+}
+"""Where commands have the time that they may wait in the server, and its unit in seconds."""
+
+
+def waiting_time(command: Sequence[Any]) -> float:
+    """Return the seconds that a command may wait in the server: 0 for most, infinite for a blocking read without end.
+
+    With redis-py 8 a blocking read that is longer than its timeout of 5 s fails: redis/redis-py#2807.
+    """
+    name = str(command[0]).upper()
+    try:
+        if name in _WAITS:
+            place, unit = _WAITS[name]
+        elif name in {"XREAD", "XREADGROUP"}:
+            place, unit = next(i for i, word in enumerate(command) if word in {"BLOCK", b"BLOCK"}) + 1, 0.001
+        else:
+            return 0.0
+        return float(command[place]) * unit or math.inf
+    except (StopIteration, IndexError, ValueError, TypeError):
+        return 0.0
+
+
 def _unless_done(is_retryable: Callable[[Exception], bool] | None) -> Callable[[Exception], bool]:
     """Return the test of errors after which a command is sent again."""
     return lambda error: not isinstance(error, ReplyLostError) and (is_retryable is None or is_retryable(error))
@@ -182,6 +210,9 @@ class _Counting:
     unanswered = 0
     is_repeatable = False
     """Whether what was sent last may be sent again."""
+    waiting = 0.0
+    """The seconds that what was sent last may wait in the server."""
+    socket_timeout: float | None
     is_connecting = False
     is_whole = False
     """Whether connecting, with its handshake, was not interrupted; closing it was begun otherwise."""
@@ -189,13 +220,13 @@ class _Counting:
     def pack_commands(self, commands: Iterable[Any]) -> Packed:
         """Pack the commands of a pipeline or transaction; each has a reply."""
         packed = [as_text(command) for command in commands]  # redis-py passes a generator for asyncio's transactions
-        self.is_repeatable = all(map(is_repeatable, packed))
+        self.is_repeatable, self.waiting = all(map(is_repeatable, packed)), 0.0
         parts: Iterable[bytes] = super().pack_commands(packed)  # type: ignore[misc]
         return Packed(parts, len(packed))
 
     def send_command(self, *command: Any, **options: Any) -> Any:
         """Send one command."""
-        self.is_repeatable = is_repeatable(command)
+        self.is_repeatable, self.waiting = is_repeatable(command), waiting_time(command)
         return super().send_command(*as_text(command), **options)  # type: ignore[misc]
 
     def require_repeatable(self, error: RedisError) -> None:
@@ -203,6 +234,13 @@ class _Counting:
         kinds = {RedisConnectionError: ReplyLostError, RedisTimeoutError: ReplyLateError}
         if not self.is_repeatable and type(error) in kinds:
             raise kinds[type(error)](*error.args) from error
+
+    def longest_read(self) -> float | None:
+        """Return the timeout of the next reply in seconds, and forget what its command may wait."""
+        waiting, self.waiting = self.waiting, 0.0
+        if self.socket_timeout is None or waiting == math.inf:
+            return None
+        return self.socket_timeout + waiting
 
     @property
     def is_clean(self) -> bool:
@@ -251,7 +289,7 @@ class _Counted(_Counting):
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - redis-py's
         """Send commands."""
-        repeatable, number = self.is_repeatable, getattr(command, "number", 1)
+        repeatable, waiting, number = self.is_repeatable, self.waiting, getattr(command, "number", 1)
         if not (self.is_whole or self.is_connecting):
             self.connect_check_health(check_health=False)
         self.unanswered += number
@@ -262,10 +300,12 @@ class _Counted(_Counting):
             self.is_repeatable = repeatable or number == 1
             self.require_repeatable(error)
             raise
-        self.is_repeatable = repeatable  # handshake and health check send commands too
+        self.is_repeatable, self.waiting = repeatable, waiting  # handshake and health check send commands too
 
     def read_response(self, *arguments: Any, **options: Any) -> Any:
         """Read one reply."""
+        if self.waiting:
+            options.setdefault("timeout", self.longest_read())
         try:
             reply = super().read_response(*arguments, **options)  # type: ignore[misc]
         except ResponseError:
@@ -299,7 +339,7 @@ class _AsyncCounted(_Counting):
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - above
         """Send commands."""
-        repeatable, number = self.is_repeatable, getattr(command, "number", 1)
+        repeatable, waiting, number = self.is_repeatable, self.waiting, getattr(command, "number", 1)
         if not (self.is_whole or self.is_connecting):
             await self.connect_check_health(check_health=False)
         self.unanswered += number
@@ -309,10 +349,13 @@ class _AsyncCounted(_Counting):
             self.is_repeatable = repeatable or number == 1
             self.require_repeatable(error)
             raise
-        self.is_repeatable = repeatable
+        self.is_repeatable, self.waiting = repeatable, waiting
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
         """Read one reply."""
+        usual = self.socket_timeout
+        if self.waiting:  # redis-py's argument `timeout` would return None after it, as if that were the reply
+            self.socket_timeout = self.longest_read()
         try:
             reply = await super().read_response(*arguments, **options)  # type: ignore[misc]
         except ResponseError:
@@ -321,6 +364,8 @@ class _AsyncCounted(_Counting):
         except (RedisConnectionError, RedisTimeoutError) as error:
             self.require_repeatable(error)
             raise
+        finally:
+            self.socket_timeout = usual
         self.unanswered -= 1
         return reply
 

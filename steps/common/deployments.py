@@ -6,11 +6,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import pytest
 from pytest_bdd import given, parsers, when
 from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError, RedisError
@@ -18,10 +19,13 @@ from redis.retry import Retry
 
 from fixtures.bdd.vocabulary import find, register
 from fixtures.context import Context, Plan, target
+from fixtures.proxies.streams import TlsProxy
 from fixtures.redis_cluster.nodes import commands
 from fixtures.run.keys import Unsupported
 from fixtures.run.options import ROLES, SPOKEN
 from fixtures.stacks.protocols import need_command, need_options
+from redis_practices.clients import cluster_client, redis_client, with_login
+from redis_practices.credentials import VARIABLE, LoginFile, Logins, LoginStream
 from redis_practices.redis_cluster.slot_migration import atomic_interface
 from redis_practices.server_info import version_of
 from redis_practices.servers.server import CACHE
@@ -29,7 +33,7 @@ from redis_practices.tuning.bulk import pipelined, write_bulk
 from redis_practices.tuning.connections import address, another
 from redis_practices.tuning.measuring import LatencyProxy, latency_proxy
 from steps.common.data_path import watch_early
-from steps.common.vocabulary import TYPES, Duration, Table, options
+from steps.common.vocabulary import TYPES, Duration, Table, options, seconds
 
 
 @given(parsers.parse("the {kind:w} under test"))
@@ -324,3 +328,91 @@ for name, kind, meaning in (
     ("every client", "broker", "all connections of workers and senders to the broker"),
 ):
     target(name, meaning)(partial(under_test, kind))
+
+
+# Logins and certificates that change
+
+
+@dataclass
+class LoggedIn:
+    """A cache or a cluster, as clients with a login see it."""
+
+    made: Any
+    url: str
+
+    def client(self, **options: Any) -> Any:
+        """Return a new client with the login."""
+        return (cluster_client if hasattr(self.made, "nodes") else redis_client)(self.url, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what is asked of the deployment itself."""
+        return getattr(self.made, name)
+
+
+GAP = "none for "
+"""What an overlap begins with that is a time without a login."""
+
+
+@dataclass
+class RotatingLogins:
+    """The logins of the clients of a scenario."""
+
+    context: Context
+    logins: Logins
+
+    def rotate(self, overlap: str) -> None:
+        """Replace the login; record how many connections still had the old one."""
+        old = list(self.logins.users)
+        if overlap.startswith(GAP):
+            login, cut = self.logins.add(), self.logins.delete(old)
+            time.sleep(seconds(overlap.removeprefix(GAP)))
+            self.logins.announce(login)
+        else:
+            cut = self.logins.rotate(seconds(overlap))
+        self.context.record("connections cut off", cut)
+
+
+register("setting", "overlap", f"how long the old login works beside the new one; `{GAP}1 second`: neither works")(
+    RotatingLogins.rotate
+)
+CUT = "idle connections that did not work at their next use"
+register("measurement", "connections cut off", CUT, unit="connections")(RotatingLogins.rotate)
+
+
+@setting("credentials", "what gives the clients their login: a file, or a stream, which tells open connections too")
+def have_logins(plan: Plan, value: str) -> None:
+    """Let clients log in as users that the scenario replaces."""
+    kind = {"a file": LoginFile, "a stream": LoginStream}[value]
+
+    def give(context: Context, made: Any) -> None:
+        admins = [context.ending.enter_context(node.client()) for node in context.nodes(plan.kind)]
+        logins = Logins(admins, context.request.getfixturevalue("tmp_path") / "login")
+        logins.rotate(0)
+        context.named["logins"] = RotatingLogins(context, logins)
+        context.ending.enter_context(pytest.MonkeyPatch.context()).setenv(VARIABLE, str(logins.path))
+        url = with_login(made.url, f"{kind.__module__}.{kind.__name__}")
+        if plan.kind == "broker":
+            made.url = url  # its workers take it
+        else:
+            context.own[plan.kind] = LoggedIn(made, url)
+
+    plan.after.append(give)
+
+
+@setting("tls", "clients reach the broker through TLS alone")
+def have_tls(plan: Plan, value: str) -> None:
+    """Put a proxy that ends TLS before the server."""
+
+    def cover(context: Context, made: Any) -> None:
+        proxy = context.ending.enter_context(closing(TlsProxy(context.request.getfixturevalue("tmp_path"))))
+        context.named["tls"] = proxy
+        address = proxy.before(int(made.node.address.rpartition(":")[2]))
+        # The URL is the same for tasks and results; Celery's results insist on ssl_cert_reqs.
+        url = f"rediss://{address}/0?ssl_cert_reqs=required&ssl_ca_certs={proxy.ca_file}"
+        if plan.kind == "broker":
+            made.url = url
+        else:
+            context.own[plan.kind] = LoggedIn(made, url)
+
+    assert value == "yes", "without the row there is no TLS"
+    plan.after.append(cover)

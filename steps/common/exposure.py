@@ -1,32 +1,49 @@
-"""Judge and change the way to a deployment: its addresses, passwords, users, encryption, certificates."""
+"""Judge the way to a deployment: its addresses, passwords, users, encryption, certificates, and its sentinels."""
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import not_
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-import pytest
-from pytest_bdd import then
+from pytest_bdd import given, parsers, then, when
+from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import MovedError, RedisError
 from redis.retry import Retry
 
-from fixtures.bdd.vocabulary import register
-from fixtures.context import Context, Plan
-from fixtures.proxies.streams import TlsProxy
-from fixtures.run.keys import NotAsked, Unsupported
+from fixtures.bdd.vocabulary import records, register, restrict
+from fixtures.context import Context
+from fixtures.run.keys import NotAsked, StackError, Unsupported
+from fixtures.run.options import SPOKEN
 from fixtures.stacks.external.command_guard import guarded_client
 from fixtures.stacks.external.deployments import prefix_of_run
 from fixtures.stacks.protocols import Addressed, need
-from redis_practices.clients import cluster_client, redis_client, with_login
-from redis_practices.credentials import VARIABLE, LoginFile, Logins, LoginStream
+from redis_practices.cli import Failure
+from redis_practices.clients import redis_client, server_text
+from redis_practices.polling import eventually, poll
+from redis_practices.sentinels import (
+    Fault,
+    SentinelUrl,
+    address_of,
+    agreed,
+    cannot_log_in,
+    cannot_promote,
+    differ,
+    look,
+    set_otherwise,
+    unfit,
+    with_news,
+    without_spare,
+)
 from redis_practices.server_info import (
     Handshake,
     Refused,
@@ -35,12 +52,13 @@ from redis_practices.server_info import (
     is_loopback,
     listens_elsewhere,
     may_run,
+    settings,
     user_of,
     without_credentials,
 )
-from steps.common.audit import Audited, user_lines, user_rules
-from steps.common.deployments import setting
-from steps.common.vocabulary import Table, rows, seconds
+from redis_practices.servers.server import AT_ONCE, BROKER, NAME, sentinel_url
+from steps.common.audit import Audited, copies, refusal, user_lines, user_rules
+from steps.common.vocabulary import Table, rows
 
 
 @then("the user may not run these commands")
@@ -135,15 +153,22 @@ def unprotected_servers(context: Context) -> list[dict[str, object]]:
         # One try: a server that wants a certificate ends the connection of a client without one.
         once = Retry(NoBackoff(), 0)
         with guarded_client(redis_client(without_credentials(node.url), timeout=2.0, retry=once)) as stranger:
-            return " ".join(["serves a client without a password", f"({known})"]) if serves(stranger) else ""
+            is_served = serves(
+                stranger, *(SEEN if isinstance(node, SentinelNode) else ("GET", f"{prefix_of_run()}none"))
+            )
+        return " ".join(["serves a client without a password", f"({known})" * bool(known)]) if is_served else ""
 
     return exposed(context, why, is_judged)
 
 
-def serves(client: Any) -> bool:
-    """Tell whether a server lets a client read a key."""
+SEEN = ("SENTINEL", "MASTERS")
+"""What a stranger asks a sentinel, which has no keys."""
+
+
+def serves(client: Any, *question: str) -> bool:
+    """Tell whether a server lets a client read a key, or a sentinel what it watches."""
     try:
-        client.get(f"{prefix_of_run()}none")
+        client.execute_command(*question)
     except MovedError:
         return True  # a cluster checks the user first
     except RedisError:
@@ -227,89 +252,173 @@ def shake(node: Addressed) -> Handshake:
         raise Unsupported(f"needs a TLS handshake with {node.address}: {error}") from None
 
 
-# Logins and certificates that change
+# Sentinels
 
 
-@dataclass
-class LoggedIn:
-    """A cache or a cluster, as clients with a login see it."""
+@dataclass(frozen=True)
+class SentinelNode:
+    """A sentinel of the deployment, as a server that is audited."""
 
-    made: Any
+    address: str
     url: str
 
-    def client(self, **options: Any) -> Any:
-        """Return a new client with the login."""
-        return (cluster_client if hasattr(self.made, "nodes") else redis_client)(self.url, **options)
-
-    def __getattr__(self, name: str) -> Any:
-        """Return what is asked of the deployment itself."""
-        return getattr(self.made, name)
-
-
-GAP = "none for "
-"""What an overlap begins with that is a time without a login."""
+    def client(self, **options: Any) -> Redis:
+        """Return a new client of this sentinel, with options of redis-py."""
+        return redis_client(self.url, **options)
 
 
 @dataclass
-class RotatingLogins:
-    """The logins of the clients of a scenario."""
+class Watching(Audited):
+    """The sentinels of a scenario; their fields are what they say of the primary (SENTINEL MASTER)."""
 
-    context: Context
-    logins: Logins
+    url: SentinelUrl | None = None
 
-    def rotate(self, overlap: str) -> None:
-        """Replace the login; record how many connections still had the old one."""
-        old = list(self.logins.users)
-        if overlap.startswith(GAP):
-            login, cut = self.logins.add(), self.logins.delete(old)
-            time.sleep(seconds(overlap.removeprefix(GAP)))
-            self.logins.announce(login)
-        else:
-            cut = self.logins.rotate(seconds(overlap))
-        self.context.record("connections cut off", cut)
+    def told(self, kind: str) -> dict[str, Any]:
+        """Return the fields of every sentinel that answers; it has no further settings for a primary."""
+        views = look(self.url) if self.url and kind == "field" else []
+        return {view.sentinel: dict(view.primary) for view in views if not view.why}
 
 
-register("setting", "overlap", f"how long the old login works beside the new one; `{GAP}1 second`: neither works")(
-    RotatingLogins.rotate
-)
-CUT = "idle connections that did not work at their next use"
-register("measurement", "connections cut off", CUT, unit="connections")(RotatingLogins.rotate)
+@given(parsers.parse("the sentinels of the {kind:w} under test"))
+def use_sentinels(context: Context, kind: str) -> None:
+    """Use the sentinels that name the primary of a cache or broker; their fields are those of SENTINEL MASTER.
+
+    Example: ``Given the sentinels of the broker under test``
+    """
+    context.role = SPOKEN.get(kind, kind)
+    is_alone = context.request.node.get_closest_marker("disruptive") and not context.stack.lends
+    url = own_sentinels(context) if is_alone else context.stack.watched(context.role)
+    nodes = [SentinelNode(address, url.sentinel(address)) for address in url.addresses]
+    context.parts[SentinelUrl] = url
+    context.parts[Audited] = Watching(cast("Sequence[Addressed]", nodes), context.bounds, {}, url=url)
 
 
-@setting("credentials", "what gives the clients their login: a file, or a stream, which tells open connections too")
-def have_logins(plan: Plan, value: str) -> None:
-    """Let clients log in as users that the scenario replaces."""
-    kind = {"a file": LoginFile, "a stream": LoginStream}[value]
-
-    def give(context: Context, made: Any) -> None:
-        admins = [context.ending.enter_context(node.client()) for node in context.nodes(plan.kind)]
-        logins = Logins(admins, context.request.getfixturevalue("tmp_path") / "login")
-        logins.rotate(0)
-        context.named["logins"] = RotatingLogins(context, logins)
-        context.ending.enter_context(pytest.MonkeyPatch.context()).setenv(VARIABLE, str(logins.path))
-        url = with_login(made.url, f"{kind.__module__}.{kind.__name__}")
-        if plan.kind == "broker":
-            made.url = url  # its workers take it
-        else:
-            context.own[plan.kind] = LoggedIn(made, url)
-
-    plan.after.append(give)
+def own_sentinels(context: Context) -> SentinelUrl:
+    """Start a primary with a replica and three sentinels for this scenario alone."""
+    primary = context.private.server({**BROKER, **AT_ONCE})
+    context.private.server({**BROKER, "replicaof": primary.address.split(":")})
+    return SentinelUrl.read(f"{sentinel_url(context.private.sentinels(primary))}?master_name={NAME}")
 
 
-@setting("tls", "clients reach the broker through TLS alone")
-def have_tls(plan: Plan, value: str) -> None:
-    """Put a proxy that ends TLS before the server."""
+HEARD = 5.0
+"""Seconds in which sentinels that were just started hear of each other: each says hello every 2 s."""
 
-    def cover(context: Context, made: Any) -> None:
-        proxy = context.ending.enter_context(closing(TlsProxy(context.request.getfixturevalue("tmp_path"))))
-        context.named["tls"] = proxy
-        address = proxy.before(int(made.node.address.rpartition(":")[2]))
-        # The URL is the same for tasks and results; Celery's results insist on ssl_cert_reqs.
-        url = f"rediss://{address}/0?ssl_cert_reqs=required&ssl_ca_certs={proxy.ca_file}"
-        if plan.kind == "broker":
-            made.url = url
-        else:
-            context.own[plan.kind] = LoggedIn(made, url)
+LATE = 3.0
+"""Seconds after which a replica has the writes of a moment; it confirms them each second."""
 
-    assert value == "yes", "without the row there is no TLS"
-    plan.after.append(cover)
+
+def late_replicas(url: SentinelUrl, primary: str) -> dict[str, str]:
+    """Return the replicas that do not get the writes of this moment in time, as the primary counts them (INFO)."""
+    with suppress(RedisError, OSError), redis_client(url.server(primary)) as client:
+        written = client.info("replication")["master_repl_offset"]
+        found = poll(
+            lambda: [one for one in copies(client.info("replication")) if one["offset"] < written],
+            LATE,
+            every=0.25,
+            until=not_,
+        )
+        return {f"{one['ip']}:{one['port']}": f"is more than {LATE:g} s behind its primary" for one in found}
+    return {}
+
+
+def without_replica(url: SentinelUrl) -> list[Fault]:
+    """Return the sentinels that know no replica which may take over, and has the primary's writes."""
+    late = late_replicas(url, agreed(look(url)))
+    within = 0.0 if late else HEARD
+    return poll(lambda: cannot_promote(with_news(url, look(url)), late), within, every=0.5, until=not_)
+
+
+def refused_sentinels(url: SentinelUrl) -> list[Fault]:
+    """Return the sentinels whose login is refused, and a primary that could not log in as a replica."""
+    found = poll(lambda: cannot_log_in(look(url)), HEARD, every=0.5, until=not_)
+    primary = agreed(look(url))
+    with suppress(Refused, RedisError), redis_client(url.server(primary)) as client:
+        if why := refusal(settings(client), dict(map(user_rules, user_lines(client)))):
+            found.append((primary, f"could not copy another primary after a failover: {why}"))
+    return found
+
+
+def heard(detect: Callable[[Any], list[Fault]]) -> Callable[[SentinelUrl], list[Fault]]:
+    """Return a detector that gives sentinels time to hear of each other."""
+    return lambda url: poll(lambda: detect(look(url)), HEARD, every=0.5, until=not_)
+
+
+OF_SENTINELS: dict[str, tuple[str, Callable[[SentinelUrl], list[Fault]]]] = {
+    "answer differs": ("those that do not answer, or name another primary than most", heard(differ)),
+    "settings differ": ("those with another quorum, or another time, for this primary", heard(set_otherwise)),
+    "majority is too small": ("those that cannot fail over after one more sentinel has died", heard(without_spare)),
+    "login is refused": ("those that get only errors from a server; a primary without masterauth", refused_sentinels),
+    "replicas cannot take over": ("those that know no replica which may and can be promoted", without_replica),
+}
+"""Defects of sentinels, each with its meaning and its detector."""
+
+
+@register("finding", "sentinels whose {defect}", "sentinels with a defect that would stop or misdirect a failover")
+def faulty_sentinels(context: Context, defect: str) -> list[dict[str, object]]:
+    """Return the sentinels with a defect, and what is wrong."""
+    found = OF_SENTINELS[defect][1](context.part(SentinelUrl))
+    return [{"NODE": server_text(address), "WHY": why} for address, why in found]
+
+
+restrict("finding", "sentinels whose {defect}", {name: meaning for name, (meaning, _) in OF_SENTINELS.items()})
+
+
+LONGEST = 60.0
+"""Seconds after which a failover on request has failed."""
+
+
+@when("the sentinels fail over")
+@records("failover", "the time from the request of a failover until another primary takes a write", unit="s")
+def fail_over(context: Context) -> None:
+    """Write a key that a replica confirms, let the sentinels replace the primary, and read the key from the new one.
+
+    Example: ``When the sentinels fail over``
+    """
+    url, key = context.part(SentinelUrl), f"{context.key_prefix}failover"
+    before, token = agreed(look(url)), secrets.token_hex(8)
+    with redis_client(url.server(before)) as client:
+        client.set(key, token, ex=600)
+        assert client.wait(1, 5000), f"no replica confirmed a write to {before} within 5 s"
+    begun = time.monotonic()
+    start_failover(url)
+
+    def accepted() -> str:
+        after = agreed(look(url))
+        assert after != before, f"the sentinels name {before} still"
+        with redis_client(url.server(after)) as client:
+            client.set(f"{key}:after", token, ex=600)
+        return after
+
+    after = eventually(accepted, LONGEST, also=(RedisError, OSError, Failure))
+    context.record("failover", round(time.monotonic() - begun, 2))
+    if context.stack.lends:
+        context.ending.callback(fail_back, url, before)
+    with redis_client(url.server(after)) as client:
+        assert client.get(key) == token, f"{after}, the new primary, lacks a write that a replica had confirmed"
+
+
+def start_failover(url: SentinelUrl) -> None:
+    """Ask the first sentinel that answers to replace the primary (AssertionError if it refuses)."""
+    view = next(view for view in look(url) if not view.why)
+    with redis_client(url.sentinel(view.sentinel)) as client:
+        try:
+            client.execute_command("SENTINEL", "FAILOVER", url.name)
+        except RedisError as error:
+            raise AssertionError(f"{view.sentinel} refuses a failover: {server_text(error)}") from None
+
+
+def fail_back(url: SentinelUrl, before: str) -> None:
+    """Wait until the old primary is a replica, and make it the primary again if it is the only one (StackError)."""
+
+    def is_linked(address: str) -> bool:
+        known = [one for view in look(url) for one in view.replicas if address_of(one) == address]
+        return bool(known) and not any(unfit(one) or one.get("role-reported") == "master" for one in known)
+
+    try:
+        eventually(lambda: is_linked(before), LONGEST, every=0.5)
+        after = agreed(look(url))
+        if {address_of(one) for view in look(url) for one in view.replicas} == {before}:
+            start_failover(url)
+            eventually(lambda: agreed(look(url)) == before and is_linked(after), LONGEST, every=0.5)
+    except AssertionError as error:
+        raise StackError(f"external: the sentinels are not ready after the failover: {error}") from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
@@ -17,12 +17,16 @@ from typing import Any, Literal
 
 from redis import Redis
 from redis.cluster import RedisCluster
+from redis.exceptions import RedisError
 
 from fixtures.bdd.vocabulary import register
 from fixtures.context import Context
+from fixtures.proxies.streams import RespProxy
+from fixtures.proxies.tampering import LostReply
 from fixtures.run.keys import Unsupported
 from fixtures.run.options import OPTIONS
 from fixtures.stacks.protocols import need
+from redis_practices.clients import redis_client
 from redis_practices.polling import eventually, join
 from redis_practices.pure_cache.near_cache import NearCache
 from redis_practices.tuning import bulk, connections, load, memory, round_trips, scaling
@@ -309,18 +313,38 @@ def read_at_rate(context: Context, share: int) -> Costs:
     return {"REQUESTS A SECOND": seen.pop("rate"), **{name.upper(): ms for name, ms in seen.items()}}
 
 
-def wait_for_paused(make: Callable[..., Redis], least: float, context: Context, pause: float) -> Costs:
+@way("{kind:w} timeouts, server paused for {pause:g} s", "a read with timeouts of 0.2 s (short), or without (no)")
+def wait_for_paused(context: Context, kind: str, pause: float) -> Costs:
     """Read from a paused server with this client."""
+    make, least = PATIENCE[kind]
     seconds = connections.seconds_blocked(context.server, make, pause)
     assert seconds >= least * pause, f"the client had its reply after {seconds:.2f} s: the server was not paused"
     return {"TIME BLOCKED": 1000 * seconds}
 
 
-for name, meaning, client, least in (
-    ("no timeouts", "a client that waits for ever", connections.client_without_timeouts, 1),
-    ("timeouts of 0.2 s", "a client with timeouts for connecting and replies", connections.client_with_timeouts, 0),
-):
-    way(f"{name}, server paused for {{pause:g}} s", meaning)(partial(wait_for_paused, client, least))
+PATIENCE: Mapping[str, tuple[Callable[..., Redis], float]] = {
+    "no": (connections.client_without_timeouts, 1),
+    "short": (connections.client_with_timeouts, 0),
+}
+"""Clients by the kind of their timeouts, with the share of the pause that each waits at least."""
+
+CLIENTS: Mapping[str, Callable[[int], Redis]] = {
+    "redis-py": lambda port: Redis(port=port),
+    "redis_client": lambda port: redis_client(f"redis://127.0.0.1:{port}"),
+}
+
+
+@way("INCR by {client}, its reply lost", "the server has done it, and the connection ends before the reply")
+def lose_reply(context: Context, client: str) -> Costs:
+    """Lose one reply, and count how often the server has done the command."""
+    losing = LostReply()
+    proxy = context.part(Opened).ending.enter_context(closing(RespProxy(context.server.port, losing)))
+    with CLIENTS[client](proxy.port) as caller, context.server.client() as observer, counted(observer) as cost:
+        losing.lose(b"INCRBY")
+        with suppress(RedisError):
+            caller.incr("count:1")
+    assert losing.lost == 1, "no reply was lost"
+    return {"COMMANDS": cost.calls["incrby"]}
 
 
 def vanished(context: Context) -> tuple[float, float]:

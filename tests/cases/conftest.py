@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from fixtures.proxies.resp import Mutation, RespProxy
+from fixtures.proxies.streams import Mutation, RespProxy
 from fixtures.run.processes import ForkingGroup
 from redis_practices.servers.server import CACHE, Config, Server, engine_of, server_binary, start_server
 from tests.cases.bench import Bench

@@ -6,29 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
-from fixtures.proxies.resp import Command, Mutation
-from fixtures.proxies.streams import LoopThread
-
-
-class LostAnswer(Mutation):
-    """Loses one answer with its connection, after the server has executed the command."""
-
-    def __init__(self) -> None:
-        self._word: bytes | None = None
-        self.lost = 0
-        """The number of lost answers."""
-
-    def lose(self, word: bytes) -> None:
-        """Lose the answer to the next command with `word` as its name or argument."""
-        self._word = word
-
-    def reply(self, command: Command, reply: bytes) -> bytes:
-        """Pass the reply on, or close the connection instead."""
-        if self._word is None or self._word not in command:
-            return reply
-        self._word = None
-        self.lost += 1
-        raise ConnectionResetError
+from fixtures.proxies.streams import Command, LoopThread, Mutation
 
 
 class OldProtocol(Mutation):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from fixtures.gate.spoiling import spoil_log
-from fixtures.proxies.resp import Mutation, RespProxy
+from fixtures.proxies.streams import Mutation, RespProxy
 from fixtures.run.processes import ForkingGroup
 from redis_practices.clients import checked_url
 from redis_practices.servers.server import BROKER, Config, start_server
@@ -90,8 +90,8 @@ def test_gate_judges_a_broker_without_hello(group: ForkingGroup, mutated: Callab
 
 
 @pytest.mark.slow
-def test_gate_says_that_it_takes_no_sentinels(group: ForkingGroup) -> None:
-    """A URL of sentinels is a usage error that explains the remedy."""
-    judgement = judge(group, "broker", "sentinel://127.0.0.1:1/0")
+def test_gate_says_that_no_sentinel_answers(group: ForkingGroup) -> None:
+    """A URL of sentinels that do not answer is an error that names them."""
+    judgement = judge(group, "broker", "sentinel://127.0.0.1:1;sentinel://127.0.0.1:2/0")
     assert judgement.exit_code == pytest.ExitCode.USAGE_ERROR
-    assert "--broker-url is not a Redis URL: write redis://" in judgement.said
+    assert "no sentinel answers: 127.0.0.1:1 refuses the connection" in judgement.said

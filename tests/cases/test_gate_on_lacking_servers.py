@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures.proxies.resp import Command, Mutation, RespProxy
+from fixtures.proxies.streams import Command, Mutation, RespProxy
 from fixtures.proxies.tampering import Rewrite
 from fixtures.run.processes import ForkingGroup
 from redis_practices.servers.server import BROKER, CACHE, Server, start_server

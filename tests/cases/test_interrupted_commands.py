@@ -10,7 +10,7 @@ import pytest
 from redis.connection import Connection
 from redis.maint_notifications import MaintNotificationsConfig
 
-from fixtures.proxies.resp import Mutation, RespProxy
+from fixtures.proxies.streams import Mutation, RespProxy
 from fixtures.run.processes import ForkingGroup
 from redis_practices.clients import cluster_client, redis_client
 from redis_practices.pure_cache.cache_aside import CacheAside

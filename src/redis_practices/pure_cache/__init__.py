@@ -13,6 +13,7 @@ A value lives as long as its ttl.                        ../../cache_example.py 
 Redis itself keeps it: no code here.                     -                         audit, data_path, memory, ttl
 The cache is reached by its users alone.                 ../server_info.py          exposure
 A rotated login interrupts no reader.                    ../credentials.py         credentials
+Sentinels replace a primary that dies.                   ../sentinels.py            sentinels
 The same, for big values, and for each client.           -                         big_values, clients
 The same, for the commands of clients.                   -                         commands
 """

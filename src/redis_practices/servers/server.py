@@ -234,6 +234,15 @@ NAME = "primary"
 DOWN_AFTER_MS = 500
 """Milliseconds of silence after which a sentinel marks the primary as down. Over a real network: 5000."""
 
+PATIENT: Config = {
+    "sentinel down-after-milliseconds": [NAME, "5000"],
+    "sentinel failover-timeout": [NAME, "60000"],
+}
+"""The times of sentinels over a real network."""
+
+AT_ONCE: Config = {"repl-diskless-sync-delay": "0"}
+"""A primary that sends a replica its first copy at once; without a copy the replica cannot take over."""
+
 
 class Sentinel(Server):
     """One sentinel: the same program as a server, in another mode."""
@@ -252,16 +261,38 @@ def start_sentinels(
     Raises:
         EmbeddedError: the program has no sentinel mode, or they do not find each other in time.
     """
+    return await_sentinels(begin_sentinels(group, primary, number, binary=binary))
+
+
+def begin_sentinels(
+    group: ProcessGroup,
+    primary: Server,
+    number: int = 3,
+    *,
+    binary: str | None = None,
+    settings: Config | None = None,
+) -> list[Sentinel]:
+    """Start sentinels for `primary`, with further or other directives, without waiting until they know each other.
+
+    Raises:
+        EmbeddedError: the program has no sentinel mode.
+    """
     host, _, port = primary.address.rpartition(":")
-    config = {
+    usual: Config = {
         "sentinel monitor": [NAME, host, port, str(number // 2 + 1)],
         "sentinel down-after-milliseconds": [NAME, str(DOWN_AFTER_MS)],
         "sentinel failover-timeout": [NAME, "3000"],
     }
-    sentinels = [Sentinel(group, config, binary=binary) for _ in range(number)]
+    sentinels = [Sentinel(group, {**usual, **(settings or {})}, binary=binary) for _ in range(number)]
     for sentinel in sentinels:
         sentinel.wait_ready()
-    if not poll(lambda: all(_ready(sentinel, number - 1) for sentinel in sentinels), START_TIMEOUT):
+    return sentinels
+
+
+def await_sentinels(sentinels: list[Sentinel]) -> list[Sentinel]:
+    """Return the sentinels when all know each other and a replica that can take over (EmbeddedError)."""
+    others = len(sentinels) - 1
+    if not poll(lambda: all(_ready(sentinel, others) for sentinel in sentinels), START_TIMEOUT):
         raise EmbeddedError(f"the sentinels do not find each other:\n{sentinels[0].log_tail(15)}")
     return sentinels
 
