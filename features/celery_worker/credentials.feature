@@ -15,9 +15,7 @@ Feature: Rotated credentials: tasks flow while the broker has another login and 
         | credentials | <CREDENTIALS> |
       And a worker
       When 20 tasks "stamp" are sent with [0.02]
-      And the broker is given a new login
-        | OPTION  | VALUE     |
-        | overlap | <OVERLAP> |
+      And the clients get a new login <OVERLAP> before the old one ends
       And 20 tasks "stamp" are sent with [0.02]
       Then all tasks are processed within 20 seconds
       And each task ran exactly once
@@ -40,9 +38,7 @@ Feature: Rotated credentials: tasks flow while the broker has another login and 
       And a worker
       When the task "stamp" is sent with [0.6]
       And a worker has begun the task
-      And the broker is given a new login
-        | OPTION  | VALUE             |
-        | overlap | none for 1 second |
+      And the clients get a new login 1 second after the old one ends
       Then worker 1 processes tasks again within 8 seconds
       And all tasks are processed within 5 seconds
       And the task ran exactly once

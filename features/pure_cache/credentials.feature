@@ -19,9 +19,7 @@ Feature: Rotated credentials: readers do not notice that the cache has another l
         | credentials | <CREDENTIALS> |
       And a look-aside cache in front of the origin
       And a workload of 8 readers
-      When the cache is given a new login
-        | OPTION  | VALUE     |
-        | overlap | <OVERLAP> |
+      When the clients get a new login <OVERLAP> before the old one ends
       Then <CUT> connections were cut off
       And the workload measured
         | MEASUREMENT  | BOUND                   |
@@ -43,9 +41,7 @@ Feature: Rotated credentials: readers do not notice that the cache has another l
         | credentials | a file |
       And a near cache in front of the cache
       And the near cache holds "qiross" as "user:1"
-      When the cache is given a new login
-        | OPTION  | VALUE            |
-        | overlap | 100 milliseconds |
+      When the clients get a new login 100 milliseconds before the old one ends
       And a client runs "SET user:1 anna EX 60"
       Then the near cache reads "anna" from "user:1" within 2 seconds
       And the near cache is ready within 5 seconds
@@ -61,9 +57,7 @@ Feature: Rotated credentials: readers do not notice that the cache has another l
         | credentials | a file |
       And a look-aside cache in front of the origin
       And a workload of 8 readers
-      When the cache is given a new login
-        | OPTION  | VALUE                     |
-        | overlap | none for 400 milliseconds |
+      When the clients get a new login 400 milliseconds after the old one ends
       Then the look-aside cache is ready within 1 second
       And the workload measured
         | MEASUREMENT  | BOUND           |

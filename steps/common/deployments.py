@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError, RedisError
 from redis.retry import Retry
 
-from fixtures.bdd.vocabulary import find, register
+from fixtures.bdd.vocabulary import find, records, register
 from fixtures.context import Context, Plan, target
 from fixtures.proxies.streams import TlsProxy
 from fixtures.redis_cluster.nodes import commands
@@ -33,7 +33,7 @@ from redis_practices.tuning.bulk import pipelined, write_bulk
 from redis_practices.tuning.connections import address, another
 from redis_practices.tuning.measuring import LatencyProxy, latency_proxy
 from steps.common.data_path import watch_early
-from steps.common.vocabulary import TYPES, Duration, Table, options, seconds
+from steps.common.vocabulary import TYPES, Duration, Table, options
 
 
 @given(parsers.parse("the {kind:w} under test"))
@@ -296,10 +296,6 @@ class ServerUnderTest:
         with self.client() as client:
             client.config_set("requirepass", "other")
 
-    def rotate(self, overlap: str) -> None:
-        """Give its clients another login."""
-        self.context.named["logins"].rotate(overlap)
-
     def renew(self) -> None:
         """Give it another certificate."""
         self.context.named["tls"].renew()
@@ -349,34 +345,26 @@ class LoggedIn:
         return getattr(self.made, name)
 
 
-GAP = "none for "
-"""What an overlap begins with that is a time without a login."""
+@when(parsers.parse("the clients get a new login {duration:Duration} {order:w} the old one ends", extra_types=TYPES))
+@records("connections cut off", "idle connections that did not work at their next use", unit="connections")
+def replace_login(context: Context, duration: Duration, order: str) -> None:
+    """Replace the user of the clients on every server; with the old user its connections end.
 
+    The new login is there ``before`` the old one ends, at the latest when no connection has the old one, or ``after``.
 
-@dataclass
-class RotatingLogins:
-    """The logins of the clients of a scenario."""
-
-    context: Context
-    logins: Logins
-
-    def rotate(self, overlap: str) -> None:
-        """Replace the login; record how many connections still had the old one."""
-        old = list(self.logins.users)
-        if overlap.startswith(GAP):
-            login, cut = self.logins.add(), self.logins.delete(old)
-            time.sleep(seconds(overlap.removeprefix(GAP)))
-            self.logins.announce(login)
-        else:
-            cut = self.logins.rotate(seconds(overlap))
-        self.context.record("connections cut off", cut)
-
-
-register("setting", "overlap", f"how long the old login works beside the new one; `{GAP}1 second`: neither works")(
-    RotatingLogins.rotate
-)
-CUT = "idle connections that did not work at their next use"
-register("measurement", "connections cut off", CUT, unit="connections")(RotatingLogins.rotate)
+    Example: ``When the clients get a new login 100 milliseconds before the old one ends``
+    """
+    logins: Logins = context.named["logins"]
+    context.since = time.monotonic()
+    if order == "before":
+        context.record("connections cut off", logins.rotate(duration.seconds()))
+        return
+    assert order == "after", f"a login comes before or after the old one ends, not {order}"
+    old = list(logins.users)
+    login = logins.add()
+    context.record("connections cut off", logins.delete(old))
+    time.sleep(duration.seconds())
+    logins.announce(login)
 
 
 @setting("credentials", "what gives the clients their login: a file, or a stream, which tells open connections too")
@@ -388,7 +376,7 @@ def have_logins(plan: Plan, value: str) -> None:
         admins = [context.ending.enter_context(node.client()) for node in context.nodes(plan.kind)]
         logins = Logins(admins, context.request.getfixturevalue("tmp_path") / "login")
         logins.rotate(0)
-        context.named["logins"] = RotatingLogins(context, logins)
+        context.named["logins"] = logins
         context.ending.enter_context(pytest.MonkeyPatch.context()).setenv(VARIABLE, str(logins.path))
         url = with_login(made.url, f"{kind.__module__}.{kind.__name__}")
         if plan.kind == "broker":

@@ -274,10 +274,6 @@ class TheCluster:
         """Take the cluster of a scenario."""
         self.context, self.cluster, self.client = context, context.cluster, context.cluster.client
 
-    def rotate(self, overlap: str) -> None:
-        """Give its clients another login."""
-        self.context.named["logins"].rotate(overlap)
-
     def hold(self, key: str, value: str) -> None:
         """Store a value at the primary of its key, and wait until the replicas have it."""
         name = self.context.key(key)
