@@ -26,7 +26,7 @@ Feature: Rotated credentials: tasks flow while the broker has another login and 
       Examples:
         | CREDENTIALS | OVERLAP          |
         | a file      | 100 milliseconds |
-        | a stream    | 2 seconds        |
+        | a stream    | 5 seconds        |
 
   Rule: Without an overlap, a worker waits for the new login
 

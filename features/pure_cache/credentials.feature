@@ -12,7 +12,7 @@ Feature: Rotated credentials: readers do not notice that the cache has another l
     @cache-160
     Scenario Outline: readers with <CREDENTIALS> read from the cache through a rotation
       The old user is deleted, which closes its connections. `LoginFile` reads the new login when it connects again.
-      `LoginStream` logs in on open connections before, so that none is closed.
+      `LoginStream` logs in on open connections before, so that none is closed; the old user then ends early.
 
       Given an isolated cache
         | SETTING     | VALUE         |
@@ -30,7 +30,7 @@ Feature: Rotated credentials: readers do not notice that the cache has another l
       Examples:
         | CREDENTIALS | OVERLAP          | CUT        |
         | a file      | 100 milliseconds | at least 1 |
-        | a stream    | 2 seconds        | exactly 0  |
+        | a stream    | 5 seconds        | exactly 0  |
 
     @cache-161
     Scenario: a near cache listens again after a rotation, and keeps no copy that it cannot vouch for
