@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 
-from redis_practices.celery_worker.security import rules
+from redis_practices.celery_worker.access import rules
 from redis_practices.cli import UsageError, run
 
 

@@ -12,8 +12,7 @@ from typing import Any
 from celery import Celery
 
 from redis_practices.celery_worker import queue_age  # noqa: F401 - its signal stamps every task with its time
-from redis_practices.celery_worker.broker_url import address_of, pool_options, transport_for
-from redis_practices.celery_worker.security import sign_messages
+from redis_practices.celery_worker.access import address_of, pool_options, sign_messages, transport_for
 from redis_practices.celery_worker.transport import CHECK_EVERY, IDLE
 from redis_practices.celery_worker.workflows import with_chords
 

@@ -82,7 +82,7 @@ class CacheUnderTest:
     def rolled_back(self) -> Iterator[None]:
         """Replace it by the other engine of this machine: Redis 7.0 has no compare-and-set, and Valkey has."""
         old = shutil.which("redis-server")
-        is_old = engine_of(self.server._binary).startswith("redis 7.")  # noqa: SLF001 - no name says it
+        is_old = engine_of(self.server.binary).startswith("redis 7.")
         self.server.kill()
         yield
         self.replace(server_binary() if is_old or not old else old)

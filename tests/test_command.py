@@ -94,6 +94,7 @@ WRONG = {
     "queue without workers": (["--broker-url", NOWHERE, "--queue", "mail"], "--queue is about running workers: add --"),
     "workers without a broker": (["--cache-url", NOWHERE, "--workers"], "--workers asks the workers of a broker: name"),
     "probe without a queue": (["--broker-url", NOWHERE, "--workers", "--probe-workers"], "add --queue NAME"),
+    "two queues in one": (["--broker-url", NOWHERE, "--workers", "--queue", "a,b"], "--queue names one queue: write"),
     "empty queue": (["--broker-url", NOWHERE, "--workers", "--queue", ""], "--queue is empty: give a value, or leave"),
     "number": (
         ["--cache-url", NOWHERE, "--max-ops", "\x1b[31m"],

@@ -418,6 +418,7 @@ MAY_MAKE = {
     "steps/redis_cluster/nodes.py": "an isolated cluster",
     "fixtures/gate/worker_scenes.py": "an app that sends tasks of a user",
     "steps/pure_cache/cache_aside.py": "has a pool that makes readers wait",
+    "steps/tuning/ways.py": "a client of an isolated server, as redis-py makes it",
 }
 """The modules that may create clients, with the reason."""
 

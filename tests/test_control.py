@@ -9,6 +9,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -24,12 +25,15 @@ from fixtures.run.processes import ForkingGroup
 from gate_user import WORKERS, rules
 from redis_practices.celery_worker import control
 from redis_practices.celery_worker.control import SEP, Answers, Mailbox, Requester, mailboxes, sweep
-from redis_practices.celery_worker.queue_audit import doubt, stuck, unanswered_probes, unread
-from redis_practices.celery_worker.running import QUESTIONS, look, read_workers
+from redis_practices.celery_worker.fleet_audit import stuck
+from redis_practices.celery_worker.queue_audit import absent, doubt, unanswered_probes, unread
+from redis_practices.celery_worker.running import QUESTIONS, look, read_workers, told_apart
 from redis_practices.celery_worker.worker_audit import Unknown
+from redis_practices.clients import redis_client
 from redis_practices.polling import eventually
 from redis_practices.servers.celery import start_worker
 from redis_practices.servers.server import BROKER, Server, start_server
+from redis_practices.tuning.measuring import latency_proxy
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +82,9 @@ def answer(body: bytes, /, kind: str = "application/json", ticket: object = "pin
     }
     return json.dumps(message)
 
+
+TASK = control.envelope([[], {}, {}], {"task": "shop.mail", "id": "1"}, "", "mail")
+"""A message of Celery."""
 
 PICKLED = "application/x-python-serialize"
 
@@ -218,9 +225,9 @@ def test_paused_worker_is_a_doubt(group: ForkingGroup) -> None:
     worker = start_worker(group, server.url, environment={"WORKER_CONCURRENCY": "1"})
     with server.client() as client:
         eventually(lambda: bool(look(client, listen=0).workers), 20)
-        client.lpush("mail", "{}")
+        client.lpush("mail", TASK)
         client.sadd("_kombu.binding.mail", f"mail{SEP}{SEP}mail")
-        assert [one["QUEUE"] for one in unread(look(client, listen=0))] == ["mail"]
+        assert [one["QUEUE"] for one in unread(client, look(client, listen=0))] == ["mail"]
         worker.pause()
         begun = time.monotonic()
         fleet = look(client, listen=0)
@@ -229,6 +236,43 @@ def test_paused_worker_is_a_doubt(group: ForkingGroup) -> None:
         assert "1 of 1 worker did not answer" in doubt(fleet)
         worker.resume()
         eventually(lambda: not ours(client), 5)
+
+
+def test_queue_of_another_program(client: Redis, broker: Server) -> None:
+    """A queue that grows shorter has a reader; one that a connection may poll is unknown; another one is unread."""
+    client.sadd("_kombu.binding.mail", f"mail{SEP}{SEP}mail")
+    client.lpush("mail", *[TASK] * 1000)
+    over = threading.Event()
+
+    def read() -> None:
+        with broker.client() as reader:
+            while not over.wait(0.02):
+                reader.rpop("mail")
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        assert not list(unread(client, look(client, listen=0)))
+    finally:
+        over.set()
+        thread.join()
+    with broker.client() as poller:
+        poller.lpop("nowhere")
+        with pytest.raises(Unknown, match=r"1 connection .* took from a list by LPOP"):
+            list(unread(client, look(client, listen=0)))
+    assert [one["QUEUE"] for one in unread(client, look(client, listen=0))] == ["mail"]
+    client.delete("mail", "_kombu.binding.mail")
+
+
+def test_names_tell_apps_apart() -> None:
+    """A node that several mailboxes have is named with its key prefix, or with prefix and control exchange."""
+    answers = Answers(receivers=1)
+    answers.keep(answer(b'{"w1@h": {}}', ticket="stats"), "ping")
+    boxes = [Mailbox(), Mailbox("shop:"), Mailbox("mail:"), Mailbox("mail:", exchange="bulk")]
+    workers = [worker for box in boxes for worker in read_workers(box, answers)]
+    names = ["w1@h", "shop:w1@h", "mail:celery/w1@h", "mail:bulk/w1@h"]
+    assert [worker.name for worker in told_apart(workers)] == names
+    assert [worker.name for worker in told_apart(workers[1:2])] == ["w1@h"]
 
 
 def test_least_rights(client: Redis, broker: Server) -> None:
@@ -256,7 +300,56 @@ def test_refused_read_is_a_doubt(client: Redis, broker: Server) -> None:
     with broker.client(username="few", password="secret") as few:  # noqa: S106 - of this test's server
         fleet = look(few, listen=0)
         with pytest.raises(Unknown, match="LLEN"):
-            list(unread(fleet))
+            list(unread(few, fleet))
+
+
+def test_key_of_another_type_is_no_refusal(client: Redis) -> None:
+    """Keys of other programs with the names of kombu's sets and lists are left alone."""
+    kinds = {"x_kombu.binding.mail": "set", "x_kombu.binding.reply.celery.pidbox": "set", "reports": "list"}
+    for name in kinds:
+        client.hset(name, "a", "b")
+    fleet = look(client, queues=["reports"], listen=0)
+    client.delete(*kinds)
+    assert not fleet.refused
+    assert [queue.name for queue in fleet.queues if not queue.is_list] == ["reports"]
+
+
+def test_pickle_in_a_queue_imports_nothing(client: Redis, tmp_path: Path) -> None:
+    """A message of protocol 1 has the name of its task in the body, which is read without its classes."""
+    bodies = {"harm": Evil(tmp_path / "harm"), "mail": {"task": "shop.mail", "id": "1", "args": ["secret"]}}
+    for name, body in bodies.items():
+        client.lpush(name, answer(pickle.dumps(body), PICKLED, headers={}))
+    fleet = look(client, queues=[*bodies], listen=0)
+    client.delete(*bodies)
+    assert not (tmp_path / "harm").exists()
+    seen = {queue.name: (queue.strange, [one.task for one in queue.messages]) for queue in fleet.queues}
+    assert (seen["harm"], seen["mail"]) == ((1, []), (0, ["shop.mail"]))
+
+
+def test_workers_in_another_database_are_named(broker: Server) -> None:
+    """A URL with the wrong database has no worker, and the reason names the right one."""
+    with broker.client(db=5) as elsewhere, pytest.raises(Unknown, match="database 0: end the URL with /0"):
+        eventually(lambda: list(absent(elsewhere, look(elsewhere, listen=0))), 10)
+
+
+def test_distance_costs_few_round_trips(client: Redis, broker: Server) -> None:
+    """Over a connection of 100 ms, 30 queues with tasks are seen in the time of 80 round trips."""
+    names = [f"far{number}" for number in range(30)]
+    for name in names:
+        client.sadd(f"_kombu.binding.{name}", f"{name}{SEP}{SEP}{name}")
+        client.lpush(name, "{}")
+    with (
+        latency_proxy("127.0.0.1", broker.port, 0.1) as proxy,
+        redis_client(f"redis://127.0.0.1:{proxy.port}/0") as far,
+    ):
+        far.ping()
+        begun = time.monotonic()
+        fleet = look(far, listen=0)
+        taken = time.monotonic() - begun
+    client.delete(*names, *(f"_kombu.binding.{name}" for name in names))
+    assert {queue.name for queue in fleet.queues if queue.length} == {*names}
+    assert len(fleet.workers) == 1
+    assert taken < 8
 
 
 def test_probe(client: Redis) -> None:

@@ -20,7 +20,7 @@ from fixtures.run.keys import LEFT_OUT
 from fixtures.run.options import OPTIONS as OF_RUN
 from fixtures.run.options import ROLES, STACKS, checked, is_quick, pytest_report_header
 from fixtures.stacks.external.stack import ExternalStack
-from redis_practices.celery_worker.broker_url import address_of
+from redis_practices.celery_worker.access import address_of
 from redis_practices.cli import Failure, UsageError
 from redis_practices.clients import checked_url, redis_client
 

@@ -33,14 +33,12 @@ from redis_practices.servers.server import (
     AT_ONCE,
     BROKER,
     NAME,
-    PATIENT,
     Sentinel,
     await_sentinels,
     begin_sentinels,
     sentinel_url,
     start_server,
 )
-from tests.cases.judging import judge
 
 # The URL
 
@@ -251,16 +249,3 @@ def test_killed_sentinel_is_named(sentinels: list[Sentinel]) -> None:
     sentinels[2].kill()
     assert differ(look(url)) == [(sentinels[2].address, "refuses the connection: nothing listens there")]
     eventually(lambda: len(without_spare(look(url))) == 2, within=20)
-
-
-@pytest.mark.slow
-def test_gate_lets_the_sentinels_fail_over(group: ForkingGroup) -> None:
-    """With --allow-disruption the gate asks for a failover; afterwards the former primary is primary again."""
-    primary = start_server(group, {**BROKER, **AT_ONCE})
-    start_server(group, {**BROKER, **AT_ONCE, "replicaof": primary.address.split(":")})
-    watching = await_sentinels(begin_sentinels(group, primary, settings=PATIENT))
-    url = f"{sentinel_url(watching)}?master_name={NAME}"
-    judgement = judge(group, "broker", url, "-m disruptive -k celery-265 --allow-disruption")
-    assert (judgement.failed, judgement.passed) == ({}, 1), judgement.said
-    assert agreed(look(SentinelUrl.read(url))) == primary.address
-    assert f"{primary.address} (sentinels: {NAME})" in judgement.said

@@ -53,10 +53,10 @@ def seen(*nodes: str) -> Report:
     answers = Answers({node: dict(said) for node in nodes}, dict.fromkeys(nodes, 1))
     nothing: dict[str, Any] = {field.name: {} for field in fields(Fleet)}
     seen_now = {"workers": [*read_workers(box, answers)], "mailboxes": [box], "silent": 1, "now": 1000.0}
-    seen_now |= {"queues": [QueueSeen("mail\x1b[31m", "", {0: 3}, 90.0, [], 0)], "messages": 9, "commands": 20}
+    seen_now |= {"queues": [QueueSeen("mail\x1b[31m", "", {0: 3}, {0: 90.0}, [], 0)], "messages": 9, "commands": 20}
     fleet = Fleet(**nothing | seen_now)
     broken: Any = {"status": "failed", "steps": [], "tags": [], "row": {}, "measurements": [], "line": 3, "feature": ""}
-    found = [{"WORKER": plain(nodes[0]), "TASKS": "shop.bill"}, {"QUEUE": plain("mail\x1b[31m"), "WAITING": "3"}]
+    found = [{"WORKER": plain(nodes[0]), "TASK": "shop.bill"}, {"QUEUE": plain("mail\x1b[31m"), "WAITING": "3"}]
     scenario = broken | {
         "id": "features/celery_worker/workers.feature::every task ends",
         "scenario_id": "celery-999",
@@ -135,11 +135,23 @@ def test_page_links_each_fault() -> None:
     page = render(seen("<b>w9@h", *(f"w{number}@h" for number in range(30))), [], [], {}, PROJECT)
     assert page.count('<tr class="wrong">') == 2
     assert page.count('<a href="#celery-999">') == 1 + 2  # the list of failed scenarios, a worker, a queue
-    assert "tasks: shop.bill" in page
+    assert "task: shop.bill" in page
     assert f"<summary>{31 - MOST_ROWS} more workers</summary>" in page
     assert "&lt;b&gt;w9@h" in page
     assert "<b>w9" not in page
     assert "\x1b" not in page
+
+
+def test_page_has_the_first_queues() -> None:
+    """Of a thousand queues the page has those with a fault and the fullest; report.json has all."""
+    document = seen("w9@h")
+    [queue] = document["workers"]["queues"]
+    idle = [queue | {"name": f"idle{number}", "waiting": 0} for number in range(1000)]
+    document["workers"]["queues"] = [*idle, queue | {"name": "full", "waiting": 2}, queue]
+    page = render(document, [], [], {}, PROJECT)
+    assert page.index("mail\\x1b[31m</th>") < page.index("full</th>") < page.index("idle0</th>")
+    assert page.count('data-title="queue"') == MOST_ROWS
+    assert f"and {1002 - MOST_ROWS} more queues, in report.json" in page
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ Feature: Running workers of an app fit together and outlive their broker
     @celery-213
     Scenario: one beat sends the schedule
       Without a beat no periodic task runs; two beats send each of them twice. A beat answers from Celery 5.7 on, if its
-      settings let it; else its tasks show it, by the number of their runs.
+      settings let it; else its tasks show it, by the number of their runs. More runs than the schedule has are advice.
       Remedy: one `celery -A app beat`, with `beat_enable_remote_control = True`; for two hosts a scheduler with a lock,
       such as RedBeat.
 
@@ -30,6 +30,8 @@ Feature: Running workers of an app fit together and outlive their broker
 
       Given the workers under test
       Then there are no workers whose release is an old one
+        | LIMIT      | BOUND              |
+        | deployment | within 600 seconds |
 
     @celery-215
     Scenario: each queue belongs to one app
@@ -47,12 +49,16 @@ Feature: Running workers of an app fit together and outlive their broker
 
       Given the workers under test
       Then there are no workers whose clock is wrong
+        | LIMIT       | BOUND             |
+        | clock-drift | within 16 seconds |
 
   Rule: A worker survives what happens to its broker and its memory
 
     @celery-217
     Scenario: the versions of each worker have no known defect
-      `src/redis_practices/celery_worker/known_defects.toml` has the versions, with a source each.
+      `src/redis_practices/celery_worker/known_defects.toml` has the versions, with a source each. A defect is refused if
+      it loses tasks or stops the worker in ordinary operation, such as a restart or failover of the broker. Any other one
+      is advice, such as a defect that needs a network which drops packets.
       Remedy: `pip install "celery[redis]==5.6.3" "kombu==5.7.0"`; Celery 5.7.0 needs `worker_consumer =
       "redis_practices.celery_worker.consumer:KeepingConsumer"`.
 
@@ -61,7 +67,8 @@ Feature: Running workers of an app fit together and outlive their broker
 
     @celery-218
     Scenario: a process of the pool serves more than one task
-      A memory limit below that of an empty process ends each process after one task.
+      A memory limit below that of an empty process ends each process after one task. A limit of the command line shows
+      in no answer. There a busy worker is looked at for up to 5 s, until its processes were all replaced three times.
       Remedy: `worker_max_memory_per_child = 400000`, in KiB, above what a process has after its first task.
 
       Given the workers under test

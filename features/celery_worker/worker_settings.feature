@@ -23,6 +23,15 @@ Feature: Running workers end each task, run it once and keep its result
       Given the workers under test
       Then there are no workers whose time limits have no effect
 
+    @celery-232
+    Scenario: every task is given up after some retries
+      A task that fails for ever is retried for ever, and meets a service that recovers with all its retries. This is
+      advice: no answer tells whether the task is retried at all.
+      Remedy: `@app.task(autoretry_for=(OSError,), max_retries=5, retry_backoff=True)`.
+
+      Given the workers under test
+      Then there are no workers whose tasks are retried for ever
+
   Rule: A task is given to one worker only
 
     @celery-203
@@ -44,6 +53,8 @@ Feature: Running workers end each task, run it once and keep its result
 
       Given the workers under test
       Then there are no workers whose countdowns outlive the visibility timeout
+        | LIMIT           | BOUND        |
+        | held-countdowns | at most 1000 |
 
     @celery-205
     Scenario: workers with the same record of unacknowledged tasks have the same visibility timeout
@@ -54,6 +65,16 @@ Feature: Running workers end each task, run it once and keep its result
 
       Given the workers under test
       Then there are no workers whose visibility timeout another worker shortens
+
+    @celery-231
+    Scenario: no task runs on after a lost connection
+      A broker that restarts gives unacknowledged tasks back, while the first worker still runs them. This is advice: only
+      you know which tasks may run twice.
+      Remedy: `worker_cancel_long_running_tasks_on_connection_loss = True`; or `worker_consumer =
+      "redis_practices.celery_worker.consumer:KeepingConsumer"`, which keeps them.
+
+      Given the workers under test
+      Then there are no workers whose tasks run on after a lost connection
 
     @celery-206
     Scenario: a task that kills its process is not given back for ever
@@ -73,6 +94,8 @@ Feature: Running workers end each task, run it once and keep its result
 
       Given the workers under test
       Then there are no workers whose long tasks are acknowledged early
+        | LIMIT     | BOUND             |
+        | long-task | within 60 seconds |
 
   Rule: A waiting task is run by the first free worker
 
@@ -85,6 +108,8 @@ Feature: Running workers end each task, run it once and keep its result
 
       Given the workers under test
       Then there are no workers whose reserved tasks an idle worker could run
+        | LIMIT         | BOUND             |
+        | reserved-task | within 10 seconds |
 
   Rule: A message is data, never code
 
@@ -110,7 +135,8 @@ Feature: Running workers end each task, run it once and keep its result
 
     @celery-210
     Scenario: no result expires while its workflow still runs
-      A chord whose first result has expired never runs its last step, without an error (celery#3573).
+      A chord whose first result has expired never runs its last step, without an error (celery#3573). A short time is
+      advice, until a task runs for longer while a chord is under way.
       Remedy: `result_expires = 86400`, above the longest `task_time_limit`.
 
       Given the workers under test

@@ -69,6 +69,20 @@ Feature: Running workers read every queue, and take every task
       Given the workers under test
       Then there are no queues whose messages a reader refuses
 
+    @celery-233
+    Scenario: the tasks of the schedule do not pile up
+      Beat sends at its interval, however many of its tasks wait. They delay all other tasks of the queue. This is advice:
+      only you know whether each of them is still wanted. How long a task may wait depends on the queue, too: a bound for
+      the oldest one is yours, such as `oldest-message = "within 600 seconds"` in `practices.toml`.
+      Remedy: more workers or processes (`-c 8`) for the queue. For periodic tasks `"options": {"expires": 60}` in the entry of `beat_schedule`, with its interval in seconds; or a queue for
+      these tasks (`task_routes`).
+
+      Given the workers under test
+      Then there are no queues whose tasks pile up
+        | LIMIT          | BOUND      |
+        | oldest-message | reported   |
+        | periodic-tasks | at most 10 |
+
     @celery-230
     Scenario: messages are small
       The broker keeps each message in memory, and a worker repeats the arguments of its tasks in its answers.
@@ -76,6 +90,8 @@ Feature: Running workers read every queue, and take every task
 
       Given the workers under test
       Then there are no queues whose messages have megabytes
+        | LIMIT        | BOUND           |
+        | message-size | at most 1000000 |
 
   Rule: A worker takes tasks and gives them back
 
@@ -92,6 +108,7 @@ Feature: Running workers read every queue, and take every task
     @celery-224
     Scenario: unacknowledged tasks are given back in time
       After the visibility timeout a worker gives the task of a killed worker back. One key without ttl stops all of them.
+      A task that waits for this is advice.
       Remedy: `DEL unacked_mutex`, with the key prefix; kombu gives the key a ttl of 300 s. Then read the log of a worker.
 
       Given the workers under test
@@ -104,3 +121,5 @@ Feature: Running workers read every queue, and take every task
 
       Given the workers under test
       Then there are no queues whose answers nothing reads
+        | LIMIT             | BOUND           |
+        | abandoned-answers | at most 1000000 |

@@ -150,6 +150,7 @@ Feature: The gate never refuses a healthy deployment
         | without CONFIG                     | partial  | CONFIG  |
         | without INFO                       | partial  | INFO    |
         | without CLUSTER NODES              | partial  | NODES   |
+        | a copy that takes half a minute    | partial  | copies  |
         | disabled commands                  | partial  | CONFIG  |
         | hammered by other clients          | accepted | nothing |
         | another tick                       | accepted | nothing |
@@ -161,6 +162,15 @@ Feature: The gate never refuses a healthy deployment
         | names in place of addresses        | accepted | nothing |
         | three hosts by name                | accepted | nothing |
         | a replica that copies its primary  | accepted | nothing |
+        | a resharding under way             | accepted | nothing |
+        | a planned failover just now        | accepted | nothing |
+        | a replica restarted just now       | accepted | nothing |
+        | all keys on one primary            | accepted | nothing |
+        | a failover and back just now       | accepted | nothing |
+        | a replica that joined just now     | accepted | nothing |
+        | a burst of writes                  | accepted | nothing |
+        | a fork with room                   | accepted | nothing |
+        | a host name that changed just now  | accepted | nothing |
         | a cache without files              | accepted | nothing |
         | the longest node timeout           | accepted | nothing |
         | RESP2                              | accepted | nothing |
@@ -224,3 +234,14 @@ Feature: The gate never refuses a healthy deployment
         | two beats and a lock                           | accepted | nothing        |
         | settings that are not shown                    | accepted | nothing        |
         | a large prefetch of tiny tasks                 | accepted | nothing        |
+        | busy without a prefetch                        | accepted | nothing        |
+        | countdowns that fill the prefetch              | accepted | nothing        |
+        | tasks of Celery itself                         | accepted | nothing        |
+        | messages of protocol 1                         | accepted | nothing        |
+        | a route that Celery masks                      | accepted | nothing        |
+        | a set of content types                         | accepted | nothing        |
+        | a name with brackets                           | accepted | nothing        |
+        | a task that the next release lacks             | accepted | nothing        |
+        | another program's messages                     | accepted | nothing        |
+        | another program polls a queue                  | accepted | nothing        |
+        | two apps with one node name and a beat each    | accepted | nothing        |

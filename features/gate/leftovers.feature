@@ -55,7 +55,7 @@ Feature: A command that ends leaves no process and no file behind
 
     @gate-018
     Scenario Outline: a run of pytest <PROCESSES> leaves neither server nor file when it has finished
-      Given "exec pytest features/pure_cache/data_path.feature -k lives <PROCESSES>" is running
+      Given "exec pytest features/pure_cache/data_path.feature -k 'increment or acknowledged' <PROCESSES>" is running
         | OPTION  | VALUE |
         | servers | 1     |
       Then the command exits with 0

@@ -197,6 +197,11 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a dead replica                                               | cluster-003 | failed nodes                 |
         | a replica that never finished its first copy                 | cluster-003 | unlinked replicas            |
         | an open slot                                                 | cluster-007 | open slots                   |
+        | a slot that a replica keeps open                             | cluster-007 | unlike its primary           |
+        | a former id of a node                                        | cluster-161 | former id                    |
+        | a replica that follows a dead node                           | cluster-162 | which is dead                |
+        | two primaries in one shard                                   | cluster-163 | second primary               |
+        | a replica that cannot write its copy                         | cluster-164 | full copies                  |
         | a slot without owner                                         | cluster-029 | 16383                        |
         | one node has nearly all slots                                | cluster-008 | slot imbalance               |
         | a hostname that does not resolve                             | cluster-031 | no-host.invalid              |
@@ -256,6 +261,13 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a clock that is wrong                                        | cluster-118 | of the clocks                |
         | one shard with few connections                               | cluster-119 | refused of                   |
         | one shard without messages                                   | cluster-120 | no message reached           |
+        | a replica that its peers take for a primary                  | cluster-170 | and is a primary at          |
+        | one node that knows old host names                           | cluster-170 | none, and old-host at        |
+        | a node in its handshake for ever                             | cluster-175 | no answer on its bus port 1  |
+        | a replica behind a slow link                                 | cluster-171 | lacks 1 MB                   |
+        | a full output buffer for a replica                           | cluster-171 | 60% of its limit             |
+        | a shard that holds elections                                 | cluster-172 | elections an hour            |
+        | a fork that copies most of the memory                        | cluster-173 | when it is full and forks    |
 
     @gate-090
     Scenario Outline: the gate refuses a result backend with a defect: <DEFECT>
@@ -301,34 +313,66 @@ Feature: The gate refuses a deployment with a defect, and names the cause
       And the scenario "<SCENARIO>" failed with "<CAUSE>"
 
       Examples:
-        | DEFECT                                         | SCENARIO   | CAUSE                      |
-        | a visibility timeout shorter than a task runs  | celery-203 | visibility_timeout is 60 s |
-        | a countdown longer than the visibility timeout | celery-204 | held for                   |
-        | a visibility timeout set for results alone     | celery-204 | without effect on tasks    |
-        | another app with a shorter visibility timeout  | celery-205 | has 60 s                   |
-        | a task that kills each process in turn         | celery-206 | was given to the next one  |
-        | no time limit                                  | celery-200 | no time limit              |
-        | a soft limit above the hard one                | celery-202 | is not below               |
-        | tasks reserved beside an idle worker           | celery-208 | is idle                    |
-        | an unlimited prefetch                          | celery-208 | unlimited                  |
-        | pickle is accepted                             | celery-201 | pickle                     |
-        | messages of a refused content type             | celery-228 | x-python-serialize         |
-        | results that never expire                      | celery-209 | have no ttl                |
-        | a queue that no worker reads                   | celery-220 | mail                       |
-        | a route to a queue that no worker reads        | celery-221 | biling                     |
-        | a task that no worker knows                    | celery-222 | shop.renamed               |
-        | a schedule of a task that no worker knows      | celery-227 | shop.clean_upp             |
-        | a queue that its worker has left               | celery-229 | none                       |
-        | priorities that no worker reads                | celery-226 | priority 1                 |
-        | two apps in one queue                          | celery-215 | mail1                      |
-        | a sender without the key prefix                | celery-220 | shop:celery                |
-        | a worker that takes no task                    | celery-223 | BRPOP                      |
-        | two workers of one name                        | celery-212 | 2 workers answer           |
-        | processes that end at their start              | celery-223 | runs none                  |
-        | a worker of an older release                   | celery-214 | shop.new                   |
-        | a version with a known defect                  | celery-217 | kombu 5.6.2                |
-        | two time zones                                 | celery-216 | enable_utc                 |
-        | a worker that gives up its broker              | celery-219 | broker_connection_retry    |
-        | arguments of megabytes                         | celery-230 | MB a message               |
-        | mailboxes of dead processes                    | celery-225 | reply.celery.pidbox        |
-        | tasks that are not given back                  | celery-224 | unacked_mutex              |
+        | DEFECT                                         | SCENARIO   | CAUSE                                                   |
+        | a visibility timeout shorter than a task runs  | celery-203 | visibility_timeout is 60 s                              |
+        | a countdown longer than the visibility timeout | celery-204 | held for                                                |
+        | a visibility timeout set for results alone     | celery-204 | without effect on tasks                                 |
+        | another app with a shorter visibility timeout  | celery-205 | has 60 s                                                |
+        | a task that kills each process in turn         | celery-206 | was given to the next one                               |
+        | no time limit                                  | celery-200 | no time limit                                           |
+        | a soft limit above the hard one                | celery-202 | is not below                                            |
+        | tasks reserved beside an idle worker           | celery-208 | is idle                                                 |
+        | an unlimited prefetch                          | celery-208 | unlimited                                               |
+        | pickle is accepted                             | celery-201 | pickle                                                  |
+        | messages of a refused content type             | celery-228 | x-python-serialize                                      |
+        | results that never expire                      | celery-209 | have no ttl                                             |
+        | a queue that no worker reads                   | celery-220 | mail                                                    |
+        | a route to a queue that no worker reads        | celery-221 | biling                                                  |
+        | a task that no worker knows                    | celery-222 | shop.renamed                                            |
+        | a schedule of a task that no worker knows      | celery-227 | shop.clean_upp                                          |
+        | a queue that its worker has left               | celery-229 | none                                                    |
+        | priorities that no worker reads                | celery-226 | priority 1                                              |
+        | two apps in one queue                          | celery-215 | mail1                                                   |
+        | a sender without the key prefix                | celery-220 | shop:celery                                             |
+        | a worker that takes no task                    | celery-223 | BRPOP                                                   |
+        | two workers of one name                        | celery-212 | 2 workers answer                                        |
+        | processes that end at their start              | celery-223 | runs none                                               |
+        | a worker of an older release                   | celery-214 | shop.new                                                |
+        | a version with a known defect                  | celery-217 | kombu 5.6.2                                             |
+        | two time zones                                 | celery-216 | enable_utc                                              |
+        | a worker that gives up its broker              | celery-219 | broker_connection_retry                                 |
+        | arguments of megabytes                         | celery-230 | MB a message                                            |
+        | mailboxes of dead processes                    | celery-225 | reply.celery.pidbox                                     |
+        | tasks that are not given back                  | celery-224 | unacked_mutex                                           |
+        | a pool that enforces no limit                  | celery-202 | although its limit is 2 s                               |
+        | results that expire while a chord waits        | celery-210 | while a chord                                           |
+        | two beats of Celery 5.7                        | celery-213 | 2 beats                                                 |
+        | a schedule without a beat                      | celery-213 | no worker ran it                                        |
+        | a clock that is ahead                          | celery-216 | ahead of                                                |
+        | a setting of the memory of an empty process    | celery-218 | 1000 KiB                                                |
+        | a memory limit below an empty process          | celery-218 | --max-memory-per-child                                  |
+        | a fault of one of two apps with one node name  | celery-200 | 1 workers whose tasks have no time limit: mail:worker1@ |
+
+    @gate-113
+    Scenario Outline: the gate advises about a running worker, and accepts it: <DEFECT>
+      Given a worker with the defect "<DEFECT>"
+      When the gate judges the deployment
+      Then the verdict is "accepted"
+      And the scenarios ended
+        | SCENARIO   | STATUS  | REASON   |
+        | <SCENARIO> | skipped | <ADVICE> |
+
+      Examples:
+        | DEFECT                                             | SCENARIO   | ADVICE                        |
+        | late acknowledgement alone                         | celery-206 | would return for ever         |
+        | reserved tasks that outlast the visibility timeout | celery-208 | each up to its time limit     |
+        | countdowns held without a limit                    | celery-204 | without worker_eta_task_limit |
+        | a task that a killed worker held                   | celery-224 | no worker has shop.sleep      |
+        | tasks that go on after a lost connection           | celery-231 | on_connection_loss is False   |
+        | a long task that is acknowledged early             | celery-207 | with early acknowledgement    |
+        | results that expire before a task may end          | celery-210 | result_expires is 3 s         |
+        | results that are given up                          | celery-211 | always_retry is False         |
+        | retries without a limit                            | celery-232 | max_retries is None           |
+        | two beats                                          | celery-213 | it is due                     |
+        | a beat that outruns the workers                    | celery-233 | without expires               |
+        | a version that leaks memory                        | celery-217 | celery 5.5.3 leaks memory     |

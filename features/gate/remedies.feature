@@ -102,6 +102,12 @@ Feature: The remedy of a refusal makes the deployment acceptable
         | a replica that never finished its first copy |
         | a function on one primary alone              |
         | an open slot                                 |
+        | a slot that a replica keeps open             |
+        | a former id of a node                        |
+        | a replica that follows a dead node           |
+        | two primaries in one shard                   |
+        | a replica that cannot write its copy         |
+        | a key in a slot of another primary           |
         | an address that leads nowhere                |
         | a hostname that does not resolve             |
         | one node with another memory limit           |
@@ -118,6 +124,9 @@ Feature: The remedy of a refusal makes the deployment acceptable
         | small buffers for clients                    |
         | an application with all rights               |
         | an application's user on the primaries alone |
+        | a replica that its peers take for a primary  |
+        | a node in its handshake for ever             |
+        | a fork that copies most of the memory        |
 
     @gate-092
     Scenario Outline: the remedy of a result backend makes it acceptable: <DEFECT>
@@ -161,4 +170,6 @@ Feature: The remedy of a refusal makes the deployment acceptable
         | a queue that no worker reads                   |
         | a route to a queue that no worker reads        |
         | a worker that gives up its broker              |
+        | results that expire while a chord waits        |
+        | a setting of the memory of an empty process    |
         | tasks that are not given back                  |

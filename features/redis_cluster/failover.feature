@@ -78,6 +78,26 @@ Feature: A replica replaces a dead primary, and a planned failover causes no err
         | stale reads | exactly 0        |
         | longest gap | within 2 seconds |
 
+    @cluster-174 @disruptive @slow
+    Scenario: an upgrade of every node under load loses nothing
+      Replicas first: an older replica cannot load the copy of a newer primary, and empties itself (redis#4386). The older
+      version is the nearest one that `python benchmarks/engines.py` has fetched.
+
+      Given an isolated cluster of 3 primaries with 1 replica each of an older version
+        | SETTING              | VALUE |
+        | cluster-node-timeout | 2000  |
+      And 300 keys are written
+      And a workload of 2 writers and 1 reader
+      When every node is restarted after a failover
+      Then there are no version differences
+      And the workload measured
+        | MEASUREMENT | BOUND            |
+        | errors      | exactly 0        |
+        | writes lost | exactly 0        |
+        | stale reads | exactly 0        |
+        | longest gap | within 2 seconds |
+      And every written key is readable
+
     @cluster-028 @disruptive @waits
     Scenario: a failover that cannot succeed fails with its reason
       Given an isolated cluster of 3 primaries with 1 replica each

@@ -52,6 +52,16 @@ Feature: The nodes form one cluster with one slot map
       Given the cluster under test
       Then there are no membership differences
 
+    @cluster-175
+    Scenario: no node waits for ever to become a member
+      A handshake takes two messages. Where the bus port does not answer it ends after a node timeout, and the next one
+      begins (redis#5881, valkey#1251). The node believes to be a member, and tools wait for it without end.
+      Remedy: open the bus port in the firewall, usually the port for clients plus 10000. If the node announces a wrong
+      one, `CONFIG SET cluster-announce-bus-port <port>` on it. `CLUSTER RESET HARD` on it ends its attempts.
+
+      Given the cluster under test
+      Then there are no nodes whose handshake never ends
+
   Rule: A cluster of 3 to 48 primaries has one slot map, and its keys spread evenly
     No node fails here. The node timeout is longer than one of many nodes may wait for a busy processor.
 

@@ -90,6 +90,43 @@ Feature: A migration that fails leaves no slot open
         | the owner of "{cart}:1"  |
         | their new primary        |
 
+    @cluster-166 @disruptive
+    Scenario: a replica that was away at the end of a migration keeps the slot open until it is repaired
+      The copy that it then gets closes no slot (valkey#1664).
+
+      Given an isolated cluster of 3 primaries with 1 replica each
+        | SETTING           | VALUE |
+        | repl-backlog-size | 16384 |
+      And the cluster holds "ahead" as "{cart}:2"
+      When the slot of "{cart}" is migrating and "{cart}:2" has moved
+      And a replica of "{cart}:1" is left behind
+      And the primary of "{cart}:1" is isolated from that replica
+      And their old primary is made to forget the migration
+      And that replica is resumed
+      Then the open slots include "unlike its primary"
+      When the open slots are repaired
+      Then there are no open slots
+
+    @cluster-167 @disruptive
+    Scenario: a node that starts with a file from before a migration brings no old value back
+      Valkey 8.1 deletes the keys of migrated slots when it has loaded them (valkey#539). Redis 8.2 keeps them, and opens
+      their slots; a repair deletes them.
+
+      Given an isolated cluster of 3 primaries with 1 replica each
+        | SETTING              | VALUE |
+        | cluster-node-timeout | 5000  |
+      And the cluster holds "old" as "{cart}:1"
+      Then the owner of "{cart}:1" replies
+        | COMMANDS | REPLY |
+        | SAVE     | OK    |
+      When 60 slots with that of "{cart}:1" are migrated
+      And a client runs "SET {cart}:1 new"
+      And their old primary is killed
+      And their old primary is restarted
+      Then the cluster is ready within 15 seconds
+      And there are no unreachable keys
+      And a client reads "new" from "{cart}:1"
+
     @cluster-079 @disruptive
     Scenario: a repaired slot keeps the newer value of a key that was written again at its owner
       Given an isolated cluster of 3 primaries with 1 replica each

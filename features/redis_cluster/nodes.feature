@@ -29,8 +29,9 @@ Feature: Each node has room, and runs what its peers run
     Scenario: no primary holds keys in a slot of another primary
       An interrupted migration leaves such keys. They take memory, no client finds them, and an old value may come back
       with the slot.
-      Remedy: `CLUSTER GETKEYSINSLOT <slot> 10` on this node names them. To delete them, `CLUSTER SETSLOT <slot> IMPORTING
-      <owner>`, then `ASKING` and `DEL <key>` for each key, then `CLUSTER SETSLOT <slot> STABLE`.
+      Remedy: `CLUSTER GETKEYSINSLOT <slot> 10` on this node names them. To delete them, `CLUSTER FLUSHSLOT <slot>` on this
+      node (Valkey 9.0); else `CLUSTER SETSLOT <slot> IMPORTING <owner>`, then `ASKING` and `DEL <key>` for each key, then
+      `CLUSTER SETSLOT <slot> STABLE`.
 
       Given the cluster under test
       Then there are no unreachable keys
@@ -79,6 +80,16 @@ Feature: Each node has room, and runs what its peers run
 
       Given the cluster under test
       Then the cluster has at most 80 % memory in use
+
+    @cluster-173
+    Scenario: the memory of each machine holds the keys of a full node and the copies of a fork
+      A snapshot, a rewrite of the log and a replica's copy need a fork. Under writes the fork copies up to all of the
+      memory, and the kernel kills the node (valkey#3609). The last fork tells the share, if it copied 64 MB or more.
+      Remedy: `CONFIG SET maxmemory <bytes>` on every node, so that the keys and this share fit. Take snapshots when there
+      are few writes.
+
+      Given the cluster under test
+      Then there are no nodes whose machine is too small for a fork
 
     @cluster-094
     Scenario: every node can write its append-only file and its snapshots

@@ -40,6 +40,40 @@ Feature: An operator knows before a failure whether a failover would work
       Given an isolated cluster of 2 primaries with 1 replica each
       Then the failover blockers include "no majority is left to vote"
 
+  @audit
+  Rule: A replica can be elected, and then it has all writes
+
+    @cluster-170
+    Scenario: every node is to its peers what it is to itself
+      Peers never vote for a replica that they take for a primary, and its shard dies with its primary. A node that joins
+      with the shard id of its primary, and a later epoch, becomes so (valkey#2811). Clients follow an old host name to
+      another machine (valkey#304): a proxy makes that name of the catalogue, since gossip mends it within seconds.
+      Remedy: `CLUSTER BUMPEPOCH` on the primary that the replica follows; write no shard id into `nodes.conf`. For a host
+      name, `CONFIG SET cluster-announce-hostname <name>` on the node again.
+
+      Given the cluster under test
+      Then there are no nodes whose peers know them otherwise
+
+    @cluster-171
+    Scenario: every replica has the writes of some seconds ago
+      These writes are lost if the replica takes over without its primary: `CLUSTER FAILOVER TAKEOVER` (valkey#2587). At
+      the limit of its output buffer the primary ends the link, and the replica copies everything again (valkey#3963).
+      Remedy: give the link more throughput, or the replica a machine like that of its primary. Until then
+      `CONFIG SET client-output-buffer-limit "replica 512mb 0 0"` on every node, and no failover but the planned one.
+
+      Given the cluster under test
+      Then there are no nodes whose writes arrive late
+
+    @cluster-172
+    Scenario: no shard elects a primary every few minutes
+      Each election stops the writes of its shard. An upgrade and its way back need four. Two operators that do not know of
+      each other need one every few seconds (valkey#3996), as does a replica without votes (valkey#2169).
+      Remedy: let one tool alone send `CLUSTER FAILOVER`. The log of a primary says why it denied its vote. On a busy
+      machine `CONFIG SET cluster-node-timeout 15000` on every node. A restarted node counts from 0.
+
+      Given the cluster under test
+      Then there are no nodes whose shard elects again and again
+
   Rule: A dead replica is found although every remaining node says cluster_state:ok
 
     @cluster-063 @disruptive

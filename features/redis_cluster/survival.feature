@@ -29,6 +29,38 @@ Feature: A cluster without a replica that can take over behaves as configured
       When the primary of "user:1" is killed
       Then no write to "user:1" is accepted for 2 node timeouts and 2 seconds
 
+  Rule: A primary that restarts before its replica replaces it brings its replica what it has on its disk
+    The replica copies its primary, an empty one too (valkey#579). No setting of the server prevents that.
+
+    @cluster-160 @disruptive @known_limit
+    Scenario Outline: a primary that is killed and restarted at once <RESULT>
+      Given an isolated cluster of 3 primaries with 1 replica each
+        | SETTING              | VALUE  |
+        | appendonly           | <LOG>  |
+        | appendfsync          | always |
+        | cluster-node-timeout | 5000   |
+      When 500 keys "{user:1}" are written
+      And the primary of "{user:1}" is killed
+      And that primary is restarted
+      Then the cluster is ready within 15 seconds
+      And exactly <LOST> writes were lost
+
+      Examples:
+        | RESULT                                          | LOG | LOST |
+        | loses the keys of its shard without a log       | no  | 500  |
+        | keeps every acknowledged write with a log       | yes | 0    |
+
+    @cluster-165 @disruptive
+    Scenario: a primary without files that gives its role away before a restart loses no key
+      Given an isolated cluster of 3 primaries with 1 replica each
+        | SETTING              | VALUE |
+        | save                 |       |
+        | cluster-node-timeout | 5000  |
+      Then the primaries without files include "keeps no files"
+      When 500 keys "{user:1}" are written
+      And the primary of "{user:1}" is restarted after a failover
+      Then exactly 0 writes were lost
+
   Rule: Replica migration: a primary without replicas gets the spare replica of another primary
 
     @cluster-088 @disruptive @waits

@@ -369,7 +369,7 @@ def unfit(replica: Fields) -> str:
     if replica.get("slave-priority") == "0":
         return "has the priority 0"
     if replica.get("master-link-status") != "ok":
-        seconds = int(replica.get("master-link-down-time", 0)) // 1000
+        seconds = max(0, int(replica.get("master-link-down-time", 0)) // 1000)
         never = replica.get("slave-repl-offset", "0") == "0"
         return "never had a copy of the primary" if never else f"lost its primary {seconds} s ago"
     return ""

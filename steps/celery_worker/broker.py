@@ -22,7 +22,7 @@ from fixtures.context import Context, Plan, Seen, target
 from fixtures.run.keys import Unsupported
 from fixtures.stacks.external.deployments import on_server
 from fixtures.stacks.protocols import Broker
-from redis_practices.celery_worker.security import RIGHTS, rules
+from redis_practices.celery_worker.access import RIGHTS, rules
 from redis_practices.celery_worker.sending import publisher
 from redis_practices.polling import poll
 from redis_practices.servers.server import BROKER, NAME, EmbeddedError, sentinel_url

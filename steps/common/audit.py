@@ -6,31 +6,25 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
-from itertools import chain, permutations
-from operator import not_
+from itertools import permutations
 from typing import Any
 
 import pytest
 from pytest_bdd import parsers, then
 from redis.client import NEVER_DECODE
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.utils import str_if_bytes
 
 from fixtures.bdd.vocabulary import register
 from fixtures.context import Context
-from fixtures.redis_cluster.nodes import clients_of
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Lacks, Unsupported
 from fixtures.run.options import OPTIONS
 from fixtures.run.practices_file import AuditBounds, change, changeable
 from fixtures.stacks.protocols import Node, need, need_right
-from redis_practices.polling import poll
-from redis_practices.redis_cluster.slot_migration import open_slots
-from redis_practices.redis_cluster.topology import ABSENT, SLOTS, Member, itself, members
+from redis_practices.redis_cluster.topology import itself
 from redis_practices.server_info import (
     Refused,
     asking,
@@ -291,76 +285,11 @@ def check_supported(context: Context, datatable: Table) -> None:
         raise Unsupported(unknown)
 
 
-SETTLES = 3.0
-"""Seconds in which the nodes of a cluster agree again after a node joined, left or answered late."""
-
-
-def views(context: Context) -> dict[str, dict[str, Member]]:
-    """Return the nodes of the cluster by their ids, as each node that answers knows them (CLUSTER NODES)."""
-    found = {}
-    for node in context.cluster.nodes:
-        # Its peers tell of a node that does not answer.
-        with suppress(RedisConnectionError, RedisTimeoutError), node.client(socket_timeout=2.0) as client:
-            found[node.address] = members(client)
-    assert found, "no node of the cluster answers"
-    return found
-
-
-def known(context: Context) -> list[Member]:
-    """Return every node of the cluster that any node knows, with the flags that most nodes give it."""
-    seen = list(views(context).values())
-    found = []
-    for identity in dict.fromkeys(chain.from_iterable(seen)):
-        entries = [view[identity] for view in seen if identity in view]
-        flags = Counter(chain.from_iterable(entry.flags for entry in entries))
-        usual = frozenset(flag for flag, number in flags.items() if 2 * number >= len(entries)) - {"myself"}
-        found.append(replace(entries[0], flags=usual))
-    return found
-
-
-@register("finding", "failed nodes", "nodes that CLUSTER NODES marks as failed, unreachable or without address")
-def failed_nodes(context: Context) -> list[dict[str, object]]:
-    """Return these nodes with their flags and the number of nodes that say so, after some time to answer again."""
-
-    def failed() -> Counter[tuple[str, str]]:
-        entries = [member for view in views(context).values() for member in view.values() if ABSENT & member.flags]
-        return Counter((member.address or member.identity, " ".join(sorted(member.flags))) for member in entries)
-
-    bad = poll(failed, SETTLES, every=0.25, until=not_)
-    return [{"NODE": node, "FLAGS": flags, "NODES": f"{said} nodes say so"} for (node, flags), said in bad.items()]
-
-
-@register("finding", "open slots", "slots that a node says are migrating from it or importing to it")
-def find_open_slots(context: Context) -> list[dict[str, str]]:
-    """Ask every primary."""
-    with clients_of(context.cluster.nodes) as clients:
-        return [{"NODE": line} for line in open_slots(clients)]
-
-
 @register("finding", "version differences", "servers of a deployment that runs more than one engine or version")
 def version_differences(context: Context) -> list[dict[str, object]]:
     """Return every server with its version, if they differ."""
     seen = context.part(Audited).engines()
     return [{"NODE": node, "ENGINE": seen[node]} for node in seen if len(set(seen.values())) > 1]
-
-
-@register("finding", "unlinked replicas", "replicas without a link to their primary, which cannot take over")
-def unlinked_replicas(context: Context) -> list[dict[str, object]]:
-    """Return these replicas with the state of their link, and primaries with fewer linked replicas than they have.
-
-    A replica that never had a copy has no link, and its primary counts fewer than CLUSTER NODES names.
-    """
-    audited = context.part(Audited)
-    links = replicas(audited, "master_link_status")
-    found: list[dict[str, object]] = [
-        {"NODE": address, "LINK": link} for address, link in links.items() if link != "up"
-    ]
-    of = Counter(member.primary for member in known(context) if member.primary and not ABSENT & member.flags)
-    for address, node in audited.each("CLUSTER NODES", itself):
-        linked = sum(one["state"] == "online" for one in copies(audited.told("field")[address]))
-        if linked < of[node.identity]:
-            found.append({"NODE": address, "LINK": f"{linked} of its {of[node.identity]} replicas are linked"})
-    return found
 
 
 def copies(told: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -439,19 +368,6 @@ def replicas(audited: Audited, name: str) -> dict[str, str]:
     return audited.values("field", name) if "slave" in audited.values("field", "role").values() else {}
 
 
-register("measurement", "primaries", "nodes that own slots", unit="")(
-    lambda context, _: sum(bool(member.slots) for member in known(context))
-)
-
-
-@register("measurement", "live replicas", "replicas of a primary that are not marked as failed", unit="")
-def count_live_replicas(context: Context, node: Any) -> int:
-    """Count those of one primary, as most nodes of the cluster know them."""
-    with node.client() as client:
-        identity = itself(client).identity  # its address may be another one to other nodes
-    return sum(member.primary == identity and not member.failed for member in context.part(known))
-
-
 @register("measurement", "missed pings", "silence of a primary in periods of its pings; one counts as 5 s at least")
 def count_missed_pings(context: Context, _: object) -> dict[str, float]:
     """Return them by replica, in periods of `repl-ping-replica-period`.
@@ -478,23 +394,3 @@ def memory_in_use(context: Context, _: object) -> dict[str, float]:
     return {
         address: round(100 * (used[address] - uncounted.get(address, 0)) / limits[address], 1) for address in full
     } or {"": 0}
-
-
-@register("measurement", "slot imbalance", "largest deviation of a primary from an even share of the slots", unit="%")
-def slot_imbalance(context: Context, _: object) -> float:
-    """Compare the slots of each primary with the mean, and report its share of the commands of the last second."""
-    report_traffic(context)
-    shares = [len(member.slots) for member in known(context) if member.slots]
-    even = SLOTS / len(shares)
-    return round(max(abs(slots - even) / even * 100 for slots in shares), 1)
-
-
-def report_traffic(context: Context) -> None:
-    """Report the share of each primary in the commands of all; traffic follows the keys, so it has no bound."""
-    audited = context.part(Audited)
-    with suppress(Unsupported):
-        roles, rates = audited.values("field", "role"), audited.numbers("field", "instantaneous_ops_per_sec")
-        rates = {address: rate for address, rate in rates.items() if roles.get(address) == "master"}
-        for address, rate in rates.items():
-            share = 100 * rate / (sum(rates.values()) or 1)
-            context.measure(f"share of the commands, {address}", unit="%", seen=round(share, 1))

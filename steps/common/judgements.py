@@ -20,7 +20,7 @@ from fixtures.run.keys import FINDINGS
 from fixtures.run.own_time import WorkersClock, moment_of
 from fixtures.run.practices_file import AUDITED, change, changeable
 from redis_practices.polling import eventually, seconds_until
-from steps.common.vocabulary import TYPES, Duration, Table, assert_table, bound, bound_or_reported, rows
+from steps.common.vocabulary import TYPES, Duration, Table, assert_table, bound, bound_or_reported, most, rows
 from steps.common.vocabulary import bound as read_bound
 
 PATIENCE = 10.0
@@ -230,18 +230,30 @@ def detector_of(name: str) -> Callable[[Context], list[dict[str, object]]]:
     return lambda context: list(entry.functions[0](context, **words))
 
 
+def finding_text(finding: Mapping[str, object]) -> str:
+    """Return a finding in words: what it is about, and the rest after a colon."""
+    subject, *rest = map(str, finding.values())
+    return f"{subject}: {', '.join(rest)}" if rest else subject
+
+
 @then(parsers.parse("there are no {name:Findings}", extra_types=TYPES))
-def check_no_findings(context: Context, name: str) -> None:
+@changeable("{LIMIT}", "{BOUND}", most)
+def check_no_findings(context: Context, name: str, datatable: Table | None = None) -> None:
     """Require that a detector finds nothing; an isolated deployment has some time to become so.
 
-    Example: ``Then there are no open slots``
+    A table has the limits of the detector, which `practices.toml` changes; ``reported`` is none.
+
+    Example: ``Then there are no open slots``, or with a table of LIMIT and BOUND
     """
-    detect = detector_of(name)
+    detect, limited = detector_of(name), rows(datatable, ("LIMIT", "BOUND")) if datatable else []
+    context.limits = {row["LIMIT"]: context.bounds.read(row["LIMIT"], most(row["BOUND"]), most) for row in limited}
+    hint = "".join(change(row["LIMIT"], row["BOUND"]) for row in limited[:1])
 
     def nothing() -> None:
         found = detect(context)
         context.request.node.stash[FINDINGS] = [{name: str(value) for name, value in one.items()} for one in found]
-        assert not found, f"{len(found)} {name}: {'; '.join(', '.join(map(str, one.values())) for one in found[:5])}"
+        told = "; ".join(map(finding_text, found[:5]))
+        assert not found, f"{len(found)} {name}: {told}{hint}"
 
     eventually(nothing, within=PATIENCE) if context.own else nothing()
 

@@ -7,6 +7,7 @@ literals, and only placeholders spelled like that.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -98,6 +99,12 @@ def bound_or_reported(text: str, context: Context) -> Bound | None:
     return read
 
 
+@with_pattern(rf"(?:reported|at most {NUMBER}|within {TIME})")
+def most(text: str) -> Bound:
+    """Read "at most 20" or "within 5 seconds"; "reported" is a time without a bound."""
+    return Bound.at_most(math.inf, "s") if text == "reported" else bound(text)
+
+
 @with_pattern(r"at most \d+")
 def at_most(text: str) -> int:
     """Read "at most 3600"."""
@@ -152,11 +159,15 @@ def clients(text: str) -> tuple[int, int]:
 
 
 @with_pattern(
-    r"(?:server|cache|broker|queue|cluster of \d+ primar(?:y|ies) (?:without replicas|with \d+ replicas? each))"
+    r"(?:server|cache|broker|queue|cluster of \d+ primar(?:y|ies) (?:without replicas|with \d+ replicas? each)"
+    r"(?: of an older version)?)"
 )
 def deployment(text: str) -> Plan:
-    """Read a kind of deployment; of a cluster with its shape."""
-    plan = Plan(text.partition(" ")[0])
+    """Read a kind of deployment; of a cluster with its shape.
+
+    Each node of "an older version" starts the current version when it restarts.
+    """
+    plan = Plan(text.partition(" ")[0], older=text.endswith("older version"))
     if shape := re.findall(r"\d+", text):
         plan.primaries, plan.replicas = int(shape[0]), int(shape[1]) if len(shape) > 1 else 0
     return plan

@@ -27,6 +27,7 @@ from fixtures.gate.commands import (
 from fixtures.redis_cluster.nodes import primaries
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import StackError, Unsupported
+from fixtures.run.own_time import WorkersClock
 from fixtures.stacks.docker.compose import check_engine, containers, guard_of, remove, run_project
 from redis_practices.clients import redis_client
 from redis_practices.polling import eventually, seconds_until
@@ -265,7 +266,8 @@ def check_nothing_left(context: Context, duration: Duration) -> None:
         left = [str(one) for one in [*leaks.processes(), *leaks.files()]]
         assert not left, f"left: {left}"
 
-    seen = round(seconds_until(all_gone, give_up=30.0), 2)
+    clock = WorkersClock()
+    seen = clock.apart(seconds_until(all_gone, give_up=30.0), bound)
     context.measure("until nothing of the command is left", unit="s", seen=seen, bound=bound)
 
 

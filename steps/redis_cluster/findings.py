@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from itertools import count as numbers
+from operator import not_
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import AskError, MovedError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import MovedError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.utils import str_if_bytes
 
-from fixtures.bdd.vocabulary import register
+from fixtures.bdd.vocabulary import register, restrict
 from fixtures.context import Context
 from fixtures.redis_cluster.nodes import (
     SOURCES,
     answer,
     by_holder,
     clients_of,
-    differences,
     in_words,
     node_at,
     pipelined,
@@ -32,11 +33,22 @@ from fixtures.redis_cluster.nodes import (
 )
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Unsupported
-from redis_practices.redis_cluster.failover import why_not_failover_ready
-from redis_practices.redis_cluster.formation import wait_until_ready
+from fixtures.stacks.external.deployments import QUICKLY, elsewhere
+from redis_practices.clients import redis_client
+from redis_practices.polling import poll
+from redis_practices.redis_cluster.failover import (
+    FULL,
+    elections,
+    fork_needs,
+    lagging,
+    pressed,
+    why_not_failover_ready,
+)
+from redis_practices.redis_cluster.formation import astray, disputes, wait_until_ready
 from redis_practices.redis_cluster.key_distribution import biggest_keys, distribution, hottest_slots, p_value
 from redis_practices.redis_cluster.topology import (
     SLOTS,
+    Member,
     SlotRange,
     itself,
     members,
@@ -46,8 +58,18 @@ from redis_practices.redis_cluster.topology import (
     slot_of,
     user_differences,
 )
-from redis_practices.server_info import Refused
+from redis_practices.server_info import Refused, asking
+from steps.common.audit import Audited
 from steps.common.keys import Data
+from steps.redis_cluster.audit import (
+    SETTLES,
+    failing_copies,
+    find_rival_primaries,
+    find_stale_ids,
+    find_stuck_replicas,
+    lasting,
+    views,
+)
 from steps.redis_cluster.nodes import NamedNodes, NodeUnderTest
 from steps.redis_cluster.slots import MOST
 
@@ -90,14 +112,26 @@ def unhealthy_nodes(context: Context) -> Findings:
 
 @register("finding", "slot map differences", "nodes and commands that give another slot map than the first node")
 def slot_map_differences(context: Context) -> Findings:
-    """Compare CLUSTER SLOTS, SHARDS and NODES of all nodes."""
-    with _present(context) as clients:
-        maps = [(node, name, slot_map(client, name)) for node, client in clients.items() for name in SOURCES]
-    first = maps[0][2]
+    """Compare CLUSTER SLOTS, SHARDS and NODES of all nodes; a slot that moves differs for a moment."""
+
+    def different() -> list[tuple[str, str, int, tuple[str, ...], tuple[str, ...]]]:
+        with _present(context) as clients:
+            maps = [(node, name, slot_map(client, name)) for node, client in clients.items() for name in SOURCES]
+        first = maps[0][2]
+        return [
+            (node, name, slot, first[slot], one[slot])
+            for node, name, one in maps
+            if one != first
+            for slot in range(SLOTS)
+            if one[slot] != first[slot]
+        ]
+
+    found: dict[tuple[str, str], list[str]] = {}
+    for node, name, slot, first, one in lasting(context, different):
+        found.setdefault((node, name), []).append(f"slot {slot}: {first}, {one}")
     return [
-        {"NODE": node, "COMMAND": name, "DIFFERENCE": differences(first, one)}
-        for node, name, one in maps
-        if one != first
+        {"NODE": node, "COMMAND": name, "DIFFERENCE": f"{len(lines)} slots differ, the first is {lines[0]}"}
+        for (node, name), lines in found.items()
     ]
 
 
@@ -145,6 +179,161 @@ def misplaced_keys(context: Context) -> Findings:
         strays = [slot for slot, count in zip(slots, seen, strict=True) if count != 0]
         found += [{"NODE": node.address, "PROBLEM": "holds keys of another node", "KEY": slot} for slot in strays]
     return found
+
+
+def mistaken(context: Context) -> Findings:
+    """Compare what each node says of itself with the view of its peers, as far as they have heard of it meanwhile."""
+    seen: list[dict[str, dict[str, Member]]] = []
+
+    def look() -> list[tuple[str, str, str]]:
+        seen.append(views(context))
+        return disputes(seen[-1])
+
+    found: Findings = []
+    for viewer, identity, why in lasting(context, look):
+        first, last = (view[viewer][identity] for view in (seen[0], seen[-1]))
+        if context.own or last.heard > first.heard:
+            found.append({"NODE": last.address, "WHY": f"{why} at {viewer}"})
+    with suppress(Unsupported):
+        shards = context.part(Audited).each("CLUSTER SHARDS", in_wrong_shard)
+        found += [{"NODE": node, "WHY": "has not the shard id of its primary"} for node, is_so in shards if is_so]
+    return found
+
+
+def in_wrong_shard(client: Any) -> bool:
+    """Ask a node (`astray`)."""
+    with asking("CLUSTER SHARDS"):
+        return astray(itself(client), members(client, "SHARDS"))
+
+
+def endless_handshakes(context: Context) -> Findings:
+    """Look for nodes in a handshake that answer to clients and know the cluster, but do not become members of it.
+
+    A handshake needs two messages. It ends after a node timeout without an answer on the bus port. The next one begins
+    a moment later, so more introductions than nodes are a reason to look for a second.
+    """
+
+    def greeted() -> dict[str, int | None]:
+        nodes = (member for view in views(context).values() for member in view.values())
+        return {node.address: node.bus_port for node in nodes if "handshake" in node.flags}
+
+    met = (int(told.get(MET, 0)) > int(told["cluster_known_nodes"]) for told in cluster_info(context).values())
+    found: Findings = []
+    for place, bus in poll(greeted, 1.0 if any(met) else 0.0).items():
+        # Nothing is known of a node that answers to no client from here: it may still start.
+        with suppress(RedisError), redis_client(elsewhere(context.cluster.url, place), **QUICKLY) as joining:
+            me, knows = itself(joining).identity, len(members(joining)) > 1
+            strange = partial(lambda one: [view for view in views(context).values() if one not in view], me)
+            if knows and poll(strange, SETTLES, every=0.25, until=not_):
+                found.append({"NODE": place, "WHY": f"stays in its handshake: no answer on its bus port {bus}"})
+    return found
+
+
+MET = "cluster_stats_messages_meet_received"
+"""The field of CLUSTER INFO with the number of introductions."""
+
+
+def cluster_info(context: Context) -> dict[str, dict[str, str]]:
+    """Return the fields of CLUSTER INFO of every node."""
+
+    def ask(client: Any) -> dict[str, str]:
+        with asking("CLUSTER INFO"):
+            return dict(client.execute_command("CLUSTER INFO"))
+
+    return dict(context.part(Audited).each("CLUSTER INFO", ask))
+
+
+def late(context: Context) -> Findings:
+    """Compare each primary's offset with that of its replicas some seconds later, and read its output buffers."""
+    audited = context.part(Audited)
+    before = audited.told("field")
+
+    def lag() -> list[tuple[str, str]]:
+        now = audited.each("INFO", lambda client: client.info("replication"))
+        return [(primary, replica) for primary, told in now for replica in lagging(before[primary], told)]
+
+    found: Findings = [
+        {"NODE": replica, "WHY": f"lacks 1 MB that {primary} wrote {SETTLES:g} s ago"}
+        for primary, replica in lasting(context, lag)
+    ]
+    with suppress(Unsupported):
+        limits = audited.values("setting", "client-output-buffer-limit")
+        backlogs = audited.numbers("setting", "repl-backlog-size")
+
+        def full() -> list[str]:
+            waiting = audited.each("CLIENT LIST", output_buffers)
+            return [node for node, one in waiting if pressed(one, limits[node], int(backlogs[node])) >= FULL]
+
+        found += [
+            {"NODE": node, "WHY": f"an output buffer for a replica has {FULL:.0%} of its limit, {limits[node]}"}
+            for node in lasting(context, full)
+        ]
+    return found
+
+
+def output_buffers(client: Any) -> list[int]:
+    """Return the bytes that wait for each replica of a primary; none while a replica copies the primary."""
+    with asking("CLIENT LIST"):
+        waiting = [int(one["omem"]) for one in client.client_list(_type="replica")]
+    said = client.info("replication")
+    states = {said[f"slave{number}"]["state"] for number in range(said.get("connected_slaves", 0))}
+    return waiting if states <= {"online"} else []
+
+
+OFTEN = 20
+"""Elections an hour: an upgrade and its way back need four, a dispute has one every few minutes or seconds."""
+
+
+def elected_often(context: Context) -> Findings:
+    """Count the elections that the nodes of each shard began (CLUSTER INFO), and report those that there were."""
+    if context.stack.lends and "disrupt" not in context.stack.cannot:
+        raise Unsupported("the failovers of a run with --allow-disruption count as well")
+    audited, begun = context.part(Audited), defaultdict[str, float](float)
+    lives, told = audited.numbers("field", "uptime_in_seconds"), cluster_info(context)
+    named = {}
+    for node, me in audited.each("CLUSTER NODES", itself):
+        begun[me.primary or me.identity] += elections(told[node], lives[node])
+        named[me.identity] = node
+    for shard, number in begun.items():
+        context.measure(f"elections an hour, {named.get(shard, shard)}", unit="", seen=round(number, 1))
+    return [
+        {"NODE": named.get(shard, shard), "WHY": f"{number:.0f} elections an hour in its shard, more than {OFTEN}"}
+        for shard, number in begun.items()
+        if number > OFTEN
+    ]
+
+
+def without_room_to_fork(context: Context) -> Findings:
+    """Compare the memory limit, and the share that the last fork copied, with the machine's memory (INFO)."""
+    needs = {node: fork_needs(told) for node, told in context.part(Audited).told("field").items()}
+    return [
+        {"NODE": node, "WHY": f"needs {share:.0%} of its machine's memory when it is full and forks"}
+        for node, share in needs.items()
+        if share > 1
+    ]
+
+
+DEFECTS: dict[str, tuple[str, Callable[[Context], Findings]]] = {
+    "peers know them otherwise": ("nodes with another role, primary, shard or host name at a peer", mistaken),
+    "handshake never ends": ("nodes that wait for ever to become members", endless_handshakes),
+    "writes arrive late": ("replicas without the writes of some seconds ago, and full output buffers for them", late),
+    "shard elects again and again": ("primaries of shards with an election every few minutes", elected_often),
+    "former id is kept": ("former ids of live nodes, which their peers keep as dead nodes", find_stale_ids),
+    "primary is dead": ("replicas that follow a dead or unknown node, or another replica", find_stuck_replicas),
+    "shard has another primary": ("primaries without slots in the shard of another primary", find_rival_primaries),
+    "copies never end": ("replicas without a link whose primary begins one full copy after another", failing_copies),
+    "machine is too small for a fork": ("nodes whose keys and a fork's copies exceed the memory", without_room_to_fork),
+}
+"""Defects of a node, each with its meaning and its detector."""
+
+
+@register("finding", "nodes whose {defect}", "nodes of the cluster with a defect that operators have reported")
+def defective(context: Context, defect: str) -> Findings:
+    """Return the nodes with a defect."""
+    return DEFECTS[defect][1](context)
+
+
+restrict("finding", "nodes whose {defect}", {name: meaning for name, (meaning, _) in DEFECTS.items()})
 
 
 @register("finding", "failover blockers", "reasons why the death of a primary would not be followed by a failover")
@@ -276,8 +465,8 @@ def redirections(context: Context, node: NodeUnderTest) -> int:
                     to = f"{one.host}:{one.port}"
                     assert to in known, f"{address} replies MOVED to {to}, an unknown node"
                     sent_on.setdefault(to, []).append(key)
-                else:
-                    assert isinstance(one, int), f"{address} replies {one!r}"
+                else:  # the owner of a migrating slot replies ASK for a key that has moved
+                    assert isinstance(one, int | AskError), f"{address} replies {one!r}"
         if not sent_on:
             return hops
         waiting = sent_on

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fixtures.run.processes import ForkingGroup
-from redis_practices.celery_worker.security import rules
+from redis_practices.celery_worker.access import rules
 from redis_practices.celery_worker.sending import sender
 from redis_practices.servers.celery import READY, WorkerProcess
 from redis_practices.servers.server import BROKER, NAME, Sentinel, start_server

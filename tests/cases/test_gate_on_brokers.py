@@ -10,7 +10,18 @@ from fixtures.gate.spoiling import spoil_log
 from fixtures.proxies.streams import Mutation, RespProxy
 from fixtures.run.processes import ForkingGroup
 from redis_practices.clients import checked_url
-from redis_practices.servers.server import BROKER, Config, start_server
+from redis_practices.sentinels import SentinelUrl, agreed, look
+from redis_practices.servers.server import (
+    AT_ONCE,
+    BROKER,
+    NAME,
+    PATIENT,
+    Config,
+    await_sentinels,
+    begin_sentinels,
+    sentinel_url,
+    start_server,
+)
 from tests.cases.judging import QUICK, judge
 from tests.cases.proxies import OldProtocol, TcpProxy
 
@@ -95,3 +106,28 @@ def test_gate_says_that_no_sentinel_answers(group: ForkingGroup) -> None:
     judgement = judge(group, "broker", "sentinel://127.0.0.1:1;sentinel://127.0.0.1:2/0")
     assert judgement.exit_code == pytest.ExitCode.USAGE_ERROR
     assert "no sentinel answers: 127.0.0.1:1 refuses the connection" in judgement.said
+
+
+@pytest.mark.slow
+def test_gate_names_an_address_that_it_does_not_reach(group: ForkingGroup) -> None:
+    """Sentinels may name an address that the judge does not reach; the error says that they do."""
+    primary = start_server(group, BROKER)
+    watching = begin_sentinels(group, primary)
+    primary.kill()
+    judgement = judge(group, "broker", f"{sentinel_url(watching)}?master_name={NAME}")
+    assert judgement.exit_code == pytest.ExitCode.USAGE_ERROR
+    wanted = f"{primary.address} refuses the connection: nothing listens there; the sentinels name this address"
+    assert wanted in judgement.said
+
+
+@pytest.mark.slow
+def test_gate_lets_the_sentinels_fail_over(group: ForkingGroup) -> None:
+    """With --allow-disruption the gate asks for a failover; afterwards the former primary is primary again."""
+    primary = start_server(group, {**BROKER, **AT_ONCE})
+    start_server(group, {**BROKER, **AT_ONCE, "replicaof": primary.address.split(":")})
+    watching = await_sentinels(begin_sentinels(group, primary, settings=PATIENT))
+    url = f"{sentinel_url(watching)}?master_name={NAME}"
+    judgement = judge(group, "broker", url, "-m disruptive -k celery-265 --allow-disruption")
+    assert (judgement.failed, judgement.passed) == ({}, 1), judgement.said
+    assert agreed(look(SentinelUrl.read(url))) == primary.address
+    assert f"{primary.address} (sentinels: {NAME})" in judgement.said

@@ -11,9 +11,9 @@ Many tasks are sent in one round trip.                       sending            
 A waiting caller does not miss a result.                     sending               results, workflows
 Length and age of a queue are known.                         queue_age             deployment
 A health check tells a consuming worker from a hung one.     health                - (docker-compose.yml uses it)
-A broker's URL may have any option of redis-py.              broker_url            - (tests/test_options.py)
-A user with the fewest rights suffices.                      security              security
-A worker refuses an unsigned task.                           security              hostile
+A broker's URL may have any option of redis-py.              access                - (tests/test_options.py)
+A user with the fewest rights suffices.                      access                security
+A worker refuses an unsigned task.                           access                hostile
 A short task costs one round trip.                           batch_transport       one_trip
 The settings of a worker, with reasons.                      ../../worker.py       delivery, twice, shutdown
 A worker keeps what it holds when a connection is lost.      consumer              trouble, twice, pinned
@@ -25,7 +25,8 @@ Celery itself keeps it: no code here.                        -                  
 All running workers are asked in one round trip.              control               workers
 Workers, queues and held tasks are seen at one moment.        running               workers
 Running workers have the settings of this practice.          worker_audit          worker_settings, worker_fleet
-Queues have readers, and free workers take tasks.             queue_audit           workers
+Workers fit together, outlive an outage, and take tasks.       fleet_audit           worker_fleet, workers
+Queues have readers, which know their tasks.                  queue_audit           workers
 The broker is reached by its users alone.                    ../server_info.py     exposure
 A rotated login, a new certificate interrupt no task.        ../credentials.py      credentials
 Sentinels replace a primary that dies.                       ../sentinels.py       sentinels

@@ -209,20 +209,20 @@ class Requester:
         for mailbox in self._mailboxes.values():
             self._client.srem(mailbox.replies, self._member(mailbox))
         # A worker that has read the set before that pushes its answer now.
-        while self._missing > 0 and self._pop(self._late):
-            self._missing -= 1
+        while self._missing > 0 and (popped := self._pop(self._late)):
+            self._missing -= len(popped)
         for name in self._mailboxes:
             self._client.delete(name)
 
     def ask(
         self,
         questions: Sequence[Question],
-        nodes: Sequence[str] | None = None,
+        nodes: Mapping[Mailbox, Sequence[str]] | None = None,
         *,
         quiet: float = QUIET,
         whole: float = WHOLE,
     ) -> dict[Mailbox, Answers]:
-        """Ask all questions at once, of all nodes of the mailboxes or of `nodes`.
+        """Ask all questions at once, of all nodes of the mailboxes or of `nodes` alone.
 
         A round ends with the last answer, after `quiet` seconds without one, or after `whole` seconds, however many
         mailboxes there are.
@@ -230,27 +230,40 @@ class Requester:
         Raises:
             redis.exceptions.RedisError: the server does not answer, or refuses a command.
         """
-        asked = {mailbox: self._publish(mailbox, questions, nodes, whole) for mailbox in self._mailboxes.values()}
+        asked = {
+            mailbox: self._publish(mailbox, questions, None if nodes is None else nodes.get(mailbox, ()), whole)
+            for mailbox in self._mailboxes.values()
+        }
         self._missing += sum(missing for _, missing in asked.values())
         until = time.monotonic() + whole
         while self._missing > 0 and (rest := min(quiet, until - time.monotonic())) > 0:
             popped = self._pop(max(rest, 0.01))
-            if popped is None:
+            if not popped:
                 break
-            self._missing -= 1
+            self._missing -= len(popped)
             self._late = QUIET if time.monotonic() > until - QUIET else LATE  # answers still come
-            answers, _ = asked[self._mailboxes[str_if_bytes(popped[0])]]
-            answers.keep(popped[1], questions[0][0])
+            for mailbox, message in popped:
+                asked[mailbox][0].keep(message, questions[0][0])
         return {mailbox: answers for mailbox, (answers, _) in asked.items()}
 
-    def _pop(self, seconds: float) -> Any:
-        """Return the list and the bytes of the next answer, or None after `seconds` without one."""
-        return self._client.execute_command("BRPOP", *self._mailboxes, seconds, **RAW)
+    def _pop(self, seconds: float) -> list[tuple[Mailbox, bytes]]:
+        """Return the next answer and those that are there behind it, nothing after `seconds` without one."""
+        first = self._client.execute_command("BRPOP", *self._mailboxes, seconds, **RAW)
+        if first is None:
+            return []
+        further: Any = None
+        if self._missing > 1:
+            with suppress(ResponseError):  # a server before Redis 6.2, or a user without RPOP: one after the other
+                further = self._client.execute_command("RPOP", first[0], self._missing - 1, **RAW)
+        mailbox = self._mailboxes[str_if_bytes(first[0])]
+        return [(mailbox, message) for message in (first[1], *(further or ()))]
 
     def _publish(
         self, mailbox: Mailbox, questions: Sequence[Question], nodes: Sequence[str] | None, whole: float
     ) -> tuple[Answers, int]:
-        """Send the questions, and return how many answers are due."""
+        """Send the questions, and return how many answers are due: none of a mailbox without `nodes`."""
+        if nodes is not None and not nodes:
+            return Answers(), 0
         pipe = self._client.pipeline(transaction=False)
         pipe.sadd(mailbox.replies, self._member(mailbox))
         for question in questions:
@@ -303,13 +316,14 @@ class Heartbeats:
         """Close the connection."""
         self._heard.close()
 
-    def ahead(self, begun: float, nodes: Collection[str], within: float) -> dict[str, float]:
-        """Return by node the seconds that its clock is ahead of the broker's, which was `begun` at `since`.
+    def ahead(self, begun: float, nodes: Collection[tuple[str, str]], within: float) -> dict[tuple[str, str], float]:
+        """Return the seconds that the clocks of nodes are ahead of the broker's, which was `begun` at `since`.
 
-        It ends when all nodes were heard, or `within` seconds after `since`. A question for a heartbeat would be quick,
-        but a worker with ``--without-heartbeat`` and ``--without-gossip`` logs it as an error.
+        A node is named by the channel of its heartbeats and its name. It ends when all `nodes` were heard, or `within`
+        seconds after `since`. A question for a heartbeat would be quick, but a worker with ``--without-heartbeat`` and
+        ``--without-gossip`` logs it as an error.
         """
-        found: dict[str, float] = {}
+        found: dict[tuple[str, str], float] = {}
         # A message that is no UTF-8 is a ValueError.
         with suppress(ResponseError, ValueError):
             while self._heard.subscribed and set(nodes) - found.keys():
@@ -322,7 +336,8 @@ class Heartbeats:
                 with suppress(ValueError, TypeError, LookupError, AttributeError, RecursionError):
                     event = json.loads(base64.b64decode(json.loads(said["data"])["body"]))
                     sent = float(event["timestamp"])
-                    found[str(event["hostname"])] = min(0.0, sent - begun) + max(0.0, sent - ended)
+                    node = str_if_bytes(said["channel"]), str(event["hostname"])
+                    found[node] = min(0.0, sent - begun) + max(0.0, sent - ended)
         return found
 
 
@@ -351,12 +366,17 @@ def _read(message: str | bytes) -> tuple[str, str, dict[str, Any] | None]:
     try:
         envelope = json.loads(message)
         kind, ticket = str(envelope["content-type"]), str(envelope["headers"]["ticket"])
-        body = base64.b64decode(envelope["body"]) if "body_encoding" in envelope["properties"] else envelope["body"]
-        said = Unpickler(io.BytesIO(body)).load() if "python-serialize" in kind else json.loads(body)
-        return kind, ticket, {str(node): answer for node, answer in said.items()}
+        return kind, ticket, {str(node): answer for node, answer in body_of(envelope).items()}
     # A pickle that is not one raises errors of nearly every kind.
     except Exception:  # noqa: BLE001
         return kind, ticket, None
+
+
+def body_of(envelope: Mapping[str, Any]) -> Any:
+    """Return the body of a message in JSON or in a pickle of plain values; another one raises errors of many kinds."""
+    body = base64.b64decode(envelope["body"]) if "body_encoding" in envelope["properties"] else envelope["body"]
+    is_pickle = "python-serialize" in str(envelope["content-type"])
+    return Unpickler(io.BytesIO(body)).load() if is_pickle else json.loads(body)
 
 
 _LEFT = re.compile(rf".*{MARK}-(\d+)-[0-9a-f]+\.reply\..+\.pidbox", re.DOTALL)
@@ -370,7 +390,10 @@ def sweep(client: Redis, keys: Iterable[str]) -> None:
             if time.time() - float(found[1]) > FORGOTTEN:
                 client.delete(key)
         elif "_kombu.binding.reply." in key:
-            for member in client.execute_command("SMEMBERS", key, **RAW):
+            members: Any = ()
+            with suppress(ResponseError):  # it is no set, or this user may not read it
+                members = client.execute_command("SMEMBERS", key, **RAW)
+            for member in members:
                 made = _MEMBER.match(str_if_bytes(member))
                 if made and time.time() - float(made[1]) > FORGOTTEN:
                     client.srem(key, member)

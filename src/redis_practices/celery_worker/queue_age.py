@@ -11,11 +11,12 @@ does. Celery's messages carry no time, so the sender writes it into a header.
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from celery.signals import before_task_publish
@@ -23,7 +24,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 from redis.utils import str_if_bytes
 
-from redis_practices.celery_worker.control import RAW, SEP
+from redis_practices.celery_worker.control import RAW, SEP, body_of, named
 from redis_practices.cli import UsageError, run
 from redis_practices.clients import checked_url, one_line_errors, redis_client
 
@@ -99,6 +100,24 @@ class Message:
     expires: str | None
     sent: float | None
     """When it was sent, in seconds since 1970, where the sender stamps it (`stamp_message`)."""
+    step: int = 0
+    """The priority step of its list."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """A queue that may be on the broker."""
+
+    prefix: str
+    name: str
+    steps: Sequence[int]
+    """The priorities with a list each."""
+    sep: str
+
+    @property
+    def lists(self) -> dict[int, str]:
+        """The names of its lists by priority."""
+        return {step: list_of(self.prefix, self.name, step, self.sep) for step in self.steps}
 
 
 @dataclass
@@ -109,8 +128,8 @@ class QueueSeen:
     prefix: str
     lengths: Mapping[int, int]
     """Waiting tasks by priority step."""
-    idle: float | None
-    """Seconds since anything was pushed or taken (``OBJECT IDLETIME``), the most of its lists; None if unknown."""
+    idles: Mapping[int, float]
+    """By priority step, seconds since anything was pushed or taken (``OBJECT IDLETIME``), where it is known."""
     messages: Sequence[Message]
     """The oldest and the newest tasks of each list, up to `PEEK` each; what is no Celery message is left out."""
     strange: int
@@ -121,21 +140,34 @@ class QueueSeen:
     """Whether a sender or a worker has ever bound it to an exchange."""
     unread: Mapping[int, int] = field(default_factory=dict)
     """Waiting tasks by priority, in lists that no worker reads although workers read the queue."""
+    is_list: bool = True
+    """False if a key of its name is of another type, from which no worker can take a task."""
 
     @property
     def length(self) -> int:
         """All waiting tasks."""
         return sum(self.lengths.values())
 
-    def age(self, now: float) -> tuple[float, str]:
-        """Return how long the oldest task waits, at least, and how that is known.
+    @property
+    def has_tasks(self) -> bool:
+        """Whether tasks wait; elements of another kind are none: another program may read them."""
+        return bool(self.length and (self.messages or not self.strange))
+
+    def ages(self, now: float) -> dict[int, tuple[float, str]]:
+        """Return by priority step how long the oldest task waits, at least, and how that is known.
 
         Celery's messages carry no time: without a stamp the age is the time since the last push or pop.
         """
-        stamped = [message.sent for message in self.messages if message.sent]
-        if stamped:
-            return max(0.0, now - min(stamped)), f"by the header {SENT_AT}"
-        return self.idle or 0.0, "at least, by OBJECT IDLETIME"
+        found = dict[int, tuple[float, str]]()
+        for step in (step for step, length in self.lengths.items() if length):
+            stamped = [message.sent for message in self.messages if message.sent and message.step == step]
+            idle = self.idles.get(step, 0.0), "at least, by OBJECT IDLETIME"
+            found[step] = (max(0.0, now - min(stamped)), f"by the header {SENT_AT}") if stamped else idle
+        return found
+
+    def age(self, now: float) -> tuple[float, str]:
+        """Return how long the oldest task of all priorities waits, at least, and how that is known."""
+        return max(self.ages(now).values(), default=(0.0, "at least, by OBJECT IDLETIME"))
 
 
 @dataclass
@@ -147,16 +179,29 @@ class Unacknowledged:
     """Seconds since the oldest one was taken or touched, by the broker's clock; None without one."""
     stuck_mutex: str = ""
     """The key that keeps workers from giving tasks back for ever: it has no ttl."""
+    tasks: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    """By id, name and seconds of the oldest ones, up to `PEEK`."""
 
 
 RUN = "redis-practices"
 """The ``lib-name`` in ``CLIENT LIST`` of a run of this specification, whose own workers are not judged."""
 
 
+WAITING = "brpop"
+"""The command by which kombu takes tasks."""
+
+TAKING = {
+    WAITING,
+    *("blpop", "rpop", "lpop", "blmpop", "lmpop", "blmove", "lmove", "brpoplpush", "rpoplpush"),
+}
+"""Commands that take from lists."""
+
+
 @dataclass(frozen=True)
 class Consumer:
-    """A connection that waits for tasks (BRPOP in ``CLIENT LIST``)."""
+    """A connection whose last command takes from a list (``CLIENT LIST``); a worker of Celery uses BRPOP."""
 
+    command: str
     name: str
     address: str
     database: int
@@ -183,6 +228,12 @@ PEEK = 10
 MOST_BYTES = 4_000_000
 """Bytes of messages that are read at each end of a list; of larger ones none is read."""
 
+SMALL = 10_000
+"""Bytes of a message up to which the ends of all lists are read in one round trip."""
+
+AT_ONCE = 1000
+"""Commands in one round trip."""
+
 SAMPLE = 50
 """Results whose ttl is read."""
 
@@ -191,10 +242,10 @@ BINDINGS = "_kombu.binding."
 
 
 class Broker:
-    """Reads a broker; it counts its commands, and a refused one is remembered."""
+    """Reads a broker; it counts its commands. A refused one is remembered, and a key of another type than kombu's."""
 
     def __init__(self, client: Redis) -> None:
-        self.client, self.commands, self.refused = client, 0, dict[str, str]()
+        self.client, self.commands, self.refused, self.mistyped = client, 0, dict[str, str](), set[str]()
 
     def ask(self, command: str, *arguments: str | float, otherwise: Any = None) -> Any:
         """Return an answer of the broker, or `otherwise` if it refuses the command."""
@@ -202,19 +253,27 @@ class Broker:
         try:
             return self.client.execute_command(command, *arguments, **RAW)
         except ResponseError as error:
-            self.refused[command] = str(error)
+            self._remember(error, command, *arguments)
             return otherwise
 
+    def _remember(self, error: ResponseError, command: str, *arguments: str | float) -> None:
+        if str(error).startswith("WRONGTYPE"):
+            self.mistyped.add(str(arguments[0]))
+        else:
+            self.refused[command] = str(error)
+
     def each(self, command: str, keys: Sequence[str], *arguments: str | float, otherwise: Any = None) -> list[Any]:
-        """Return the answers about some keys in one round trip, `otherwise` for each that is refused."""
+        """Return the answers about some keys, `AT_ONCE` in one round trip, `otherwise` for each that is refused."""
         self.commands += len(keys)
-        pipe = self.client.pipeline(transaction=False)
-        for key in keys:
-            pipe.execute_command(*command.split(), key, *arguments, **RAW)
-        answers = pipe.execute(raise_on_error=False) if keys else []
-        for answer in answers:
+        answers: list[Any] = []
+        for some in (keys[at : at + AT_ONCE] for at in range(0, len(keys), AT_ONCE)):
+            pipe = self.client.pipeline(transaction=False)
+            for key in some:
+                pipe.execute_command(*command.split(), key, *arguments, **RAW)
+            answers += pipe.execute(raise_on_error=False)
+        for key, answer in zip(keys, answers, strict=True):
             if isinstance(answer, ResponseError):
-                self.refused[command] = str(answer)
+                self._remember(answer, command, key)
             elif isinstance(answer, Exception):
                 raise answer
         return [otherwise if isinstance(answer, Exception) else answer for answer in answers]
@@ -251,66 +310,98 @@ class Broker:
         return float(seconds) + float(microseconds) / 1e6
 
     def consumers(self) -> list[Consumer] | None:
-        """Return the connections that wait for tasks, None if the broker does not tell."""
+        """Return the connections that take from lists, None if the broker does not tell."""
         told = self.ask("CLIENT LIST")
         if told is None:
             return None
         others = (one for one in told if one.get("lib-name") != RUN)
-        waiting = [one for one in others if str(one.get("cmd", "")).lower() == "brpop"]
+        taking = ((str(one.get("cmd", "")).lower(), one) for one in others)
         return [
-            Consumer(str(one["name"]), str(one["addr"]), int(one["db"]), "b" in one["flags"], float(one["idle"]))
-            for one in waiting
+            Consumer(
+                command, str(one["name"]), str(one["addr"]), int(one["db"]), "b" in one["flags"], float(one["idle"])
+            )
+            for command, one in taking
+            if command in TAKING
         ]
 
     def declared(self, bindings: Iterable[str], seps: Mapping[str, str]) -> dict[str, set[str]]:
         """Return by prefix the queues that senders and workers have bound to exchanges, save control and events."""
         found: dict[str, set[str]] = {}
-        for key in bindings:
-            prefix, _, exchange = key.partition(BINDINGS)
-            if exchange == "celeryev" or exchange.endswith((".pidbox", ".celeryev")):
-                continue
+        exchanges = {key: key.partition(BINDINGS) for key in bindings}
+        keys = [key for key, (_, _, name) in exchanges.items() if not f".{name}".endswith((".pidbox", ".celeryev"))]
+        for key, members in zip(keys, self.each("SMEMBERS", keys, otherwise=()), strict=True):
+            prefix, _, _ = exchanges[key]
             sep = seps.get(prefix, SEP)
-            members = self.ask("SMEMBERS", key, otherwise=())
             found.setdefault(prefix, set()).update(str_if_bytes(member).split(sep)[-1] for member in members)
         return found
 
-    def queue(self, prefix: str, name: str, steps: Sequence[int], sep: str = SEP) -> QueueSeen:
-        """Return what waits in a queue, by the two ends of its lists."""
-        lists = {step: list_of(prefix, name, step, sep) for step in steps}
+    def queues(self, named: Sequence[Named]) -> list[QueueSeen]:
+        """Return what waits in some queues, by the two ends of their lists; a round trip asks about all of them."""
+        lists = [key for one in named for key in one.lists.values()]
         # Before all other commands: each of them is an access, which sets the idle time to 0.
-        known = dict(zip(lists, self.each("OBJECT IDLETIME", list(lists.values())), strict=True))
-        lengths = dict(zip(lists, self.each("LLEN", list(lists.values()), otherwise=0), strict=True))
-        full = {lists[step]: length for step, length in lengths.items() if length}
-        idle = [float(known[step]) for step, length in lengths.items() if length and known[step] is not None]
-        used = self.each("MEMORY USAGE", list(full))
-        sizes = {key: float(bytes_ or 0) / full[key] for key, bytes_ in zip(full, used, strict=True)}
-        elements = {element for key, size in sizes.items() for element in self._ends(key, size)}
-        messages = [message for element in elements if (message := _message(element)) is not None]
-        strange, largest = len(elements) - len(messages), max(sizes.values(), default=0.0)
-        return QueueSeen(name, prefix, lengths, max(idle, default=None), messages, strange, largest)
+        idle = dict(zip(lists, self.each("OBJECT IDLETIME", lists), strict=True))
+        lengths = dict(zip(lists, self.each("LLEN", lists, otherwise=0), strict=True))
+        full = [key for key in lists if lengths[key]]
+        used = self.each("MEMORY USAGE", full)
+        sizes = {key: float(bytes_ or 0) / lengths[key] for key, bytes_ in zip(full, used, strict=True)}
+        ends, seen = self._ends(sizes), []
+        for one in named:
+            keys = {step: key for step, key in one.lists.items() if lengths[key]}
+            elements = {(element, step) for step, key in keys.items() for element in ends.get(key, ())}
+            messages = [message for element, step in elements if (message := _message(element, step)) is not None]
+            seen.append(
+                QueueSeen(
+                    name=one.name,
+                    prefix=one.prefix,
+                    lengths={step: lengths[key] for step, key in one.lists.items()},
+                    idles={step: float(idle[key]) for step, key in keys.items() if idle[key] is not None},
+                    messages=messages,
+                    strange=len(elements) - len(messages),
+                    size=max((sizes[key] for key in keys.values()), default=0.0),
+                    is_list=not self.mistyped & set(one.lists.values()),
+                )
+            )
+        return seen
 
-    def _ends(self, key: str, size: float) -> Iterator[Any]:
-        """Yield the elements at both ends of a list, fewer where one has `size` bytes."""
-        if peek := int(min(PEEK, MOST_BYTES // max(size, 1.0))):
-            yield from self.ask("LRANGE", key, -peek, -1, otherwise=())
-            yield from self.ask("LRANGE", key, 0, peek - 1, otherwise=())
+    def _ends(self, sizes: Mapping[str, float]) -> dict[str, set[Any]]:
+        """Return the elements at both ends of some lists, fewer of a list whose elements have that many bytes."""
+        found: dict[str, set[Any]] = {}
+        large = [[key] for key, size in sizes.items() if SMALL < size <= MOST_BYTES]
+        for keys in filter(None, [[key for key, size in sizes.items() if size <= SMALL], *large]):
+            peek = int(min(PEEK, MOST_BYTES // max(sizes[keys[0]], 1.0)))
+            oldest = self.each("LRANGE", keys, -peek, -1, otherwise=())
+            newest = self.each("LRANGE", keys, 0, peek - 1, otherwise=())
+            found |= {key: {*one, *other} for key, one, other in zip(keys, oldest, newest, strict=True)}
+        return found
 
-    def other_steps(self, prefix: str, name: str, steps: Sequence[int], sep: str) -> dict[int, int]:
-        """Return the lengths of a queue's lists with other priorities than `steps`."""
-        others = [step for step in range(1, 10) if step not in steps]
-        lengths = self.each("LLEN", [list_of(prefix, name, step, sep) for step in others], otherwise=0)
-        return {step: length for step, length in zip(others, lengths, strict=True) if length}
+    def other_steps(self, named: Sequence[Named]) -> list[dict[int, int]]:
+        """Return the lengths of the lists of each queue with other priorities than its own, where tasks wait."""
+        others = [replace(one, steps=[step for step in range(1, 10) if step not in one.steps]) for one in named]
+        lengths = iter(self.each("LLEN", [key for one in others for key in one.lists.values()], otherwise=0))
+        return [{step: length for step in one.lists if (length := next(lengths))} for one in others]
 
-    def unacknowledged(self, prefix: str, names: Iterable[tuple[str, str]]) -> Unacknowledged:
-        """Read kombu's record of taken tasks under the names of its index and mutex."""
-        count, scores, stuck = 0, list[float](), ""
-        for index, mutex in sorted(set(names)) or [("unacked_index", "unacked_mutex")]:
-            count += self.ask("ZCARD", prefix + index, otherwise=0)
-            oldest = self.ask("ZRANGE", prefix + index, 0, 0, "WITHSCORES", otherwise=[])
-            scores += [float(score) for _, score in _pairs(oldest)]
+    def unacknowledged(self, prefix: str, names: Iterable[tuple[str, str, str]]) -> Unacknowledged:
+        """Read kombu's record of taken tasks under the names of its index, its mutex and its hash."""
+        count, stuck, now, oldest, tasks = 0, "", self.clock(), None, dict[str, tuple[str, float]]()
+        for index, mutex, record in sorted(set(names)) or [("unacked_index", "unacked_mutex", "unacked")]:
+            number = self.ask("ZCARD", prefix + index, otherwise=0)
+            scores = _pairs(self.ask("ZRANGE", prefix + index, 0, PEEK - 1, "WITHSCORES", otherwise=[]))
+            ages = {tag: now - float(score) for tag, score in scores}
+            for tag, message in self._taken(prefix + record, list(ages), number):
+                tasks[message.id] = message.task, ages[tag]
+            count, oldest = count + number, max([*ages.values(), *([] if oldest is None else [oldest])], default=None)
             if self.ask("TTL", prefix + mutex, otherwise=0) == -1:
                 stuck = prefix + mutex
-        return Unacknowledged(count, self.clock() - min(scores) if scores else None, stuck)
+        return Unacknowledged(count, oldest, stuck, tasks)
+
+    def _taken(self, key: str, tags: Sequence[Any], number: int) -> Iterator[tuple[Any, Message]]:
+        """Yield tags with the headers of their tasks, of some `number` in a hash; fewer where they are large."""
+        size = (self.ask("MEMORY USAGE", key, otherwise=0) or 0) / max(1, number) if tags else 0.0
+        tags = tags[: int(MOST_BYTES // max(size, 1.0))]
+        for tag, element in zip(tags, self.ask("HMGET", key, *tags, otherwise=()) if tags else (), strict=False):
+            # With the exchange and the routing key, a message is a list.
+            if (message := _message(_first(element))) is not None:
+                yield tag, message
 
     def sampled(self, prefix: str, pattern: str) -> list[str]:
         """Return some keys with a prefix, by one SCAN."""
@@ -326,9 +417,9 @@ class Broker:
 
 
 def number_of(said: object) -> float:
-    """Return a number of an answer, 0 for anything else."""
+    """Return a finite number of an answer, 0 for anything else."""
     try:
-        return float(str(said))
+        return number if math.isfinite(number := float(str(said))) else 0.0
     except ValueError:
         return 0.0
 
@@ -346,11 +437,21 @@ def _pairs(answer: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
         yield from zip(answer[::2], answer[1::2], strict=True)
 
 
-def _message(element: str | bytes) -> Message | None:
+def _first(element: str | bytes | None) -> str:
+    """Return the first item of a list in JSON, as JSON; "" for anything else."""
+    try:
+        return json.dumps(json.loads(element or "")[0])
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return ""
+
+
+def _message(element: str | bytes, step: int = 0) -> Message | None:
     """Return the headers of a Celery message, None for anything else."""
     try:
         envelope = json.loads(element)
         headers = envelope["headers"]
+        if "task" not in headers:  # a sender with task_protocol 1, as libraries of other languages have it
+            headers = {**headers, **named(body_of(envelope), ["task", "id", "eta", "expires"])}
         return Message(
             task=str(headers["task"]),
             id=str(headers["id"]),
@@ -359,8 +460,9 @@ def _message(element: str | bytes) -> Message | None:
             eta=headers.get("eta"),
             expires=headers.get("expires"),
             sent=_sent_at(element),
+            step=step,
         )
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+    except Exception:  # noqa: BLE001 - a pickle that is not one raises errors of nearly every kind
         return None
 
 

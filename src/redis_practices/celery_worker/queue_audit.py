@@ -1,4 +1,4 @@
-"""Find what is wrong with the queues of running Celery workers, and which workers take no task.
+"""Find what is wrong with the queues of running Celery workers.
 
 Each detector yields its findings from the first look of a run (`running.look`), like those of `worker_audit`. Some ask
 the broker again. A finding that a silent worker may explain is none: then the detector raises `Unknown`.
@@ -6,24 +6,30 @@ the broker again. A finding that a silent worker may explain is none: then the d
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from redis import Redis
 
-from redis_practices.celery_worker.control import PROBE, Requester, envelope
-from redis_practices.celery_worker.queue_age import Broker, Consumer, QueueSeen
-from redis_practices.celery_worker.running import AGAIN, Fleet, RunningWorker, read_workers, steps_of
-from redis_practices.celery_worker.worker_audit import PICKLE, Finding, Unknown
+from redis_practices.celery_worker.control import PROBE, WHOLE, Requester, envelope
+from redis_practices.celery_worker.queue_age import WAITING, Broker, Consumer, QueueSeen, number_of
+from redis_practices.celery_worker.running import Fleet, RunningWorker, nodes_of, read_workers, steps_of
+from redis_practices.celery_worker.worker_audit import PICKLE, Finding, Unknown, counted, some
 from redis_practices.polling import poll
 
 
 def readers(fleet: Fleet) -> list[Consumer]:
     """Return the connections whose last command took tasks (BRPOP), in the database of the workers."""
+    return [one for one in _taking(fleet) if one.command == WAITING]
+
+
+def _taking(fleet: Fleet) -> list[Consumer]:
+    """Return the connections whose last command took from a list, in the database of the workers."""
     databases = {mailbox.database for mailbox in fleet.mailboxes}
     return [one for one in fleet.consumers or () if one.database in databases]
 
@@ -48,7 +54,7 @@ def doubt(fleet: Fleet, *, strict: bool = False) -> str:
     if len(seen) > answered:
         return (
             f"{len(seen) - answered} of {len(seen)} connections that take tasks (BRPOP) belong to no worker which "
-            f"answered ({_some([one.address for one in seen])}): its remote control is off, or it has another "
+            f"answered ({some([one.address for one in seen])}): its remote control is off, or it has another "
             "key prefix or control exchange (--key-prefix, --control-exchange)"
         )
     return ""
@@ -61,9 +67,10 @@ def is_empty(fleet: Fleet) -> bool:
 
 def _unheard(fleet: Fleet) -> str:
     """Return the nodes which opened a mailbox and did not answer; a killed one is among them for ever."""
-    heard = {worker.node for worker in fleet.workers}
-    names = sorted({node for nodes in fleet.opened.values() for node in nodes} - heard)
-    return f" ({_some(names)})" if names else ""
+    heard = {worker.key for worker in fleet.workers}
+    opened = {(mailbox, node) for mailbox, nodes in fleet.opened.items() for node in nodes}
+    names = sorted({node for _, node in opened - heard})
+    return f" ({some(names)})" if names else ""
 
 
 def _workers(number: int) -> str:
@@ -86,42 +93,90 @@ def needs(fleet: Fleet, *commands: str) -> None:
 # Queues
 
 
-def absent(fleet: Fleet) -> Iterator[Finding]:
+def absent(client: Redis, fleet: Fleet) -> Iterator[Finding]:
     """Yield the queues with tasks if no worker runs.
 
     Raises:
-        Unknown: a worker may run that does not answer, or no task waits for one.
+        Unknown: a worker may run that does not answer, no task waits for one, or another program takes them.
     """
     sure(fleet, strict=False)
     if fleet.workers:
         return
     needs(fleet, *READS)
-    filled = [queue for queue in fleet.queues if queue.length]
+    filled = [queue for queue in fleet.queues if queue.has_tasks]
     if not filled:
-        raise Unknown("no worker runs at this broker, and no task waits for one")
-    for queue in filled:
-        yield {"WORKER": "none", "QUEUE": shown(queue), "TASKS": _tasks(queue, fleet)}
+        raise Unknown(f"no worker runs at this broker, and no task waits for one{_elsewhere(fleet)}")
+    for queue in left_alone(client, fleet, filled):
+        yield {"WORKER": "none", "QUEUE": shown(queue), "TASKS": f"{_tasks(queue, fleet)}{_elsewhere(fleet)}"}
+
+
+def _elsewhere(fleet: Fleet) -> str:
+    """Return in which other databases workers may run, by the connections that wait there."""
+    here = {mailbox.database for mailbox in fleet.mailboxes}
+    others = sorted({one.database for one in fleet.consumers or () if one.blocked} - here)
+    return f"; workers may run in database {others[0]}: end the URL with /{others[0]}" if others else ""
 
 
 READS = ("DBSIZE", "SCAN", "SMEMBERS", "LLEN")
 """Commands that show which queues hold tasks."""
 
 
-def unread(fleet: Fleet, named: Collection[str] = ()) -> Iterator[Finding]:
+def unread(client: Redis, fleet: Fleet, named: Collection[str] = ()) -> Iterator[Finding]:
     """Yield the queues with tasks that no worker reads, and those of `named` that none reads.
 
     Raises:
-        Unknown: a worker that did not answer may read one of them.
+        Unknown: a worker that did not answer, or another program, may read one of them.
     """
     needs(fleet, *READS)
     alone = {queue.name for queue in fleet.queues if fleet.readers(queue)}
     lonely = [queue for queue in fleet.queues if not fleet.readers(queue)]
-    found = [queue for queue in lonely if queue.length or (queue.name in named and queue.name not in alone)]
+    found = [queue for queue in lonely if queue.has_tasks or (queue.name in named and queue.name not in alone)]
     if found and fleet.workers:
         sure(fleet)
-        read = _some(sorted({shown(queue) for queue in fleet.queues if fleet.readers(queue)})) or "none"
-        for queue in found:
-            yield {"QUEUE": shown(queue), "TASKS": _tasks(queue, fleet), "READ": f"the workers read {read}"}
+        read = some(sorted({shown(queue) for queue in fleet.queues if fleet.readers(queue)})) or "none"
+        for queue in left_alone(client, fleet, found):
+            yield {
+                "QUEUE": shown(queue),
+                "TASKS": _tasks(queue, fleet),
+                "READ": f"the workers read {read}, and no other connection takes from a list of this database",
+            }
+
+
+def left_alone(client: Redis, fleet: Fleet, queues: Sequence[QueueSeen]) -> list[QueueSeen]:
+    """Return the queues from which no other program takes: one of these grows shorter, or a connection polls it.
+
+    Raises:
+        Unknown: a connection that takes from lists, otherwise than a worker does, may read one of them.
+    """
+    needs(fleet, "CLIENT LIST")
+    broker, left = Broker(client), {shown(queue): queue for queue in queues}
+    lengths = {key: queue.lengths.get(0, 0) for key, queue in left.items()}
+
+    def is_taken() -> bool:
+        now = dict(zip(lengths, broker.each("LLEN", list(lengths), otherwise=0), strict=True))
+        for key in [key for key in left if now[key] < lengths[key]]:
+            del left[key]
+        lengths.update(now)
+        return not any(lengths[key] for key in left)
+
+    if any(lengths.values()):
+        poll(is_taken, max(0.0, PATIENCE - (time.monotonic() - fleet.taken)), every=0.05)
+    for key, queue in left.items():
+        if takers := [one for one in _taking(fleet) if one.command != WAITING and _may_poll(one, queue)]:
+            commands = ", ".join(sorted({one.command.upper() for one in takers}))
+            seen = f"{len(takers)} connection{'s' * (len(takers) != 1)} ({some(one.address for one in takers)})"
+            raise Unknown(f"{key}: another program may read it: {seen} took from a list by {commands}")
+    return list(left.values())
+
+
+PATIENCE = 3.0
+"""Seconds after the first look in which a program that polls a queue is seen to take from it."""
+
+
+def _may_poll(consumer: Consumer, queue: QueueSeen) -> bool:
+    """Tell whether the last command of a connection can have been for a queue: one touches a list that it reads."""
+    idle = queue.idles.get(0)
+    return idle is None or idle <= consumer.idle + GRACE
 
 
 def unread_priorities(fleet: Fleet) -> Iterator[Finding]:
@@ -131,7 +186,7 @@ def unread_priorities(fleet: Fleet) -> Iterator[Finding]:
         for step, length in queue.unread.items():
             steps = sorted({step for worker in fleet.readers(queue) for step in steps_of(worker)})
             read = ", ".join(map(str, steps))
-            yield {"QUEUE": shown(queue), "TASKS": f"{_count(length)} of priority {step}", "READ": f"{read} are read"}
+            yield {"QUEUE": shown(queue), "TASKS": f"{counted(length)} of priority {step}", "READ": f"{read} are read"}
 
 
 def undeclared_routes(fleet: Fleet) -> Iterator[Finding]:
@@ -143,15 +198,16 @@ def undeclared_routes(fleet: Fleet) -> Iterator[Finding]:
         Unknown: a worker that did not answer may read one of them.
     """
     known = {(queue.prefix, queue.name) for queue in fleet.queues if queue.declared or fleet.readers(queue)}
-    nowhere: dict[str, list[str]] = {}
+    nowhere: dict[tuple[str, str], list[str]] = {}
     for worker in fleet.workers:
         for queue in worker.routed:
             if (worker.mailbox.prefix, queue) not in known:
-                nowhere.setdefault(queue, []).append(worker.node)
+                nowhere.setdefault((worker.mailbox.prefix, queue), []).append(worker.name)
     if nowhere:
         sure(fleet)
-    for queue, nodes in sorted(nowhere.items()):
-        yield {"QUEUE": queue, "WORKER": f"a route or schedule in the settings of {_some(nodes)} leads to it"}
+    for (prefix, queue), names in sorted(nowhere.items()):
+        where = f"a route or schedule in the settings of {some(names)} leads to it"
+        yield {"QUEUE": f"{prefix}{queue}", "WORKER": where}
 
 
 def unknown_schedules(fleet: Fleet) -> Iterator[Finding]:
@@ -161,19 +217,21 @@ def unknown_schedules(fleet: Fleet) -> Iterator[Finding]:
         Unknown: a worker that did not answer may have it.
     """
     for worker in fleet.workers:
-        known = {name for other in fleet.workers for name in other.tasks}
-        missing = {entry: task for entry, task in worker.schedule.items() if task not in known}
+        fellows = [other for other in fleet.workers if other.mailbox.prefix == worker.mailbox.prefix]
+        missing = {
+            entry: task for entry, task in worker.schedule.items() if not any(other.knows(task) for other in fellows)
+        }
         if missing:
             sure(fleet)
         for entry, task in missing.items():
-            yield {"ENTRY": entry, "TASK": task, "WORKER": f"in the settings of {worker.node}"}
+            yield {"ENTRY": entry, "TASK": task, "WORKER": f"in the settings of {worker.name}"}
 
 
 def unknown_tasks(fleet: Fleet) -> Iterator[Finding]:
     """Yield the tasks that a reader of their queue does not know: it discards them.
 
     Tasks that wait there prove it, and tasks that a worker holds from there. So do tasks done by a worker of no other
-    queue.
+    queue since its start, if the reader was there before.
 
     Raises:
         Unknown: a worker that did not answer may know it.
@@ -181,20 +239,23 @@ def unknown_tasks(fleet: Fleet) -> Iterator[Finding]:
     needs(fleet, "LLEN", "LRANGE")
     for queue in fleet.queues:
         readers = fleet.readers(queue)
-        for task in sorted(_sent(queue, readers)) if readers else ():
-            ignorant = [worker.node for worker in readers if worker.tasks and task not in worker.tasks]
-            if len(ignorant) == len(readers):
+        discarding = defaultdict[str, list[str]](list)
+        for worker in readers:
+            for task in _sent(queue, readers, worker.uptime) if worker.tasks else ():
+                if not worker.knows(task):
+                    discarding[task].append(worker.name)
+        for task, nodes in sorted(discarding.items()):
+            if len(nodes) == len(readers):
                 sure(fleet)
-            if ignorant:
-                yield {"TASK": task, "QUEUE": shown(queue), "WORKER": f"{_some(ignorant)} discards it"}
+            yield {"TASK": task, "QUEUE": shown(queue), "WORKER": f"{some(nodes)} discards it"}
 
 
-def _sent(queue: QueueSeen, readers: Sequence[RunningWorker]) -> set[str]:
-    """Return the tasks that were sent to a queue for certain."""
+def _sent(queue: QueueSeen, readers: Sequence[RunningWorker], uptime: float) -> set[str]:
+    """Return the tasks that were for certain sent to a queue in the last seconds, as many as `uptime` is."""
     found = {message.task for message in queue.messages}
     for worker in readers:
         found |= {held.name for held in (*worker.running, *worker.waiting) if held.queue == queue.name}
-        if len(worker.queues) == 1:
+        if len(worker.queues) == 1 and worker.uptime <= uptime:
             found |= set(worker.counts)
     return found
 
@@ -204,14 +265,52 @@ def unreadable_tasks(fleet: Fleet) -> Iterator[Finding]:
     needs(fleet, "LLEN", "LRANGE")
     for queue in fleet.queues:
         readers = fleet.readers(queue)
+        if readers and not queue.is_list:
+            yield {"QUEUE": shown(queue), "TASKS": "a key of this name is no list"}
         if readers and queue.strange:
             yield {"QUEUE": shown(queue), "TASKS": f"{queue.strange} elements that are no task of Celery"}
         for kind in sorted({message.kind for message in queue.messages}):
-            refusing = [worker.node for worker in readers if not _accepts(worker, kind)]
+            refusing = [worker.name for worker in readers if not _accepts(worker, kind)]
             if refusing:
-                tasks = _some(sorted({message.task for message in queue.messages if message.kind == kind}))
-                yield {"QUEUE": shown(queue), "TASKS": f"{tasks} as {kind}", "WORKER": f"{_some(refusing)} refuses it"}
+                tasks = some(sorted({message.task for message in queue.messages if message.kind == kind}))
+                yield {"QUEUE": shown(queue), "TASKS": f"{tasks} as {kind}", "WORKER": f"{some(refusing)} refuses it"}
 
+
+def overaged(fleet: Fleet) -> Iterator[Finding]:
+    """Yield the queues whose oldest task has waited for longer than the user allows; by default every time is right.
+
+    The time is a lower bound where the senders do not stamp their tasks, so that a task which is found waits as long.
+    """
+    most = fleet.limits.get("oldest-message", math.inf)
+    for queue in fleet.queues:
+        for step, (age, how) in sorted(queue.ages(fleet.now).items()):
+            if age > most:
+                yield {"QUEUE": shown(queue), "TASKS": f"of priority {step}, the oldest waits for {age:.0f} s ({how})"}
+
+
+def piled(fleet: Fleet) -> Iterator[Finding]:
+    """Advise about queues that are full of one periodic task, which never expires.
+
+    Raises:
+        Unknown: there is such a queue; whether its tasks are still wanted, only their author knows.
+    """
+    for queue in fleet.queues:
+        periodic = {task for worker in fleet.readers(queue) for task in worker.schedule.values()}
+        tasks = {message.task for message in queue.messages}
+        ends = queue.strange or any(message.expires for message in queue.messages)
+        if (
+            queue.length > fleet.limits.get("periodic-tasks", PILED)
+            and len(tasks) == 1
+            and tasks <= periodic
+            and not ends
+        ):
+            why = f"{counted(queue.length)} wait, all {some(sorted(tasks))} of beat_schedule, without expires"
+            raise Unknown(f"advice: {shown(queue)}: {why}")
+    return iter(())
+
+
+PILED = 10
+"""Runs of a periodic task from which on they pile up."""
 
 MOST_BYTES = 1_000_000
 """Bytes of a message. The broker holds it, and each worker repeats its arguments when it answers ``active``."""
@@ -221,7 +320,7 @@ def huge_messages(fleet: Fleet) -> Iterator[Finding]:
     """Yield the queues whose messages have more than `MOST_BYTES` bytes on average."""
     needs(fleet, "LLEN", "MEMORY USAGE")
     for queue in fleet.queues:
-        if queue.size > MOST_BYTES:
+        if queue.size > fleet.limits.get("message-size", MOST_BYTES):
             yield {"QUEUE": shown(queue), "BYTES": f"{queue.size / 1e6:.1f} MB a message"}
 
 
@@ -237,15 +336,14 @@ ALIASES = {
 
 def _accepts(worker: RunningWorker, kind: str) -> bool:
     """Tell whether a worker accepts a content type; one of unknown settings or an unknown type counts as accepted."""
-    accepted = {str(one) for one in worker.settings.get("accept_content") or ()}
-    return not accepted or kind not in ALIASES or bool(accepted & {kind, *ALIASES[kind]})
+    return not worker.accepted or kind not in ALIASES or bool(worker.accepted & {kind, *ALIASES[kind]})
 
 
 def without_queue(fleet: Fleet) -> Iterator[Finding]:
     """Yield the workers that answer and read no queue."""
     for worker in fleet.workers:
         if worker.hears and not worker.queues:
-            yield {"WORKER": worker.node, "QUEUE": "none"}
+            yield {"WORKER": worker.name, "QUEUE": "none"}
 
 
 def overdue(fleet: Fleet) -> Iterator[Finding]:
@@ -259,22 +357,47 @@ def overdue(fleet: Fleet) -> Iterator[Finding]:
         key = f"{prefix}unacked_index"
         if record.count and record.stuck_mutex:
             why = f"{record.stuck_mutex} has no ttl, so no worker gives them back"
-            yield {"KEY": key, "TASKS": f"{_count(record.count)} unacknowledged", "WHY": why}
+            yield {"KEY": key, "TASKS": f"{counted(record.count)} unacknowledged", "WHY": why}
         elif workers and record.oldest is not None:
             limit = max(worker.visibility_timeout for worker in workers) + max(map(_sweep, workers)) + GRACE
             if record.oldest > limit and max(worker.uptime for worker in workers) > limit - GRACE:
                 why = f"the oldest was taken {record.oldest:.0f} s ago, and is due back after {limit - GRACE:.0f} s"
-                yield {"KEY": key, "TASKS": f"{_count(record.count)} unacknowledged", "WHY": why}
+                yield {"KEY": key, "TASKS": f"{counted(record.count)} unacknowledged", "WHY": why}
 
 
 GRACE = 60.0
 """Seconds for a worker that is late."""
 
 
+def orphaned(fleet: Fleet) -> Iterator[Finding]:
+    """Advise about taken tasks that no worker has: theirs was killed, and they wait for the visibility timeout.
+
+    Raises:
+        Unknown: there are such tasks; they will be given back in time.
+    """
+    if doubt(fleet, strict=True):
+        return iter(())
+    for prefix, record in fleet.unacknowledged.items():
+        workers = [worker for worker in fleet.workers if worker.mailbox.prefix == prefix]
+        # A task that waits for its rate limit is in no answer.
+        if not workers or any("rate_limit" in said for worker in workers for said in worker.tasks.values()):
+            continue
+        held = {task.id for one in workers for task in (*one.running, *one.waiting, *one.later)}
+        lost = {one: told for one, told in record.tasks.items() if one not in held and told[1] > 2 * WHOLE}
+        if lost:
+            names, age = sorted({name for name, _ in lost.values()}), max(age for _, age in lost.values())
+            timeout = min(worker.visibility_timeout for worker in workers)
+            raise Unknown(
+                f"advice: {prefix}unacked: no worker has {some(names)}, taken {age:.0f} s ago, as after a SIGKILL: "
+                f"it is given back after the visibility timeout of {timeout:.0f} s"
+            )
+    return iter(())
+
+
 def _sweep(worker: RunningWorker) -> float:
     """Return the seconds after which a worker looks again for tasks to give back."""
     interval, throttle = worker.options.get("unacked_restore_interval"), worker.options.get("unacked_restore_throttle")
-    return float(interval or 10) * float(throttle or 10)
+    return (number_of(interval) or 10) * (number_of(throttle) or 10)
 
 
 MOST_ABANDONED = 1_000_000
@@ -289,16 +412,16 @@ def abandoned(client: Redis, fleet: Fleet) -> Iterator[Finding]:
     needs(fleet, "SCAN", "TYPE", "TTL", "MEMORY USAGE")
     broker, old = Broker(client), {key: size for key, size in fleet.abandoned.items() if size}
     begun = broker.each("LLEN", list(old), otherwise=0)
-    kept = dict(old)
+    kept, most = dict(old), fleet.limits.get("abandoned-answers", MOST_ABANDONED)
 
     def is_read() -> bool:
         for key, before, now in zip(old, begun, broker.each("LLEN", list(old), otherwise=0), strict=True):
             if now < max(1, before):
                 kept.pop(key, None)
-        return sum(kept.values()) <= MOST_ABANDONED
+        return sum(kept.values()) <= most
 
-    if sum(old.values()) > MOST_ABANDONED and not poll(is_read, REQUEST, every=0.1):
-        yield {"KEYS": _some(sorted(kept)), "BYTES": f"{sum(kept.values())} bytes in {len(kept)} lists without ttl"}
+    if sum(old.values()) > most and not poll(is_read, REQUEST, every=0.1):
+        yield {"KEYS": some(sorted(kept)), "BYTES": f"{sum(kept.values())} bytes in {len(kept)} lists without ttl"}
 
 
 REQUEST = 1.0
@@ -315,110 +438,7 @@ def _tasks(queue: QueueSeen, fleet: Fleet) -> str:
     if not queue.length:
         return "no task waits"
     age, how = queue.age(fleet.now)
-    return f"{_count(queue.length)} waiting, the oldest for {age:.0f} s ({how})"
-
-
-def _count(number: int) -> str:
-    return f"{number} task{'s' * (number != 1)}"
-
-
-def _some(names: Sequence[str], most: int = 3) -> str:
-    """Return the first names, and how many there are more."""
-    further = len(names) - most
-    return ", ".join(names[:most]) + (f" and {further} more" if further > 0 else "")
-
-
-# Whether a worker takes tasks
-
-SPAN = 3.0
-"""Seconds over which a worker must do nothing before it counts as stuck."""
-
-SHORTEST = 1.5
-"""Seconds in which a free worker is seen to wait, although its BRPOP ends each second."""
-
-
-@dataclass
-class Look:
-    """What the connections to the broker showed."""
-
-    names: set[str] = field(default_factory=set)
-    most: int = 0
-    """The most connections that waited at one time."""
-
-
-def stuck(client: Redis, fleet: Fleet) -> Iterator[Finding]:
-    """Yield the workers that answer, could take a task, and take none for `SPAN` seconds.
-
-    A free worker waits in BRPOP, or does tasks. One that does neither has a half-open connection or a dead consumer. A
-    worker that has taken tasks and runs none has a dead pool.
-    A sound fleet is seen at once; the span is for doubtful ones.
-
-    Raises:
-        Unknown: the broker refuses CLIENT LIST.
-    """
-    broker, seen = Broker(client), Look()
-    judged = [worker for worker in fleet.workers if not _limits(worker, fleet)]
-    suspects = {worker.node: worker for worker in judged if worker.is_free or _idles(worker)}
-
-    def explained() -> bool:
-        _see(broker, seen, fleet)
-        return not _without_wait(suspects, seen) and not any(map(_idles, suspects.values()))
-
-    if not suspects or poll(explained, max(SHORTEST, SPAN - (time.monotonic() - fleet.taken)), every=0.05):
-        return
-    with Requester(client, fleet.mailboxes) as requester:
-        answers = requester.ask(AGAIN, sorted(suspects))
-    now = {one.node: one for mailbox, said in answers.items() for one in read_workers(mailbox, said)}
-    same = {node: one for node, one in now.items() if node in suspects and one.done == suspects[node].done}
-    for node in _without_wait(
-        {node: one for node, one in same.items() if one.is_free and suspects[node].is_free}, seen
-    ):
-        yield {"WORKER": node, "WHY": "it is free, and no connection of it waits for a task (BRPOP)"}
-    for node, one in same.items():
-        held = {task.id for task in suspects[node].waiting}
-        if _idles(one) and held & {task.id for task in one.waiting}:
-            yield {"WORKER": node, "WHY": f"it holds {_count(len(one.waiting))} and runs none"}
-
-
-def _see(broker: Broker, seen: Look, fleet: Fleet) -> None:
-    """Add the connections that wait for tasks now."""
-    told = broker.consumers()
-    if told is None:
-        raise Unknown(f"the broker refuses CLIENT LIST: {broker.refused['CLIENT LIST']}")
-    databases = {mailbox.database for mailbox in fleet.mailboxes}
-    waiting = [one for one in told if one.blocked and one.database in databases]
-    seen.most = max(seen.most, len(waiting))
-    seen.names |= {one.name for one in waiting}
-
-
-def _idles(worker: RunningWorker) -> bool:
-    """Tell whether a worker holds tasks that it could run and runs none; a rate limit may hold back a task."""
-    free = [task for task in worker.waiting if "rate_limit" not in worker.tasks.get(task.name, {})]
-    return bool(free) and not worker.running
-
-
-def _limits(worker: RunningWorker, fleet: Fleet) -> bool:
-    """Tell whether a rate limit may hold back tasks in a worker, which no answer lists: they fill its prefetch."""
-    if not any("rate_limit" in attributes for attributes in worker.tasks.values()):
-        return False
-    prefix = worker.mailbox.prefix
-    others = [one for one in fleet.workers if one.mailbox.prefix == prefix]
-    held = [task for one in others for task in (*one.running, *one.waiting, *one.later) if not task.acknowledged]
-    return fleet.unacknowledged[prefix].count > len(held)
-
-
-def _without_wait(workers: Mapping[str, RunningWorker], seen: Look) -> list[str]:
-    """Return the free workers that no connection in BRPOP explains; without names, one of them for each missing."""
-    names = {node: str(one.options.get("client_name") or "") for node, one in workers.items() if one.is_free}
-    named = [node for node, name in names.items() if name and name not in seen.names]
-    unnamed = sorted(node for node, name in names.items() if not name)
-    of_named = len({name for name in names.values() if name} & seen.names)
-    missing = max(0, len(unnamed) - max(0, seen.most - of_named))
-    if not missing:
-        return named
-    if missing == len(unnamed):
-        return [*named, *unnamed]
-    return [*named, f"{missing} of {_some(unnamed)}"]
+    return f"{counted(queue.length)} waiting, the oldest for {age:.0f} s ({how})"
 
 
 # Whether a worker runs a task
@@ -459,11 +479,11 @@ def _takes_probe(worker: RunningWorker) -> bool:
 
 def _probed(client: Redis, fleet: Fleet, workers: Sequence[RunningWorker]) -> int:
     """Return how many of these tasks the workers have run."""
-    nodes = [worker.node for worker in workers]
+    keys = {worker.key for worker in workers}
     with Requester(client, fleet.mailboxes) as requester:
-        answers = requester.ask([("stats", {})], nodes)
+        answers = requester.ask([("stats", {})], nodes_of(workers))
     told = [one for mailbox, said in answers.items() for one in read_workers(mailbox, said)]
-    return sum(one.counts.get(PROBE, 0) for one in told if one.node in nodes)
+    return sum(one.counts.get(PROBE, 0) for one in told if one.key in keys)
 
 
 def _has_run(client: Redis, fleet: Fleet, workers: Sequence[RunningWorker], before: int) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -34,6 +35,7 @@ from redis_practices.celery_worker.queue_age import (
     Broker,
     Consumer,
     KeysSeen,
+    Named,
     QueueSeen,
     Unacknowledged,
     number_of,
@@ -65,12 +67,18 @@ OPTIONS = (
 )
 """Transport options that are kept."""
 
+MASK = "********"
+"""What Celery shows of a setting whose name has a word like KEY or PASS, as a route of ``accounts.reset_password``."""
+
 ATTRIBUTES = (
     *("acks_late", "reject_on_worker_lost", "acks_on_failure_or_timeout", "time_limit", "soft_time_limit"),
     *("serializer", "ignore_result", "max_retries", "default_retry_delay", "expires", "rate_limit", "track_started"),
     "max_deliveries",
 )
 """Attributes of a registered task that are asked for; one that is None is left out."""
+
+WORKFLOWS = ("celery-taskset-meta-*", "celery-task-meta-*.j")
+"""Keys of a group whose results are kept, and of a chord of which a part has ended."""
 
 QUESTIONS: tuple[Question, ...] = (
     ("ping", {}),
@@ -120,6 +128,8 @@ class RunningWorker:
     """What one worker says of itself."""
 
     node: str
+    name: str
+    """The node, with the key prefix before it where the workers of another app have a node of this name."""
     mailbox: Mailbox
     answered: int
     """Workers that answer under this name."""
@@ -167,11 +177,16 @@ class RunningWorker:
     pids: frozenset[int] = frozenset()
     """The processes of a prefork pool."""
     intervals: Mapping[str, float] = field(default_factory=dict)
-    """Seconds between two sendings of a task of ``beat_schedule``, where the schedule is an interval."""
+    """Seconds between two sendings by entry of ``beat_schedule``, where the schedule is an interval."""
     backend: str = ""
     """The scheme of ``result_backend``, such as ``redis``; "" without one."""
     results_timeout: float | None = None
     """``visibility_timeout`` among the transport options of the result backend, where it has no effect on tasks."""
+
+    @property
+    def key(self) -> tuple[Mailbox, str]:
+        """Mailbox and node: what the workers of two apps differ in."""
+        return self.mailbox, self.node
 
     @property
     def done(self) -> int:
@@ -181,7 +196,20 @@ class RunningWorker:
     @property
     def is_free(self) -> bool:
         """Whether it reads queues and could take one more task."""
-        return bool(self.queues) and (not self.prefetch or self.prefetch > len(self.running) + len(self.waiting))
+        begun = len(self.running) + len(self.waiting)
+        if self.settings.get("worker_disable_prefetch") and begun >= (self.processes or 1):
+            return False
+        # Each countdown that a worker holds adds one to its prefetch.
+        return bool(self.queues) and (not self.prefetch or self.prefetch > begun + len(self.later))
+
+    @property
+    def accepted(self) -> set[str]:
+        """The names in `accept_content`, which shows as a list, or as the text of a set."""
+        return set(re.findall(r"[\w./+-]+", str(self.settings.get("accept_content") or "")))
+
+    def knows(self, task: str) -> bool:
+        """Tell whether it has a task; those of Celery itself are in each worker, and in no answer."""
+        return task in self.tasks or task.startswith("celery.")
 
     @property
     def visibility_timeout(self) -> float:
@@ -223,12 +251,14 @@ class Fleet:
     taken: float = field(default_factory=time.monotonic)
     abandoned: Mapping[str, int] = field(default_factory=dict)
     """Lists of answers and events that may have no reader any more, with their bytes."""
-    beats: Mapping[str, int] = field(default_factory=dict)
-    """Answers of ``celery beat`` by node, more than 1 for two of one name; one before Celery 5.7 does not answer."""
+    beats: Mapping[Mailbox, Mapping[str, int]] = field(default_factory=dict)
+    """Answers of ``celery beat`` by mailbox and node, more than 1 for two of one name; one before 5.7 is silent."""
     workflows: bool = False
     """Whether chords or groups are under way: they have keys beside their results."""
     refused: dict[str, str] = field(default_factory=dict)
     """Commands that the broker refused, with its error."""
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """The most that detectors allow, by name, where it is not their default."""
 
     def of(self, mailbox: Mailbox) -> list[RunningWorker]:
         """Return the workers of one app's mailbox."""
@@ -270,20 +300,20 @@ def look(
         seen = list(read_queues(broker, found, keys.bindings, workers, queues))
         sampled, endless = broker.results(prefixes)
         consumers = broker.consumers()
-        clocks = heartbeats.ahead(begun, {worker.node for worker in workers}, listen)
-    workers = [replace(one, clock=clocks.get(one.node)) for one in workers]
+        clocks = heartbeats.ahead(begun, {(one.mailbox.heartbeats, one.node) for one in workers}, listen)
+    workers = [replace(one, clock=clocks.get((one.mailbox.heartbeats, one.node))) for one in told_apart(workers)]
     return Fleet(
         workers=workers,
         mailboxes=found,
         silent=sum(of_one.silent + len(_late(of_one)) for of_one in answers.values()),
         unreadable={kind: number for of_one in answers.values() for kind, number in of_one.unreadable.items()},
-        beats={node: count for of_one in answers.values() for node, count in _beats(of_one)},
+        beats={mailbox: dict(_beats(of_one)) for mailbox, of_one in answers.items()},
         opened=opened,
         queues=seen,
         unacknowledged={prefix: broker.unacknowledged(prefix, _records(workers, prefix)) for prefix in prefixes},
         endless_results=endless,
         results=sampled,
-        workflows=any(broker.sampled(prefix, "celery-taskset-meta-*") for prefix in prefixes),
+        workflows=any(broker.sampled(prefix, pattern) for prefix in prefixes for pattern in WORKFLOWS),
         consumers=consumers,
         messages=sum(of_one.published for of_one in answers.values()),
         commands=broker.commands,
@@ -309,6 +339,31 @@ def mailboxes_of(
     return list(opened), opened
 
 
+def told_apart(workers: Sequence[RunningWorker]) -> list[RunningWorker]:
+    """Return the workers, each with a name that no worker of another mailbox has."""
+    mailboxes = defaultdict[str, set[Mailbox]](set)
+    for one in workers:
+        mailboxes[one.node].add(one.mailbox)
+    return [replace(one, name=_name(one, mailboxes[one.node])) for one in workers]
+
+
+def _name(worker: RunningWorker, mailboxes: Collection[Mailbox]) -> str:
+    """Return the name of a worker whose node several mailboxes have: with its prefix, and its exchange if needed."""
+    own = worker.mailbox
+    if len(mailboxes) == 1:
+        return worker.node
+    of_prefix = [one for one in mailboxes if one.prefix == own.prefix]
+    return f"{own.prefix}{worker.node}" if len(of_prefix) == 1 else f"{own.prefix}{own.exchange}/{worker.node}"
+
+
+def nodes_of(workers: Iterable[RunningWorker]) -> dict[Mailbox, list[str]]:
+    """Return the nodes of workers by mailbox, to ask these alone."""
+    nodes = defaultdict[Mailbox, list[str]](list)
+    for one in workers:
+        nodes[one.mailbox].append(one.node)
+    return nodes
+
+
 def _late(answers: Answers) -> list[str]:
     """Return the workers that answered ``ping`` and not, or not in time, ``stats``."""
     return [
@@ -323,12 +378,12 @@ def _beats(answers: Answers) -> Iterator[tuple[str, int]]:
             yield node, answers.counts[node]
 
 
-def _records(workers: Iterable[RunningWorker], prefix: str) -> Iterator[tuple[str, str]]:
-    """Yield the names of the index and the mutex under which workers note what they have taken."""
+def _records(workers: Iterable[RunningWorker], prefix: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the names of the index, the mutex and the hash under which workers note what they have taken."""
     for one in workers:
         if one.mailbox.prefix == prefix:
-            index = one.options.get("unacked_index_key", "unacked_index")
-            yield str(index), str(one.options.get("unacked_mutex_key", "unacked_mutex"))
+            index, mutex = (one.options.get(f"{name}_key", name) for name in ("unacked_index", "unacked_mutex"))
+            yield str(index), str(mutex), str(one.options.get("unacked_key", "unacked"))
 
 
 def read_queues(
@@ -346,20 +401,25 @@ def read_queues(
         read = {queue for worker in of_prefix for queue in worker.queues}
         names = read | {queue for worker in of_prefix for queue in worker.routed} | declared.get(prefix, set())
         names |= set(further) if prefix in seps else set()
-        steps = sorted({0, *(step for worker in of_prefix for step in steps_of(worker))})
-        for name in sorted(names):
-            if not name.startswith(OWN):
-                seen = broker.queue(prefix, name, steps if of_prefix else DEFAULT_STEPS, seps.get(prefix, SEP))
-                seen.declared = name in declared.get(prefix, ())
-                if name in read:
-                    seen.unread = broker.other_steps(prefix, name, steps, seps[prefix])
-                yield seen
+        steps = sorted(
+            {0, *(step for worker in of_prefix for step in steps_of(worker))} if of_prefix else DEFAULT_STEPS
+        )
+        named = [
+            Named(prefix, name, steps, seps.get(prefix, SEP)) for name in sorted(names) if not name.startswith(OWN)
+        ]
+        found = broker.queues(named)
+        for one in found:
+            one.declared = one.name in declared.get(prefix, ())
+        of_readers = [one for one in named if one.name in read]
+        unread = dict(zip((one.name for one in of_readers), broker.other_steps(of_readers), strict=True))
+        yield from (replace(one, unread=unread.get(one.name, {})) for one in found)
 
 
 def steps_of(worker: RunningWorker) -> list[int]:
     """Return the priorities of a worker that have a list each (``priority_steps``)."""
     said = worker.options.get("priority_steps")
-    return [int(step) for step in said] if isinstance(said, list | tuple) else list(DEFAULT_STEPS)
+    steps = [step for step in said if step in range(256)] if isinstance(said, list | tuple) else []
+    return steps or list(DEFAULT_STEPS)
 
 
 FORMS: Mapping[str, type | tuple[type, ...]] = {
@@ -391,10 +451,12 @@ def _worker(
         **named(conf.get("broker_transport_options"), OPTIONS),
         **named((stats.get("broker") or {}).get("transport_options"), OPTIONS),
     }
-    schedule = conf.get("beat_schedule") or {}
+    planned = conf.get("beat_schedule")
+    schedule = planned if isinstance(planned, Mapping) else {}
     soft, hard = [*map(number_of, pool.get("timeouts") or ()), 0.0, 0.0][:2]
     return RunningWorker(
         node=node,
+        name=node,
         mailbox=mailbox,
         answered=answers.counts[node],
         pickles=node in answers.pickled,
@@ -404,11 +466,11 @@ def _worker(
         intervals=dict(_intervals(schedule)),
         backend=_scheme(conf.get("result_backend")),
         results_timeout=named(conf.get("result_backend_transport_options"), OPTIONS).get("visibility_timeout"),
-        routed=frozenset(_routed(conf)),
+        routed=frozenset(_routed(conf)) - {MASK},
         schedule={str(entry): str(named(one, ["task"]).get("task", "")) for entry, one in schedule.items()},
         pool=_pool(str(pool.get("implementation", ""))),
         processes=int(pool["max-concurrency"]) if str(pool.get("max-concurrency", "")).isdigit() else None,
-        prefetch=int(stats.get("prefetch_count") or 0),
+        prefetch=int(number_of(stats.get("prefetch_count"))),
         limits=(soft, hard),
         recycles=pool["max-tasks-per-child"] not in {"N/A", None, 0} if "max-tasks-per-child" in pool else None,
         counts={str(name): int(number) for name, number in (stats.get("total") or {}).items()},
@@ -426,11 +488,11 @@ def _worker(
 
 
 def _intervals(schedule: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Yield task and interval of the entries of ``beat_schedule`` that have one; a crontab has none."""
-    for entry in schedule.values():
+    """Yield name and interval of the entries of ``beat_schedule`` that have one; a crontab has none."""
+    for name, entry in schedule.items():
         with suppress(ValueError, TypeError):
             if every := seconds_of(named(entry, ["schedule"]).get("schedule")):
-                yield str(named(entry, ["task"]).get("task", "")), every
+                yield str(name), every
 
 
 def _scheme(url: Any) -> str:
@@ -453,11 +515,11 @@ def _held(said: Any) -> Iterator[Held]:
             name=str(request.get("name")),
             id=str(request.get("id")),
             queue=str(delivery.get("routing_key")),
-            started=request.get("time_start"),
+            started=number_of(request.get("time_start")) or None,
             acknowledged=bool(request.get("acknowledged")),
             redelivered=bool(delivery.get("redelivered")),
             eta=moment(one.get("eta")),
-            pid=request.get("worker_pid"),
+            pid=int(number_of(request.get("worker_pid"))) or None,
         )
 
 
@@ -470,14 +532,15 @@ def moment(said: Any) -> float | None:
         return None
 
 
+_REGISTERED = re.compile(rf"(.*?)(?: \[((?:{'|'.join(ATTRIBUTES)})=.*\]))?", re.DOTALL)
 _INFO = re.compile(r"(\S+?)=(.*?)(?= \w+=|\]$)")
 
 
 def _registered(said: Any) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield tasks with attributes, from ``name [acks_late=True time_limit=30]``."""
+    """Yield tasks with attributes, from ``name [acks_late=True time_limit=30]``; a name may have brackets, too."""
     for one in said or ():
-        name, _, attributes = str(one).partition(" [")
-        yield name, dict(_INFO.findall(attributes))
+        if found := _REGISTERED.fullmatch(str(one)):
+            yield found[1], dict(_INFO.findall(found[2] or ""))
 
 
 def _versions(said: Any) -> dict[str, str]:
@@ -507,8 +570,10 @@ def seconds_of(said: Any) -> float | None:
     Raises:
         ValueError: it is neither.
     """
-    if said is None or isinstance(said, int | float):
-        return said
+    if said is None:
+        return None
+    if isinstance(said, int | float):
+        return number_of(said)
     days, _, clock = str(said).rpartition(" day")
     hours, minutes, seconds = clock.lstrip("s, ").split(":")
     return timedelta(int(days or 0), float(seconds), hours=int(hours), minutes=int(minutes)).total_seconds()

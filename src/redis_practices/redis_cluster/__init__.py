@@ -6,7 +6,9 @@ The cluster is reached by its users alone.            ../server_info.py         
 A rotated login interrupts no client.                 ../credentials.py           credentials
 Each node serves each client at all times.            -                           clients
 A cluster is formed; one check says it is ready.      formation                   formation, survival
+A former id, or a second primary, is found.           formation                   members
 Planned failover; readiness for an unplanned one.     failover                    failover, readiness
+A stuck replica, or one that copies, is found.        failover                    members
 Resharding under load; repair of open slots.          slot_migration              scaling, interrupted_migration
 Nodes join, leave and share slots under load.         growth                      growth
 Many keys are read, written, scanned.                 key_distribution            key_distribution

@@ -1,7 +1,8 @@
 """Fail over to a replica without a lost write; check readiness for a primary's death.
 
 ``cluster_state:ok`` does not tell: a cluster whose replicas are dead or empty reports it too.
-`why_not_failover_ready` returns every reason why a dead primary would not be replaced.
+`why_not_failover_ready` returns every reason why a dead primary would not be replaced. `stuck_replicas` finds replicas
+that follow a node which is no primary any more, and `is_copying` tells a slow first copy from one that never ends.
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from redis_practices.polling import poll
-from redis_practices.redis_cluster.topology import ClusterError, Member, address, members, same_host_as_primary
+from redis_practices.redis_cluster.topology import (
+    ABSENT,
+    ClusterError,
+    Member,
+    address,
+    members,
+    same_host_as_primary,
+)
 
 LINK_TIMEOUT = 2.0
 """Seconds in which a node links to a node that it has just met: it tries every 0.1 s."""
@@ -155,6 +163,73 @@ def _of_map(known: Mapping[str, Member]) -> list[str]:
     return reasons
 
 
+def lagging(before: Mapping[str, Any], now: Mapping[str, Any], lag: int = LAG) -> dict[str, int]:
+    """Return the bytes of old writes that replicas lack, by address; {} if no replica lacks more than `lag`.
+
+    Both are the primary's ``INFO replication``, some seconds apart: a burst of writes has reached a replica by then. A
+    replica that lags loses these writes where it is promoted without its primary: ``CLUSTER FAILOVER TAKEOVER`` or
+    ``FORCE``, ``REPLICAOF NO ONE`` (valkey#2587). Left out are a replica that still copies everything, and a primary
+    with another history than before.
+    """
+    if before.get("master_replid") != now.get("master_replid"):
+        return {}
+    replicas = [now[f"slave{number}"] for number in range(int(now.get("connected_slaves", 0)))]
+    missing = {
+        f"{one['ip']}:{one['port']}": before.get("master_repl_offset", 0) - one["offset"]
+        for one in replicas
+        if one["state"] == "online"
+    }
+    return {name: count for name, count in missing.items() if count > lag}
+
+
+FULL = 0.6
+"""The share of an output buffer's limit from which on a burst of writes may end the link of the replica."""
+
+
+def pressed(buffers: Iterable[int], limit: str, backlog: int) -> float:
+    """Return the share of its limit that the fullest output buffer for a replica has; 0.0 without a limit.
+
+    `buffers` are the ``omem`` of ``CLIENT LIST TYPE replica``, `limit` is ``client-output-buffer-limit``. Since 7.0 a
+    limit below the replication backlog counts as the backlog. At the limit the primary ends the link, and the replica
+    copies everything again (valkey#3963).
+    """
+    words = limit.replace("slave", "replica").split()
+    place = words.index("replica")
+    limits = [max(int(number), backlog) for number in words[place + 1 : place + 3] if int(number)]
+    return max(buffers, default=0) / min(limits) if limits else 0.0
+
+
+COPIED = 64 * 2**20
+"""Bytes that a fork must have copied to tell of the keys rather than of the process."""
+
+
+def fork_needs(told: Mapping[str, Any]) -> float:
+    """Return the memory that a node with as many keys as it may hold needs during a fork, as a share of its machine's.
+
+    It reads the fields of ``INFO``. A snapshot, a rewrite of the log and a replica's copy need a fork (valkey#3609).
+    The next one is assumed to copy the share of the memory that the last one copied. Without a limit, or if the last
+    fork copied less than `COPIED`, nothing is known: 0.0.
+    """
+    copied = max(int(told.get(f"{kind}_last_cow_size", 0)) for kind in ("rdb", "aof"))
+    machine, limit = int(told.get("total_system_memory", 0)), int(told.get("maxmemory", 0))
+    if copied < COPIED or not machine:
+        return 0.0
+    # The peak is at least what the node held then: the share is never made too large.
+    share = min(1.0, copied / int(told["used_memory_peak"]))
+    return limit * (1 + share) / machine
+
+
+def elections(told: Mapping[str, Any], seconds: float) -> float:
+    """Return how often an hour a node has asked its peers for votes since its start, `seconds` ago.
+
+    It reads the fields of ``CLUSTER INFO``. A younger process counts as an hour old. A planned failover is one
+    election, and a lost election is repeated (valkey#3996, valkey#2169).
+    """
+    # The request goes to each peer, and each counts.
+    asked = int(told.get("cluster_stats_messages_auth-req_sent", 0)) / max(1, int(told["cluster_known_nodes"]) - 1)
+    return asked / max(1.0, seconds / 3600)
+
+
 def restarts_empty(nodes: Iterable[Redis]) -> list[str]:
     """Return a line for each primary that would come back empty from a restart; [] if there is none.
 
@@ -174,3 +249,39 @@ def restarts_empty(nodes: Iterable[Redis]) -> list[str]:
         and not node.config_get("save").get("save")
         and not str(node.config_get("maxmemory-policy").get("maxmemory-policy")).startswith("allkeys")
     ]
+
+
+def stuck_replicas(known: Mapping[str, Member]) -> list[tuple[Member, str]]:
+    """Return each replica that follows no live primary, with the reason, from the nodes by id (``CLUSTER NODES``).
+
+    A failover gives a replica a new primary within moments. A replica that still follows a dead node was not elected,
+    and no other replica was: an empty node has taken the slots (valkey-io/valkey#2090). Its data may be the only copy.
+    The reason names a primary without a replica, if there is one. Look twice, some seconds apart.
+    """
+    followed = {member.primary for member in known.values()}
+    alone = [member for member in known.values() if member.slots and member.identity not in followed]
+    rest = f"; {alone[0].address}, {alone[0].identity}, has no replica" if alone else ""
+    found = []
+    for replica in known.values():
+        if replica.primary is None or not ABSENT.isdisjoint(replica.flags):
+            continue
+        primary = known.get(replica.primary)
+        if primary is None:
+            found.append((replica, f"follows {replica.primary}, a node that is not known{rest}"))
+        elif not ABSENT.isdisjoint(primary.flags):
+            found.append((replica, f"follows {primary.identity}, which is dead{rest}"))
+        elif primary.primary:
+            found.append((replica, f"follows {primary.identity}, which is a replica, too{rest}"))
+    return found
+
+
+PROGRESS = ("master_sync_read_bytes", "loading_loaded_bytes", "current_save_keys_processed")
+"""Fields of INFO that grow while a replica receives and loads a copy, and while its primary saves it."""
+
+
+def is_copying(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Tell whether a replica received more of its copy, or its primary saved more of it, between two looks (``INFO``).
+
+    A replica that begins its copy again and again has received less the second time, or nothing.
+    """
+    return any(float(before.get(field) or 0) < float(after.get(field) or 0) for field in PROGRESS)

@@ -1,9 +1,9 @@
-"""Form a Redis Cluster with its own commands, and tell when it is ready."""
+"""Form a Redis Cluster with its own commands, tell when it is ready, and find nodes that should not be there."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from operator import not_
 from typing import Any
@@ -14,6 +14,7 @@ from redis.utils import str_if_bytes
 
 from redis_practices.polling import poll
 from redis_practices.redis_cluster.topology import (
+    ABSENT,
     SLOTS,
     ClusterError,
     Member,
@@ -23,6 +24,7 @@ from redis_practices.redis_cluster.topology import (
     members,
     ranges_of,
 )
+from redis_practices.server_info import by_name
 
 
 def even_ranges(primaries: int) -> list[tuple[int, int]]:
@@ -110,6 +112,45 @@ def why_not_ready(nodes: Sequence[Redis]) -> str | None:
     return None if covered == SLOTS else f"only {covered} of {SLOTS} slots are covered"
 
 
+def disputes(views: Mapping[str, Mapping[str, Member]]) -> list[tuple[str, str, str]]:
+    """Return each viewer whose view of a node is not the node's own, with the id of the node and the difference.
+
+    `views` have all nodes by their ids, as each node knows them (``CLUSTER NODES``). A peer that takes a replica for a
+    primary never votes for it (valkey#2811). One with an old host name sends clients to it (valkey#304). A change
+    reaches a peer with the next answer to a ping, so a dispute counts if it is older than `Member.heard`.
+    """
+    own = {one.identity: one for view in views.values() for one in view.values() if "myself" in one.flags}
+    places = {one.identity: one.address for one in own.values()}
+    return [
+        (viewer, identity, why)
+        for viewer, view in views.items()
+        for identity, seen in view.items()
+        if identity in own and (why := _dispute(own[identity], seen, places))
+    ]
+
+
+def _dispute(me: Member, seen: Member, places: Mapping[str, str]) -> str:
+    """Return what a peer says otherwise than the node itself; "" if nothing, or if it does not reach the node."""
+    if not ABSENT.isdisjoint(seen.flags):
+        return ""
+    if me.primary != seen.primary:
+        says, heard = (
+            f"follows {places.get(one.primary, one.primary)}" if one.primary else "is a primary" for one in (me, seen)
+        )
+        return f"says that it {says}, and {heard}"
+    if me.hostname != seen.hostname:
+        return f"has the host name {me.hostname or 'none'}, and {seen.hostname or 'none'}"
+    return ""
+
+
+def astray(me: Member, shards: Mapping[str, Member]) -> bool:
+    """Tell whether a replica has another shard id than its primary; `shards` are of its ``CLUSTER SHARDS``, since 7.0.
+
+    Before Valkey 8.1.2 such a node does not start again: "corrupted cluster config file" (valkey#2171).
+    """
+    return bool(me.primary and me.identity in shards and shards[me.identity].primary == "")
+
+
 def _why_not_known(known: Mapping[str, Member], nodes: int) -> str | None:
     """Return the problem with the nodes that one node knows, or None. It should know `nodes`."""
     if len(known) != nodes or any("handshake" in member.flags for member in known.values()):
@@ -140,3 +181,34 @@ def _why_not_linked(replication: Mapping[str, Any], known: Mapping[str, Member])
         if replication.get(f"slave{index}", {}).get("state") == "online"
     )
     return None if online == expected else f"is a primary with {online} of {expected} replicas online"
+
+
+def stale_ids(known: Mapping[str, Member]) -> list[Member]:
+    """Return the nodes that are the former ids of live ones, from the nodes by id (``CLUSTER NODES``).
+
+    A node that was reset, or that has lost its ``nodes.conf``, gets a new id. Its peers keep the old one for ever
+    (valkey-io/valkey#1757). Its address answers with another id, so they drop the address (``noaddr``). ``CLUSTER
+    FORGET`` on every node removes it.
+    """
+    live = {member.address for member in known.values() if ABSENT.isdisjoint(member.flags)}
+    return [
+        member
+        for member in known.values()
+        if "handshake" not in member.flags and ("noaddr" in member.flags or (member.failed and member.address in live))
+    ]
+
+
+def rival_primaries(shards: Iterable[Any], known: Mapping[str, Member]) -> list[tuple[Member, Member]]:
+    """Return each primary without slots whose shard has another primary, with that one.
+
+    `shards` is the reply to ``CLUSTER SHARDS``, and `known` has the nodes by id (``CLUSTER NODES``). A primary that
+    missed two failovers returns as such a rival, and no node makes it a replica (valkey-io/valkey#2261). A node that
+    has just joined is alone in its shard. During a failover a shard has two primaries for a moment: look twice.
+    """
+    found = []
+    for shard in map(by_name, shards):
+        nodes = [known.get(str_if_bytes(by_name(node)["id"])) for node in shard["nodes"]]
+        leading = [node for node in nodes if node and node.primary is None and ABSENT.isdisjoint(node.flags)]
+        owners = [node for node in leading if node.slots]
+        found += [(node, owners[0]) for node in leading if owners and not node.slots]
+    return found

@@ -362,11 +362,12 @@ def close_open_slots(nodes: Sequence[Redis]) -> list[int]:
         redis.exceptions.RedisError: a node does not answer or refuses.
     """
     known = by_identity(nodes)
-    # Valkey's replicas repeat the open slots of their primaries.
-    seen = {identity: member for identity, node in known.items() if not (member := itself(node)).primary}
+    asked = {identity: itself(node) for identity, node in known.items()}
+    seen = {identity: member for identity, member in asked.items() if not member.primary}
     owners = {slot: identity for identity, member in seen.items() for slot in member.slots}
     _require_all(known, seen, owners)
-    opened = {slot for member in seen.values() for slot in (*member.leaving, *member.arriving)}
+    # Valkey's replicas repeat the open slots of their primary, and one may keep a slot open that it has closed.
+    opened = {slot for member in asked.values() for slot in (*member.leaving, *member.arriving)}
     opened.update(slot for identity, member in seen.items() for slot in stray_slots(known[identity], member))
     if missing := sorted(opened - owners.keys()):
         raise ClusterError(f"slot {missing[0]} is open or has keys, and has no owner: give it one first")
@@ -469,14 +470,26 @@ def _close(slot: int, primaries: Mapping[str, Redis], home: Member, goal: Member
 
 
 def open_slots(nodes: Sequence[Redis]) -> list[str]:
-    """Return a line for each primary with open slots; [] if there are none.
+    """Return a line for each primary with open slots, and for each replica with others than its primary; [] if none.
+
+    Valkey's replicas repeat the open slots of their primary. A replica that was away when a migration ended may keep
+    the slot open (valkey-io/valkey#1664): a failover opens it again.
 
     Raises:
         redis.exceptions.RedisError: a node does not answer.
     """
+    seen = {member.identity: member for member in map(itself, nodes)}
     found = []
-    for member in (member for member in map(itself, nodes) if not member.primary):
-        for verb, slots in (("gives away", member.leaving), ("takes", member.arriving)):
-            ranges = ", ".join(f"{first}-{last}" if last > first else str(first) for first, last in as_ranges(slots))
-            found += [f"{member.address} {verb} {ranges}"] if slots else []
+    for member in seen.values():
+        primary = seen.get(member.primary) if member.primary else None
+        if member.primary and not primary:
+            continue
+        for verb, slots, known in (
+            ("gives away", member.leaving, primary and primary.leaving),
+            ("takes", member.arriving, primary and primary.arriving),
+        ):
+            own = slots.keys() - (known or {}).keys()
+            ranges = ", ".join(f"{first}-{last}" if last > first else str(first) for first, last in as_ranges(own))
+            missed = ", unlike its primary" if primary else ""
+            found += [f"{member.address} {verb} {ranges}{missed}"] if own else []
     return found

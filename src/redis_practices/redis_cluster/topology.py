@@ -165,6 +165,8 @@ class Member:
     """Its configuration epoch."""
     linked: bool | None = None
     """Whether the reporting node has a link to it."""
+    heard: int = field(default=0, compare=False)
+    """When the reporting node last had its answer to a ping, in milliseconds since 1970; 0 if never."""
     leaving: dict[int, str] = field(default_factory=dict)
     """The migrating slots that it owns, with the id of the target."""
     arriving: dict[int, str] = field(default_factory=dict)
@@ -237,7 +239,7 @@ def announced(node: Redis) -> dict[str, Member]:
 def read_nodes(answer: bytes | str) -> Iterator[Member]:
     """Yield the members in a reply of ``CLUSTER NODES``, one a line."""
     for line in str_if_bytes(answer).splitlines():
-        identity, endpoint, flags, primary, _, _, epoch, link, *held = line.split()
+        identity, endpoint, flags, primary, _, heard, epoch, link, *held = line.split()
         ranges = []
         opened: dict[str, dict[int, str]] = {"->-": {}, "-<-": {}}
         for part in held:
@@ -259,6 +261,7 @@ def read_nodes(answer: bytes | str) -> Iterator[Member]:
             bus_port=int(bus) if bus else None,
             epoch=int(epoch),
             linked=link == "connected",
+            heard=int(heard),
             leaving=opened["->-"],
             arriving=opened["-<-"],
         )

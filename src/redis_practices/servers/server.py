@@ -96,7 +96,8 @@ class Server:
         self.folder = group.folder / str(self.port)
         self.folder.mkdir(exist_ok=True)
         self._group = group
-        self._binary = server_binary(binary)
+        self.binary = server_binary(binary)
+        """The program of its next start."""
         self._log = self.folder / "log"
         self._password = str(config.get("requirepass", ""))
         # A file, not arguments: every user of the machine can read the arguments of a process.
@@ -112,7 +113,7 @@ class Server:
     def configure(self, config: Config) -> None:
         """Write the directives that the process reads at its start; a running process does not see them."""
         # The answer does not depend on the value, so one question serves all servers of a program.
-        unknown = {name for name in LATER.keys() & config.keys() if not knows(self._binary, f"{name} {LATER[name]}")}
+        unknown = {name for name in LATER.keys() & config.keys() if not knows(self.binary, f"{name} {LATER[name]}")}
         usual: Config = {"bind": "127.0.0.1", "port": self.port, "dir": str(self.folder)}
         lines = {name: value for name, value in {**usual, **config}.items() if name not in unknown}
         self._config.write_text("".join(f"{name} {_quoted(value)}\n" for name, value in lines.items()))
@@ -120,7 +121,7 @@ class Server:
     def _start(self) -> Child:
         """Start the process."""
         self._log_begin = self._log.stat().st_size if self._log.exists() else 0
-        return self._group.start([self._binary, str(self._config), *self.mode], self._log, cwd=self.folder)
+        return self._group.start([self.binary, str(self._config), *self.mode], self._log, cwd=self.folder)
 
     @property
     def pid(self) -> int:
