@@ -55,7 +55,7 @@ Feature: Rotated credentials: tasks flow while the broker has another login and 
         | tls     | yes   |
       And a worker
       When 20 tasks "stamp" are sent with [0.02]
-      And the broker is given a new certificate
+      And the setting "tls" of the broker becomes "another authority"
       And 20 tasks "stamp" are sent with [0.02]
       Then all tasks are processed within 20 seconds
       And each task ran exactly once

@@ -163,8 +163,13 @@ def need_engine(context: Context, name: str) -> None:
 def change_setting(context: Context, name: str, target: str, value: str) -> None:
     """Change a setting of running servers until the scenario ends (CONFIG SET).
 
+    If ``tls`` becomes ``another authority``, the certificate is one of it, and all connections are closed.
+
     Example: ``When the setting "maxclients" of a replica of "user:1" becomes "5000"``
     """
+    if (name, value) == ("tls", "another authority"):
+        context.named["tls"].renew()
+        return
     for thing in context.targets(target):
         with thing.client() as client:
             known = client.config_get(name)
@@ -295,10 +300,6 @@ class ServerUnderTest:
         """Require a password that clients do not have."""
         with self.client() as client:
             client.config_set("requirepass", "other")
-
-    def renew(self) -> None:
-        """Give it another certificate."""
-        self.context.named["tls"].renew()
 
     def is_ready(self) -> bool:
         """Tell whether it answers a PING."""
