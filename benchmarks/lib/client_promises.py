@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -35,8 +35,12 @@ SOON = 1.0
 """Seconds in which a call that waits for nothing must end on a busy machine, too."""
 RECOVERED = 10.0
 """Seconds in which a client must notice a dead connection."""
-CALLERS = 1100
-"""Calls at once: more than redis-py's 100 connections, and than valkey-glide's 1,000 requests in flight."""
+CALLERS = 200
+"""Calls at once: more than redis-py's 100 connections."""
+
+
+class BusyError(Exception):
+    """Calls of a healthy cluster are slow already: other programs keep all cores busy."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,10 @@ def said(outcome: Outcome) -> str:
 
 def named(errors: Counter[str]) -> str:
     """Return the number of errors, and their most frequent kind."""
-    return f"{errors.total()} errors ({errors.most_common(1)[0][0]})" if errors else "no error"
+    if not errors:
+        return "no error"
+    number, kind = errors.total(), errors.most_common(1)[0][0]
+    return f"{number} error{'s' * (number > 1)} ({kind})"
 
 
 @contextmanager
@@ -65,10 +72,25 @@ def served(kind: Kind, group: ProcessGroup, mutation: Mutation | None = None) ->
     server = start_server(group, CACHE)
     with server.client() as observer, closing(RespProxy(server.port, mutation or Mutation())) as proxy:
         observer.set("key", "value")
-        with kind.connect([proxy.port if mutation else server.port]) as caller:
+        with connected(kind, [proxy.port if mutation else server.port]) as caller:
             answered(caller.do("get", "key"))
             yield caller, observer
     server.kill()
+
+
+@contextmanager
+def connected(kind: Kind, ports: Sequence[int], *, cluster: bool = False) -> Iterator[Caller]:
+    """Make a client of a healthy server. On a busy machine, valkey-glide's first attempts may time out."""
+    with ExitStack() as ending:
+        for left in range(9, -1, -1):
+            try:
+                caller = ending.enter_context(kind.connect(ports, cluster=cluster))
+            except Exception:
+                if not left:
+                    raise
+            else:
+                break
+        yield caller
 
 
 def answered(outcome: Outcome, value: object = "value") -> None:
@@ -88,7 +110,7 @@ def long_blocking_read(kind: Kind, group: ProcessGroup) -> Seen:
 def reads_beside_a_blocking_one(kind: Kind, group: ProcessGroup) -> Seen:
     """Read a key while another call of this client waits 2 s for an item."""
     with served(kind, group) as (caller, observer):
-        waiting = caller.begin("blpop", ["none"], 2.0)
+        [waiting] = caller.begin("blpop", ["none"], 2.0)
         if not poll(lambda: observer.info("clients")["blocked_clients"], SOON, every=0.005):
             raise Failure(f"{kind.name} sends no BLPOP")
         outcome = caller.do("get", "key")
@@ -99,7 +121,7 @@ def reads_beside_a_blocking_one(kind: Kind, group: ProcessGroup) -> Seen:
 def half_open(kind: Kind, group: ProcessGroup) -> Seen:
     """Read after the network has dropped the connection: its bytes are taken, and nothing comes back."""
     server = start_server(group, CACHE)
-    with server.client() as observer, closing(TcpProxy(server.port)) as proxy, kind.connect([proxy.port]) as caller:
+    with server.client() as observer, closing(TcpProxy(server.port)) as proxy, connected(kind, [proxy.port]) as caller:
         observer.set("key", "value")
         answered(caller.do("get", "key"))
         proxy.forget()
@@ -133,7 +155,7 @@ def reply_lost(kind: Kind, group: ProcessGroup) -> Seen:
     losing = LostReply()
     with served(kind, group, losing) as (caller, observer):
         losing.lose(b"counter")
-        return increments(observer, caller.begin("incr", "counter"))
+        return increments(observer, caller.do("incr", "counter"))
 
 
 def reply_late(kind: Kind, group: ProcessGroup) -> Seen:
@@ -141,7 +163,7 @@ def reply_late(kind: Kind, group: ProcessGroup) -> Seen:
     late = Mutation()
     with served(kind, group, late) as (caller, observer):
         late.delay = 7.0
-        outcome = caller.begin("incr", "counter")
+        [outcome] = caller.begin("incr", "counter")
         if not poll(lambda: observer.get("counter"), SOON, every=0.005):
             raise Failure(f"{kind.name} sends no INCR")
         time.sleep(0.1)  # the proxy has looked at the delay of this reply by then
@@ -150,11 +172,11 @@ def reply_late(kind: Kind, group: ProcessGroup) -> Seen:
 
 
 def many_callers(kind: Kind, group: ProcessGroup) -> Seen:
-    """Read by 1,100 callers at once, while the server holds all replies for 0.1 s."""
+    """Read by 200 callers at once, while the server holds all replies for 60 % of the client's timeout."""
     with served(kind, group) as (caller, observer):
         before = observer.info("stats")["total_connections_received"]
-        observer.client_pause(100)
-        outcomes = [caller.begin("get", "key") for _ in range(CALLERS)]
+        observer.client_pause(round(600 * kind.timeout))
+        outcomes = caller.begin("get", "key", number=CALLERS)
         errors = Counter(type(one.wait().error).__name__ for one in outcomes if one.wait().error)
         wrong = sum(not one.error and one.value != "value" for one in outcomes)
         made = observer.info("stats")["total_connections_received"] - before
@@ -201,12 +223,25 @@ def sharded(kind: Kind, group: ProcessGroup, replicas: int) -> Iterator[tuple[Ca
     """Start a cluster of 3 primaries, and give a client that has read from each."""
     config = {} if replicas else {"cluster-require-full-coverage": "no"}
     shards = Shards(start_cluster(group, replicas=replicas, config=config))
-    with kind.connect(shards.seeds, cluster=True) as caller:
+    with connected(kind, shards.seeds, cluster=True) as caller:
         for key in shards.keys:
             answered(caller.do("get", key))
         yield caller, shards
     for node in shards.cluster.nodes:
         node.kill()
+
+
+def read_for(caller: Caller, keys: Sequence[str], seconds: float) -> tuple[int, float, Counter[str]]:
+    """Read keys in turn, one call after another; return the number of reads, the slowest, and the errors."""
+    ends, errors, slowest = time.monotonic() + seconds, Counter[str](), 0.0
+    for number in count():
+        if time.monotonic() > ends:
+            break
+        outcome = caller.do("get", keys[number % len(keys)])
+        slowest = max(slowest, outcome.seconds)
+        if outcome.error or outcome.value != "value":
+            errors[type(outcome.error).__name__] += 1
+    return number, slowest, errors
 
 
 def beside_a_dead_shard(kind: Kind, group: ProcessGroup, harm: Callable[[Server], None]) -> Seen:
@@ -218,18 +253,13 @@ def beside_a_dead_shard(kind: Kind, group: ProcessGroup, harm: Callable[[Server]
             while not over.wait(0.01):
                 caller.do("get", harmed)
 
+        if read_for(caller, shards.keys, 1.0)[1] > SOON / 4:
+            raise BusyError
         harm(shards.cluster.nodes[2])
         for _ in range(4):
             threading.Thread(target=keep_asking, daemon=True).start()
         time.sleep(0.2)  # all four wait, or failed
-        begun, errors, slowest = time.monotonic(), Counter[str](), 0.0
-        for number in count():
-            if time.monotonic() - begun > 4:  # noqa: PLR2004 - as said above
-                break
-            outcome = caller.do("get", shards.keys[number % 2])
-            slowest = max(slowest, outcome.seconds)
-            if outcome.error or outcome.value != "value":
-                errors[type(outcome.error).__name__] += 1
+        number, slowest, errors = read_for(caller, shards.keys[:2], 4.0)
         over.set()
         shards.cluster.nodes[2].resume()
     return Seen(not errors and slowest < SOON, f"{number} reads, slowest {slowest:.2f} s, {named(errors)}")
@@ -311,6 +341,8 @@ def under_load(kind: Kind, group: ProcessGroup, change: Callable[[Shards, Proces
         for writer in writers:
             writer.start()
         poll(lambda: done["calls"] > 200, RECOVERED, every=0.01)  # noqa: PLR2004 - all connections are made by then
+        if done["slowest, ms"] > 500 * SOON:
+            raise BusyError
         change(shards, group)
         time.sleep(0.5)
         over.set()
@@ -392,9 +424,9 @@ CASES = (
         "the same; the caller must treat a timeout as: perhaps done",
     ),
     Case(
-        "1,100 calls at once are all served",
+        "200 calls at once are all served",
         many_callers,
-        "redis-py: `BlockingConnectionPool`; valkey-glide: a higher `inflight_requests_limit`, or fewer callers",
+        "redis-py: `BlockingConnectionPool`; that of `redis_client` has `max_connections` of your choice",
     ),
     Case(
         "a killed shard delays no call to the other shards",

@@ -46,6 +46,11 @@ class Outcome:
             self.error, self.ended = NoAnswerError(f"no answer after {within:g} s"), time.monotonic()
         return self
 
+    def end(self, value: Any = None, error: Exception | None = None) -> None:
+        """Note the end of the call."""
+        self.value, self.error, self.ended = text(value), error, time.monotonic()
+        self.over.set()
+
 
 def text(value: Any) -> Any:
     """Return a reply with its bytes as text."""
@@ -57,28 +62,56 @@ def text(value: Any) -> Any:
 class Caller:
     """One client. `get`, `set`, `incr`, `blpop` have the same names and arguments in all libraries."""
 
-    def __init__(self, call: Callable[[str, tuple[Any, ...]], Any]) -> None:
-        """Call methods by `call`, which waits for their reply."""
-        self._call = call
+    def __init__(self, client: Any) -> None:
+        """Call the methods of a client, which return their reply."""
+        self._client = client
 
-    def begin(self, method: str, *words: Any) -> Outcome:
-        """Call a method in a thread that ends with the program, and return at once."""
-        outcome = Outcome()
+    def begin(self, method: str, *words: Any, number: int = 1) -> list[Outcome]:
+        """Call a method `number` times at once, in threads that end with the program, and return at once."""
+        outcomes, start = [Outcome() for _ in range(number)], threading.Event()
 
-        def work() -> None:
+        def work(outcome: Outcome) -> None:
+            start.wait()
+            outcome.begun = time.monotonic()
             try:
-                outcome.value = text(self._call(method, words))
+                outcome.end(getattr(self._client, method)(*words))
             except Exception as error:  # noqa: BLE001 - any error is a result
-                outcome.error = error
-            outcome.ended = time.monotonic()
-            outcome.over.set()
+                outcome.end(error=error)
 
-        threading.Thread(target=work, daemon=True).start()
-        return outcome
+        for outcome in outcomes:
+            threading.Thread(target=work, args=(outcome,), daemon=True).start()
+        start.set()
+        return outcomes
 
     def do(self, method: str, *words: Any) -> Outcome:
         """Call a method, and wait for its end."""
-        return self.begin(method, *words).wait()
+        return self.begin(method, *words)[0].wait()
+
+
+class AsyncCaller(Caller):
+    """The same for a client whose methods are awaited, in its loop."""
+
+    def __init__(self, client: Any, loop: Loop) -> None:
+        """Call the methods of a client."""
+        super().__init__(client)
+        self._loop = loop
+
+    def begin(self, method: str, *words: Any, number: int = 1) -> list[Outcome]:
+        """Call a method `number` times at once, in tasks, and return at once."""
+        outcomes = [Outcome() for _ in range(number)]
+
+        async def work(outcome: Outcome) -> None:
+            outcome.begun = time.monotonic()
+            try:
+                outcome.end(await getattr(self._client, method)(*words))
+            except Exception as error:  # noqa: BLE001 - any error is a result
+                outcome.end(error=error)
+
+        async def all_of_them() -> None:
+            await asyncio.gather(*map(work, outcomes))
+
+        asyncio.run_coroutine_threadsafe(all_of_them(), self._loop.loop)
+        return outcomes
 
 
 class Loop:
@@ -106,7 +139,7 @@ Make = Callable[[Sequence[int]], Any]
 def _threaded(make: Make, ports: Sequence[int]) -> Iterator[Caller]:
     """Make a client whose methods return their reply."""
     client = make(ports)
-    yield Caller(lambda method, words: getattr(client, method)(*words))
+    yield Caller(client)
     threading.Thread(target=client.close, daemon=True).start()
 
 
@@ -120,7 +153,7 @@ def _awaited(make: Make, ports: Sequence[int]) -> Iterator[Caller]:
         return await made if asyncio.iscoroutine(made) else made
 
     client = loop.run(created, LOST)
-    yield Caller(lambda method, words: loop.run(lambda: getattr(client, method)(*words)))
+    yield AsyncCaller(client, loop)
     with suppress(Exception):
         loop.run(getattr(client, "aclose", None) or client.close, 5.0)
 
@@ -136,6 +169,8 @@ class Kind:
     many: Make | None
     """Of a cluster; None where the library has no such client."""
     is_async: bool = False
+    timeout: float = 5.0
+    """The seconds that it waits for a reply."""
 
     @property
     def title(self) -> str:
@@ -167,6 +202,7 @@ def _glide() -> Iterator[Kind]:
             lambda ports: glide.GlideClient.create(config(glide.GlideClientConfiguration, ports)),
             lambda ports: glide.GlideClusterClient.create(config(glide.GlideClusterClientConfiguration, ports)),
             is_async=True,
+            timeout=0.25,
         )
     with suppress(ImportError):
         import glide_sync  # noqa: PLC0415 - may be missing
@@ -181,6 +217,7 @@ def _glide() -> Iterator[Kind]:
             lambda ports: glide_sync.GlideClusterClient.create(
                 sync_config(glide_sync.GlideClusterClientConfiguration, ports)
             ),
+            timeout=0.25,
         )
 
 

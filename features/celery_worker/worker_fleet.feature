@@ -68,7 +68,7 @@ Feature: Running workers of an app fit together and outlive their broker
     @celery-218
     Scenario: a process of the pool serves more than one task
       A memory limit below that of an empty process ends each process after one task. A limit of the command line shows
-      in no answer. There a busy worker is looked at for up to 5 s, until its processes were all replaced three times.
+      in no answer. There a busy worker is looked at for up to 5 s, until its processes were all replaced twice.
       Remedy: `worker_max_memory_per_child = 400000`, in KiB, above what a process has after its first task.
 
       Given the workers under test

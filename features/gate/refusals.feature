@@ -350,7 +350,6 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a schedule without a beat                      | celery-213 | no worker ran it                                        |
         | a clock that is ahead                          | celery-216 | ahead of                                                |
         | a setting of the memory of an empty process    | celery-218 | 1000 KiB                                                |
-        | a memory limit below an empty process          | celery-218 | --max-memory-per-child                                  |
         | a fault of one of two apps with one node name  | celery-200 | 1 workers whose tasks have no time limit: mail:worker1@ |
 
     @gate-113

@@ -88,6 +88,8 @@ Feature: A replica replaces a dead primary, and a planned failover causes no err
         | cluster-node-timeout | 2000  |
       And 300 keys are written
       And a workload of 2 writers and 1 reader
+      When a replica of "user:1" is restarted after a failover
+      Then the version differences include "127.0.0.1"
       When every node is restarted after a failover
       Then there are no version differences
       And the workload measured

@@ -91,6 +91,20 @@ def may_run(client: Redis, *command: str) -> bool:
         return str(client.execute_command("ACL DRYRUN", user, *command)) == "OK"
 
 
+def has_command(client: Redis, name: str) -> bool:
+    """Tell whether the server has a command (``COMMAND INFO``); False also if this user may not ask.
+
+    Raises:
+        redis.exceptions.RedisError: the server does not answer.
+    """
+    try:
+        # One word: redis-py fails to parse the reply about an unknown command.
+        answer = client.execute_command("COMMAND INFO", name)
+    except ResponseError:
+        return False
+    return any(answer.values() if isinstance(answer, Mapping) else answer)
+
+
 COMPATIBLE = ("valkey", "dragonfly", "garnet", "kvrocks", "rlec")
 """Engines, and Redis Software, that tell a compatible version of Redis beside the one they have."""
 

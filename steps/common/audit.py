@@ -287,8 +287,8 @@ def check_supported(context: Context, datatable: Table) -> None:
 
 @register("finding", "version differences", "servers of a deployment that runs more than one engine or version")
 def version_differences(context: Context) -> list[dict[str, object]]:
-    """Return every server with its version, if they differ."""
-    seen = context.part(Audited).engines()
+    """Return every server with its version, if they differ; an isolated deployment may change it meanwhile."""
+    seen = (Audited.of(context) if context.own else context.part(Audited)).engines()
     return [{"NODE": node, "ENGINE": seen[node]} for node in seen if len(set(seen.values())) > 1]
 
 

@@ -136,7 +136,14 @@ def move_away(context: Context, duration: Duration) -> None:
     values.client = context.ending.enter_context(another(values.client, host="127.0.0.1", port=values.far.port))
 
 
-SINCE = {"EXPIRETIME": "Redis 7.0", "EXPIRE with options": "Redis 7.0", "HPEXPIRE": "Redis 7.4 or Valkey 9.0"}
+SINCE = {
+    "EXPIRETIME": "Redis 7.0",
+    "EXPIRE with options": "Redis 7.0",
+    "HPEXPIRE": "Redis 7.4 or Valkey 9.0",
+    "HSETEX": "Redis 8.0 or Valkey 9.0",
+    "MSETEX": "Redis 8.4 or Valkey 9.1",
+    "COMMANDLOG": "Valkey 8.1",
+}
 """The first version of an engine that has a command."""
 
 

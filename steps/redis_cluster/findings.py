@@ -404,6 +404,12 @@ def hot_slots(context: Context) -> Findings:
     return found
 
 
+@register("finding", "hot keys", "the key with most network traffic while hot keys were counted")
+def hot_keys(context: Context) -> Findings:
+    """Name the hottest key that the reads of the scenario left (`hottest_keys`)."""
+    return [{"KEY": key.name.decode().removeprefix(context.key_prefix)} for key in context.part(Data).hot[:1]]
+
+
 BIG = 50_000
 """Bytes of a big key."""
 

@@ -6,6 +6,7 @@ worker_fleet.feature, worker_settings.feature and workers.feature.
 
 from __future__ import annotations
 
+import math
 import time
 import tomllib
 from collections import defaultdict
@@ -25,6 +26,7 @@ from redis_practices.celery_worker.worker_audit import (
     GRACE,
     Finding,
     Unknown,
+    age_of,
     counted,
     seconds,
     secs,
@@ -238,27 +240,46 @@ def hasty_recycling(client: Redis, fleet: Fleet) -> Iterator[Finding]:
                 "WHY": f"worker_max_memory_per_child is {limit:.0f} KiB, an empty process has more",
             }
 
-    suspects = {one.key: one for one in fleet.workers if one.pids and one.recycles is False and one.running}
+    yield from _replaced_each_time(client, fleet)
+
+
+def _replaced_each_time(client: Redis, fleet: Fleet) -> Iterator[Finding]:
+    """Yield the workers that run short tasks and have none of their processes through `REPLACED` looks."""
+    suspects = {one.key: one for one in fleet.workers if one.pids and _is_quick(fleet, one)}
     changes, begun = dict.fromkeys(suspects, 0), {key: one.done for key, one in suspects.items()}
+    since = time.monotonic()
 
-    def replaced() -> bool:
-        """Count the looks in which all processes are new; a worker that has kept one is sound."""
-        for one in _again(client, fleet, suspects) if suspects else ():
+    def is_told() -> bool:
+        nonlocal since
+        for one in _again(client, fleet, suspects):
             before = suspects[one.key]
-            if one.pids & before.pids:
-                del suspects[one.key]
-            elif one.done > before.done and one.pids:
-                suspects[one.key], changes[one.key] = one, changes[one.key] + 1
-        return all(changes[key] >= REPLACED for key in suspects)
+            done = one.done - before.done
+            # With fewer tasks, a process may still run its first one.
+            if one.pids and done >= len(before.pids):
+                suspects[one.key], changes[one.key] = replace(one, per_process=before.per_process), changes[one.key] + 1
+                since = time.monotonic()
+                if one.pids & before.pids or done >= (before.per_process or math.inf):
+                    del suspects[one.key]
+        return time.monotonic() - since > IDLE or all(changes[key] >= REPLACED for key in suspects)
 
-    poll(replaced, REPEATED, every=0.2)
+    if suspects:
+        poll(is_told, REPEATED, every=0.1)
     for key, one in suspects.items():
         if changes[key] >= REPLACED:
             why = f"it ran {one.done - begun[key]} tasks, and had all its processes replaced {changes[key]} times"
             yield {"WORKER": one.name, "WHY": f"{why}: by --max-memory-per-child, or by its tasks"}
 
 
-REPLACED = 3
+def _is_quick(fleet: Fleet, worker: RunningWorker) -> bool:
+    """Tell whether a worker has begun a task within the last seconds, or is about to."""
+    ages = [age_of(fleet, worker, held) for held in worker.running]
+    return min(ages) < IDLE if ages else bool(worker.waiting)
+
+
+IDLE = 3.0
+"""Seconds without a further task after which a worker is not looked at again."""
+
+REPLACED = 2
 """Looks in a row that see new processes alone: a memory limit is below what a process needs for one task."""
 
 EMPTY = 30_000

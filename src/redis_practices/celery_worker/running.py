@@ -153,6 +153,8 @@ class RunningWorker:
     """Soft and hard time limit in seconds, 0 without one; only a prefork pool enforces and reports them."""
     recycles: bool | None
     """Whether its processes end after a number of tasks; None where the pool has no processes."""
+    per_process: int
+    """Tasks after which a process ends; 0 is no limit."""
     counts: Mapping[str, int]
     """Tasks since its start by name."""
     pid: int
@@ -473,6 +475,7 @@ def _worker(
         prefetch=int(number_of(stats.get("prefetch_count"))),
         limits=(soft, hard),
         recycles=pool["max-tasks-per-child"] not in {"N/A", None, 0} if "max-tasks-per-child" in pool else None,
+        per_process=int(number_of(pool.get("max-tasks-per-child"))),
         counts={str(name): int(number) for name, number in (stats.get("total") or {}).items()},
         pid=int(stats.get("pid") or 0),
         uptime=number_of(stats.get("uptime")),
