@@ -150,7 +150,6 @@ Feature: The gate never refuses a healthy deployment
         | without CONFIG                     | partial  | CONFIG  |
         | without INFO                       | partial  | INFO    |
         | without CLUSTER NODES              | partial  | NODES   |
-        | a copy that takes half a minute    | partial  | copies  |
         | disabled commands                  | partial  | CONFIG  |
         | hammered by other clients          | accepted | nothing |
         | another tick                       | accepted | nothing |
