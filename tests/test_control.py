@@ -294,6 +294,22 @@ def test_least_rights(client: Redis, broker: Server) -> None:
     assert not ours(client)
 
 
+@pytest.mark.parametrize("command", ["srem", "del", "brpop"])
+def test_user_who_cannot_clean_up_asks_nothing(client: Redis, broker: Server, command: str) -> None:
+    """Without a right that the end of a round needs, no question is sent, and nothing stays."""
+    client.execute_command("ACL SETUSER", "few", "reset", "on", ">secret", *rules("broker"), *WORKERS, f"-{command}")
+    with (
+        broker.client(username="few", password="secret") as few,  # noqa: S106 - of this test's server
+        client.pubsub() as heard,
+    ):
+        heard.subscribe(Mailbox().channel)
+        with pytest.raises(NoPermissionError, match=command):
+            look(few, listen=0)
+        kinds = [said["type"] for said in iter(lambda: heard.get_message(timeout=0.2), None)]
+    assert kinds == ["subscribe"]
+    assert not ours(client)
+
+
 def test_refused_read_is_a_doubt(client: Redis, broker: Server) -> None:
     """Without the right to read lengths, a queue without a reader is unknown."""
     client.execute_command("ACL SETUSER", "few", "reset", "on", ">secret", *rules("broker"), *WORKERS, "-llen")

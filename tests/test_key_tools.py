@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+from redis.exceptions import ResponseError
 
 from fixtures.run.processes import ForkingGroup
 from redis_practices.clients import redis_client
+from redis_practices.polling import poll
 from redis_practices.pure_cache.key_audit import KeyRules, bad_keys, sample
-from redis_practices.redis_cluster.key_distribution import biggest_keys, distribution, every_key
+from redis_practices.redis_cluster.key_distribution import (
+    biggest_keys,
+    distribution,
+    every_key,
+    hottest_keys,
+    read_near,
+    slot_map,
+)
 from redis_practices.redis_cluster.slot_migration import close_open_slots, move_slots, open_slots, stray_slots
-from redis_practices.redis_cluster.topology import itself, slot_of
+from redis_practices.redis_cluster.topology import itself, slot_of, zones
 from redis_practices.servers.cluster import EmbeddedCluster, start_cluster
 from redis_practices.servers.server import CACHE, engine_of, server_binary, start_server
+from redis_practices.tuning.bulk import write_bulk
+from redis_practices.tuning.measuring import reads_by_node
 
 NAMES = [
     b"{cart}:\xff\xfe",
@@ -80,6 +92,88 @@ def test_cluster_tools(cluster: EmbeddedCluster) -> None:
         assert sorted(every_key(client)) == expected
     for node in nodes:
         node.close()
+
+
+@pytest.mark.parametrize("closes", [False, True], ids=["stays open", "is closed meanwhile"])
+def test_scan_during_a_move(cluster: EmbeddedCluster, *, closes: bool) -> None:
+    """A scan finds the keys of a half moved slot, also if the move ends after the cursor has passed the slot."""
+    nodes = [node.client() for node in cluster.nodes]
+    home, other = sorted(nodes, key=lambda node: SLOT not in itself(node).slots)[:2]
+    numbers = [int(name.removeprefix("db")) for name in home.info("keyspace")]
+    other.execute_command("CLUSTER SETSLOT", SLOT, "IMPORTING", itself(home).identity)
+    home.execute_command("CLUSTER SETSLOT", SLOT, "MIGRATING", itself(other).identity)
+    port = other.connection_pool.connection_kwargs["port"]
+    for number in numbers:
+        home.execute_command("MIGRATE", "127.0.0.1", port, "", number, 5000, "KEYS", *NAMES[:3])
+    with cluster.client() as client:
+        later = next(name for number in range(1000) if slot_of(name := f"later:{number}") > SLOT)
+        client.set(later, "x")
+        seen = Counter[bytes]()
+        for key in every_key(client, count=1):
+            seen[key] += 1
+            if closes and key == later.encode() and seen[key] == 1:
+                assert close_open_slots(nodes) == [SLOT]
+        assert seen[later.encode()]
+        assert [name for name in NAMES if seen[name] < len(numbers)] == []
+    for node in nodes:
+        node.close()
+
+
+@pytest.mark.parametrize("decode", [True, False])
+def test_hot_keys(*, decode: bool) -> None:
+    """The hottest key comes first, its name in bytes, and counting ends also after an exception."""
+    with ForkingGroup() as group:
+        cluster = start_cluster(group, replicas=0, config={"cluster-slot-stats-enabled": "yes"})
+        nodes = [node.client(decode_responses=decode) for node in cluster.nodes]
+        with cluster.client() as client:
+            client.set("hot\u2028", "x")
+            with pytest.raises(ZeroDivisionError), hottest_keys(nodes):
+                raise ZeroDivisionError
+            with hottest_keys(nodes, 3) as found:
+                for _ in range(100):
+                    client.get("hot\u2028")
+            assert found[0].name == "hot\u2028".encode()
+            assert found[0].share > 50
+            with hottest_keys(nodes) as found:
+                pass
+            assert found == [], "nothing was read meanwhile"
+
+
+def test_reads_in_a_zone() -> None:
+    """Reads stay in the zone, and every value is read after a node has died, and after a slot has moved."""
+    with ForkingGroup() as group:
+        cluster = start_cluster(group)
+        try:
+            for node, zone in zip(cluster.nodes, "abcbca", strict=True):
+                with node.client() as client:
+                    client.config_set("availability-zone", zone)
+        except ResponseError:
+            pytest.skip("needs Valkey 8.1: a server that tells its zone")
+        keys = [f"key:{number}" for number in range(300)]
+        with cluster.client() as client:
+            write_bulk(client, [(key, key) for key in keys], ttl=600)
+            assert client.wait(1, 5000, target_nodes="primaries")
+            known = [node.client() for node in cluster.nodes]
+            places = poll(lambda: zones(known), 5.0, until=lambda seen: len(seen) == len(cluster.nodes))
+            assert places == {node.address: zone for node, zone in zip(cluster.nodes, "abcbca", strict=True)}
+            before = reads_by_node(cluster.nodes)
+            assert read_near(client, keys, "b", places) == keys
+            reads = {address: seen - before[address] for address, seen in reads_by_node(cluster.nodes).items()}
+            shards = {held.primary: {held.primary, *held.replicas} for held in slot_map(client)}
+            in_zone = {primary: [one for one in nodes if places[one] == "b"] for primary, nodes in shards.items()}
+            for primary, nodes in shards.items():
+                expected = in_zone[primary] or [primary]
+                assert [address for address in nodes if reads[address]] == expected
+
+            [near] = {one for nodes in in_zone.values() for one in nodes} - {*shards}
+            next(node for node in cluster.nodes if node.address == near).kill()
+            assert read_near(client, keys, "b", places) == keys
+
+            moved = slot_of(keys[0])
+            alive = [node.client() for node in cluster.nodes if node.address != near]
+            source, target, _ = sorted(alive[:3], key=lambda node: moved not in itself(node).slots)
+            move_slots([moved], source, target, alive)
+            assert read_near(client, keys, "b", places) == keys
 
 
 @pytest.mark.parametrize("database", [0, 3])

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from fixtures import PROJECT
 from fixtures.run.processes import ForkingGroup
-from redis_practices.servers.server import CACHE, free_ports, server_binary, start_server
+from redis_practices.servers.server import CACHE, engine_of, free_ports, server_binary, start_server
 
 REPORTS = PROJECT / "docs" / "upstream"
 
@@ -54,6 +55,14 @@ def test_kombu_closes_a_channel_twice() -> None:
 def test_hiredis_py_crashes() -> None:
     """Without it, `redis_practices.clients.as_text` can go."""
     assert seen("hiredis-py.md")[0] == -signal.SIGSEGV
+
+
+def test_waitaof_of_valkey_replies_early(tmp_path: Path) -> None:
+    """Without it, WAITAOF could serve writers that need the disk."""
+    if not engine_of(server_binary()).startswith("valkey"):
+        pytest.skip("Redis has mended it")
+    code, output = seen("valkey.md", server_binary(), str(*free_ports(1)), str(tmp_path))
+    assert (code, "10 writes were on disk" in output) == (1, True), output
 
 
 @pytest.mark.slow

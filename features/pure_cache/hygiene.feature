@@ -38,3 +38,18 @@ Feature: Key hygiene: each key of a cache has a ttl, an owner and a bounded size
         | page:old    | ttl     |
         | session:bad | no ttl  |
         | stray       | name    |
+
+    @cache-172 @disruptive
+    Scenario: the log of large replies names a big value that is read, without a look at the keys
+      Given an isolated cache
+      And an engine with "COMMANDLOG"
+      And these keys
+        | KEY        | TYPE   | BYTES   |
+        | page:big   | string | 3000000 |
+        | page:small | string | 10      |
+      When "page:small" is read 10 times
+      And "page:big" is read 2 times
+      Then the large replies are
+        | KEY      |
+        | page:big |
+        | page:big |

@@ -103,6 +103,18 @@ Feature: Each command sets, keeps, drops or changes the ttl of its key as docume
         | COMMANDS                                      | REPLY |
         | SET user:1 a; EXPIRE user:1 -1; TTL user:1    | -2    |
 
+  Rule: One command writes many keys with their ttl
+
+    @cache-170
+    Scenario: MSETEX writes all keys with one ttl, or none
+      Given an engine with "MSETEX"
+      Then the cache replies
+        | COMMANDS                                                    | REPLY              |
+        | MSETEX 2 user:1 a user:2 b EX 100; TTL user:1               | between 90 and 100 |
+        | TTL user:2                                                  | between 90 and 100 |
+        | MSETEX 2 user:1 c user:3 d NX EX 500; EXISTS user:3         | 0                  |
+        | MGET user:1 user:2                                          | a b                |
+
   Rule: Hash field expiration: each field of a hash may have a ttl
 
     @cache-086
@@ -113,3 +125,12 @@ Feature: Each command sets, keeps, drops or changes the ttl of its key as docume
         | HSET hash:1 short 1 long 2; HPEXPIRE hash:1 100000 FIELDS 1 short      | 1      |
         | HTTL hash:1 FIELDS 2 short long                                        | 100 -1 |
         | HPERSIST hash:1 FIELDS 1 short; HTTL hash:1 FIELDS 1 short             | -1     |
+
+    @cache-171
+    Scenario: HSETEX writes a field with its ttl, and HGETEX renews the ttl as it reads
+      Given an engine with "HSETEX"
+      Then the cache replies
+        | COMMANDS                                                            | REPLY |
+        | HSETEX hash:1 EX 100 FIELDS 1 short 1; HTTL hash:1 FIELDS 1 short   | 100   |
+        | HGETEX hash:1 EX 500 FIELDS 1 short                                 | 1     |
+        | HTTL hash:1 FIELDS 1 short                                          | 500   |

@@ -65,6 +65,22 @@ Feature: Silent problems of a cluster are found before they hurt
         | news:1 | NETWORK-BYTES-IN  |
         | news:1 | NETWORK-BYTES-OUT |
 
+    @cluster-180
+    Scenario: a hot key is found by its name
+      The primaries count keys (HOTKEYS), else slots (SLOT-STATS), whose keys are asked for.
+
+      Given an isolated cluster of 3 primaries with 1 replica each
+        | SETTING                    | VALUE |
+        | cluster-slot-stats-enabled | yes   |
+      And the cluster holds "a short text" as "news:1"
+      And 300 keys are written
+      When "news:1" is read 1000 times
+        | OPTION    | VALUE                |
+        | meanwhile | hot keys are counted |
+      Then the hot keys are
+        | KEY    |
+        | news:1 |
+
     @cluster-054
     Scenario: one big key is found among many small keys
       Given the cluster under test

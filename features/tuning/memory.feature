@@ -13,6 +13,14 @@ Feature: Data is packed, and no command blocks the server for long
         | plain texts   | compressed texts  | at least 2.5      |
         | long names    | short names       | at least 1.2      |
 
+    @tuning-045
+    Scenario: fields of a hash have a ttl each, and take less memory than keys with a ttl
+      Given an isolated server
+      And an engine with "HSETEX"
+      Then the comparison shows
+        | NAIVE                    | TUNED                        | TIMES LESS MEMORY |
+        | a key a value, with ttls | 100 values a hash, with ttls | at least 1.2      |
+
   Rule: LFU eviction keeps keys that are read again and again
 
     @tuning-019 @disruptive

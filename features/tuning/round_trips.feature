@@ -58,6 +58,17 @@ Feature: A pipeline or one command for many keys saves round trips
         | SET one at a time | exactly 1000 | exactly 1000 |
         | MSET of 100       | exactly 10   | exactly 10   |
 
+    @tuning-043
+    Scenario: MSETEX is one command for 100 keys with a ttl
+      MSET sets no ttl, and EXPIRE has no form for several keys.
+
+      Given an isolated server
+      And an engine with "MSETEX"
+      And 1000 values of 100 bytes
+      Then each way cost
+        | WAY           | COMMANDS   | SOCKET READS |
+        | MSETEX of 100 | exactly 10 | exactly 10   |
+
   Rule: One command replaces several that belong together
     Two commands leave a gap: a client that dies between SET and EXPIRE leaves a key that lives for ever.
 
@@ -69,6 +80,16 @@ Feature: A pipeline or one command for many keys saves round trips
         | WAY              | COMMANDS    | SOCKET READS |
         | SET, then EXPIRE | exactly 200 | exactly 200  |
         | SET with EX      | exactly 100 | exactly 100  |
+
+    @tuning-044
+    Scenario: HSETEX takes half the commands of HSET, then HPEXPIRE
+      Given an isolated server
+      And an engine with "HSETEX"
+      And 100 values of 100 bytes
+      Then each way cost
+        | WAY                 | COMMANDS    | SOCKET READS |
+        | HSET, then HPEXPIRE | exactly 200 | exactly 200  |
+        | HSETEX with EX      | exactly 100 | exactly 100  |
 
     @tuning-033
     Scenario: a script takes 1 round trip where an optimistic transaction takes 3

@@ -91,6 +91,20 @@ def may_run(client: Redis, *command: str) -> bool:
         return str(client.execute_command("ACL DRYRUN", user, *command)) == "OK"
 
 
+def has_command(client: Redis, name: str) -> bool:
+    """Tell whether the server has a command (``COMMAND INFO``); False also if this user may not ask.
+
+    Raises:
+        redis.exceptions.RedisError: the server does not answer.
+    """
+    try:
+        # One word: redis-py fails to parse the reply about an unknown command.
+        answer = client.execute_command("COMMAND INFO", name)
+    except ResponseError:
+        return False
+    return any(answer.values() if isinstance(answer, Mapping) else answer)
+
+
 COMPATIBLE = ("valkey", "dragonfly", "garnet", "kvrocks", "rlec")
 """Engines, and Redis Software, that tell a compatible version of Redis beside the one they have."""
 
@@ -180,7 +194,10 @@ def listens_elsewhere(client: Redis, settings: Mapping[str, str]) -> bool:
     return is_here and any(not one.startswith("127.") and one not in {"::1", "localhost"} for one in bound)
 
 
-CREDENTIALS = {"username", "password", "ssl_certfile", "ssl_keyfile", "ssl_password", "protocol", "db"}
+CREDENTIALS = {
+    *("username", "password", "credential_provider", "ssl_certfile", "ssl_keyfile", "ssl_password"),
+    *("protocol", "db"),
+}
 """The options of a URL by which a server knows a client, or that a server refuses to strangers for another reason."""
 
 

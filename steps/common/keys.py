@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -14,10 +15,10 @@ from redis.exceptions import RedisError, ResponseError
 
 from fixtures.bdd.vocabulary import records, register
 from fixtures.context import Context, target
-from fixtures.redis_cluster.nodes import by_holder, holder, is_copied, node_at, owner_of
+from fixtures.redis_cluster.nodes import by_holder, clients_of, holder, is_copied, node_at, owner_of, primaries
 from fixtures.run.keys import Unsupported
 from fixtures.run.own_time import Moment, Stopwatch, moment_of
-from redis_practices.redis_cluster.key_distribution import batches, read, write
+from redis_practices.redis_cluster.key_distribution import HotKey, batches, hottest_keys, read, write
 from redis_practices.redis_cluster.topology import slot_of
 from redis_practices.tuning.bulk import bulk
 from steps.common.data_path import Way, certain
@@ -39,6 +40,8 @@ class Data:
     """The keys of "these keys"."""
     read: list[str] = field(default_factory=list)
     """The keys that were read, as the feature names them."""
+    hot: list[HotKey] = field(default_factory=list)
+    """The hottest keys meanwhile, if they were counted."""
     acknowledged: list[str] = field(default_factory=list)
     """The keys of the last `When` that wrote."""
     clients: dict[str, Any] = field(default_factory=dict)
@@ -211,6 +214,17 @@ def _lost(context: Context, keys: Sequence[str]) -> int:
         return read(client, keys).count(None)
 
 
+@contextmanager
+def counted_keys(context: Context) -> Iterator[list[HotKey]]:
+    """Let the primaries of the cluster count keys, or slots, in a block (`hottest_keys`)."""
+    with clients_of(primaries(context.cluster)) as clients, ExitStack() as counting:
+        try:
+            found = counting.enter_context(hottest_keys(clients))
+        except ResponseError as error:
+            raise Unsupported(f"needs HOTKEYS or CLUSTER SLOT-STATS: {error}") from None
+        yield found
+
+
 @when(parsers.parse('"{key}" is read {repeats:Repeats}', extra_types=TYPES))
 @records("slowest read", "longest time of one read", unit="s")
 @records("median read", "time of the read in the middle of all reads, from the fastest to the slowest", unit="s")
@@ -219,14 +233,18 @@ def _lost(context: Context, keys: Sequence[str]) -> int:
 def read_often(context: Context, key: str, repeats: int, datatable: Table | None = None) -> None:
     """Read one key, one time after another, through the cache of the scenario if it has one, else through a client.
 
-    The option ``client`` names another client. An error of any kind is the one of "the read".
+    The option ``client`` names another client. ``meanwhile`` ``hot keys are counted`` lets the primaries of the
+    cluster count. An error of any kind is the one of "the read".
 
     Example: ``When "user:1" is read 30 times``
     """
-    reader = context.named.get("reader") or ClientUnderTest(context, options(datatable).get("client", ""))
+    chosen = options(datatable)
+    reader = context.named.get("reader") or ClientUnderTest(context, chosen.get("client", ""))
     context.part(Data).read.append(key)
     took = [0.0]
-    with context.attempt("read", RedisError, OSError, AttributeError, RuntimeError):
+    with ExitStack() as counting, context.attempt("read", RedisError, OSError, AttributeError, RuntimeError):
+        if chosen.get("meanwhile") == "hot keys are counted":
+            context.part(Data).hot = counting.enter_context(counted_keys(context))
         for _ in range(repeats):
             watch = Stopwatch()
             reader.read(key)
@@ -258,7 +276,7 @@ def check_written(context: Context) -> None:
 
 
 WORKLOADS: dict[str, Callable[[Context, int, int, Mapping[str, str]], Any]] = {}
-"""By kind of deployment, what starts writers and readers with the options of the table.
+"""By kind of deployment, or of cache in front of it, what starts writers and readers with the options of the table.
 
 It returns a thing whose `seen` ends them and returns the measurements, and whose `report` shows the rest.
 """
@@ -271,7 +289,8 @@ def start_workload(context: Context, clients: tuple[int, int], datatable: Table 
 
     Example: ``Given a workload of 2 writers and 1 reader``
     """
-    context.named["workload"] = WORKLOADS[context.role](context, *clients, options(datatable))
+    kind = next((name for name in WORKLOADS if name in context.named), context.role)
+    context.named["workload"] = WORKLOADS[kind](context, *clients, options(datatable))
 
 
 @then("the workload measured")

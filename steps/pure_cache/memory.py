@@ -18,7 +18,7 @@ from fixtures.run.keys import Unsupported
 from fixtures.run.own_time import busy_seconds
 from fixtures.run.practices_file import change, changeable
 from redis_practices.polling import eventually
-from redis_practices.pure_cache.key_audit import Key, KeyRules, bad_keys, look_at, sample, shown
+from redis_practices.pure_cache.key_audit import Key, KeyRules, bad_keys, large_replies, look_at, sample, shown
 from redis_practices.servers.server import CACHE
 from steps.common.keys import WORKLOADS
 from steps.common.vocabulary import TYPES, Table, at_most, name_pattern, options, rows
@@ -349,3 +349,11 @@ def key_findings(context: Context) -> list[dict[str, str]]:
         keys = [replace(key, name=key.name.removeprefix(prefix)) for key in sample(client, 10_000)]
     return [{"KEY": name, "PROBLEM": kind} for name, kind in sorted(
         (name, kind) for kind, names in bad_keys(keys, KeyRules()).items() for name in names)]  # fmt: skip
+
+
+@register("finding", "large replies", "keys of the last commands with a large reply, by the server's log")
+def found_large_replies(context: Context) -> list[dict[str, Any]]:
+    """Read the log of the isolated cache (`large_replies`)."""
+    with context.cache.client() as client:
+        found = large_replies(client)
+    return [{"KEY": one.command[1].decode().removeprefix(context.key_prefix), "BYTES": one.size} for one in found]

@@ -63,6 +63,7 @@ from steps.common.audit import Audited
 from steps.common.keys import Data
 from steps.redis_cluster.audit import (
     SETTLES,
+    cluster_info,
     failing_copies,
     find_rival_primaries,
     find_stale_ids,
@@ -233,16 +234,6 @@ MET = "cluster_stats_messages_meet_received"
 """The field of CLUSTER INFO with the number of introductions."""
 
 
-def cluster_info(context: Context) -> dict[str, dict[str, str]]:
-    """Return the fields of CLUSTER INFO of every node."""
-
-    def ask(client: Any) -> dict[str, str]:
-        with asking("CLUSTER INFO"):
-            return dict(client.execute_command("CLUSTER INFO"))
-
-    return dict(context.part(Audited).each("CLUSTER INFO", ask))
-
-
 def late(context: Context) -> Findings:
     """Compare each primary's offset with that of its replicas some seconds later, and read its output buffers."""
     audited = context.part(Audited)
@@ -402,6 +393,12 @@ def hot_slots(context: Context) -> Findings:
             first, _ = hottest_slots(clients, 2, by)
             found.append({"KEY": named.get(first.slot, f"slot {first.slot}"), "TRAFFIC": by})
     return found
+
+
+@register("finding", "hot keys", "the key with most network traffic while hot keys were counted")
+def hot_keys(context: Context) -> Findings:
+    """Name the hottest key that the reads of the scenario left (`hottest_keys`)."""
+    return [{"KEY": key.name.decode().removeprefix(context.key_prefix)} for key in context.part(Data).hot[:1]]
 
 
 BIG = 50_000

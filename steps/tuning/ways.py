@@ -19,7 +19,7 @@ from redis import Redis
 from redis.cluster import RedisCluster
 from redis.exceptions import RedisError
 
-from fixtures.bdd.vocabulary import register
+from fixtures.bdd.vocabulary import register, restrict
 from fixtures.context import Context
 from fixtures.proxies.streams import RespProxy
 from fixtures.proxies.tampering import LostReply
@@ -56,6 +56,39 @@ def read_packed(server: Redis, keys: Sequence[str], batch: int) -> list[Any]:
     return bulk.pipelined(server, [("GET", key) for key in keys], batch=batch)
 
 
+TOGETHER = {
+    "MGET": round_trips.read_together,
+    "MSET": round_trips.write_together,
+    "MSETEX": round_trips.expiring_together,
+}
+APART = {"SET": round_trips.set_then_expire, "HSET": round_trips.set_fields_then_expire}
+WITH_TTL = {"SET": round_trips.set_with_ttl, "HSETEX": round_trips.set_fields_with_ttl}
+
+
+def run_together(client: Any, keys: Sequence[str], command: str, size: int) -> object:
+    """Run one command for N keys."""
+    return TOGETHER[command](client, keys, size)
+
+
+def expire_apart(client: Any, keys: Sequence[str], command: str, ttl: str) -> object:
+    """Write with one command and give the ttl with another one."""
+    assert ttl in {"EXPIRE", "HPEXPIRE"}, ttl
+    return APART[command](client, keys)
+
+
+def write_with_ttl(client: Any, keys: Sequence[str], command: str) -> object:
+    """Write with a ttl."""
+    return WITH_TTL[command](client, keys)
+
+
+BALANCED = {"all nodes": bulk.read_from_all, "replicas": bulk.read_from_replicas}
+
+
+def read_balanced(client: Any, keys: Sequence[str], nodes: str) -> object:
+    """Read from all nodes in turn, or from replicas alone."""
+    return BALANCED[nodes](client, keys)
+
+
 def connect_each_time(client: Any, keys: Sequence[str]) -> list[Any]:
     """Read each key by a new client."""
     is_cluster = isinstance(client, RedisCluster)
@@ -75,11 +108,10 @@ for name, meaning, work in (
     ("GET one at a time", "each read waits for its reply", round_trips.one_at_a_time),
     ("GET in pipelines of {depth:d}", "N reads are sent before their replies are read", round_trips.in_pipelines),
     ("GET in packed pipelines of {batch:d}", "the same, packed by hiredis in one piece", read_packed),
-    ("MGET of {size:d}", "one command reads N keys", round_trips.read_together),
+    ("{command:w} of {size:d}", "one command reads or writes N keys: MGET, MSET, MSETEX with a ttl", run_together),
     ("SET one at a time", "each write waits for its reply", round_trips.write_each),
-    ("MSET of {size:d}", "one command writes N keys", round_trips.write_together),
-    ("SET, then EXPIRE", "a value and its ttl take a command each", round_trips.set_then_expire),
-    ("SET with EX", "one command sets a value with its ttl", round_trips.set_with_ttl),
+    ("{command:w}, then {ttl:w}", "a value, or a field of a hash, and its ttl take a command each", expire_apart),
+    ("{command:w} with EX", "one command sets something with its ttl", write_with_ttl),
     ("WATCH, GET, SET", "an optimistic transaction reads, computes and writes", round_trips.read_modify_write),
     ("a script", "a script computes where the data is (EVALSHA)", round_trips.by_script),
     ("a function", "a function of the server does the same (FCALL)", round_trips.by_function),
@@ -89,14 +121,17 @@ for name, meaning, work in (
     ("redis-py's cluster pipeline, one hash tag", "all keys share one node", bulk.read_tagged_by_pipeline),
     ("one pipeline a node", "`redis_practices.tuning.bulk` sends one packed pipeline a node", bulk.read_by_node),
     ("one pipeline a node, stale slot map", "the same; most nodes reply MOVED", read_with_stale_map),
-    ("GET from all nodes", "primaries and replicas take turns", bulk.read_from_all),
-    ("GET from replicas", "replicas alone reply", bulk.read_from_replicas),
+    ("GET from {nodes}", "these nodes reply to reads", read_balanced),
     ("MGET of keys in many slots", "the client sends a command a slot", bulk.read_fields_apart),
     ("MGET of keys with one hash tag", "one command reads keys of one slot", bulk.read_fields_together),
     ("GET of one hot key", "each read is of the same key", bulk.read_hot_key),
     ("GET of copies of a hot key", "16 copies of the key take turns", bulk.read_hot_copies),
 ):
     way(name, meaning)(partial(on_values, work))
+restrict(
+    "way", "GET from {nodes}", {"all nodes": "primaries and replicas take turns", "replicas": "replicas alone reply"}
+)
+restrict("way", "{command:w} with EX", {"SET": "a value", "HSETEX": "a field of a hash"})
 
 
 @dataclass
@@ -205,12 +240,37 @@ def take_memory(write: Callable[..., None], count: int, context: Context) -> Cos
 for name, meaning, write, count in (
     ("a key a value", "20,000 small values, each in a key", memory.keys_each, 20_000),
     ("100 values a hash", "the same values in hashes of 100 fields", memory.keys_packed, 20_000),
-    ("plain texts", "100 texts of 4 KB", memory.plain_texts, 100),
-    ("compressed texts", "the same texts, compressed by zlib", memory.compressed_texts, 100),
     ("long names", "20,000 keys with names of 60 characters", memory.long_names, 20_000),
     ("short names", "20,000 keys with names of 12 characters", memory.short_names, 20_000),
 ):
     way(name, meaning)(partial(take_memory, write, count))
+
+
+TEXTS = {"plain": memory.plain_texts, "compressed": memory.compressed_texts}
+
+
+@way("{form:w} texts", "100 texts of 4 KB")
+def take_memory_of_texts(context: Context, form: str) -> Costs:
+    """Write them to the emptied server of the scenario."""
+    return take_memory(TEXTS[form], 100, context)
+
+
+restrict("way", "{form:w} texts", {"plain": "as they are", "compressed": "by zlib"})
+
+LAYOUTS = {"a key a value": memory.keys_each_with_ttl, "100 values a hash": memory.keys_packed_with_ttl}
+
+
+@way("{layout}, with ttls", "20,000 small values with a ttl each")
+def take_memory_with_ttls(context: Context, layout: str) -> Costs:
+    """Write them to the emptied server of the scenario."""
+    return take_memory(LAYOUTS[layout], 20_000, context)
+
+
+restrict(
+    "way",
+    "{layout}, with ttls",
+    {"a key a value": "each key has a ttl", "100 values a hash": "each field of the hashes has a ttl"},
+)
 
 
 def list_keys(command: str, list_all: Callable[..., object], context: Context) -> Costs:

@@ -201,7 +201,17 @@ class Requester:
         return mailbox.sep.join([self._name, "", self._queue(mailbox)])
 
     def __enter__(self) -> Self:
-        """Return it: the first round opens the lists."""
+        """Try the commands that clean up, before the first round opens the lists.
+
+        A user without one of them would leave a list. Within MULTI, BRPOP does not wait.
+        """
+        if self._mailboxes:
+            with self._client.pipeline() as pipe:
+                for mailbox in self._mailboxes.values():
+                    pipe.srem(mailbox.replies, self._member(mailbox))
+                pipe.delete(*self._mailboxes)
+                pipe.execute_command("BRPOP", *self._mailboxes, 1)
+                pipe.execute()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -42,7 +42,7 @@ def doubt(fleet: Fleet, *, strict: bool = False) -> str:
     waiting = [one for one in readers(fleet) if one.blocked]
     free = sum(worker.answered for worker in fleet.workers if worker.is_free)
     if fleet.silent and len(waiting) >= free + fleet.silent:
-        return f"{_workers(fleet.silent)} wait for tasks and answer no JSON: accept_content lacks it"
+        return f"no answer in JSON from {_workers(fleet.silent)} that took tasks: accept_content lacks it"
     if fleet.silent:
         return (
             f"{fleet.silent} of {_workers(fleet.silent + len(fleet.workers))} did not answer{_unheard(fleet)}: busy in "

@@ -3,7 +3,8 @@
     for finding in bad_keys(sample(client, 1000), KeyRules(pattern=r"[a-z]+:.+", largest=100_000)):
         print(finding)
 
-It runs only ``SCAN``, ``TTL`` and ``MEMORY USAGE``, which change no key and do not count as a use for eviction. Names
+It runs only ``SCAN``, ``TTL`` and ``MEMORY USAGE``, which change no key and do not count as a use for eviction. Where
+the server logs large replies, `large_replies` names the big values that are read. Names
 are bytes, since not every program writes UTF-8; `shown` makes them readable. It looks at the database of the client.
 
 It writes nothing, so an interrupt or a fork leaves nothing behind. If the server does not answer, it raises. Keys that
@@ -93,6 +94,28 @@ def look_at(client: Redis, names: list[bytes]) -> Iterator[Key]:
     for name, ttl, size in zip(names, answers[::2], answers[1::2], strict=True):
         if ttl != GONE and size is not None:
             yield Key(name, ttl, size)
+
+
+@dataclass(frozen=True)
+class LargeReply:
+    """A command with a large reply: bytes, its words, each shortened by the server, and the client's address."""
+
+    size: int
+    command: tuple[bytes, ...]
+    client: str
+
+
+def large_replies(client: Redis, limit: int = 10) -> list[LargeReply]:
+    """Return the last commands with replies over ``commandlog-reply-larger-than`` (``COMMANDLOG GET``, Valkey 8.1).
+
+    It names big values that are read, at the price of one command; `sample` looks for those that are not.
+
+    Raises:
+        redis.exceptions.RedisError: the server does not answer, or has no such log.
+    """
+    raw: dict[str, Any] = {NEVER_DECODE: True}
+    entries = client.execute_command("COMMANDLOG", "GET", limit, "LARGE-REPLY", **raw)
+    return [LargeReply(size, tuple(words), address.decode()) for _, _, size, words, address, _ in entries]
 
 
 def bad_keys(keys: Iterator[Key] | list[Key], rules: KeyRules, examples: int = 3) -> dict[str, list[str]]:

@@ -2,16 +2,19 @@
 
 `write`, `read` and `remove` send pipelines to the owners of the slots; `every_key` scans also while slots move.
 `distribution` counts the keys of each server, and `p_value` (Pearson's chi-squared test) tells chance from a hot hash
-tag. `hottest_slots` and `biggest_keys` find the hot slots and big keys that no resharding can divide.
+tag. `hottest_slots`, `hottest_keys` and `biggest_keys` find the hot slots, hot keys and big keys that no resharding can
+divide.
 
-All but `write` and `remove` only read. An interrupt of these two leaves some keys written or removed: repeat the call.
-A node that does not answer is an error, and so is a failover, in which `every_key` is to be begun again.
+All but `write` and `remove` leave keys as they are. An interrupt of these two leaves some keys written or removed:
+repeat the call. A node that does not answer is an error, and so is a failover, in which `every_key` is to be begun
+again.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from heapq import nlargest
 from itertools import islice
@@ -21,7 +24,9 @@ from typing import Any, TypeVar
 from redis import Redis
 from redis.client import NEVER_DECODE
 from redis.cluster import RedisCluster
-from redis.exceptions import AskError, MovedError, ResponseError
+from redis.exceptions import AskError, MovedError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redis_practices.redis_cluster.slot_migration import databases, in_database
 from redis_practices.redis_cluster.topology import SlotRange, owner, slot_of, slot_ranges, widest_deviation
@@ -65,6 +70,35 @@ def read(cluster: RedisCluster, keys: Iterable[str]) -> list[Any]:
             for key in batch:
                 pipe.get(key)
             values += pipe.execute()
+    return values
+
+
+def read_near(cluster: RedisCluster, keys: Sequence[str], zone: str, places: Mapping[str, str]) -> list[Any]:
+    """Return the values of `keys` in their order, read from nodes of a zone where a shard has one (``READONLY``).
+
+    `places` has the zone of each address, as `topology.zones` returns them. Other shards are read from their primary. A
+    replica may lag behind the last write. If a slot has moved or a node is away, the client reads its keys.
+
+    Raises:
+        redis.exceptions.RedisError: a primary does not answer or refuses a read.
+    """
+    slots, groups = cluster.nodes_manager.slots_cache, dict[str, list[int]]()
+    for index, key in enumerate(keys):
+        held = slots[slot_of(key)]
+        near = next((node for node in held if places.get(node.name) == zone), held[0])
+        groups.setdefault(near.name, []).append(index)
+    values: list[Any] = [None] * len(keys)
+    for name, indexes in groups.items():
+        node = cluster.get_redis_connection(cluster.get_node(node_name=name))
+        for some in batches(indexes):
+            answers: list[Any] = [None, *([RedisError()] * len(some))]
+            with suppress(RedisConnectionError, RedisTimeoutError), node.pipeline(transaction=False) as pipe:
+                pipe.execute_command("READONLY")
+                for index in some:
+                    pipe.get(keys[index])
+                answers = pipe.execute(raise_on_error=False)
+            for index, answer in zip(some, answers[1:], strict=True):
+                values[index] = cluster.get(keys[index]) if isinstance(answer, Exception) else answer
     return values
 
 
@@ -299,6 +333,79 @@ def hottest_slots(primaries: Iterable[Redis], limit: int = 10, by: str = "CPU-US
         )
         for _, slot, use in nlargest(limit, found, key=itemgetter(0))
     ]
+
+
+@dataclass(frozen=True)
+class HotKey:
+    """A key, and its share of the bytes that the primaries received and sent, in %."""
+
+    name: bytes
+    share: float
+
+
+@contextmanager
+def hottest_keys(primaries: Sequence[Redis], limit: int = 10, seconds: int = 60) -> Iterator[list[HotKey]]:
+    """Yield a list, which is filled when the block ends: the `limit` hottest keys meanwhile, hottest first.
+
+    The primaries count by key for at most `seconds` (``HOTKEYS``, since Redis 8.6). Others count by slot, and tell the
+    keys of the hottest slots (``CLUSTER SLOT-STATS``, ``CLUSTER GETKEYSINSLOT``); all keys of a slot have its share.
+    Counting by key costs a server nearly as much as ``MONITOR``, so keep the block short.
+
+    Raises:
+        redis.exceptions.RedisError: a node does not answer, or can count neither by key nor by slot.
+    """
+    found: list[HotKey] = []
+    counting = list[Redis]()
+    try:
+        with suppress(ResponseError):
+            for node in primaries:
+                options = ("METRICS", 1, "NET", "COUNT", max(10, limit), "DURATION", seconds)
+                node.execute_command("HOTKEYS", "START", *options)
+                counting.append(node)
+        by_key = len(counting) == len(primaries)
+        before = {} if by_key else _traffic(primaries)
+        yield found
+        found += _keys_counted(primaries, limit) if by_key else _keys_of_slots(primaries, before, limit)
+    finally:
+        for node in counting:
+            node.execute_command("HOTKEYS", "STOP")
+            node.execute_command("HOTKEYS", "RESET")
+
+
+def _keys_counted(primaries: Iterable[Redis], limit: int) -> list[HotKey]:
+    """Return the hottest keys that the primaries have counted (``HOTKEYS GET``)."""
+    counted, total = list[tuple[int, bytes]](), 0
+    for node in primaries:
+        answer = node.execute_command("HOTKEYS", "GET", **{NEVER_DECODE: True})
+        told = by_name(answer[0] if len(answer) == 1 else answer)
+        total += int(told["net-bytes-all-commands-all-slots"])
+        pairs = told["by-net-bytes"]
+        counted += zip(pairs[1::2], pairs[::2], strict=True)
+    return [HotKey(name, 100 * size / total) for size, name in nlargest(limit, counted, key=itemgetter(0))]
+
+
+def _traffic(primaries: Iterable[Redis]) -> dict[int, tuple[int, Redis]]:
+    """Return by slot the bytes received and sent so far, and the slot's owner (``CLUSTER SLOT-STATS``)."""
+    found: dict[int, tuple[int, Redis]] = {}
+    for node in primaries:
+        for slot, fields in node.execute_command("CLUSTER", "SLOT-STATS", "SLOTSRANGE", 0, 16383):
+            use = by_name(fields)
+            if "network-bytes-in" not in use:
+                raise ResponseError("cluster-slot-stats-enabled is no: the node does not count traffic")
+            found[slot] = use["network-bytes-in"] + use["network-bytes-out"], node
+    return found
+
+
+def _keys_of_slots(primaries: Iterable[Redis], before: Mapping[int, tuple[int, Redis]], limit: int) -> list[HotKey]:
+    """Return the keys of the slots with most traffic since `before`."""
+    grown = {slot: (size - before.get(slot, (0, node))[0], node) for slot, (size, node) in _traffic(primaries).items()}
+    total, found = sum(size for size, _ in grown.values()) or 1, list[HotKey]()
+    for slot, (size, node) in nlargest(limit, grown.items(), key=lambda one: one[1][0]):
+        if not size:
+            break
+        names = node.execute_command("CLUSTER", "GETKEYSINSLOT", slot, limit, **{NEVER_DECODE: True})
+        found += [HotKey(name, 100 * size / total) for name in names]
+    return found[:limit]
 
 
 def _scan(node: Redis, match: str, count: int) -> Iterator[list[bytes]]:

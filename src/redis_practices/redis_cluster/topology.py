@@ -171,6 +171,8 @@ class Member:
     """The migrating slots that it owns, with the id of the target."""
     arriving: dict[int, str] = field(default_factory=dict)
     """The importing slots, with the id of the source."""
+    zone: str = ""
+    """Its ``availability-zone``, which ``CLUSTER SHARDS`` has since Valkey 9.1."""
 
     @property
     def endpoint(self) -> tuple[str, int]:
@@ -309,7 +311,16 @@ def _member(identity: str, fields: Mapping[str, Any], primary: str | None, range
     flags = {"master" if primary is None else "slave"}
     if str_if_bytes(fields.get("health", "")) == "fail":
         flags.add("fail")
-    return Member(identity, address, frozenset(flags), primary, ranges, str_if_bytes(fields.get("hostname", "")))
+    names = {name: str_if_bytes(fields.get(name) or "") for name in ("hostname", "availability-zone")}
+    return Member(
+        identity,
+        address,
+        frozenset(flags),
+        primary,
+        ranges,
+        hostname=names["hostname"],
+        zone=names["availability-zone"],
+    )
 
 
 READERS: Mapping[Command, Callable[[Any], Iterator[Member]]] = {
@@ -372,6 +383,20 @@ def same_host_as_primary(node: Redis) -> list[tuple[str, str, str]]:
         for replica in known.values()
         if replica.primary in known and known[replica.primary].host == replica.host
     )
+
+
+def zones(nodes: Sequence[Redis]) -> dict[str, str]:
+    """Return the zone of each node that has one, by address: the first one tells all (``CLUSTER SHARDS``, Valkey 9.1).
+
+    In older clusters each tells its own (``INFO``, Valkey 8.1). Redis has no zones: a program must know them itself.
+
+    Raises:
+        redis.exceptions.RedisError: a node does not answer.
+    """
+    if found := {member.address: member.zone for member in members(nodes[0], "SHARDS").values() if member.zone}:
+        return found
+    told = {address(node): str(node.info("server").get("availability_zone", "")) for node in nodes}
+    return {where: zone for where, zone in told.items() if zone}
 
 
 class ClusterError(Exception):

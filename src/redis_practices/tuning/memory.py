@@ -1,7 +1,8 @@
 """Use less memory: packed and compressed values, short names, eviction policies.
 
 A key costs some 50 to 90 bytes beside its value. Hashes of up to ``hash-max-listpack-entries`` fields (128 by default
-in older servers, 512 in newer) are stored in one piece without that cost. Not for values that need a ttl each.
+in older servers, 512 in newer) are stored in one piece without that cost. Values that need a ttl each need
+``HSETEX`` for that.
 
 A name is stored with each key, so 60 characters of it cost 60 bytes a key. Short names pay for millions of keys only.
 A document of which one field is read is better a hash; this does not pay if every read needs the whole document.
@@ -30,6 +31,9 @@ from redis_practices.tuning.measuring import PLAIN, Servers
 
 FIELDS = 100
 
+TTL = "600"
+"""Seconds."""
+
 
 def keys_each(server: Redis, numbers: Sequence[int]) -> None:
     """Naive: a key for each small value (``SET``)."""
@@ -39,6 +43,17 @@ def keys_each(server: Redis, numbers: Sequence[int]) -> None:
 def keys_packed(server: Redis, numbers: Sequence[int]) -> None:
     """Tuned: a hundred small values share a hash (``HSET``; read by ``HGET``)."""
     pipelined(server, [("HSET", f"names:{number // FIELDS}", str(number % FIELDS), str(number)) for number in numbers])
+
+
+def keys_each_with_ttl(server: Redis, numbers: Sequence[int]) -> None:
+    """Naive: a key with a ttl for each small value (``SET ... EX``)."""
+    pipelined(server, [("SET", f"name:{number}", str(number), "EX", TTL) for number in numbers])
+
+
+def keys_packed_with_ttl(server: Redis, numbers: Sequence[int]) -> None:
+    """Tuned: a hundred small values share a hash, each with its ttl (``HSETEX``: Redis 8.0, Valkey 9.0)."""
+    names = [(f"names:{number // FIELDS}", str(number % FIELDS), str(number)) for number in numbers]
+    pipelined(server, [("HSETEX", name, "EX", TTL, "FIELDS", "1", field, value) for name, field, value in names])
 
 
 def bytes_of(server: Redis, write: Callable[[Redis, Sequence[int]], None], count: int) -> int:

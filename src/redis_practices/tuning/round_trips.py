@@ -21,6 +21,8 @@ from redis import Redis
 from redis.commands.core import Script
 from redis.exceptions import WatchError
 
+from redis_practices.server_info import has_command
+
 
 def one_at_a_time(server: Redis, keys: Sequence[str]) -> list[Any]:
     """Naive: read each key and wait for its reply (``GET``)."""
@@ -59,6 +61,27 @@ def write_together(server: Redis, keys: Sequence[str], size: int = 100) -> None:
         server.mset(dict.fromkeys(keys[first : first + size], "1"))
 
 
+def expiring_in_pipelines(server: Redis, keys: Sequence[str], size: int = 100, ttl: int = 60) -> None:
+    """Tuned: write `size` keys with their ttl in one round trip (``SET ... EX`` in a pipeline)."""
+    for first in range(0, len(keys), size):
+        with server.pipeline(transaction=False) as pipe:
+            for key in keys[first : first + size]:
+                pipe.set(key, "1", ex=ttl)
+            pipe.execute()
+
+
+def expiring_together(server: Redis, keys: Sequence[str], size: int = 100, ttl: int = 60) -> None:
+    """Tuned: write `size` keys with their ttl with one command (``MSETEX``), all of them or none.
+
+    Servers before Redis 8.4 and Valkey 9.1 get a pipeline. The keys of one command share a slot of a cluster.
+    """
+    if not _has(server, "MSETEX"):
+        expiring_in_pipelines(server, keys, size, ttl)
+        return
+    for first in range(0, len(keys), size):
+        server.msetex(dict.fromkeys(keys[first : first + size], "1"), ex=ttl)
+
+
 RAISE = """
 local raised = tonumber(redis.call('GET', KEYS[1]) or 0) * 2 % 1000 + 1
 redis.call('SET', KEYS[1], raised)
@@ -78,6 +101,32 @@ def set_with_ttl(server: Redis, keys: Sequence[str]) -> None:
     """Tuned: write with a ttl (``SET ... EX``)."""
     for key in keys:
         server.set(key, "1", ex=60)
+
+
+def set_fields_then_expire(server: Redis, keys: Sequence[str], ttl: int = 60) -> None:
+    """Naive: write a field of a hash, then give it a ttl (``HSET``, ``HPEXPIRE``)."""
+    for key in keys:
+        server.hset(FIELDS, key, "1")
+        server.hpexpire(FIELDS, 1000 * ttl, key)
+
+
+def set_fields_with_ttl(server: Redis, keys: Sequence[str], ttl: int = 60) -> None:
+    """Tuned: write a field with its ttl (``HSETEX``).
+
+    Servers before Redis 8.0 and Valkey 9.0 get a transaction of both commands: no field stays without a ttl.
+    """
+    for key in keys:
+        if _has(server, "HSETEX"):
+            server.hsetex(FIELDS, key, "1", ex=ttl)
+        else:
+            with server.pipeline(transaction=True) as both:
+                both.hset(FIELDS, key, "1")
+                both.hpexpire(FIELDS, 1000 * ttl, key)
+                both.execute()
+
+
+FIELDS = "practices:fields"
+"""A hash, which ends with its last field."""
 
 
 def read_modify_write(server: Redis, keys: Sequence[str]) -> None:
@@ -110,6 +159,12 @@ def by_function(server: Redis, keys: Sequence[str]) -> None:
     _function(server)
     for key in keys:
         server.fcall(FUNCTION, 1, key)
+
+
+@cache
+def _has(server: Redis, command: str) -> bool:
+    """Tell whether a server has a command, asked once for each client."""
+    return has_command(server, command)
 
 
 @cache
