@@ -100,14 +100,18 @@ def word(case: Case, kind: Kind, seen: Seen | None) -> str:
     return "-" if case.cluster and not kind.many else "not tried"
 
 
+def todo(case: Case, seen: Mapping[str, Seen | None]) -> str:
+    """Return what to do, if a client breaks the promise."""
+    return case.todo if any(one and not one.kept for one in seen.values()) else ""
+
+
 def lines_of(results: Results, clients: Mapping[str, Kind]) -> list[str]:
     """Return the measured part of the page."""
     heads = [kind.title for kind in clients.values()]
     lines = [f"| promise | {' | '.join(heads)} | where it is broken |", f"|---|{':-:|' * len(heads)}---|"]
-    lines += [
-        f"| {case.promise} | {' | '.join(word(case, clients[name], one) for name, one in seen.items())} | {case.todo} |"
-        for case, seen in results.items()
-    ]
+    for case, seen in results.items():
+        cells = [word(case, clients[name], one) for name, one in seen.items()]
+        lines.append(f"| {case.promise} | {' | '.join(cells)} | {todo(case, seen)} |")
     lines += ["", "`-`: no client for clusters.", "", "## What was seen", ""]
     for case, seen in results.items():
         lines += [f"**{case.promise[0].upper()}{case.promise[1:]}.** {case.run.__doc__}", ""]

@@ -70,7 +70,7 @@ def test_wait_is_added_to_the_timeout_of_asyncio(server: Server) -> None:
             return await caller.execute_command(*command), time.monotonic() - begun, await caller.get("key")
 
     async def all_of_them() -> list[Any]:
-        return await asyncio.gather(*(ask(command) for command, _ in COMMANDS))
+        return list(await asyncio.gather(*(ask(command) for command, _ in COMMANDS)))
 
     ended(asyncio.run(all_of_them()))
 

@@ -13,8 +13,8 @@ from fixtures.run.processes import ForkingGroup
 from redis_practices.clients import redis_client
 from redis_practices.polling import eventually
 from redis_practices.pure_cache.cache_aside import CacheAside
-from redis_practices.pure_cache.circuit_breaker import Breaker
 from redis_practices.pure_cache.near_cache import NearCache
+from redis_practices.pure_cache.overload import Breaker
 from redis_practices.servers.server import CACHE, Server, start_server
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")

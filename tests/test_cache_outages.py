@@ -29,8 +29,8 @@ from fixtures.stateful import History, try_histories
 from redis_practices.clients import async_client, redis_client
 from redis_practices.polling import poll
 from redis_practices.pure_cache.cache_aside import AsyncCacheAside, CacheAside
-from redis_practices.pure_cache.circuit_breaker import Breaker
 from redis_practices.pure_cache.near_cache import NearCache
+from redis_practices.pure_cache.overload import Breaker
 from redis_practices.pure_cache.write_through import WriteThrough
 from redis_practices.servers.server import CACHE, engine_of, free_ports, is_listened_on, server_binary, start_server
 from tests.cases.proxies import TcpProxy

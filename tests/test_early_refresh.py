@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redis_practices.pure_cache.expiry import is_due
+from redis_practices.pure_cache.overload import is_due
 
 TIMES = st.floats(0.001, 1000)
 DRAWS = st.floats(0, 1, exclude_max=True)

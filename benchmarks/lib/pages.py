@@ -7,8 +7,8 @@ from pathlib import Path
 
 from redis_practices.cli import Failure
 
-END = "<!-- end -->"
-"""The line after measured lines."""
+END = "<!-- measured until here -->"
+"""The line after measured lines; tables of figures have another one."""
 
 
 def renew(page: Path, program: str, lines: Iterable[str]) -> None:

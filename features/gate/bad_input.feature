@@ -59,6 +59,27 @@ Feature: A script refuses a wrong call in one line before it contacts a server
         | CLUSTER_URL | redis://[::1           | cluster_example.py | not a Redis URL                               |
         | BROKER_URL  | amqp://u:s3cret@host   | send_task.py       | not a Redis URL                               |
 
+  Rule: The gate refuses a wrong name of a credential provider before it connects
+
+    @gate-115
+    Scenario Outline: --credentials <NAME> is refused with its reason
+      Such a name is code that runs: one that is misspelled must not become a run without a login.
+
+      When I run "env -u LOGIN_FILE pytest features --quick --cache-url redis://$CACHE --credentials <NAME>"
+      Then the command exits with 4
+      And the output is "ERROR: --credentials <REASON>"
+
+      Examples:
+        | NAME                                  | REASON                                                                                                                |
+        | redis_practices.credentials.LoginFile | names redis_practices.credentials.LoginFile, which reads the login from the file that LOGIN_FILE names: set it |
+
+      @slow
+      Examples: more
+        | NAME                               | REASON                                                                                                                    |
+        | no_such_module.Class               | names no_such_module.Class, and there is no module no_such_module: install it, or add its folder (not the current one) to PYTHONPATH |
+        | redis_practices.credentials.Login5 | names redis_practices.credentials.Login5, which is not there: give module.Class                                           |
+        | collections.Counter                | names collections.Counter, which makes no redis.CredentialProvider                                                        |
+
   Rule: An embedded server that cannot start says why
 
     @gate-008

@@ -105,7 +105,6 @@ Feature: The remedy of a refusal makes the deployment acceptable
         | a slot that a replica keeps open             |
         | a former id of a node                        |
         | a replica that follows a dead node           |
-        | two primaries in one shard                   |
         | a replica that cannot write its copy         |
         | a key in a slot of another primary           |
         | an address that leads nowhere                |

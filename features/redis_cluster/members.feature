@@ -19,7 +19,8 @@ Feature: The map of the cluster has the nodes that are there, each in its role
     Scenario: each shard has one primary
       A primary that was away for two failovers may come back as a second primary of its shard (valkey#2261). Clients that
       read CLUSTER SHARDS may take the empty one for the owner, and the shard has a replica less.
-      Remedy: `CLUSTER REPLICATE <node>` on the primary without slots, with the id of the other one.
+      Remedy: on the primary without slots, `CLUSTER RESET HARD`, `CLUSTER MEET <host> <port>` of a peer, then
+      `CLUSTER REPLICATE <node>` with the id of the other primary. `CLUSTER FORGET <node>` on every node removes its old id.
 
       Given the cluster under test
       Then there are no nodes whose shard has another primary

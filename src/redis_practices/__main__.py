@@ -51,6 +51,9 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 FLAGS = ("each", "allow-disruption", "workers", "probe-workers")
 """Options without a value that pytest has, too."""
 
+NAMED = ("report", "baseline", "require", "max-ops", "credentials")
+"""Options with a value that pytest has, too."""
+
 SUBCOMMANDS = ("explain", "list", "demo", "rights")
 
 EXAMPLES = f"""\
@@ -83,6 +86,9 @@ def parser() -> Parser:
     found.add_argument(
         "--probe-workers", action="store_true", help="send one task, redis_practices.probe, to each --queue"
     )
+    found.add_argument(
+        "--credentials", metavar="NAME", help="credential provider of URLs without a login: module.Class"
+    )
     found.add_argument("--quick", action="store_true", help="ask what takes seconds and disrupts nothing: the default")
     found.add_argument("--whole", action="store_true", help="ask every promise")
     found.add_argument("--each", action="store_true", help="show each promise that holds, too")
@@ -113,7 +119,7 @@ def judge(words: Sequence[str], options_of_pytest: Sequence[str]) -> NoReturn:
         raise UsageError("give either --quick or --whole")
     options = [] if given.whole else ["--quick"]
     options += [f"--{name}" for name in FLAGS if getattr(given, name.replace("-", "_"))]
-    named = [(name, getattr(given, name.replace("-", "_"))) for name in ("report", "baseline", "require", "max-ops")]
+    named = [(name, getattr(given, name.replace("-", "_"))) for name in NAMED]
     named += [(name, one) for name, _, _ in OF_WORKERS for one in getattr(given, name.replace("-", "_")) or ()]
     for name, value in named:
         if value == "" and name not in {"require", "key-prefix"}:  # the app without a prefix

@@ -42,6 +42,7 @@ from redis.backoff import ExponentialBackoff
 from redis.client import PubSub
 from redis.cluster import PRIMARY, ClusterNode, ClusterPubSub, RedisCluster
 from redis.connection import AbstractConnection, Connection, ConnectionPool, SSLConnection, parse_url
+from redis.credentials import StreamingCredentialProvider
 from redis.driver_info import DriverInfo
 from redis.exceptions import (
     AuthenticationError,
@@ -59,6 +60,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from redis_practices.cli import Failure, UsageError, printable
+from redis_practices.credentials import NoLoginError, provider_of
 from redis_practices.polling import Flag
 
 TIMEOUT = 5.0
@@ -117,7 +119,7 @@ class ReplyLateError(RedisTimeoutError):
 
 
 _READ = """
-ACL CLIENT CLUSTER COMMAND CONFIG DBSIZE ECHO HELLO INFO LATENCY MEMORY OBJECT PING ROLE SELECT SLOWLOG TIME WAIT
+ACL AUTH CLIENT CLUSTER COMMAND CONFIG DBSIZE ECHO HELLO INFO LATENCY MEMORY OBJECT PING ROLE SELECT SLOWLOG TIME WAIT
 
 EXISTS EXPIRETIME PEXPIRETIME PTTL SCAN TTL TYPE
 GET GETRANGE MGET STRLEN
@@ -254,10 +256,25 @@ class _Counting:
 class _Counted(_Counting):
     """A connection that counts, for threads."""
 
+    def re_auth(self) -> None:
+        """Log in with the last login of a stream of credentials.
+
+        redis-py's raises its error to the caller whose command was done. This one closes the connection, and the next
+        command connects with the newest login.
+        """
+        try:
+            if self.is_whole:
+                super().re_auth()  # type: ignore[misc]
+        except RedisError:
+            self.disconnect()
+        if not self.is_whole:
+            self.set_re_auth_token(None)  # type: ignore[attr-defined]
+
     def connect_check_health(self, *arguments: Any, **options: Any) -> None:
         """Connect, if it is not connected, from the beginning where an exception ended the last attempt."""
         if not self.is_whole:
             self.disconnect()
+            self.set_re_auth_token(None)  # type: ignore[attr-defined] # it connects with the newest login
         self.is_whole, self.is_connecting = False, True
         try:
             super().connect_check_health(*arguments, **options)  # type: ignore[misc]
@@ -441,9 +458,26 @@ class Pool(ConnectionPool):
         self._next_collection = 0.0
 
     def reset(self) -> None:
-        """Forget all connections, as after a fork."""
+        """Forget all connections, as after a fork, and have a stream of credentials tell new logins.
+
+        redis-py has the stream tell them to the pools of the last slot map alone, and to none that its caller made.
+        """
         super().reset()
         self._in_use_connections: Any = WeakSet()
+        provider = self.connection_kwargs.get("credential_provider")
+        if isinstance(provider, StreamingCredentialProvider):
+            provider.on_next(self.re_auth_callback)
+
+    def re_auth_callback(self, token: Any) -> None:
+        """Log each connection in: an idle one now, one in use when it is released."""
+        if self.pid != os.getpid():
+            return  # the connections are the parent's
+        with self._lock:
+            idle = list(self._available_connections)
+            for connection in [*idle, *self._in_use_connections]:
+                connection.set_re_auth_token(token)
+            for connection in idle:
+                connection.re_auth()
 
     def get_connection(self, *arguments: Any, **options: Any) -> Any:
         """Return a connection (MaxConnectionsError if none is free)."""
@@ -566,6 +600,7 @@ URL_OPTIONS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "db": (lambda number: number >= 0, "the number of a database"),
     "username": (_text, "a text"),
     "password": (_text, "a text"),
+    "credential_provider": (_text, "the name of a class, as module.Class"),
     "client_name": (lambda name: bool(re.fullmatch(r"[!-~]+", name)), "a name without blanks"),
     "protocol": (lambda number: number in {2, 3}, "2 or 3"),
     "socket_timeout": (_positive, "a number of seconds"),
@@ -591,7 +626,7 @@ URL_OPTIONS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 }
 """The options of a URL, by redis-py's names: a test of the value, and the kind of value to ask for."""
 
-_OBJECTS = {"retry", "retry_on_error", "credential_provider", "parser_class", "connection_class", "redis_connect_func"}
+_OBJECTS = {"retry", "retry_on_error", "parser_class", "connection_class", "redis_connect_func"}
 _ANOTHER = {"encoding", "encoding_errors", "legacy_responses", "timeout", "lib_name", "lib_version", "driver_info"}
 
 
@@ -616,6 +651,8 @@ def _check_option(name: str, value: str, scheme: str) -> None:
         raise UsageError(f"has the option {name} with a wrong value: give {kind}")
     if kind in {"a file", "a folder"} and not Path(value).exists():
         raise UsageError(f"names {kind} for {name} that does not exist: {value}")
+    if name == PROVIDER:
+        provider_of(value)
 
 
 def checked_url(url: str, variable: str) -> str:
@@ -638,7 +675,8 @@ def checked_url(url: str, variable: str) -> str:
             for name, values in parse_qs(parts.query, keep_blank_values=True).items():
                 _check_option(name, values[0], parts.scheme)
         # Makes the connection object, which refuses contradictory options, without connecting.
-        ConnectionPool.from_url(url).make_connection()
+        address, provider = _split(url)
+        ConnectionPool.from_url(address, **provider).make_connection()
     except UsageError as error:
         raise UsageError(f"{variable} {error}") from None
     except (ValueError, TypeError, RedisError):
@@ -655,21 +693,40 @@ def shown(url: str) -> str:
     return f"{host}:{parts.port or 6379}"
 
 
-def _without_decoding(url: str) -> str:
-    """Return a URL without ``decode_responses``, which in redis-py would override the caller's choice."""
-    return re.sub(r"([?&])decode_responses=[^&]*&?", r"\1", url)
+PROVIDER = "credential_provider"
+"""The option of a URL that names what gives the login: Celery's name for it."""
+
+
+def _split(url: str) -> tuple[str, dict[str, Any]]:
+    """Return a URL without ``decode_responses``, and the object that its option ``credential_provider`` names.
+
+    In redis-py the former would override the caller's choice, and the latter stay a text.
+    """
+    names = parse_qs(urlsplit(url).query).get(PROVIDER)
+    without = re.sub(rf"([?&])(?:(?:decode_responses|{PROVIDER})=[^&]*(?:&|$))+", r"\1", url)
+    return without, {PROVIDER: provider_of(names[0])} if names else {}
+
+
+def with_login(url: str, name: str) -> str:
+    """Return a URL with the option ``credential_provider``, unless it has a login."""
+    parts = urlsplit(url)
+    if "@" in parts.netloc or PROVIDER in parse_qs(parts.query):
+        return url
+    return parts._replace(query="&".join(filter(None, (parts.query, f"{PROVIDER}={name}")))).geturl()
 
 
 def redis_client(url: str, timeout: float = TIMEOUT, **options: Any) -> Redis:
     """Return a client of the server at `url`; it connects at the first command."""
-    return Client.from_pool(POOLS["sync"].from_url(_without_decoding(url), **{**client_options(timeout), **options}))
+    address, provider = _split(url)
+    return Client.from_pool(POOLS["sync"].from_url(address, **{**client_options(timeout), **provider, **options}))
 
 
 def async_client(url: str, timeout: float = TIMEOUT, **options: Any) -> AsyncRedis:
     """Return a client for asyncio, with the same retries."""
     again = AsyncSafeRetry(ExponentialBackoff(cap=0.5, base=0.05), 2, supported_errors=(RedisConnectionError,))
-    ours = {**client_options(timeout), "retry": again}
-    return AsyncRedis.from_pool(POOLS["asynchronous"].from_url(_without_decoding(url), **{**ours, **options}))
+    address, provider = _split(url)
+    ours = {**client_options(timeout), "retry": again, **provider}
+    return AsyncRedis.from_pool(POOLS["asynchronous"].from_url(address, **{**ours, **options}))
 
 
 class ClusterClient(RedisCluster):
@@ -711,8 +768,9 @@ def cluster_client(url: str, timeout: float = TIMEOUT, **options: Any) -> Cluste
     Raises:
         RedisError: the node does not answer, or is not a cluster node.
     """
-    ours = {**client_options(timeout), "connection_pool_class": POOLS["sync"]}
-    return ClusterClient(url=_without_decoding(url), **{**ours, **options})
+    address, provider = _split(url)
+    ours = {**client_options(timeout), "connection_pool_class": POOLS["sync"], **provider}
+    return ClusterClient(url=address, **{**ours, **options})
 
 
 def is_cluster_node(client: Redis) -> bool | None:
@@ -765,6 +823,7 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
         ("'PING'", "`PING`", "'ping'"),
         "refuses PING, by which a client checks its connection: allow it, or add health_check_interval=0 to the URL",
     ),
+    ((NoLoginError,), (), "gets no login from the client: there is {error}"),
     (
         (AuthenticationError,),
         ("NOAUTH", "WRONGPASS"),

@@ -327,9 +327,10 @@ def without_spare(views: Sequence[View]) -> list[Fault]:
     """Return the sentinels that could not replace the primary after one more sentinel has died.
 
     A failover needs the quorum, and the votes of a majority of all sentinels that were ever known: dead ones count.
+    Most sentinels must see so few alive, since one of them may have lost the link to another.
     """
-    found = []
-    for view in _speaking(views):
+    speaking, found = _speaking(views), []
+    for view in speaking:
         total, quorum = len(view.others) + 1, int(view.primary.get("quorum", 0))
         alive = total - sum(map(is_down, view.others))
         needed = max(total // 2 + 1, quorum)
@@ -338,7 +339,7 @@ def without_spare(views: Sequence[View]) -> list[Fault]:
             found.append(
                 (view.sentinel, f"{counted}: after one more death {alive - 1} of {needed} needed ones are left")
             )
-    return found
+    return found if 2 * len(found) >= len(speaking) else []
 
 
 REFUSED = 5000

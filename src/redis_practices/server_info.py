@@ -194,7 +194,10 @@ def listens_elsewhere(client: Redis, settings: Mapping[str, str]) -> bool:
     return is_here and any(not one.startswith("127.") and one not in {"::1", "localhost"} for one in bound)
 
 
-CREDENTIALS = {"username", "password", "ssl_certfile", "ssl_keyfile", "ssl_password", "protocol", "db"}
+CREDENTIALS = {
+    *("username", "password", "credential_provider", "ssl_certfile", "ssl_keyfile", "ssl_password"),
+    *("protocol", "db"),
+}
 """The options of a URL by which a server knows a client, or that a server refuses to strangers for another reason."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from functools import partial
 from operator import not_
 from typing import Any
@@ -20,7 +19,6 @@ from redis.exceptions import NoPermissionError, RedisError
 from fixtures.bdd.vocabulary import records, register
 from fixtures.celery_worker.workers import Operations, let_go
 from fixtures.context import Context, Plan, Seen, target
-from fixtures.proxies.streams import TlsProxy
 from fixtures.run.keys import Unsupported
 from fixtures.stacks.external.deployments import on_server
 from fixtures.stacks.protocols import Broker
@@ -88,25 +86,6 @@ def have_sentinels(plan: Plan, number: str) -> None:
     plan.after.append(start)
 
 
-def tls(context: Context) -> TlsProxy:
-    """Start the proxy that ends TLS before the broker of a scenario."""
-    return context.ending.enter_context(closing(TlsProxy(context.request.getfixturevalue("tmp_path"))))
-
-
-@register("setting", "tls", "clients reach the broker through TLS alone")
-def have_tls(plan: Plan, value: str) -> None:
-    """Put a proxy that ends TLS before the broker."""
-
-    def cover(context: Context, broker: Any) -> None:
-        proxy = context.part(tls)
-        address = proxy.before(int(broker.node.address.rpartition(":")[2]))
-        # The URL is the same for tasks and results; Celery's results insist on ssl_cert_reqs.
-        broker.url = f"rediss://{address}/0?ssl_cert_reqs=required&ssl_ca_certs={proxy.ca_file}"
-
-    assert value == "yes", "without the row there is no TLS"
-    plan.after.append(cover)
-
-
 @register("measurement", "clients without TLS", "connections to the broker that did not come through TLS", unit="")
 def clients_without_tls(context: Context, broker: Any) -> int:
     """Count the connections that are not those of the proxy (``CLIENT LIST``), without the connection that asks."""
@@ -114,7 +93,7 @@ def clients_without_tls(context: Context, broker: Any) -> int:
         own = client.client_id()
         ports = {int(other["addr"].rpartition(":")[2]) for other in client.client_list() if int(other["id"]) != own}
     assert ports, "the broker has no clients"
-    return len(ports - context.part(tls).upstream_ports)
+    return len(ports - context.named["tls"].upstream_ports)
 
 
 USER, PASSWORD, PREFIX = "celery", "secret", "app1:"

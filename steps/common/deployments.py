@@ -6,22 +6,26 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import pytest
 from pytest_bdd import given, parsers, when
 from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError, RedisError
 from redis.retry import Retry
 
-from fixtures.bdd.vocabulary import find, register
+from fixtures.bdd.vocabulary import find, records, register
 from fixtures.context import Context, Plan, target
+from fixtures.proxies.streams import TlsProxy
 from fixtures.redis_cluster.nodes import commands
 from fixtures.run.keys import Unsupported
 from fixtures.run.options import ROLES, SPOKEN
 from fixtures.stacks.protocols import need_command, need_options
+from redis_practices.clients import cluster_client, redis_client, with_login
+from redis_practices.credentials import VARIABLE, LoginFile, Logins, LoginStream
 from redis_practices.redis_cluster.slot_migration import atomic_interface
 from redis_practices.server_info import version_of
 from redis_practices.servers.server import CACHE
@@ -166,8 +170,13 @@ def need_engine(context: Context, name: str) -> None:
 def change_setting(context: Context, name: str, target: str, value: str) -> None:
     """Change a setting of running servers until the scenario ends (CONFIG SET).
 
+    If ``tls`` becomes ``another authority``, the certificate is one of it, and all connections are closed.
+
     Example: ``When the setting "maxclients" of a replica of "user:1" becomes "5000"``
     """
+    if (name, value) == ("tls", "another authority"):
+        context.named["tls"].renew()
+        return
     for thing in context.targets(target):
         with thing.client() as client:
             known = client.config_get(name)
@@ -323,3 +332,83 @@ for name, kind, meaning in (
     ("every client", "broker", "all connections of workers and senders to the broker"),
 ):
     target(name, meaning)(partial(under_test, kind))
+
+
+# Logins and certificates that change
+
+
+@dataclass
+class LoggedIn:
+    """A cache or a cluster, as clients with a login see it."""
+
+    made: Any
+    url: str
+
+    def client(self, **options: Any) -> Any:
+        """Return a new client with the login."""
+        return (cluster_client if hasattr(self.made, "nodes") else redis_client)(self.url, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what is asked of the deployment itself."""
+        return getattr(self.made, name)
+
+
+@when(parsers.parse("the clients get a new login {duration:Duration} {order:w} the old one ends", extra_types=TYPES))
+@records("connections cut off", "idle connections that did not work at their next use", unit="connections")
+def replace_login(context: Context, duration: Duration, order: str) -> None:
+    """Replace the user of the clients on every server; with the old user its connections end.
+
+    The new login is there ``before`` the old one ends, at the latest when no connection has the old one, or ``after``.
+
+    Example: ``When the clients get a new login 100 milliseconds before the old one ends``
+    """
+    logins: Logins = context.named["logins"]
+    context.since = time.monotonic()
+    if order == "before":
+        context.record("connections cut off", logins.rotate(duration.seconds()))
+        return
+    assert order == "after", f"a login comes before or after the old one ends, not {order}"
+    old = list(logins.users)
+    login = logins.add()
+    context.record("connections cut off", logins.delete(old))
+    time.sleep(duration.seconds())
+    logins.announce(login)
+
+
+@setting("credentials", "what gives the clients their login: a file, or a stream, which tells open connections too")
+def have_logins(plan: Plan, value: str) -> None:
+    """Let clients log in as users that the scenario replaces."""
+    kind = {"a file": LoginFile, "a stream": LoginStream}[value]
+
+    def give(context: Context, made: Any) -> None:
+        admins = [context.ending.enter_context(node.client()) for node in context.nodes(plan.kind)]
+        logins = Logins(admins, context.request.getfixturevalue("tmp_path") / "login")
+        logins.rotate(0)
+        context.named["logins"] = logins
+        context.ending.enter_context(pytest.MonkeyPatch.context()).setenv(VARIABLE, str(logins.path))
+        url = with_login(made.url, f"{kind.__module__}.{kind.__name__}")
+        if plan.kind == "broker":
+            made.url = url  # its workers take it
+        else:
+            context.own[plan.kind] = LoggedIn(made, url)
+
+    plan.after.append(give)
+
+
+@setting("tls", "clients reach the broker through TLS alone")
+def have_tls(plan: Plan, value: str) -> None:
+    """Put a proxy that ends TLS before the server."""
+
+    def cover(context: Context, made: Any) -> None:
+        proxy = context.ending.enter_context(closing(TlsProxy(context.request.getfixturevalue("tmp_path"))))
+        context.named["tls"] = proxy
+        address = proxy.before(int(made.node.address.rpartition(":")[2]))
+        # The URL is the same for tasks and results; Celery's results insist on ssl_cert_reqs.
+        url = f"rediss://{address}/0?ssl_cert_reqs=required&ssl_ca_certs={proxy.ca_file}"
+        if plan.kind == "broker":
+            made.url = url
+        else:
+            context.own[plan.kind] = LoggedIn(made, url)
+
+    assert value == "yes", "without the row there is no TLS"
+    plan.after.append(cover)

@@ -276,7 +276,7 @@ def check_written(context: Context) -> None:
 
 
 WORKLOADS: dict[str, Callable[[Context, int, int, Mapping[str, str]], Any]] = {}
-"""By kind of deployment, what starts writers and readers with the options of the table.
+"""By kind of deployment, or of cache in front of it, what starts writers and readers with the options of the table.
 
 It returns a thing whose `seen` ends them and returns the measurements, and whose `report` shows the rest.
 """
@@ -289,7 +289,8 @@ def start_workload(context: Context, clients: tuple[int, int], datatable: Table 
 
     Example: ``Given a workload of 2 writers and 1 reader``
     """
-    context.named["workload"] = WORKLOADS[context.role](context, *clients, options(datatable))
+    kind = next((name for name in WORKLOADS if name in context.named), context.role)
+    context.named["workload"] = WORKLOADS[kind](context, *clients, options(datatable))
 
 
 @then("the workload measured")

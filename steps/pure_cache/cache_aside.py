@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -21,13 +21,14 @@ from redis.exceptions import ResponseError
 from fixtures.bdd.vocabulary import records, register
 from fixtures.context import Context, target
 from fixtures.pure_cache.origin import Origin, World, at_once, connect, processes_at_once, tasks_at_once
-from fixtures.reporting.measurements import Bound
+from fixtures.reporting.measurements import Bound, Chart, Measure
 from fixtures.run.keys import StackError
 from fixtures.run.own_time import Stopwatch
 from redis_practices.clients import client_options
-from redis_practices.polling import join
+from redis_practices.polling import eventually, join
 from redis_practices.pure_cache.cache_aside import LEASE, NATIVE, SCRIPT, CacheAside, Effect, Unavailable, decoded
-from redis_practices.pure_cache.circuit_breaker import Breaker
+from redis_practices.pure_cache.overload import Breaker
+from steps.common.keys import WORKLOADS
 from steps.common.vocabulary import TYPES, Duration, Table, options, seconds
 
 
@@ -297,6 +298,50 @@ def read_in_threads(cache: LookAside, count: int, key: str, again: float) -> Non
         at_once(count, read)
     cache.context.record("slowest read", round(max(took), 3))
 
+
+class ReadersAtWork:
+    """Threads that read one key through the look-aside cache, until `seen` ends them."""
+
+    def __init__(self, context: Context, writers: int, readers: int, _: Mapping[str, str]) -> None:
+        """Start them, and wait until the value is cached."""
+        assert not writers, "the origin is the only writer"
+        self._cache, self._over = context.named["the look-aside cache"], threading.Event()
+        self._took = list[float]()
+        self._cache.read(READ)
+        self._threads = [threading.Thread(target=self._read, daemon=True) for _ in range(readers)]
+        for thread in self._threads:
+            thread.start()
+        context.ending.callback(self.end)
+
+    def _read(self) -> None:
+        while not self._over.wait(0.005):
+            watch = Stopwatch()
+            self._cache.read(READ)
+            self._took.append(watch.seconds())
+
+    def end(self) -> None:
+        """Let all finish what they do."""
+        self._over.set()
+        for thread in self._threads:
+            join(thread)
+
+    def seen(self) -> Mapping[str, float]:
+        """End after some more reads, and return the slowest of all."""
+        enough = len(self._took) + FURTHER
+        eventually(lambda: len(self._took) >= enough, within=10.0, every=0.01)
+        self.end()
+        return {"slowest read": round(max(self._took), 3)}
+
+    def report(self, measure: Measure, _: Chart) -> None:
+        """Show how many reads there were."""
+        measure("reads", unit="reads", seen=len(self._took))
+
+
+READ, FURTHER = "user:1", 50
+"""The key of these readers, and their reads after what happened to them."""
+
+WORKLOADS["the look-aside cache"] = ReadersAtWork
+register("measurement", "slowest read", "longest time of one read", unit="s")(ReadersAtWork.seen)
 
 ALL_THE_TIME = 0.1
 """Seconds without a read after which a key is not read all the time: then no reader is there to refresh it."""

@@ -74,6 +74,16 @@ def known(context: Context) -> list[Member]:
     return found
 
 
+def cluster_info(context: Context) -> dict[str, dict[str, str]]:
+    """Return the fields of CLUSTER INFO of every node."""
+
+    def ask(client: Any) -> dict[str, str]:
+        with asking("CLUSTER INFO"):
+            return dict(client.execute_command("CLUSTER INFO"))
+
+    return dict(context.part(Audited).each("CLUSTER INFO", ask))
+
+
 @register("finding", "failed nodes", "nodes that CLUSTER NODES marks as failed, unreachable or without address")
 def failed_nodes(context: Context) -> list[dict[str, object]]:
     """Return these nodes with their flags and the number of nodes that say so, after some time to answer again.

@@ -63,6 +63,7 @@ from steps.common.audit import Audited
 from steps.common.keys import Data
 from steps.redis_cluster.audit import (
     SETTLES,
+    cluster_info,
     failing_copies,
     find_rival_primaries,
     find_stale_ids,
@@ -231,16 +232,6 @@ def endless_handshakes(context: Context) -> Findings:
 
 MET = "cluster_stats_messages_meet_received"
 """The field of CLUSTER INFO with the number of introductions."""
-
-
-def cluster_info(context: Context) -> dict[str, dict[str, str]]:
-    """Return the fields of CLUSTER INFO of every node."""
-
-    def ask(client: Any) -> dict[str, str]:
-        with asking("CLUSTER INFO"):
-            return dict(client.execute_command("CLUSTER INFO"))
-
-    return dict(context.part(Audited).each("CLUSTER INFO", ask))
 
 
 def late(context: Context) -> Findings:

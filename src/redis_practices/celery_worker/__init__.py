@@ -28,6 +28,7 @@ Running workers have the settings of this practice.          worker_audit       
 Workers fit together, outlive an outage, and take tasks.       fleet_audit           worker_fleet, workers
 Queues have readers, which know their tasks.                  queue_audit           workers
 The broker is reached by its users alone.                    ../server_info.py     exposure
+A rotated login, a new certificate interrupt no task.        ../credentials.py      credentials
 Sentinels replace a primary that dies.                       ../sentinels.py       sentinels
 The same, for each client at all times.                      -                     clients
 The same, for the commands of clients.                       -                     commands

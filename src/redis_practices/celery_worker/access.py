@@ -25,11 +25,15 @@ from redis.connection import SSLConnection, parse_url
 
 from redis_practices.celery_worker import transport
 from redis_practices.cli import UsageError
+from redis_practices.clients import PROVIDER
 
 # A URL with any option
 
 _IN_ADDRESS = {"host", "port", "db", "username", "password", "connection_class"}
 """The parts of a URL that stand before the ``?``."""
+
+_OF_CELERY = {PROVIDER}
+"""The options that Celery reads from the URL of the broker and from that of the results, by the same name."""
 
 _NOT_OF_CONNECTIONS = {"decode_responses", "max_connections"}
 """Options that kombu's connections do not take: they read bytes, and the pool has the limit."""
@@ -43,7 +47,7 @@ def _is_one_server(url: str) -> bool:
 def options_of(url: str) -> dict[str, Any]:
     """Return the options of a URL as redis-py reads them, without the address and the login."""
     given = parse_url(url).items() if _is_one_server(url) else ()
-    return {name: value for name, value in given if name not in _IN_ADDRESS}
+    return {name: value for name, value in given if name not in _IN_ADDRESS | _OF_CELERY}
 
 
 def pool_options(url: str) -> dict[str, Any]:
@@ -54,7 +58,7 @@ def pool_options(url: str) -> dict[str, Any]:
 def address_of(url: str, *, options: bool = False) -> str:
     """Return the URL as Celery reads it.
 
-    User, password and database stand before the ``?``, TLS options after it.
+    User, password and database stand before the ``?``, TLS options and the name of a credential provider after it.
     With `options` the other options stay too: Celery's result backend reads them.
     """
     if not _is_one_server(url):
@@ -64,7 +68,7 @@ def address_of(url: str, *, options: bool = False) -> str:
     server = parts.netloc.rpartition("@")[2]
     kept = {name: values[0] for name, values in parse_qs(parts.query).items() if name not in _IN_ADDRESS}
     kept.pop("decode_responses", None)
-    kept = {name: value for name, value in kept.items() if options or name.startswith("ssl_")}
+    kept = {name: value for name, value in kept.items() if options or name.startswith("ssl_") or name in _OF_CELERY}
     if parts.scheme == "rediss":
         kept.setdefault("ssl_cert_reqs", "required")  # redis-py's default; kombu's is to trust any certificate
     return parts._replace(

@@ -77,9 +77,6 @@ ATTRIBUTES = (
 )
 """Attributes of a registered task that are asked for; one that is None is left out."""
 
-WORKFLOWS = ("celery-taskset-meta-*", "celery-task-meta-*.j")
-"""Keys of a group whose results are kept, and of a chord of which a part has ended."""
-
 QUESTIONS: tuple[Question, ...] = (
     ("ping", {}),
     ("conf", {"with_defaults": True}),
@@ -315,7 +312,7 @@ def look(
         unacknowledged={prefix: broker.unacknowledged(prefix, _records(workers, prefix)) for prefix in prefixes},
         endless_results=endless,
         results=sampled,
-        workflows=any(broker.sampled(prefix, pattern) for prefix in prefixes for pattern in WORKFLOWS),
+        workflows=any(broker.sampled(prefix, "celery-taskset-meta-*") for prefix in prefixes),
         consumers=consumers,
         messages=sum(of_one.published for of_one in answers.values()),
         commands=broker.commands,

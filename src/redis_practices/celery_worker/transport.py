@@ -75,18 +75,22 @@ def is_about_server(error: ResponseError) -> bool:
 
 
 class Patience(Retry):
-    """Repeat a command until it is answered, at least once a second. A refused password is an error at once."""
+    """Repeat a command until it is answered, at least once a second.
 
-    def __init__(self) -> None:
+    A refused password is an error at once, unless a credential provider gives another one later.
+    """
+
+    def __init__(self, provider: Any = None) -> None:
         """Wait 0.1 s after the first failure, and up to 1 s after later ones."""
         super().__init__(ExponentialBackoff(cap=1.0, base=0.05), -1)
+        self._is_final = (AuthenticationError,) if provider is None else ()
 
     def call_with_retry(self, do: Any, fail: Any, is_retryable: Any = None, with_failure_count: bool = False) -> Any:  # noqa: FBT001, FBT002 - redis-py's
         """Do it, as redis-py's own does."""
 
         def is_outage(error: Exception) -> bool:
             logger.warning("Redis is away or takes no writes: %s", error)
-            return not isinstance(error, AuthenticationError) and (is_retryable is None or is_retryable(error))
+            return not isinstance(error, self._is_final) and (is_retryable is None or is_retryable(error))
 
         return super().call_with_retry(do, fail, is_outage, with_failure_count)
 
@@ -110,7 +114,7 @@ class Kept:
         """Take what redis-py's connection takes."""
         super().__init__(**options)
         if waits:
-            self.retry: Retry = Patience()
+            self.retry: Retry = Patience(options.get("credential_provider"))
 
     def read_response(self, *arguments: Any, **options: Any) -> Any:
         """Read one reply.
@@ -443,7 +447,7 @@ class Backend(RedisBackend):  # type: ignore[misc] # Celery has no types
         """Return a client of the results."""
         client = super()._create_client(**parameters)
         if _worker:
-            client.set_retry(Patience())
+            client.set_retry(Patience(client.get_connection_kwargs().get("credential_provider")))
         return client
 
 

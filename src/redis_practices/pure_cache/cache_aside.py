@@ -65,8 +65,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redis_practices.clients import after_fork
 from redis_practices.polling import Flag
-from redis_practices.pure_cache.circuit_breaker import Breaker
-from redis_practices.pure_cache.expiry import is_due, jittered
+from redis_practices.pure_cache.overload import Breaker, is_due, jittered
 
 Command = tuple[str | bytes | int, ...]
 """A command as ``client.execute_command(*command)`` takes it."""

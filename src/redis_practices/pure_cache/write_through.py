@@ -33,7 +33,7 @@ from redis.utils import str_if_bytes
 
 from redis_practices.polling import Flag
 from redis_practices.pure_cache.cache_aside import ERRORS, is_dead, require_json
-from redis_practices.pure_cache.circuit_breaker import Breaker
+from redis_practices.pure_cache.overload import Breaker
 
 # Versions are compared as text: Lua's numbers are exact only up to 2**53.
 _PUT = """

@@ -3,6 +3,7 @@
 promise                                               module                      features/redis_cluster/
 The owner of each slot, the members of the cluster.   topology                    routing, operation, audit, nodes
 The cluster is reached by its users alone.            ../server_info.py           exposure
+A rotated login interrupts no client.                 ../credentials.py           credentials
 Each node serves each client at all times.            -                           clients
 A cluster is formed; one check says it is ready.      formation                   formation, survival
 A former id, or a second primary, is found.           formation                   members
