@@ -177,6 +177,7 @@ OPTIONS: dict[str, Any] = {
     "queue": st.lists(WORDS, max_size=2),
     "key_prefix": st.one_of(st.none(), WORDS),
     "control_exchange": st.one_of(st.none(), WORDS),
+    "credentials": st.one_of(st.none(), WORDS),
     **dict.fromkeys(SWITCHES, st.booleans()),
 }
 NOTHING = {name: False if name in SWITCHES else "" for name in OPTIONS} | {"stack": None}
@@ -246,7 +247,9 @@ def test_header_names_slow_rows(
     config: Any = SimpleNamespace(
         args=arguments,
         invocation_params=SimpleNamespace(args=arguments, dir=tmp_path),
-        option=SimpleNamespace(**{"quick": False, "markexpr": "", "keyword": "", "hypothesis_seed": 7, **given}),
+        option=SimpleNamespace(
+            **{"quick": False, "markexpr": "", "keyword": "", "hypothesis_seed": 7, "credentials": None, **given}
+        ),
         stash={LEFT_OUT: left_out, OF_RUN: options},
         hook=SimpleNamespace(pytest_ignore_collect=lambda **_: False),
     )

@@ -86,13 +86,11 @@ def parser() -> Parser:
     found.add_argument(
         "--probe-workers", action="store_true", help="send one task, redis_practices.probe, to each --queue"
     )
-    found.add_argument(
-        "--credentials", metavar="NAME", help="credential provider of URLs without a login: module.Class"
-    )
-    found.add_argument("--quick", action="store_true", help="ask what takes seconds and disrupts nothing: the default")
+    found.add_argument("--credentials", metavar="NAME", help="module.Class, the login of URLs without one")
+    found.add_argument("--quick", action="store_true", help="ask what takes seconds, the default")
     found.add_argument("--whole", action="store_true", help="ask every promise")
     found.add_argument("--each", action="store_true", help="show each promise that holds, too")
-    found.add_argument("--report", metavar="DIR", help="write the page, report.json, junit.xml and more into DIR")
+    found.add_argument("--report", metavar="DIR", help="write the page, report.json and more into DIR")
     found.add_argument("--baseline", metavar="FILE", help="an older report.json: say what broke since")
     found.add_argument("--require", metavar="TAGS", help="a skipped promise with such a tag is a failure: core")
     found.add_argument("--max-ops", metavar="N", help="send at most N commands a second")
