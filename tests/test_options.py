@@ -187,6 +187,7 @@ NOTHING = {name: False if name in SWITCHES else "" for name in OPTIONS} | {"stac
 @given(st.fixed_dictionaries(OPTIONS))
 @example({**NOTHING, "require": "core\x1e0"})
 @example({**NOTHING, "server_binary": "redis\n0"})
+@example({**NOTHING, "cache_url": "redis://127.0.0.1[", "credentials": "shop.Login"})
 @settings(quiet, max_examples=200)
 def test_any_text_as_an_option(pytestconfig: pytest.Config, options: dict[str, Any]) -> None:
     """Any set of options is accepted, or refused in one line."""
