@@ -171,7 +171,8 @@ def test_forked_child_leaves_the_connections_of_its_parent_alone(server: Server,
             stream: Any = client.connection_pool.connection_kwargs["credential_provider"]
             admin.config_resetstat()
             if not (child := os.fork()):
-                logins.path.write_text("other\nlogin\n")
+                stream.path = logins.path.with_name("other")  # the parent's thread reads the first one
+                stream.path.write_text("other\nlogin\n")
                 stream.look()
                 os._exit(0)
             os.waitpid(child, 0)
