@@ -246,7 +246,7 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | primaries without files                                      | cluster-114 | keeps no files               |
         | two of three primaries on one host                           | cluster-115 | holds 2 of 3                 |
         | a replica on the host of its primary                         | cluster-115 | all its replicas             |
-        | two of three primaries in one zone                           | cluster-115 | zone-a, holds 2 of 3         |
+        | two of three primaries in one zone                           | cluster-115 | zone-a: holds 2 of 3         |
         | a replica in the zone of its primary                         | cluster-115 | all its replicas             |
         | a read of several keys misses one in 20 times                | cluster-140 | replies wrong of MGET        |
         | an application's user on the primaries alone                 | cluster-141 | refuses the login            |
