@@ -51,7 +51,7 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 FLAGS = ("each", "allow-disruption", "workers", "probe-workers")
 """Options without a value that pytest has, too."""
 
-NAMED = ("report", "baseline", "require", "max-ops", "credentials")
+NAMED = ("report", "baseline", "require", "max-ops", "credentials", "shard")
 """Options with a value that pytest has, too."""
 
 SUBCOMMANDS = ("explain", "list", "demo", "rights")
@@ -94,6 +94,7 @@ def parser() -> Parser:
     found.add_argument("--baseline", metavar="FILE", help="an older report.json: say what broke since")
     found.add_argument("--require", metavar="TAGS", help="a skipped promise with such a tag is a failure: core")
     found.add_argument("--max-ops", metavar="N", help="send at most N commands a second")
+    found.add_argument("--shard", metavar="I/N", help="be judge I of N, from 0, that share the work; merge joins them")
     found.add_argument("--allow-disruption", action="store_true", help="with --whole: fail over, move slots")
     found.add_argument("--version", action="store_true", help="print the version")
     return found

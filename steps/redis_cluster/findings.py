@@ -166,13 +166,16 @@ def wrong_addresses(context: Context) -> Findings:
 def misplaced_keys(context: Context) -> Findings:
     """Ask the nodes of each slot for its keys (EXISTS), and all other nodes for theirs (CLUSTER COUNTKEYSINSLOT)."""
     found: Findings = []
-    held_keys = by_holder(context.cluster, context.part(Data).written)
+    held_keys, nodes = (
+        by_holder(context.cluster, context.part(Data).written),
+        context.own_nodes(context.cluster.nodes),
+    )
     for held, keys in held_keys.items():
-        for address in (held.primary, *held.replicas):
-            seen = pipelined(node_at(context.cluster, address), "EXISTS", keys, first=["READONLY"])
+        for node in (one for one in nodes if one.address in (held.primary, *held.replicas)):
+            seen = pipelined(node, "EXISTS", keys, first=["READONLY"])
             lost = [key for key, said in zip(keys, seen, strict=True) if said != 1]
-            found += [{"NODE": address, "PROBLEM": "lacks", "KEY": key} for key in lost]
-    for node in context.cluster.nodes:
+            found += [{"NODE": node.address, "PROBLEM": "lacks", "KEY": key} for key in lost]
+    for node in nodes:
         foreign = {held: keys for held, keys in held_keys.items() if node.address not in (held.primary, *held.replicas)}
         slots = sorted({slot_of(key) for keys in foreign.values() for key in keys})
         assert slots, f"{node.address} has every slot: there is no other node"
@@ -408,7 +411,7 @@ BIG = 50_000
 @register("finding", "big keys", f"keys of at least {BIG} bytes, the biggest first")
 def big_keys(context: Context) -> Findings:
     """Walk over all keys of the primaries (SCAN, MEMORY USAGE)."""
-    with clients_of(primaries(context.cluster)) as clients:
+    with clients_of(primaries(context.cluster, context.slots)) as clients:
         if (most := max(client.dbsize() for client in clients)) > MOST:
             raise Unsupported(f"a node holds {most} keys: walking over all of them takes too long")
         try:
@@ -416,7 +419,7 @@ def big_keys(context: Context) -> Findings:
         except ResponseError as error:
             raise Unsupported(f"needs MEMORY USAGE: {error}") from None
     context.measure("size of the biggest key", unit="bytes", seen=found[0][0])
-    return [{"KEY": key.decode().removeprefix(context.key_prefix), "BYTES": size} for size, key in found if size >= BIG]
+    return [{"KEY": context.name_of(key.decode()), "BYTES": size} for size, key in found if size >= BIG]
 
 
 @register("measurement", "slots with one primary", "slots to which a node gives exactly one primary", unit="slots")
