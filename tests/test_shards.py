@@ -46,7 +46,7 @@ def test_judge_is_read(given: str | None, variables: dict[str, str], judge: Shar
 NO_JUDGE = "is no judge of several: write I/N, I from 0 to N - 1, like 0/8"
 
 
-@pytest.mark.parametrize("text", ["8/8", "9/8", "x/y", "-1/8", "0/0", "", "1", "0/2/3", "\x1b[1m/2", "１/２"])
+@pytest.mark.parametrize("text", ["8/8", "9/8", "x/y", "-1/8", "0/0", "", "1", "0/2/3", "\x1b[1m/2", "\uff11/\uff12"])
 def test_wrong_judge_is_refused(text: str) -> None:
     """A judge that is none of N is refused, and so is an Indexed Job that does not tell how many judges it has."""
     with pytest.raises(UsageError, match=re.escape(f"--shard: {text!r} {NO_JUDGE}")):
@@ -138,4 +138,4 @@ def test_each_scenario_has_one_judge(tmp_path: Path, options: list[str]) -> None
     divided = [scenario for scenario, (tags, _, _) in asked.items() if not DIVIDED.isdisjoint(tags)]
     assert len(divided) >= 6 if options else divided
     judges_of_8 = Counter(judges[3][0] for tags, only_asks, judges in asked.values() if len(judges[3]) == 1)
-    assert len(judges_of_8) == 8, "a judge has no scenario of its own"
+    assert len(judges_of_8) == 8, "a judge has no scenario"
