@@ -424,7 +424,7 @@ def confirm(way: Way, count: int) -> None:
 
 
 def are_copying(*clients: Any) -> bool:
-    """Tell whether a full copy goes on between some of these servers; False where they refuse INFO."""
+    """Tell whether one of these servers receives or saves a full copy; False where the servers refuse INFO."""
     with suppress(ResponseError):
         before = [client.info() for client in clients]
         return poll(lambda: any(map(is_copying, before, (client.info() for client in clients))), PATIENCE)
