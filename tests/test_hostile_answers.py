@@ -144,7 +144,7 @@ def test_worker_that_cannot_write_its_statistics_is_told_with_the_cause() -> Non
 
 
 def test_long_answer_is_not_read() -> None:
-    """An answer of 50 MB costs no time, and is told."""
+    """An answer of 50 MB is named, and not parsed."""
     answers = Answers()
     answers.keep(b"{" * 50_000_000, "ping")
     assert dict(answers.unreadable) == {"more than 16 MB": 0}
