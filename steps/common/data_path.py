@@ -246,20 +246,23 @@ class Idle:
     silent: Any
     waiting: Any
     subscriber: Any
+    login: object
+    """What the credential provider gave, None without one."""
     since: float = field(default_factory=time.monotonic)
 
     @classmethod
     def opened(cls, connect: Callable[..., Any], prefix: str, ending: ExitStack) -> Idle:
         """Open the connections, which end with `ending`."""
         silent, waiting = (ending.enter_context(connect()).connection_pool.get_connection() for _ in range(2))
+        login = _login(silent)
         subscriber = ending.enter_context(ending.enter_context(connect()).pubsub(ignore_subscribe_messages=True))
         subscriber.subscribe(prefix)
         subscriber.get_message(timeout=PATIENCE)
         waiting.send_command("BRPOP", prefix, 0, check_health=False)
-        return cls(prefix, silent, waiting, subscriber)
+        return cls(prefix, silent, waiting, subscriber, login)
 
     def cut(self, writer: Any) -> dict[str, bool]:
-        """Use each connection without a second try, and tell whether it was cut off."""
+        """Use each connection without a second try, and tell whether it was cut off (Unsupported with its login)."""
 
         def pings() -> bool:
             self.silent.send_command("PING", check_health=False)
@@ -281,7 +284,14 @@ class Idle:
             except (RedisConnectionError, RedisTimeoutError):
                 found[kind] = True
         writer.delete(self.prefix)
+        if any(found.values()) and _login(self.silent) != self.login:
+            raise Unsupported("the login changed meanwhile: a server ends the connections of a user that it deletes")
         return found
+
+
+def _login(connection: Any) -> object:
+    """Return the user and password that the connection's credential provider gives now, None without a provider."""
+    return connection.credential_provider and connection.credential_provider.get_credentials()
 
 
 def _next_message(subscriber: Any) -> Any:
