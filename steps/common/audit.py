@@ -14,7 +14,6 @@ from typing import Any, TypeVar, cast
 
 import pytest
 from pytest_bdd import parsers, then
-from redis import Redis
 from redis.utils import str_if_bytes
 
 from fixtures.bdd.vocabulary import register
@@ -24,7 +23,7 @@ from fixtures.run.keys import Lacks, Unsupported
 from fixtures.run.options import OPTIONS
 from fixtures.run.practices_file import AuditBounds, change, changeable
 from fixtures.stacks.protocols import Node, need, need_right
-from redis_practices.redis_cluster.every_node import Asked, answers, itself, settings
+from redis_practices.redis_cluster.every_node import Asked, answers, facts, itself, settings
 from redis_practices.server_info import (
     Refused,
     asking,
@@ -101,15 +100,6 @@ class Audited:
         """Return a setting or a field of every server that has it, as a number (AssertionError if it is none)."""
         return {address: number(name, address, value) for address, value in self.values(kind, name).items()}
 
-
-async def facts(asked: Asked) -> dict[str, Any]:
-    """Return every field of ``INFO everything``."""
-    with asking("INFO"):
-        return dict(PARSERS["INFO"](await asked("INFO", "everything")))
-
-
-PARSERS = Redis(protocol=2).response_callbacks
-"""The parsers of replies that redis-py has, by command."""
 
 KINDS: dict[str, tuple[str, Callable[[Asked], Awaitable[Any]]]] = {
     "setting": ("CONFIG GET", settings),

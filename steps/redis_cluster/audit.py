@@ -23,13 +23,13 @@ from fixtures.stacks.external.deployments import QUICKLY
 from redis_practices.cli import shortened
 from redis_practices.polling import poll
 from redis_practices.redis_cluster import topology
-from redis_practices.redis_cluster.every_node import Asked, Maps, ask_every, foreign_keys, itself
+from redis_practices.redis_cluster.every_node import PARSERS, Asked, Maps, ask_every, facts, foreign_keys, itself
 from redis_practices.redis_cluster.failover import NO_FILES, is_copying, keeps_nothing, stuck_replicas
 from redis_practices.redis_cluster.formation import rival_primaries, stale_ids
 from redis_practices.redis_cluster.slot_migration import open_slots
 from redis_practices.redis_cluster.topology import ABSENT, SLOTS, Member
 from redis_practices.server_info import asking
-from steps.common.audit import KINDS, PARSERS, Audited, copies, facts
+from steps.common.audit import KINDS, Audited, copies
 
 Findings = list[dict[str, Any]]
 

@@ -38,11 +38,13 @@ from redis_practices.clients import redis_client
 from redis_practices.polling import poll
 from redis_practices.redis_cluster import topology
 from redis_practices.redis_cluster.every_node import (
+    PARSERS,
     Asked,
     Maps,
     answers,
     ask_every,
     count_keys,
+    facts,
     itself,
     setting_differences,
     user_differences,
@@ -70,7 +72,7 @@ from redis_practices.redis_cluster.topology import (
     slot_of,
 )
 from redis_practices.server_info import Refused, asking
-from steps.common.audit import PARSERS, Audited
+from steps.common.audit import Audited
 from steps.common.keys import Data
 from steps.redis_cluster.audit import (
     SETTLES,
@@ -317,7 +319,7 @@ def late(context: Context) -> Findings:
     before = audited.told("field")
 
     def lag() -> list[tuple[str, str]]:
-        now = audited.each("INFO", replication)
+        now = audited.each("INFO", partial(facts, section="replication"))
         return [(primary, replica) for primary, told in now.items() for replica in lagging(before[primary], told)]
 
     found: Findings = [
@@ -339,17 +341,11 @@ def late(context: Context) -> Findings:
     return found
 
 
-async def replication(asked: Asked) -> dict[str, Any]:
-    """Return the fields of INFO about replication."""
-    with asking("INFO"):
-        return dict(PARSERS["INFO"](await asked("INFO", "replication")))
-
-
 async def output_buffers(asked: Asked) -> list[int]:
     """Return the bytes that wait for each replica of a primary; none while a replica copies the primary."""
     with asking("CLIENT LIST"):
         clients = PARSERS["CLIENT LIST"](await asked("CLIENT", "LIST", "TYPE", "replica"))
-    waiting, said = [int(one["omem"]) for one in clients], await replication(asked)
+    waiting, said = [int(one["omem"]) for one in clients], await facts(asked, "replication")
     states = {said[f"slave{number}"]["state"] for number in range(said.get("connected_slaves", 0))}
     return waiting if states <= {"online"} else []
 

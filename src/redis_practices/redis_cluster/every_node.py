@@ -37,7 +37,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.utils import str_if_bytes
 
 from redis_practices.cli import Failure, shortened
-from redis_practices.clients import OneContext, is_unwatched
+from redis_practices.clients import OneContext, is_unwatched, redis_client
 from redis_practices.redis_cluster.topology import SLOTS, Member, as_ranges, endpoint, read_nodes
 from redis_practices.server_info import asking
 
@@ -56,6 +56,9 @@ WITHIN = 10.0
 
 MOST = 32 * 2**20
 """The most bytes of the replies to one question; the map of 1,000 nodes has 110 kB."""
+
+NO_ANSWERS = (InvalidResponse, ValueError, TypeError, LookupError, RecursionError, MemoryError)
+"""Errors of hiredis about bytes that are no reply."""
 
 _NOTHING = object()
 """The sign of hiredis that no whole reply is there."""
@@ -99,12 +102,14 @@ class Wire(asyncio.Protocol):
         try:
             while (reply := self._reader.gets()) is not _NOTHING:
                 self._replies.append(reply)
-        except InvalidResponse as error:
-            self._fail(error)
+        except NO_ANSWERS as error:
+            self._fail(error if isinstance(error, InvalidResponse) else InvalidResponse(type(error).__name__))
+        if len(self._replies) > self._wanted:
+            self._fail(InvalidResponse("more replies than commands"))
         if self._bytes > MOST:
             self._fail(InvalidResponse(f"an answer is longer than {MOST >> 20} MiB"))
             self._transport.abort()
-        if self._done and not self._done.done() and len(self._replies) >= self._wanted:
+        if self._done and not self._done.done() and len(self._replies) == self._wanted:
             self._done.set_result(self._replies)
 
     def ask(self, wire: bytes, number: int) -> asyncio.Future[list[Any]]:
@@ -259,7 +264,7 @@ async def _ask_every(
 
 
 async def _ask(name: str, node: Redis, interview: Interview, clock: Clock) -> None:
-    """Connect to a node with what its client has for it, log in, and interview it (RedisError)."""
+    """Connect to a node with the options of its client, log in, and interview it (RedisError)."""
     options: Mapping[str, Any] = node.connection_pool.connection_kwargs
     unused: Any = node.connection_pool.make_connection()
     check = getattr(unused, "check_command", None)
@@ -293,7 +298,7 @@ class View:
     """A map of the cluster, and the nodes that gave it."""
 
     members: dict[str, Member]
-    """The nodes by id, without what only one node knows: its links, its clock, its open slots, and who it is."""
+    """The nodes by id, without the viewer's own: links, times, open slots and the flag `myself`."""
     viewers: list[str] = field(default_factory=list)
 
 
@@ -351,7 +356,7 @@ class Values:
             self.found[name][value].append(node)
 
     def unusual(self) -> Iterator[tuple[str, str | None, dict[str, str | None]]]:
-        """Yield each name whose values differ, its most frequent value, and the others by node; None is no value."""
+        """Yield each name with different values, its most frequent value, and the other values by node."""
         for name in sorted(self.found):
             held = self.found[name]
             if len(held) > 1 or sum(map(len, held.values())) < len(self.nodes):
@@ -372,6 +377,16 @@ async def settings(asked: Asked) -> dict[str, str]:
     with asking("CONFIG GET"):
         told = await asked("CONFIG", "GET", "*")
     return {str_if_bytes(name): str_if_bytes(value) for name, value in zip(told[::2], told[1::2], strict=True)}
+
+
+PARSERS = redis_client("redis://127.0.0.1?protocol=2").response_callbacks
+"""The parsers of replies that redis-py has, by command."""
+
+
+async def facts(asked: Asked, section: str = "everything") -> dict[str, Any]:
+    """Return the fields of a section of ``INFO`` (RedisError, `server_info.Refused`)."""
+    with asking("INFO"):
+        return dict(PARSERS["INFO"](await asked("INFO", section)))
 
 
 async def users(asked: Asked) -> dict[str, str]:
