@@ -41,6 +41,12 @@ CHANNELS = {"cache": "&practices:*", "cluster": "&practices:*", "broker": "&*", 
 WORKERS = ("%R~*", "~*_kombu.binding.reply.*.pidbox", "~*practices-mailbox-*.pidbox")
 """Keys of running workers: queues, which are read, and the lists for answers, which a run writes."""
 
+BUDGET = ("eval", "time", "get", "set"), ("time", "incrby", "expire")
+"""The commands by which several judges keep ``--max-ops`` together: of a script, or of counts without scripts.
+
+They use keys that begin with ``practices:max-ops``, on the first server of the URLs. `rules` has these commands.
+"""
+
 
 def rules(role: str) -> list[str]:
     """Return the rules of the user, as ``ACL SETUSER`` takes them, for one of `CHANNELS`.

@@ -27,7 +27,6 @@ from fixtures.stacks.embedded import EmbeddedBroker
 from fixtures.stacks.external import command_guard
 from fixtures.stacks.external.command_guard import (
     COUNTS,
-    VARIABLE,
     Channel,
     Guarded,
     celery_environment,
@@ -38,6 +37,7 @@ from fixtures.stacks.external.command_guard import (
     prove,
 )
 from fixtures.stacks.external.deployments import ExternalBroker, ExternalCluster, ExternalServer
+from fixtures.stacks.external.rate_limit import BURST, VARIABLE
 from fixtures.stacks.protocols import worker_environment
 from redis_practices.celery_worker.sending import sender, value_of
 from redis_practices.clients import POOLS, async_client, cluster_client, redis_client
@@ -64,7 +64,7 @@ KEY = "a key of others"
 RATE, TIMES = 200, 40
 """The rate limit in commands a second, and the number of commands of a test."""
 
-AT_LEAST = (TIMES - 1) / RATE - command_guard.BURST
+AT_LEAST = (TIMES - 1) / RATE - BURST
 """The seconds that these commands take under the rate limit."""
 
 

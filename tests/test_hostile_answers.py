@@ -131,3 +131,20 @@ def test_there_are_many_judgements(told: Told) -> None:
     [worker] = read_workers(Mailbox(), answered(told.said))
     assert (len(worker.running), len(worker.waiting), len(worker.later)) == (1, 1, 1)
     judged(told.fleet)
+
+
+def test_worker_that_cannot_write_its_statistics_is_told_with_the_cause() -> None:
+    """Kombu cannot write `range(10)` as JSON, so that `stats` has no answer."""
+    with ForkingGroup() as group:
+        broker = start_server(group, BROKER)
+        with staged(Case("", (Program(transport={"priority_steps": range(10)}),)), broker.url) as scene:
+            fleet = look(scene.client, listen=0)
+    assert (len(fleet.late), fleet.workers) == (1, [])
+    assert "`priority_steps=range(10)` must be a list" in queue_audit.doubt(fleet)
+
+
+def test_long_answer_is_not_read() -> None:
+    """An answer of 50 MB is named, and not parsed."""
+    answers = Answers()
+    answers.keep(b"{" * 50_000_000, "ping")
+    assert dict(answers.unreadable) == {"more than 16 MB": 0}

@@ -18,7 +18,7 @@ from fixtures import PROJECT
 from fixtures.gate.deployment_under_test import gate_environment
 from fixtures.run.keys import LEFT_OUT
 from fixtures.run.options import OPTIONS as OF_RUN
-from fixtures.run.options import ROLES, STACKS, checked, is_quick, pytest_report_header
+from fixtures.run.options import ROLES, STACKS, Shard, checked, is_quick, pytest_report_header
 from fixtures.stacks.external.stack import ExternalStack
 from redis_practices.celery_worker.access import address_of
 from redis_practices.cli import Failure, UsageError
@@ -178,6 +178,7 @@ OPTIONS: dict[str, Any] = {
     "key_prefix": st.one_of(st.none(), WORDS),
     "control_exchange": st.one_of(st.none(), WORDS),
     "credentials": st.one_of(st.none(), WORDS),
+    "shard": st.one_of(st.none(), NUMBERS, st.sampled_from(("0/1", "1/2", "2/2", "/", "1/"))),
     **dict.fromkeys(SWITCHES, st.booleans()),
 }
 NOTHING = {name: False if name in SWITCHES else "" for name in OPTIONS} | {"stack": None}
@@ -243,7 +244,7 @@ def test_header_names_slow_rows(
         (tmp_path / "features" / f"{name}.feature").write_text(text, encoding="utf-8")
     arguments = given.pop("args", ["features"])
     options = SimpleNamespace(
-        quick=False, require=(), keep_stack=False, allow_disruption=False, max_ops=None, workers=None
+        quick=False, require=(), keep_stack=False, allow_disruption=False, max_ops=None, workers=None, shard=Shard()
     )
     config: Any = SimpleNamespace(
         args=arguments,

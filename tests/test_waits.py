@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from fixtures.stacks.external import command_guard
+from fixtures.stacks.external import rate_limit
 from redis_practices.polling import join
 from redis_practices.servers.process_group import ProcessGroup
 from redis_practices.servers.server import CACHE, Server, start_server
@@ -95,18 +95,18 @@ with open(sys.argv[1], "w") as file:
 
 def test_rate_limit_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rate limit whose file stays locked fails in every thread, and works once it is free."""
-    limit = command_guard.RateLimit(f"1000:{tmp_path / 'turns'}")
+    limit = rate_limit.RateLimit(f"1000:{tmp_path / 'turns'}")
     command = [sys.executable, "-c", HOLDS, str(tmp_path / "turns")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as holder, ThreadPoolExecutor() as threads:
         try:
             assert holder.stdout
             holder.stdout.readline()
-            monkeypatch.setattr(command_guard, "PATIENCE", 3)
+            monkeypatch.setattr(rate_limit, "PATIENCE", 3)
             first = threads.submit(limit.wait)
             time.sleep(0.5)  # it waits for the file, and holds the lock for threads
-            monkeypatch.setattr(command_guard, "PATIENCE", 0.2)
+            monkeypatch.setattr(rate_limit, "PATIENCE", 0.2)
             errors = threads.submit(limit.wait).exception(1.5), first.exception(10)
         finally:
             holder.kill()
-    assert list(map(str, errors)) == [command_guard.LATE] * 2
+    assert list(map(str, errors)) == [rate_limit.LATE] * 2
     limit.wait()  # both locks are free

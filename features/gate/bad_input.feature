@@ -30,6 +30,7 @@ Feature: A script refuses a wrong call in one line before it contacts a server
         | cluster_example.py | --keys 0           | argument --keys: '0' is not a positive whole number                                 |
         | send_task.py       | four 8             | argument X: 'four' is not a number                                                  |
         | serve.py           | cache --port 70000 | argument --port: '70000' is not a port: name one from 1 to 65535                    |
+        | serve.py           | cache --replicas 2 | --replicas is for a cluster, not for a cache                                        |
 
     @gate-002
     Scenario: cluster_example.py refuses a CLUSTER_PORT_1 above 65535

@@ -80,7 +80,7 @@ Feature: The gate never refuses a healthy deployment
         | a user of another prefix            | partial  | practices: |
         | a user of least privilege           | accepted | nothing    |
         | a password with special characters  | accepted | nothing    |
-        | a login that changes                | accepted | nothing    |
+        | a login that changes                | partial  | login      |
         | without CONFIG                      | partial  | CONFIG     |
         | without what Memorystore blocks     | partial  | CONFIG     |
         | without INFO                        | partial  | INFO       |
@@ -167,6 +167,7 @@ Feature: The gate never refuses a healthy deployment
         | all keys on one primary            | accepted | nothing |
         | a failover and back just now       | accepted | nothing |
         | a replica that joined just now     | accepted | nothing |
+        | a copy that outlasts the verdict   | partial  | copies  |
         | a burst of writes                  | accepted | nothing |
         | a fork with room                   | accepted | nothing |
         | a host name that changed just now  | accepted | nothing |

@@ -350,7 +350,7 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | a schedule without a beat                      | celery-213 | no worker ran it                                        |
         | a clock that is ahead                          | celery-216 | ahead of                                                |
         | a setting of the memory of an empty process    | celery-218 | 1000 KiB                                                |
-        | a fault of one of two apps with one node name  | celery-200 | 1 workers whose tasks have no time limit: mail:worker1@ |
+        | a fault of one of two apps with one node name  | celery-200 | no time limit (1): mail:worker1@                        |
 
     @gate-113
     Scenario Outline: the gate advises about a running worker, and accepts it: <DEFECT>

@@ -4,7 +4,7 @@ Feature: Every node of the cluster serves its clients steadily
 
   Rule: Answers of every node are in time all the time
 
-    @cluster-100 @idle
+    @cluster-100 @each_node @idle
     Scenario: no node stalls or answers now and then late
       Reads are sampled on every node while the other scenarios run. An answer is late if it comes 150 milliseconds later
       than most of this node.

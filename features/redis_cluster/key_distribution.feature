@@ -13,7 +13,7 @@ Feature: The slot of a key decides which node has it
       Given the cluster under test
       Then "client and server compute the same slot" holds for 1000 keys
 
-    @cluster-039
+    @cluster-039 @each_slot
     Scenario: client and server agree on one key of each of the 16,384 slots
       Given the cluster under test
       Then "client and server agree on a key of the slot" holds for 16,384 slots
@@ -47,7 +47,7 @@ Feature: The slot of a key decides which node has it
   @core
   Rule: A key lies on the nodes that have its slot, and nowhere else
 
-    @cluster-042
+    @cluster-042 @each_node
     Scenario: each node holds the keys of its slots and no others
       A node that misplaces one key in 100 is found with a probability of 95 %.
       Remedy: `redis-cli --cluster fix <host>:<port>` settles the slots; then delete keys on nodes that do not own their
@@ -73,7 +73,7 @@ Feature: The slot of a key decides which node has it
 
   Rule: A scan of a cluster visits every primary, and visits it again if slots arrive
 
-    @cluster-082
+    @cluster-082 @each_slot
     Scenario: a scan of all primaries finds every key exactly once
       Given the cluster under test
       And 5000 keys are written

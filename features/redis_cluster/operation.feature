@@ -81,7 +81,7 @@ Feature: Silent problems of a cluster are found before they hurt
         | KEY    |
         | news:1 |
 
-    @cluster-054
+    @cluster-054 @each_slot
     Scenario: one big key is found among many small keys
       Given the cluster under test
       And 300 keys are written

@@ -8,7 +8,7 @@ Feature: A client finds a key on the node that owns its slot
     Remedy: connect to the nodes without a proxy that changes replies; correct `cluster-announce-ip` and
     `cluster-announce-port`.
 
-    @cluster-065 @audit
+    @cluster-065 @audit @each_node
     Scenario: a wrong primary replies MOVED, and a client with a stale slot map follows
       Given the cluster under test
       And the cluster holds "Ann" as "user:1"

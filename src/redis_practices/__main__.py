@@ -51,15 +51,14 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 FLAGS = ("each", "allow-disruption", "workers", "probe-workers")
 """Options without a value that pytest has, too."""
 
-NAMED = ("report", "baseline", "require", "max-ops", "credentials")
+NAMED = ("report", "baseline", "require", "max-ops", "credentials", "shard")
 """Options with a value that pytest has, too."""
 
-SUBCOMMANDS = ("explain", "list", "demo", "rights")
+SUBCOMMANDS = ("explain", "list", "demo", "rights", "merge")
 
 EXAMPLES = f"""\
   {COMMAND} --cache-url redis://cache.example:6379    a verdict in seconds
   {COMMAND} --broker-url redis://h --whole            every promise, in minutes
-  {COMMAND} --broker-url redis://h --workers          the workers that run there, too
   {COMMAND} --broker-url 'sentinel://h;sentinel://i/0?master_name=NAME'    a primary that sentinels name
   {COMMAND} --cluster-url redis://h -- -k failover    options of pytest after --
   {COMMAND} demo                                      a failover, without a URL
@@ -76,7 +75,7 @@ def parser() -> Parser:
     found = Parser(__doc__ or "", EXAMPLES)
     found.prog = COMMAND
     found.usage = f"""{COMMAND} [options] [-- options of pytest]
-       {COMMAND} explain ID | list [WORDS] | demo [{"|".join(DEMOS)}] | rights ROLE"""
+       {COMMAND} explain ID | list [WORDS] | demo [{"|".join(DEMOS)}] | rights ROLE | merge PART..."""
     for role in ROLES:
         judged = "result backend" if role == "results" else role
         found.add_argument(f"--{role}-url", metavar="URL", help=f"judge this {judged} [env: {role.upper()}_URL]")
@@ -94,6 +93,7 @@ def parser() -> Parser:
     found.add_argument("--baseline", metavar="FILE", help="an older report.json: say what broke since")
     found.add_argument("--require", metavar="TAGS", help="a skipped promise with such a tag is a failure: core")
     found.add_argument("--max-ops", metavar="N", help="send at most N commands a second")
+    found.add_argument("--shard", metavar="I/N", help="be judge I of N, from 0; merge joins them")
     found.add_argument("--allow-disruption", action="store_true", help="with --whole: fail over, move slots")
     found.add_argument("--version", action="store_true", help="print the version")
     return found
@@ -214,6 +214,8 @@ def dispatch() -> None:
         judge(["--help"], options)
     if first in {"explain", "list"}:
         become("fixtures.reporting.promises", first, *others)
+    if first == "merge":
+        become("fixtures.reporting.merging", *others)
     if first == "rights":
         if others not in [*([role] for role in (*ROLES, "sentinel")), ["broker", "--workers"]]:
             known = f"{', '.join(ROLES)}, sentinel, or broker --workers"

@@ -121,16 +121,19 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def show_progress(line: str) -> None:
+    """Replace the last line of a terminal on stderr; an empty line removes it."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+
+
 def wait(duration: float, what: str) -> None:
     """Sleep for `duration` seconds; a terminal shows the remaining time on stderr."""
     deadline = time.monotonic() + duration
-    shown = sys.stderr.isatty()
     while (left := deadline - time.monotonic()) > 0:
-        if shown:
-            print(f"\r\033[K{what}: {math.ceil(left)} s left", end="", file=sys.stderr, flush=True)
-        time.sleep(min(left, 1.0 if shown else left))
-    if shown:
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
+        show_progress(f"{what}: {math.ceil(left)} s left")
+        time.sleep(min(left, 1.0 if sys.stderr.isatty() else left))
+    show_progress("")
 
 
 def run(main: Callable[[], None], wrong_usage: int = 2) -> NoReturn:

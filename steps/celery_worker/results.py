@@ -18,8 +18,15 @@ from kombu.exceptions import OperationalError
 from pytest_bdd import parsers, then, when
 
 from fixtures.bdd.vocabulary import records, register
-from fixtures.celery_worker.state_machine import TaskMachine, WorkerUnderTest
-from fixtures.celery_worker.workers import JSON, NOT_JSON, returned, runs_of_each, spelled
+from fixtures.celery_worker.workers import (
+    JSON,
+    NOT_JSON,
+    TaskMachine,
+    WorkerUnderTest,
+    returned,
+    runs_of_each,
+    spelled,
+)
 from fixtures.context import Context, Seen, target
 from fixtures.reporting.measurements import Bound
 from fixtures.run.own_time import Stopwatch, WorkersClock

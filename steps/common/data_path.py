@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -24,8 +24,9 @@ from fixtures.bdd.vocabulary import find, records, register
 from fixtures.context import Context
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Unsupported
-from fixtures.run.options import OPTIONS
+from fixtures.run.options import OPTIONS, PRACTICES, share_of
 from fixtures.run.own_time import Moment, Sampler, Stopwatch, first_certain, schedule_here
+from fixtures.stacks.protocols import Node
 from redis_practices.redis_cluster.topology import owner, slot_of, slot_ranges
 from redis_practices.server_info import Refused, facts, is_loopback
 from steps.common.vocabulary import TYPES
@@ -245,20 +246,23 @@ class Idle:
     silent: Any
     waiting: Any
     subscriber: Any
+    login: object
+    """What the credential provider gave, None without one."""
     since: float = field(default_factory=time.monotonic)
 
     @classmethod
     def opened(cls, connect: Callable[..., Any], prefix: str, ending: ExitStack) -> Idle:
         """Open the connections, which end with `ending`."""
         silent, waiting = (ending.enter_context(connect()).connection_pool.get_connection() for _ in range(2))
+        login = _login(silent)
         subscriber = ending.enter_context(ending.enter_context(connect()).pubsub(ignore_subscribe_messages=True))
         subscriber.subscribe(prefix)
         subscriber.get_message(timeout=PATIENCE)
         waiting.send_command("BRPOP", prefix, 0, check_health=False)
-        return cls(prefix, silent, waiting, subscriber)
+        return cls(prefix, silent, waiting, subscriber, login)
 
     def cut(self, writer: Any) -> dict[str, bool]:
-        """Use each connection without a second try, and tell whether it was cut off."""
+        """Use each connection without a second try, and tell whether it was cut off (Unsupported with its login)."""
 
         def pings() -> bool:
             self.silent.send_command("PING", check_health=False)
@@ -280,7 +284,14 @@ class Idle:
             except (RedisConnectionError, RedisTimeoutError):
                 found[kind] = True
         writer.delete(self.prefix)
+        if any(found.values()) and _login(self.silent) != self.login:
+            raise Unsupported("the login changed meanwhile: a server ends the connections of a user that it deletes")
         return found
+
+
+def _login(connection: Any) -> object:
+    """Return the user and password that the connection's credential provider gives now, None without a provider."""
+    return connection.credential_provider and connection.credential_provider.get_credentials()
 
 
 def _next_message(subscriber: Any) -> Any:
@@ -299,14 +310,17 @@ EARLY = pytest.StashKey[dict[tuple[str, type], Any]]()
 def watch_early(context: Context) -> None:
     """Begin to watch a deployment in a quick run, so that the seconds pass while other scenarios run."""
     config, role = context.request.config, context.role
-    early = config.stash.setdefault(EARLY, {})
-    asked = any(item.get_closest_marker("idle") for item in context.request.session.items)
-    if (role, Sampler) in early or not asked or not config.stash[OPTIONS].quick:
+    early, items = config.stash.setdefault(EARLY, {}), context.request.session.items
+    idle = [
+        item for item in items if item.get_closest_marker("idle") and item.get_closest_marker(PRACTICES.get(role, role))
+    ]
+    if (role, Sampler) in early or not idle or not config.stash[OPTIONS].quick:
         return
     ending = ExitStack()
     config.add_cleanup(ending.close)
     with suppress(RedisError, OSError, Unsupported):  # the scenarios that judge it try again
-        early[role, Sampler] = sampler_of(context, ending)
+        if nodes := share_of(idle[0], "each_node").nodes(context.nodes(role)):
+            early[role, Sampler] = sampler_of(context, nodes, ending)
         if role == "broker":
             # Not a key of the first scenario: the waiting connection would take its items.
             early[role, Idle] = Idle.opened(context.nodes(role)[0].client, f"{context.key_prefix}idle", ending)
@@ -328,9 +342,9 @@ def let_pass(seconds: float, since: float) -> None:
     time.sleep(max(0.0, since + seconds - time.monotonic()))
 
 
-def sampler_of(context: Context, ending: ExitStack) -> Sampler:
-    """Begin to send small reads to every server of the scenario, over connections that end with `ending`."""
-    nodes = {node.address: ending.enter_context(node.client()) for node in context.nodes(context.role)}
+def sampler_of(context: Context, servers: Iterable[Node], ending: ExitStack) -> Sampler:
+    """Begin to send small reads to every one of some servers, over connections that end with `ending`."""
+    nodes = {node.address: ending.enter_context(node.client()) for node in servers}
     schedules = {}
     for address, client in nodes.items():
         with suppress(RedisError):  # INFO is refused
@@ -353,7 +367,8 @@ LATE, FEWEST = 0.15, 100
 def sample_reads(way: Way, count: int) -> None:
     """Sample now, or take what a quick run has sampled since its first scenario."""
     with ExitStack() as ending:
-        sampler = watched(way.context, Sampler) or sampler_of(way.context, ending)
+        nodes = way.context.own_nodes(way.context.nodes(way.context.role))
+        sampler = watched(way.context, Sampler) or sampler_of(way.context, nodes, ending)
         let_pass(count, sampler.since)
         sampled = sampler.stop()
     assert any(one.seconds for one in sampled.values()), f"no server answers: {next(iter(sampled.values())).error}"

@@ -253,7 +253,7 @@ def check_no_findings(context: Context, name: str, datatable: Table | None = Non
         found = detect(context)
         context.request.node.stash[FINDINGS] = [{name: str(value) for name, value in one.items()} for one in found]
         told = "; ".join(map(finding_text, found[:5]))
-        assert not found, f"{len(found)} {name}: {told}{hint}"
+        assert not found, f"{name} ({len(found)}): {told}{hint}"
 
     eventually(nothing, within=PATIENCE) if context.own else nothing()
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import count as count_from
+from itertools import islice
 from statistics import median
 from typing import Any
 
@@ -87,7 +89,9 @@ def write_random_keys(context: Context, count: int) -> None:
     data = context.part(Data)
     # A counter would not do: CRC16 spreads one better than chance.
     numbers = random.Random(f"{context.request.config.option.hypothesis_seed} {context.request.node.nodeid}")
-    data.written = {f"{context.key_prefix}{numbers.randbytes(8).hex()}": str(number) for number in range(count)}
+    names = (f"{context.key_prefix}{numbers.randbytes(8).hex()}" for _ in count_from())
+    own = (name for name in names if slot_of(name) in context.slots)
+    data.written = {name: str(number) for number, name in enumerate(islice(own, count))}
     if context.role != "cluster":
         with usual_client(context) as client:
             return write(client, data.written, TTL)
@@ -135,6 +139,8 @@ def write_these_keys(context: Context, datatable: Table) -> None:
         for row in rows(datatable, ("KEY", "TYPE"), ("VALUE", "COUNT", "BYTES", "TTL", "FIELD", "PLACE")):
             if beside := row.get("PLACE"):
                 context.aliases[row["KEY"]] = _neighbour(context, row["KEY"], beside.split('"')[1])
+            elif slot_of(context.key(row["KEY"])) not in context.slots:
+                context.aliases[row["KEY"]] = _in_share(context, row["KEY"])
             key, ttl = context.key(row["KEY"]), row.get("TTL") or str(TTL)
             text = "x" * int(row.get("BYTES") or 0) or " ".join(map(str, range(int(row.get("COUNT") or 0))))
             context.part(Data).these.append(key)
@@ -146,6 +152,11 @@ def write_these_keys(context: Context, datatable: Table) -> None:
                 assert client.hpexpire(key, int(ttl) * 1000, part) == [1], f"{key} has no field {part}"
             if ttl != "none":
                 assert client.expire(key, TTL if part else int(ttl)), f"{key} was not written"
+
+
+def _in_share(context: Context, name: str) -> str:
+    """Return a name for a key in one of the slots that the scenario asks."""
+    return next(key for number in count_from() if slot_of(key := f"{context.key(name)}{number}") in context.slots)
 
 
 def _neighbour(context: Context, name: str, other: str) -> str:

@@ -218,7 +218,7 @@ def misplaced_keys(context: Context) -> Findings:
         strays = [slot for slot, count in zip(foreign, counts, strict=True) if count != 0]
         found.extend({"NODE": asked.name, "PROBLEM": "holds keys of another node", "KEY": slot} for slot in strays)
 
-    answers({node.address: node.client() for node in context.cluster.nodes}, look)
+    answers({node.address: node.client() for node in context.own_nodes(context.cluster.nodes)}, look)
     return found
 
 
@@ -494,7 +494,7 @@ BIG = 50_000
 @register("finding", "big keys", f"keys of at least {BIG} bytes, the biggest first")
 def big_keys(context: Context) -> Findings:
     """Walk over all keys of the primaries (SCAN, MEMORY USAGE)."""
-    with clients_of(primaries(context.cluster)) as clients:
+    with clients_of(primaries(context.cluster, context.slots)) as clients:
         if (most := max(client.dbsize() for client in clients)) > MOST:
             raise Unsupported(f"a node holds {most} keys: walking over all of them takes too long")
         try:
@@ -502,7 +502,7 @@ def big_keys(context: Context) -> Findings:
         except ResponseError as error:
             raise Unsupported(f"needs MEMORY USAGE: {error}") from None
     context.measure("size of the biggest key", unit="bytes", seen=found[0][0])
-    return [{"KEY": key.decode().removeprefix(context.key_prefix), "BYTES": size} for size, key in found if size >= BIG]
+    return [{"KEY": context.name_of(key.decode()), "BYTES": size} for size, key in found if size >= BIG]
 
 
 @register("measurement", "slots with one primary", "slots to which a node gives exactly one primary", unit="slots")

@@ -39,7 +39,7 @@ from fixtures.run.own_time import (
 )
 from fixtures.run.practices_file import AuditBounds
 from fixtures.run.processes import ForkingGroup
-from fixtures.stacks.external.command_guard import RateLimit
+from fixtures.stacks.external.rate_limit import RateLimit
 from fixtures.stacks.external.stack import ExternalStack
 from redis_practices.polling import eventually
 from redis_practices.pure_cache.key_audit import KeyRules, bad_keys, sample, shown

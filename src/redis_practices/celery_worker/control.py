@@ -129,6 +129,10 @@ class Unpickler(pickle.Unpickler):
         return type(name, (Inert,), {"__module__": module})
 
 
+MOST = 16_000_000
+"""Bytes of an answer that is read, within about a second: 30,000 tasks with a countdown have fewer."""
+
+
 @dataclass
 class Answers:
     """What the workers of one mailbox have answered in one round."""
@@ -144,7 +148,7 @@ class Answers:
     pickled: set[str] = field(default_factory=set)
     """Nodes that pickle their answers."""
     unreadable: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    """By content type, answers that are neither JSON nor a pickle of plain values."""
+    """By content type or size, answers that are too long, or neither JSON nor a pickle of plain values."""
 
     @property
     def silent(self) -> int:
@@ -159,6 +163,9 @@ class Answers:
 
     def keep(self, message: str | bytes, first: str) -> None:
         """Read one message; it may hold anything, since each client of the server can write it."""
+        if len(message) > MOST:
+            self.unreadable[f"more than {MOST // 10**6} MB"] += 0  # the first answer is short
+            return
         kind, ticket, said = _read(message)
         if said is None:
             self.unreadable[kind] += ticket == first

@@ -40,6 +40,11 @@ def doubt(fleet: Fleet, *, strict: bool = False) -> str:
     A strict doubt counts connections too that wait no more: a busy worker's, or those of a monitor that was answered.
     """
     waiting = [one for one in readers(fleet) if one.blocked]
+    if fleet.late:
+        return (
+            f"{', '.join(fleet.late[:3])} answered `ping` and not `stats`: too slow, or with a transport option that "
+            "JSON cannot write: `priority_steps=range(10)` must be a list"
+        )
     free = sum(worker.answered for worker in fleet.workers if worker.is_free)
     if fleet.silent and len(waiting) >= free + fleet.silent:
         return f"no answer in JSON from {_workers(fleet.silent)} that took tasks: accept_content lacks it"
@@ -55,7 +60,7 @@ def doubt(fleet: Fleet, *, strict: bool = False) -> str:
         return (
             f"{len(seen) - answered} of {len(seen)} connections that take tasks (BRPOP) belong to no worker which "
             f"answered ({some([one.address for one in seen])}): its remote control is off, or it has another "
-            "key prefix or control exchange (--key-prefix, --control-exchange)"
+            "key prefix or control exchange (--key-prefix, --control-exchange), or a `fanout_prefix`"
         )
     return ""
 

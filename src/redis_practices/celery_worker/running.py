@@ -228,7 +228,7 @@ class Fleet:
     workers: list[RunningWorker]
     mailboxes: list[Mailbox]
     silent: int
-    """Receivers of the questions that did not answer."""
+    """Receivers of the questions that did not answer, or too late."""
     unreadable: Mapping[str, int]
     """By content type, answers that cannot be read."""
     opened: Mapping[Mailbox, Sequence[str]]
@@ -248,6 +248,8 @@ class Fleet:
     now: float
     """The broker's clock in seconds since 1970."""
     taken: float = field(default_factory=time.monotonic)
+    late: Sequence[str] = ()
+    """The workers of `silent` that answered ``ping`` and not ``stats``."""
     abandoned: Mapping[str, int] = field(default_factory=dict)
     """Lists of answers and events that may have no reader any more, with their bytes."""
     beats: Mapping[Mailbox, Mapping[str, int]] = field(default_factory=dict)
@@ -305,6 +307,7 @@ def look(
         workers=workers,
         mailboxes=found,
         silent=sum(of_one.silent + len(_late(of_one)) for of_one in answers.values()),
+        late=[node for of_one in answers.values() for node in _late(of_one)],
         unreadable={kind: number for of_one in answers.values() for kind, number in of_one.unreadable.items()},
         beats={mailbox: dict(_beats(of_one)) for mailbox, of_one in answers.items()},
         opened=opened,

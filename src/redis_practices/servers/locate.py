@@ -6,12 +6,12 @@ import argparse
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 from redis_practices.cli import Failure, UsageError, port_number, say
 from redis_practices.clients import checked_url
 from redis_practices.servers.celery import start_worker
-from redis_practices.servers.cluster import start_cluster
+from redis_practices.servers.cluster import TooLargeError, start_cluster
 from redis_practices.servers.process_group import ProcessGroup
 from redis_practices.servers.server import BROKER, CACHE, EmbeddedError, answers, engine_of, server_binary, start_server
 
@@ -42,8 +42,10 @@ def deployment(kind: Kind) -> Iterator[str]:
 
 
 @contextmanager
-def embedded(kind: Kind, port: int | None = None) -> Iterator[tuple[str, str]]:
+def embedded(kind: Kind, port: int | None = None, **shape: Any) -> Iterator[tuple[str, str]]:
     """Yield URL and engine of an embedded deployment, which ends with the block. Its first server gets `port`.
+
+    `shape` are arguments of `start_cluster`.
 
     Raises:
         Failure: it cannot be started, for example because the port is taken.
@@ -51,9 +53,10 @@ def embedded(kind: Kind, port: int | None = None) -> Iterator[tuple[str, str]]:
     with ExitStack() as stack:
         try:
             engine = engine_of(server_binary())
-            url = start(kind, stack.enter_context(ProcessGroup()), port)
+            url = start(kind, stack.enter_context(ProcessGroup()), port, **shape)
         except (EmbeddedError, OSError) as error:
-            raise Failure(f"no embedded {kind} can be started: {error}") from error
+            advice = ": take fewer, or --insist" if isinstance(error, TooLargeError) else ""
+            raise Failure(f"no embedded {kind} can be started: {error}{advice}") from error
         yield url, engine
 
 
@@ -83,14 +86,16 @@ def local_url(kind: Kind) -> str | None:
     return next((f"redis://127.0.0.1:{port}/0" for port in ports if answers("127.0.0.1", port)), None)
 
 
-def start(kind: Kind, group: ProcessGroup, port: int | None = None) -> str:
+def start(kind: Kind, group: ProcessGroup, port: int | None = None, **shape: Any) -> str:
     """Start an embedded deployment of `kind` in `group`, and return its URL; its first server gets `port`.
+
+    `shape` are arguments of `start_cluster`.
 
     Raises:
         EmbeddedError: it does not start, or the port is taken.
     """
     if kind == "cluster":
-        return start_cluster(group, first_port=port).url
+        return start_cluster(group, first_port=port, **shape).url
     server = start_server(group, CACHE if kind == "cache" else BROKER, port=port)
     if kind == "broker":
         start_worker(group, server.url)

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -361,8 +361,8 @@ def knows(binary: str, directive: str) -> bool:
     return f">>> '{directive}" not in asked.stdout + asked.stderr
 
 
-def free_ports(count: int, held: list[socket.socket] | None = None) -> list[int]:
-    """Return `count` different TCP ports of 127.0.0.1 that no process uses.
+def free_ports(count: int, held: list[socket.socket] | None = None, *, apart_from: Collection[int] = ()) -> list[int]:
+    """Return `count` different TCP ports of 127.0.0.1 that no process uses, none of those in `apart_from`.
 
     They lie below the range of outgoing connections, so no client takes a server's port between its end and its
     restart. On Linux no other embedded server takes the port either. `held` receives a bound socket per port:
@@ -382,7 +382,7 @@ def free_ports(count: int, held: list[socket.socket] | None = None) -> list[int]
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            if port in found:
+            if port in found or port in apart_from:
                 continue
             if held is not None and sys.platform == "linux":
                 # SO_REUSEPORT after bind: this socket takes no held port, and shares its own with the server.
