@@ -1,10 +1,10 @@
 """Rehearse the Indexed Job of several judges without Kubernetes: examples/kubernetes-judges.yaml, as processes.
 
-Each judge runs the command of the manifest and shares nothing with the others but what a Job gives: the index, the
-number of judges, the URL, and the folder of the results. It has its own home, folder and TMPDIR. As the Job does, the
-program runs a judge again that was killed, and no judge that has refused. The rehearsals are a judge that is killed and
-one that begins late, a judge that is killed each time, and a judge with the URL of another cluster. The joined verdict
-must say what each means; otherwise the exit code is 1.
+Each judge runs the command of the manifest. The judges share only what a Job gives them: the index, the number of
+judges, the URL, and the folder of the results. Each has its home, folder and TMPDIR. Like the Job, the program runs a
+killed judge again, and no judge that has refused. In one rehearsal a judge is killed, and another begins late. In one a
+judge is killed each time. In one a judge has the URL of another cluster. If the joined verdict does not say so, the
+exit code is 1.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Check manifests of Kubernetes for what no schema says."""
+"""Check manifests of Kubernetes for faults that no schema finds."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _unsaid_of_judges(job: dict[str, Any], pod: dict[str, Any]) -> Iterator[str]
         "completions: an Indexed Job needs them": number is None,
         f"JOB_COMPLETIONS is {told}, and there are {number} indexes": told != str(number),
         "parallelism: the first judge would wait for judges that have not begun": job.get("parallelism") != number,
-        "backoffLimitPerIndex: one judge that is killed often would end the others": "backoffLimitPerIndex" not in job,
+        "backoffLimitPerIndex: the failures of one judge would end all judges": "backoffLimitPerIndex" not in job,
         "podFailurePolicy: a drained node is no failure, and a refusal would be the same again": (
             rules.keys() != {"Ignore", "FailIndex"} or rules["FailIndex"]["onExitCodes"]["values"] != [1, 4]
         ),
