@@ -47,4 +47,4 @@ ENV READY_FILE=/tmp/worker.ready
 COPY src/ ./
 # Tasks run code on request, so the worker does not run as root, but as a user that owns no files.
 USER 10001:10001
-CMD ["celery", "-A", "worker", "worker", "--include", "redis_practices.celery_worker.health", "--loglevel", "INFO"]
+CMD ["celery", "-A", "worker", "worker", "--loglevel", "INFO"]

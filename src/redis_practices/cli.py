@@ -8,7 +8,7 @@ import math
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
@@ -108,6 +108,12 @@ def printable(text: str) -> str:
 def nearest(word: str, known: Iterable[str], least: float = 0.5) -> str:
     """Return the known word nearest to a wrong one, for the end of a message; "" if none is alike by `least`."""
     return "".join(f"; did you mean {near}?" for near in get_close_matches(word, list(known), 1, cutoff=least))
+
+
+def shortened(names: Sequence[str], most: int = 10) -> str:
+    """Return names as one text, of which the first ten are shown: a cluster may have 200 nodes."""
+    rest = len(names) - most
+    return ", ".join(names) if rest < 2 else f"{', '.join(names[:most])} and {rest} more"  # noqa: PLR2004 - "1 more" is no shorter
 
 
 def say(line: str) -> None:

@@ -402,26 +402,29 @@ class OneContext(SSLConnection):
             return super()._connect()  # type: ignore[no-untyped-call]
         plain: Any = Connection._connect(self)  # noqa: SLF001 - the abstract method of redis-py's connections
         try:
-            files = (self.keyfile, self.certfile, self.ca_certs, self.ca_path)
-            context = tls_context(
-                (int(time.monotonic() / CONTEXT_SECONDS), *map(_file_state, files)),
-                keyfile=self.keyfile,
-                certfile=self.certfile,
-                password=self.certificate_password,
-                cert_reqs=self.cert_reqs,
-                check_hostname=self.check_hostname,
-                ca_certs=self.ca_certs,
-                ca_data=self.ca_data,
-                ca_path=self.ca_path,
-                min_version=self.ssl_min_version,
-                ciphers=self.ssl_ciphers or None,
-                include_verify_flags=tuple(self.ssl_include_verify_flags or ()),
-                exclude_verify_flags=tuple(self.ssl_exclude_verify_flags or ()),
-            )
-            return context.wrap_socket(plain, server_hostname=self.host)
+            return self.context().wrap_socket(plain, server_hostname=self.host)
         except (OSError, RedisError):
             plain.close()
             raise
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context that it shares (RedisError, OSError)."""
+        files = (self.keyfile, self.certfile, self.ca_certs, self.ca_path)
+        return tls_context(
+            (int(time.monotonic() / CONTEXT_SECONDS), *map(_file_state, files)),
+            keyfile=self.keyfile,
+            certfile=self.certfile,
+            password=self.certificate_password,
+            cert_reqs=self.cert_reqs,
+            check_hostname=self.check_hostname,
+            ca_certs=self.ca_certs,
+            ca_data=self.ca_data,
+            ca_path=self.ca_path,
+            min_version=self.ssl_min_version,
+            ciphers=self.ssl_ciphers or None,
+            include_verify_flags=tuple(self.ssl_include_verify_flags or ()),
+            exclude_verify_flags=tuple(self.ssl_exclude_verify_flags or ()),
+        )
 
 
 @cache

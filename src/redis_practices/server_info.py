@@ -1,4 +1,4 @@
-"""Read a server's settings, fields, user, version and encryption, without sending it traffic.
+"""Read a server's settings, fields, version and encryption, without sending it traffic.
 
 Managed services refuse some of these commands; such a refusal raises `Refused`, which names the command.
 """
@@ -68,27 +68,6 @@ def facts(client: Redis) -> dict[str, Any]:
     """
     with asking("INFO"):
         return dict(client.info("everything"))
-
-
-def user_of(client: Redis) -> str:
-    """Return the user of `client` on the server (``ACL WHOAMI``, since 6.0).
-
-    Raises:
-        Refused: as `settings` does.
-    """
-    with asking("ACL WHOAMI"):
-        return str(client.acl_whoami())
-
-
-def may_run(client: Redis, *command: str) -> bool:
-    """Tell whether the user of `client` may run a command, without running it (``ACL DRYRUN``, since 7.0).
-
-    Raises:
-        Refused: as `settings` does.
-    """
-    user = user_of(client)
-    with asking("ACL DRYRUN"):
-        return str(client.execute_command("ACL DRYRUN", user, *command)) == "OK"
 
 
 def has_command(client: Redis, name: str) -> bool:

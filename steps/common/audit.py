@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import permutations
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import pytest
 from pytest_bdd import parsers, then
-from redis.client import NEVER_DECODE
 from redis.utils import str_if_bytes
 
 from fixtures.bdd.vocabulary import register
@@ -24,21 +23,21 @@ from fixtures.run.keys import Lacks, Unsupported
 from fixtures.run.options import OPTIONS
 from fixtures.run.practices_file import AuditBounds, change, changeable
 from fixtures.stacks.protocols import Node, need, need_right
-from redis_practices.redis_cluster.topology import itself
+from redis_practices.redis_cluster.every_node import Asked, answers, facts, itself, settings
 from redis_practices.server_info import (
     Refused,
     asking,
     by_name,
     engine_name,
-    facts,
     hole_in,
     known_holes,
-    settings,
 )
 from steps.common.vocabulary import TYPES, Table, choices, releases, rows
 from steps.common.vocabulary import bound as read_bound
 
-ANSWERS = pytest.StashKey[dict[str, dict[str, dict[str, Any]]]]()
+T = TypeVar("T")
+
+ANSWERS = pytest.StashKey[dict[str, dict[str, Any]]]()
 """On the configuration: the servers' answers in a quick run, by role. All its scenarios judge one moment."""
 
 
@@ -49,7 +48,9 @@ class Audited:
     nodes: Sequence[Node]
     bounds: AuditBounds
     lacks: Lacks
-    _told: dict[str, dict[str, Any]] = field(default_factory=dict)
+    is_kept: bool = False
+    """Whether all scenarios of the run judge one moment."""
+    _told: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, context: Context) -> Audited:
@@ -57,24 +58,29 @@ class Audited:
         config, role = context.request.config, context.role
         is_kept = config.stash[OPTIONS].quick and context.stack.lends
         told = config.stash.setdefault(ANSWERS, {}).setdefault(role, {}) if is_kept else {}
-        return cls(context.nodes(role), context.bounds, context.stack.lacks.get(role, {}), told)
+        return cls(context.nodes(role), context.bounds, context.stack.lacks.get(role, {}), is_kept, told)
 
-    def each(self, command: str, ask: Callable[[Any], Any]) -> Iterable[tuple[str, Any]]:
-        """Yield address and answer of every server; a command that is refused is the reason of a skip."""
+    def each(self, command: str, ask: Callable[[Asked], Awaitable[T]]) -> dict[str, T]:
+        """Ask all servers side by side, and return their answers by address; a refusal is the reason of a skip."""
         need_right(self.lacks, command)
-        for node in self.nodes:
-            with node.client() as client:
-                try:
-                    yield node.address, ask(client)
-                except Refused as refusal:
-                    raise Unsupported(f"needs to know: {refusal}") from None
+        try:
+            return answers({node.address: node.client() for node in self.nodes}, ask)
+        except Refused as refusal:
+            raise Unsupported(f"needs to know: {refusal}") from None
 
     def told(self, kind: str) -> dict[str, Any]:
-        """Return all settings, or else all fields, of every server by its address."""
+        """Return all answers of a kind of `KINDS` by the server's address, which are asked for once."""
+        return self.once(kind, lambda: self.each(*KINDS[kind]))
+
+    def once(self, kind: str, ask: Callable[[], T]) -> T:
+        """Return what `ask` has returned the first time."""
         if kind not in self._told:
-            command, ask = ("CONFIG GET", settings) if kind == "setting" else ("INFO", facts)
-            self._told[kind] = dict(self.each(command, ask))
-        return self._told[kind]
+            self._told[kind] = ask()
+        return cast("T", self._told[kind])
+
+    def now(self, kind: str) -> dict[str, Any]:
+        """Return the answers of a kind at this moment; those of the whole run if all its scenarios judge one moment."""
+        return self.told(kind) if self.is_kept else self.each(*KINDS[kind])
 
     def engines(self) -> dict[str, str]:
         """Return the engine of every server by its address; a hidden version is the reason of a skip."""
@@ -93,6 +99,14 @@ class Audited:
     def numbers(self, kind: str, name: str) -> dict[str, float]:
         """Return a setting or a field of every server that has it, as a number (AssertionError if it is none)."""
         return {address: number(name, address, value) for address, value in self.values(kind, name).items()}
+
+
+KINDS: dict[str, tuple[str, Callable[[Asked], Awaitable[Any]]]] = {
+    "setting": ("CONFIG GET", settings),
+    "field": ("INFO", facts),
+    "member": ("CLUSTER NODES", itself),
+}
+"""The kinds of answers that several scenarios judge: the command, and what asks for it."""
 
 
 def number(name: str, address: str, said: object) -> float:
@@ -223,18 +237,19 @@ STALL, RECENT, REPEATED = 1.0, 600, 2
 def stalling_commands(context: Context) -> list[dict[str, object]]:
     """Return their names from the slow log (SLOWLOG GET), without arguments, which are the user's data."""
     found: list[dict[str, object]] = []
-    for address, (now, entries) in context.part(Audited).each("SLOWLOG", slow_log):
-        slow = [one for one in entries if one["duration"] >= STALL * 1e6 and one["start_time"] > now - RECENT]
-        named = [(str_if_bytes(one["command"].partition(b" ")[0]), one["duration"] / 1e6) for one in slow]
+    for address, (now, entries) in context.part(Audited).each("SLOWLOG", slow_log).items():
+        slow = [one for one in entries if one[2] >= STALL * 1e6 and one[1] > now - RECENT]
+        named = [(str_if_bytes(words[0].partition(b" ")[0]), took / 1e6) for _, _, took, words, *_ in slow]
         if len(named) >= REPEATED:
             found += [{"NODE": address, "COMMAND": name, "SECONDS": f"{seconds:.1f}"} for name, seconds in named]
     return found
 
 
-def slow_log(client: Any) -> tuple[float, list[dict[str, Any]]]:
-    """Return the server's clock, and the latest entries of its slow log."""
+async def slow_log(asked: Asked) -> tuple[float, list[Any]]:
+    """Return the server's clock, and the latest entries of its slow log: number, time, microseconds, words, more."""
     with asking("SLOWLOG"):
-        return float(client.time()[0]), client.execute_command("SLOWLOG GET", 128, **{NEVER_DECODE: True})
+        (now, _), entries = await asked("TIME"), await asked("SLOWLOG", "GET", 128)
+        return float(now), entries
 
 
 OLD = 365
@@ -305,19 +320,22 @@ def refused_replicas(context: Context) -> list[dict[str, object]]:
     """
     audited = context.part(Audited)
     own = audited.told("setting")
-    users = {address: dict(map(user_rules, lines)) for address, lines in audited.each("ACL LIST", user_lines)}
-    shards = {address: node.primary or node.identity for address, node in audited.each("CLUSTER NODES", itself)}
-    found: list[dict[str, object]] = []
-    for address, other in permutations(shards, 2):
-        if shards[address] == shards[other] and (why := refusal(own[address], users[other])):
-            found.append({"NODE": address, "PEER": other, "WHY": why})
-    return found
+    users = {address: dict(map(user_rules, lines)) for address, lines in audited.now("user").items()}
+    shards: dict[str, list[str]] = {}
+    for address, node in audited.now("member").items():
+        shards.setdefault(node.primary or node.identity, []).append(address)
+    return [
+        {"NODE": address, "PEER": other, "WHY": why}
+        for shard in shards.values()
+        for address, other in permutations(shard, 2)
+        if (why := refusal(own[address], users[other]))
+    ]
 
 
-def user_lines(client: Any) -> list[str]:
+async def user_lines(asked: Asked) -> list[str]:
     """Return the users of a server as ACL LIST writes them."""
     with asking("ACL LIST"):
-        return [str_if_bytes(line) for line in client.execute_command("ACL LIST")]
+        return [str_if_bytes(line) for line in await asked("ACL", "LIST")]
 
 
 def user_rules(line: str) -> tuple[str, list[str]]:
@@ -341,12 +359,16 @@ def refusal(own: Mapping[str, str], users: Mapping[str, Sequence[str]]) -> str:
     return "" if right else f"its masterauth is no password of the user {user}"
 
 
+KINDS["user"] = ("ACL LIST", user_lines)
+
+
 @register("finding", "function differences", "libraries of functions that a primary lacks, or has in another version")
 def function_differences(context: Context) -> list[dict[str, object]]:
     """Compare the libraries of all primaries (FUNCTION LIST), which no node passes on to another shard."""
     audited = context.part(Audited)
-    owners = {address for address, node in audited.each("CLUSTER NODES", itself) if node.slots}
-    held = {address: libraries for address, libraries in audited.each("FUNCTION LIST", functions) if address in owners}
+    owners = {address for address, node in audited.now("member").items() if node.ranges}
+    asked = audited.each("FUNCTION LIST", functions)
+    held = {address: libraries for address, libraries in asked.items() if address in owners}
     names = sorted({name for libraries in held.values() for name in libraries})
     found: list[dict[str, object]] = []
     for name in names:
@@ -356,10 +378,10 @@ def function_differences(context: Context) -> list[dict[str, object]]:
     return found
 
 
-def functions(client: Any) -> dict[str, str]:
+async def functions(asked: Asked) -> dict[str, str]:
     """Return the code of each library of functions by its name."""
     with asking("FUNCTION LIST"):
-        libraries = map(by_name, client.execute_command("FUNCTION", "LIST", "WITHCODE"))
+        libraries = map(by_name, await asked("FUNCTION", "LIST", "WITHCODE"))
         return {str_if_bytes(one["library_name"]): str_if_bytes(one["library_code"]) for one in libraries}
 
 

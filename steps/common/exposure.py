@@ -10,26 +10,26 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from operator import not_
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 from pytest_bdd import given, parsers, then, when
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import MovedError, RedisError
-from redis.retry import Retry
+from redis.utils import str_if_bytes
 
 from fixtures.bdd.vocabulary import records, register, restrict
 from fixtures.context import Context
 from fixtures.run.keys import NotAsked, StackError, Unsupported
 from fixtures.run.options import SPOKEN
-from fixtures.stacks.external.command_guard import guarded_client
 from fixtures.stacks.external.deployments import prefix_of_run
 from fixtures.stacks.protocols import Addressed, need
 from redis_practices.cli import Failure
 from redis_practices.clients import redis_client, server_text
 from redis_practices.polling import eventually, poll
+from redis_practices.redis_cluster.every_node import Asked, ask_every
 from redis_practices.sentinels import (
     Fault,
     SentinelUrl,
@@ -47,17 +47,15 @@ from redis_practices.sentinels import (
 from redis_practices.server_info import (
     Handshake,
     Refused,
-    facts,
+    asking,
     handshake,
     is_loopback,
     listens_elsewhere,
-    may_run,
     settings,
-    user_of,
     without_credentials,
 )
 from redis_practices.servers.server import AT_ONCE, BROKER, NAME, sentinel_url
-from steps.common.audit import Audited, copies, refusal, user_lines, user_rules
+from steps.common.audit import Audited, copies, refusal, user_rules
 from steps.common.vocabulary import Table, rows
 
 
@@ -69,11 +67,17 @@ def check_dangerous(context: Context, datatable: Table) -> None:
     """
     need(context.stack, "judge users")
     audited = context.part(Audited)
-    if "default" in dict(audited.each("ACL WHOAMI", user_of)).values():
-        raise Unsupported("the URL names no user: the default user is meant for administrators")
     commands = {row["COMMAND"]: row["DANGER"] for row in rows(datatable, ("COMMAND", "DANGER"))}
-    asked = audited.each("ACL DRYRUN", lambda client: [name for name in commands if may_run(client, *name.split())])
-    for address, allowed in asked:
+    users = audited.each("ACL WHOAMI", user_of)
+    if "default" in users.values():
+        raise Unsupported("the URL names no user: the default user is meant for administrators")
+
+    async def may_run(asked: Asked) -> list[str]:
+        user = users[asked.name]
+        with asking("ACL DRYRUN"):
+            return [name for name in commands if await asked("ACL", "DRYRUN", user, *name.split()) == b"OK"]
+
+    for address, allowed in audited.each("ACL DRYRUN", may_run).items():
         dangers = "; ".join(f"{name}: {commands[name]}" for name in allowed)
         assert not allowed, f"{address}: the user may run {dangers}"
 
@@ -98,10 +102,16 @@ def shared_addresses(context: Context) -> list[dict[str, object]]:
 def role_of(node: Any) -> str:
     """Return the role that a new connection to a server tells (Unsupported)."""
     try:
-        with node.client() as client:
-            return str(facts(client)["role"])
+        with node.client() as client, asking("INFO"):
+            return str(client.info("replication")["role"])
     except Refused as refusal:
         raise Unsupported(f"needs to know: {refusal}") from None
+
+
+async def user_of(asked: Asked) -> str:
+    """Return the user of a connection."""
+    with asking("ACL WHOAMI"):
+        return str_if_bytes(await asked("ACL", "WHOAMI"))
 
 
 def is_far(node: Addressed) -> bool:
@@ -147,15 +157,13 @@ def unprotected_servers(context: Context) -> list[dict[str, object]]:
         with node.client() as client:
             return listens_elsewhere(client, told)
 
+    nodes = cast("Sequence[Addressed]", context.part(Audited).nodes)
+    served = cache(lambda: serving_strangers(nodes))
+
     def why(node: Addressed) -> str:
         told = {name: own.get(node.address, {}).get(name) for name in ("bind", "protected-mode")}
         known = ", ".join(f"{name} is {value}" for name, value in told.items() if value)
-        # One try: a server that wants a certificate ends the connection of a client without one.
-        once = Retry(NoBackoff(), 0)
-        with guarded_client(redis_client(without_credentials(node.url), timeout=2.0, retry=once)) as stranger:
-            is_served = serves(
-                stranger, *(SEEN if isinstance(node, SentinelNode) else ("GET", f"{prefix_of_run()}none"))
-            )
+        is_served = node.address in served()
         return " ".join(["serves a client without a password", f"({known})" * bool(known)]) if is_served else ""
 
     return exposed(context, why, is_judged)
@@ -165,15 +173,21 @@ SEEN = ("SENTINEL", "MASTERS")
 """What a stranger asks a sentinel, which has no keys."""
 
 
-def serves(client: Any, *question: str) -> bool:
-    """Tell whether a server lets a client read a key, or a sentinel what it watches."""
-    try:
-        client.execute_command(*question)
-    except MovedError:
-        return True  # a cluster checks the user first
-    except RedisError:
-        return False
-    return True
+def serving_strangers(nodes: Sequence[Addressed]) -> set[str]:
+    """Return the servers that let a client read a key, or a sentinel what it watches, without credentials.
+
+    A server that wants a certificate ends the connection of a client without one.
+    """
+    strangers = {node.address: redis_client(without_credentials(node.url), timeout=2.0) for node in nodes}
+    sentinels, served = {node.address for node in nodes if isinstance(node, SentinelNode)}, set[str]()
+
+    async def read(asked: Asked) -> None:
+        with suppress(MovedError):  # a cluster checks the user first
+            await asked(*(SEEN if asked.name in sentinels else ("GET", f"{prefix_of_run()}none")))
+        served.add(asked.name)
+
+    ask_every(strangers, read)
+    return served
 
 
 @register("finding", "connections of administrators", "servers that the application uses as a user with all rights")
@@ -183,13 +197,13 @@ def administrators(context: Context) -> list[dict[str, object]]:
     A service that refuses CONFIG gives no client the rights of an administrator.
     """
     audited = context.part(Audited)
+    names = cache(lambda: audited.each("ACL WHOAMI", user_of))
+    lines = cache(lambda: audited.now("user"))
 
     def why(node: Addressed) -> str:
-        one = Audited([node], audited.bounds, audited.lacks)
-        if "CONFIG GET" in audited.lacks or dict(one.each("ACL WHOAMI", user_of))[node.address] != "default":
+        if "CONFIG GET" in audited.lacks or names()[node.address] != "default":
             return ""
-        [lines] = dict(one.each("ACL LIST", user_lines)).values()
-        rules = dict(map(user_rules, lines)).get("default", ["off"])
+        rules = dict(map(user_rules, lines()[node.address])).get("default", ["off"])
         every = {"on", "~*", "+@all"} <= set(rules) and not any(rule.startswith("-") for rule in rules)
         return "serves the application as the default user with all rights" if every else ""
 
@@ -338,7 +352,8 @@ def refused_sentinels(url: SentinelUrl) -> list[Fault]:
     found = poll(lambda: cannot_log_in(look(url)), HEARD, every=0.5, until=not_)
     primary = agreed(look(url))
     with suppress(Refused, RedisError), redis_client(url.server(primary)) as client:
-        if why := refusal(settings(client), dict(map(user_rules, user_lines(client)))):
+        lines = map(str, client.execute_command("ACL LIST"))
+        if why := refusal(settings(client), dict(map(user_rules, lines))):
             found.append((primary, f"could not copy another primary after a failover: {why}"))
     return found
 

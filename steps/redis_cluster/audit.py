@@ -11,22 +11,25 @@ from itertools import chain, pairwise
 from operator import not_
 from typing import Any, TypeVar
 
-from redis.exceptions import AuthenticationError, ResponseError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.utils import str_if_bytes
 
 from fixtures.bdd.vocabulary import register
 from fixtures.context import Context
 from fixtures.redis_cluster.nodes import clients_of
 from fixtures.run.keys import Unsupported
+from fixtures.stacks.external.deployments import QUICKLY
+from redis_practices.cli import shortened
 from redis_practices.polling import poll
-from redis_practices.redis_cluster.failover import is_copying, restarts_empty, stuck_replicas
+from redis_practices.redis_cluster import topology
+from redis_practices.redis_cluster.every_node import PARSERS, Asked, Maps, ask_every, facts, foreign_keys, itself
+from redis_practices.redis_cluster.failover import NO_FILES, is_copying, keeps_nothing, stuck_replicas
 from redis_practices.redis_cluster.formation import rival_primaries, stale_ids
 from redis_practices.redis_cluster.slot_migration import open_slots
-from redis_practices.redis_cluster.topology import ABSENT, SLOTS, Member, as_ranges, itself, members
-from redis_practices.server_info import asking, facts
-from steps.common.audit import Audited, copies
+from redis_practices.redis_cluster.topology import ABSENT, SLOTS, Member
+from redis_practices.server_info import asking
+from steps.common.audit import KINDS, Audited, copies
 
 Findings = list[dict[str, Any]]
 
@@ -51,37 +54,66 @@ def lasting(context: Context, look: Callable[[], Iterable[T]], every: float = 0.
     return poll(still, SETTLES, every, until=not_) if seen and not context.own else seen
 
 
-def views(context: Context) -> dict[str, dict[str, Member]]:
-    """Return the nodes of the cluster by their ids, as each node that answers knows them (CLUSTER NODES)."""
-    found = {}
-    for node in context.cluster.nodes:
-        # Its peers tell of a node that does not answer.
-        with suppress(RedisConnectionError, RedisTimeoutError), node.client(socket_timeout=2.0) as client:
-            found[node.address] = members(client)
-    assert found, "no node of the cluster answers"
+def maps(context: Context) -> Maps:
+    """Return the maps of all nodes that answer (CLUSTER NODES)."""
+    found = Maps()
+    # Its peers tell of a node that does not answer.
+    require_away(ask_every({node.address: node.client(**QUICKLY) for node in context.cluster.nodes}, found.ask))
+    assert found.views, "no node of the cluster answers"
     return found
+
+
+AWAY = (RedisConnectionError, RedisTimeoutError)
+"""The errors of a node that does not answer, or refuses the login."""
+
+
+def require_away(errors: Mapping[str, RedisError]) -> None:
+    """Raise the first error of nodes that is none of `AWAY`."""
+    for error in errors.values():
+        if not isinstance(error, AWAY):
+            raise error
+
+
+def first_maps(context: Context) -> Maps:
+    """Return the maps of this moment; those of the whole run if all its scenarios judge one moment."""
+    audited = context.part(Audited)
+    return audited.once("maps", lambda: maps(context)) if audited.is_kept else maps(context)
+
+
+def looks(context: Context) -> Callable[[], Maps]:
+    """Return a function that gives `first_maps`, then new ones."""
+    seen = iter([first_maps(context)])
+    return lambda: next(seen, None) or maps(context)
+
+
+def lasting_in_maps(context: Context, look: Callable[[Maps], Iterable[T]]) -> list[T]:
+    """Return what each look at the maps of all nodes sees until `SETTLES` is over (`lasting`)."""
+    new = looks(context)
+    return lasting(context, lambda: look(new()))
 
 
 def known(context: Context) -> list[Member]:
     """Return every node of the cluster that any node knows, with the flags that most nodes give it."""
-    seen = list(views(context).values())
+    seen = list(first_maps(context).views.values())
     found = []
-    for identity in dict.fromkeys(chain.from_iterable(seen)):
-        entries = [view[identity] for view in seen if identity in view]
-        flags = Counter(chain.from_iterable(entry.flags for entry in entries))
-        usual = frozenset(flag for flag, number in flags.items() if 2 * number >= len(entries)) - {"myself"}
-        found.append(replace(entries[0], flags=usual))
+    for identity in dict.fromkeys(chain.from_iterable(view.members for view in seen)):
+        entries = [(view.members[identity], len(view.viewers)) for view in seen if identity in view.members]
+        flags: Counter[str] = Counter()
+        for entry, viewers in entries:
+            flags.update(dict.fromkeys(entry.flags, viewers))
+        most = sum(viewers for _, viewers in entries)
+        usual = frozenset(flag for flag, number in flags.items() if 2 * number >= most)
+        found.append(replace(entries[0][0], flags=usual))
     return found
 
 
-def cluster_info(context: Context) -> dict[str, dict[str, str]]:
-    """Return the fields of CLUSTER INFO of every node."""
+async def state(asked: Asked) -> dict[str, str]:
+    """Return the fields of CLUSTER INFO."""
+    with asking("CLUSTER INFO"):
+        return dict(PARSERS["CLUSTER INFO"](await asked("CLUSTER", "INFO")))
 
-    def ask(client: Any) -> dict[str, str]:
-        with asking("CLUSTER INFO"):
-            return dict(client.execute_command("CLUSTER INFO"))
 
-    return dict(context.part(Audited).each("CLUSTER INFO", ask))
+KINDS["state"] = ("CLUSTER INFO", state)
 
 
 @register("finding", "failed nodes", "nodes that CLUSTER NODES marks as failed, unreachable or without address")
@@ -91,54 +123,57 @@ def failed_nodes(context: Context) -> list[dict[str, object]]:
     The former id of a live node is no node: see `find_stale_ids`.
     """
 
-    def failed() -> Counter[tuple[str, str]]:
-        entries = [
-            member
-            for view in views(context).values()
-            for member in view.values()
-            if ABSENT & member.flags and member not in stale_ids(view)
-        ]
-        return Counter((member.address or member.identity, " ".join(sorted(member.flags))) for member in entries)
+    def failed(found: Maps) -> Counter[tuple[str, str]]:
+        number: Counter[tuple[str, str]] = Counter()
+        for view in found.views.values():
+            stale = stale_ids(view.members)
+            for member in view.members.values():
+                if ABSENT & member.flags and member not in stale:
+                    number[member.address or member.identity, " ".join(sorted(member.flags))] += len(view.viewers)
+        return number
 
-    bad = poll(failed, SETTLES, every=0.25, until=not_)
+    new = looks(context)
+    bad = poll(lambda: failed(new()), SETTLES, every=0.25, until=not_)
     return [{"NODE": node, "FLAGS": flags, "NODES": f"{said} nodes say so"} for (node, flags), said in bad.items()]
 
 
 def find_stale_ids(context: Context) -> Findings:
     """Look at the nodes that each node knows (`stale_ids`)."""
 
-    def old() -> list[str]:
-        return [member.identity for view in views(context).values() for member in stale_ids(view)]
+    def old(found: Maps) -> list[str]:
+        return [member.identity for view in found.views.values() for member in stale_ids(view.members)]
 
-    return [{"NODE": identity, "WHY": "is the former id of a live node"} for identity in lasting(context, old)]
+    return [{"NODE": identity, "WHY": "is the former id of a live node"} for identity in lasting_in_maps(context, old)]
 
 
 def find_stuck_replicas(context: Context) -> Findings:
     """Look at the nodes that each node knows (`stuck_replicas`)."""
 
-    def stuck() -> list[tuple[str, str]]:
-        found = (one for view in views(context).values() for one in stuck_replicas(view))
-        return [(replica.address, why) for replica, why in found]
+    def stuck(found: Maps) -> list[tuple[str, str]]:
+        seen = (one for view in found.views.values() for one in stuck_replicas(view.members))
+        return [(replica.address, why) for replica, why in seen]
 
-    return [{"NODE": address, "WHY": why} for address, why in lasting(context, stuck)]
+    return [{"NODE": address, "WHY": why} for address, why in lasting_in_maps(context, stuck)]
 
 
 def find_rival_primaries(context: Context) -> Findings:
     """Look at the shards that each node knows (`rival_primaries`)."""
 
-    def shards(client: Any) -> list[tuple[Member, Member]]:
-        try:
-            return rival_primaries(client.execute_command("CLUSTER", "SHARDS"), members(client))
-        except ResponseError as error:
-            raise Unsupported(f"needs CLUSTER SHARDS of Redis 7.0 or Valkey: {error}") from None
+    def rivals(seen: Maps) -> list[tuple[str, str, str]]:
+        view_of = {name: view.members for view in seen.views.values() for name in view.viewers}
 
-    def rivals() -> list[tuple[str, str, str]]:
-        found = (one for _, pairs in context.part(Audited).each("CLUSTER SHARDS", shards) for one in pairs)
+        async def shards(asked: Asked) -> list[tuple[Member, Member]]:
+            try:
+                return rival_primaries(await asked("CLUSTER", "SHARDS"), view_of.get(asked.name, {}))
+            except ResponseError as error:
+                raise Unsupported(f"needs CLUSTER SHARDS of Redis 7.0 or Valkey: {error}") from None
+
+        found = (one for pairs in context.part(Audited).each("CLUSTER SHARDS", shards).values() for one in pairs)
         return [(rival.address, owner.address, owner.identity) for rival, owner in found]
 
     return [
         {"NODE": rival, "WHY": f"is a second primary, without slots, in the shard of {owner}, {identity}"}
-        for rival, owner, identity in lasting(context, rivals)
+        for rival, owner, identity in lasting_in_maps(context, rivals)
     ]
 
 
@@ -148,6 +183,9 @@ def find_open_slots(context: Context) -> list[dict[str, str]]:
     left: list[int] = []
 
     def opened() -> list[str]:
+        asked = context.part(Audited).each("CLUSTER NODES", itself)
+        if not any(one.leaving or one.arriving for one in asked.values()):
+            return []
         with clients_of(context.cluster.nodes) as clients:
             if lines := open_slots(clients):
                 left.append(keys_to_move(clients))
@@ -163,7 +201,8 @@ def keys_to_move(clients: Iterable[Any]) -> int:
     number = 0
     for client in clients:
         with suppress(ResponseError):
-            number += sum(client.execute_command("CLUSTER COUNTKEYSINSLOT", slot) for slot in itself(client).leaving)
+            leaving = topology.itself(client).leaving
+            number += sum(client.execute_command("CLUSTER COUNTKEYSINSLOT", slot) for slot in leaving)
     return number
 
 
@@ -176,24 +215,24 @@ class Links:
         self.before = self.after = self.audited.told("field")
         self.down = list(self._unlinked(self.before))
         if self.down:
-            self.before = dict(self.audited.each("INFO", facts))
+            self.before = self.audited.each("INFO", facts)
             poll(self._look, SETTLES, every=0.5, until=not_)
-        self.nodes = dict(self.audited.each("CLUSTER NODES", itself))
+        self.nodes = self.audited.now("member")
+        self.addresses = {node.identity: address for address, node in self.nodes.items()}
 
     @staticmethod
     def _unlinked(told: Mapping[str, Any]) -> Iterator[str]:
         return (address for address, fields in told.items() if fields.get("master_link_status", "up") != "up")
 
     def _look(self) -> list[str]:
-        self.after = dict(self.audited.each("INFO", facts))
+        self.after = self.audited.each("INFO", facts)
         now = set(self._unlinked(self.after))
         self.down[:] = [address for address in self.down if address in now]
         return self.down
 
     def primary_of(self, address: str) -> str:
         """Return the address of a replica's primary, "" if it is none of the nodes."""
-        wanted = self.nodes[address].primary
-        return next((other for other, node in self.nodes.items() if node.identity == wanted), "")
+        return self.addresses.get(self.nodes[address].primary or "", "")
 
     def is_copying(self, address: str) -> bool:
         """Tell whether a replica receives or loads its copy, or its primary saves it."""
@@ -243,91 +282,59 @@ def failing_copies(context: Context) -> Findings:
 def membership_differences(context: Context) -> Findings:
     """Compare CLUSTER NODES of all nodes; a node that joins or leaves has some time to be known everywhere."""
 
-    def unknown() -> Findings:
-        seen = views(context)
-        named = {identity: member for view in seen.values() for identity, member in view.items()}
+    def unknown(seen: Maps) -> Findings:
+        views = seen.views.values()
+        named = {identity: member for view in views for identity, member in view.members.items()}
         strangers = {
-            identity: [address for address, view in seen.items() if identity not in view]
+            identity: [address for view in views if identity not in view.members for address in view.viewers]
             for identity, member in named.items()
             if "handshake" not in member.flags
         }
         return [
-            {"NODE": named[identity].address or identity, "WHY": f"is unknown to {', '.join(others)}"}
+            {"NODE": named[identity].address or identity, "WHY": f"is unknown to {shortened(others)}"}
             for identity, others in strangers.items()
             if others
         ]
 
-    return poll(unknown, SETTLES, every=0.25, until=not_)
+    new = looks(context)
+    return poll(lambda: unknown(new()), SETTLES, every=0.25, until=not_)
 
 
 @register("finding", "refused logins", "nodes that refuse the user or the password of the URL")
 def refused_logins(context: Context) -> Findings:
     """Log in on every node, replicas included: after a failover they serve the application."""
-    found: Findings = []
-    for node in context.cluster.nodes:
-        # Other scenarios judge a node that does not answer.
-        with suppress(RedisTimeoutError), node.client() as client:
-            try:
-                client.ping()
-            except AuthenticationError as error:
-                found.append({"NODE": node.address, "WHY": f"refuses the login: {error}"})
-            except RedisConnectionError:
-                continue
-    return found
+
+    async def ping(asked: Asked) -> None:
+        await asked("PING")
+
+    errors = ask_every({node.address: node.client() for node in context.cluster.nodes}, ping)
+    refused = {node: error for node, error in errors.items() if isinstance(error, AuthenticationError)}
+    require_away(errors)  # other scenarios judge a node that does not answer
+    return [{"NODE": node, "WHY": f"refuses the login: {error}"} for node, error in refused.items()]
 
 
 @register("finding", "hidden endpoints", "nodes that send clients to others without an address or a name")
 def hidden_endpoints(context: Context) -> Findings:
     """Read the endpoints in CLUSTER SLOTS of every node: a null or ``?`` stands for an unknown one."""
     found: Findings = []
-    for node in context.cluster.nodes:
-        # Other scenarios judge a node that does not answer.
-        with suppress(RedisConnectionError, RedisTimeoutError), node.client() as client:
-            places = [place for _, _, *listed in client.execute_command("CLUSTER", "SLOTS") for place in listed]
-            hidden = sum(place[0] is None or str_if_bytes(place[0]) == "?" for place in places)
-            if hidden:
-                found.append({"NODE": node.address, "WHY": f"gives no host for {hidden} of {len(places)} endpoints"})
-    return found
 
+    async def look(asked: Asked) -> None:
+        places = [place for _, _, *listed in await asked("CLUSTER", "SLOTS") for place in listed]
+        if hidden := sum(place[0] in {None, b"?"} for place in places):
+            found.append({"NODE": asked.name, "WHY": f"gives no host for {hidden} of {len(places)} endpoints"})
 
-COUNT_KEYS = """
-local found = {}
-for slot = tonumber(ARGV[1]), tonumber(ARGV[2]) do
-  local keys = redis.call('CLUSTER', 'COUNTKEYSINSLOT', slot)
-  if keys > 0 then
-    found[#found + 1] = slot
-    found[#found + 1] = keys
-  end
-end
-return found
-"""
-"""A script that counts the keys of each slot of a range; it names no key, so every node runs it."""
-
-BATCH = 1024
-"""Slots that one call of the script counts: a server does nothing else meanwhile, for about a millisecond."""
-
-
-def keys_elsewhere(client: Any) -> dict[int, int]:
-    """Return the number of keys in each slot that a primary neither owns nor imports; empty for a replica."""
-    mine = itself(client)
-    if not mine.slots:
-        return {}
-    found: dict[int, int] = {}
-    for first, last in as_ranges(set(range(SLOTS)) - mine.slots - set(mine.arriving)):
-        for begin in range(first, last + 1, BATCH):
-            with asking("CLUSTER COUNTKEYSINSLOT in a script"):
-                told = client.eval(COUNT_KEYS, 0, begin, min(begin + BATCH - 1, last))
-            found.update(zip(map(int, told[::2]), map(int, told[1::2]), strict=True))
+    # Other scenarios judge a node that does not answer.
+    require_away(ask_every({node.address: node.client() for node in context.cluster.nodes}, look))
     return found
 
 
 @register("finding", "unreachable keys", "keys that a primary holds in slots of another primary, where no client asks")
 def unreachable_keys(context: Context) -> Findings:
-    """Count the keys of all foreign slots; a slot whose count changes within some seconds is on its way."""
+    """Count the keys of foreign slots; a slot whose count changes within some seconds is on its way."""
 
     def held() -> set[tuple[str, int, int]]:
-        seen = context.part(Audited).each("EVAL", keys_elsewhere)
-        return {(address, slot, keys) for address, slots in seen for slot, keys in slots.items()}
+        seen = context.part(Audited).each("EVAL", foreign_keys)
+        return {(address, slot, keys) for address, slots in seen.items() for slot, keys in slots.items()}
 
     if lasting := held():
 
@@ -350,17 +357,17 @@ def unreachable_keys(context: Context) -> Findings:
 def clock_difference(context: Context, _: object) -> float:
     """Ask every node for its clock (TIME), three times; what the answers took makes nothing certain."""
 
-    def ahead(client: Any) -> tuple[float, float]:
+    async def ahead(asked: Asked) -> tuple[float, float]:
         least, most = -float("inf"), float("inf")
         for _ in range(3):
-            asked = time.monotonic()
+            sent = time.monotonic()
             with asking("TIME"):
-                seconds, microseconds = client.time()
-            came, said = time.monotonic(), seconds + microseconds / 1e6
-            least, most = max(least, said - came), min(most, said - asked)
+                seconds, microseconds = await asked("TIME")
+            came, said = time.monotonic(), int(seconds) + int(microseconds) / 1e6
+            least, most = max(least, said - came), min(most, said - sent)
         return least, most
 
-    seen: dict[str, tuple[float, float]] = dict(context.part(Audited).each("TIME", ahead))
+    seen = context.part(Audited).each("TIME", ahead)
     latest = max(least for least, _ in seen.values())
     earliest = min(most for _, most in seen.values())
     return round(max(0.0, latest - earliest), 2)
@@ -368,9 +375,10 @@ def clock_difference(context: Context, _: object) -> float:
 
 @register("finding", "primaries without files", "primaries that keep neither a log nor snapshots, and evict nothing")
 def primaries_without_files(context: Context) -> Findings:
-    """Ask all nodes (`restarts_empty`)."""
-    with clients_of(context.cluster.nodes) as clients:
-        return [{"NODE": line} for line in restarts_empty(clients)]
+    """Compare roles and settings of all nodes (`keeps_nothing`)."""
+    audited = context.part(Audited)
+    told, roles = audited.told("setting"), audited.values("field", "role")
+    return [{"NODE": f"{node} {NO_FILES}"} for node, role in roles.items() if keeps_nothing(role, told[node])]
 
 
 @register("finding", "crowded places", "hosts and zones whose loss takes a majority of the primaries or a whole shard")
@@ -395,7 +403,7 @@ def zones_of(context: Context) -> Iterator[tuple[str, str]]:
     audited = context.part(Audited)
     with suppress(Unsupported):
         told = audited.values("field", "availability_zone")
-        for address, node in audited.each("CLUSTER NODES", itself):
+        for address, node in audited.now("member").items():
             if told.get(address):
                 yield node.identity, told[address]
 
@@ -425,7 +433,7 @@ register("measurement", "primaries", "nodes that own slots", unit="")(
 def count_live_replicas(context: Context, node: Any) -> int:
     """Count those of one primary, as most nodes of the cluster know them."""
     with node.client() as client:
-        identity = itself(client).identity  # its address may be another one to other nodes
+        identity = topology.itself(client).identity  # its address may be another one to other nodes
     return sum(member.primary == identity and not member.failed for member in context.part(known))
 
 

@@ -4,38 +4,51 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from itertools import count as numbers
+from itertools import pairwise
 from operator import not_
 from typing import Any
 
 from redis import Redis
 from redis.exceptions import AskError, MovedError, RedisError, ResponseError
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.utils import str_if_bytes
 
 from fixtures.bdd.vocabulary import register, restrict
 from fixtures.context import Context
 from fixtures.redis_cluster.nodes import (
-    SOURCES,
     answer,
+    as_slot_map,
     by_holder,
     clients_of,
     in_words,
     node_at,
+    ownership,
+    ownerships,
     pipelined,
     primaries,
     ranges,
-    slot_map,
 )
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Unsupported
 from fixtures.stacks.external.deployments import QUICKLY, elsewhere
 from redis_practices.clients import redis_client
 from redis_practices.polling import poll
+from redis_practices.redis_cluster import topology
+from redis_practices.redis_cluster.every_node import (
+    PARSERS,
+    Asked,
+    Maps,
+    answers,
+    ask_every,
+    count_keys,
+    facts,
+    itself,
+    setting_differences,
+    user_differences,
+)
 from redis_practices.redis_cluster.failover import (
     FULL,
     elections,
@@ -50,26 +63,30 @@ from redis_practices.redis_cluster.topology import (
     SLOTS,
     Member,
     SlotRange,
-    itself,
     members,
     owner,
+    read_nodes,
+    read_shards,
+    read_slots,
     same_host_as_primary,
-    setting_differences,
     slot_of,
-    user_differences,
 )
 from redis_practices.server_info import Refused, asking
 from steps.common.audit import Audited
 from steps.common.keys import Data
 from steps.redis_cluster.audit import (
     SETTLES,
-    cluster_info,
     failing_copies,
     find_rival_primaries,
     find_stale_ids,
     find_stuck_replicas,
+    first_maps,
     lasting,
-    views,
+    lasting_in_maps,
+    looks,
+    maps,
+    require_away,
+    state,
 )
 from steps.redis_cluster.nodes import NamedNodes, NodeUnderTest
 from steps.redis_cluster.slots import MOST
@@ -106,7 +123,7 @@ WELL = {
 def unhealthy_nodes(context: Context) -> Findings:
     """Ask every node that answers (CLUSTER INFO)."""
     with _present(context) as clients:
-        told = {address: client.execute_command("CLUSTER INFO") for address, client in clients.items()}
+        told = answers(clients, state)
     seen = {address: {field: said.get(field) for field in WELL} for address, said in told.items()}
     return [{"NODE": address, **said} for address, said in seen.items() if said != WELL]
 
@@ -117,14 +134,16 @@ def slot_map_differences(context: Context) -> Findings:
 
     def different() -> list[tuple[str, str, int, tuple[str, ...], tuple[str, ...]]]:
         with _present(context) as clients:
-            maps = [(node, name, slot_map(client, name)) for node, client in clients.items() for name in SOURCES]
-        first = maps[0][2]
+            asked = answers(clients, ownerships)
+        maps = [(node, name, owned) for node, said in asked.items() for name, owned in said.items()]
+        slots = {owned: as_slot_map(owned) for owned in {owned for _, _, owned in maps}}
+        first = slots[maps[0][2]]
         return [
-            (node, name, slot, first[slot], one[slot])
-            for node, name, one in maps
-            if one != first
+            (node, name, slot, first[slot], slots[owned][slot])
+            for node, name, owned in maps
+            if slots[owned] is not first
             for slot in range(SLOTS)
-            if one[slot] != first[slot]
+            if slots[owned][slot] != first[slot]
         ]
 
     found: dict[tuple[str, str], list[str]] = {}
@@ -143,20 +162,25 @@ def wrong_addresses(context: Context) -> Findings:
     Of two nodes that announce one address, one does not answer there.
     """
     announced: set[tuple[str, str]] = set()
-    for node in context.cluster.nodes:
-        # Its peers announce a node that does not answer.
-        with suppress(RedisConnectionError, RedisTimeoutError), node.client() as client:
-            announced |= {(member.address, identity) for identity, member in members(client, "SLOTS").items()}
+    ids: dict[str, str] = {}
+
+    async def announce(asked: Asked) -> None:
+        announced.update((member.address, member.identity) for member in read_slots(await asked("CLUSTER", "SLOTS")))
+
+    async def identify(asked: Asked) -> None:
+        ids[asked.name] = str_if_bytes(await asked("CLUSTER", "MYID"))
+
+    # Its peers announce a node that does not answer.
+    require_away(ask_every({node.address: node.client() for node in context.cluster.nodes}, announce))
     assert announced, "no node answers"
+    places = {address: node_at(context.cluster, address).client() for address, _ in announced}
+    errors = ask_every(places, identify)
+    require_away(errors)
+    ids |= {address: f"no answer from here: {error}" for address, error in errors.items()}
     found = []
     twice = [address for address, number in Counter(address for address, _ in announced).items() if number > 1]
     for address, identity in sorted(announced):
-        try:
-            with node_at(context.cluster, address).client() as client:
-                seen = str_if_bytes(client.execute_command("CLUSTER MYID"))
-        except (RedisConnectionError, RedisTimeoutError) as error:
-            seen = f"no answer from here: {error}"
-        if seen != identity:
+        if (seen := ids[address]) != identity:
             says = f"answers as {seen}, and two nodes announce it" if address in twice else seen
             found.append({"ADDRESS": address, "ANNOUNCED": identity, "SEEN": says})
     return found
@@ -164,50 +188,98 @@ def wrong_addresses(context: Context) -> Findings:
 
 @register("finding", "misplaced keys", "written keys that a node of their slot lacks, or slots of them at other nodes")
 def misplaced_keys(context: Context) -> Findings:
-    """Ask the nodes of each slot for its keys (EXISTS), and all other nodes for theirs (CLUSTER COUNTKEYSINSLOT)."""
+    """Ask the nodes of each slot for its keys (EXISTS), and all other nodes for theirs (CLUSTER COUNTKEYSINSLOT).
+
+    A node with as many keys as its slots has none of another node, see `foreign_keys`; a replica has the slots of its
+    primary.
+    """
     found: Findings = []
-    held_keys, nodes = (
-        by_holder(context.cluster, context.part(Data).written),
-        context.own_nodes(context.cluster.nodes),
-    )
-    for held, keys in held_keys.items():
-        for node in (one for one in nodes if one.address in (held.primary, *held.replicas)):
-            seen = pipelined(node, "EXISTS", keys, first=["READONLY"])
-            lost = [key for key, said in zip(keys, seen, strict=True) if said != 1]
-            found += [{"NODE": node.address, "PROBLEM": "lacks", "KEY": key} for key in lost]
-    for node in nodes:
-        foreign = {held: keys for held, keys in held_keys.items() if node.address not in (held.primary, *held.replicas)}
-        slots = sorted({slot_of(key) for keys in foreign.values() for key in keys})
-        assert slots, f"{node.address} has every slot: there is no other node"
-        seen = pipelined(node, "CLUSTER COUNTKEYSINSLOT", [str(slot) for slot in slots])
-        strays = [slot for slot, count in zip(slots, seen, strict=True) if count != 0]
-        found += [{"NODE": node.address, "PROBLEM": "holds keys of another node", "KEY": slot} for slot in strays]
+    held_keys = by_holder(context.cluster, context.part(Data).written)
+    owned: dict[str, set[int]] = {node.address: set() for node in context.cluster.nodes}
+    due: dict[str, list[str]] = {address: [] for address in owned}
+    for held in ranges(context.cluster):
+        for address in (held.primary, *held.replicas):
+            node_at(context.cluster, address)
+            owned[address].update(range(held.first, held.last + 1))
+            due[address] += held_keys.get(held, [])
+
+    written = {slot_of(key) for keys in held_keys.values() for key in keys}
+
+    async def look(asked: Asked) -> None:
+        keys, slots = due[asked.name], owned[asked.name]
+        seen = (await asked.all([("READONLY",), *(("EXISTS", key) for key in keys)]))[1:]
+        lost = [key for key, said in zip(keys, seen, strict=True) if said != 1]
+        found.extend({"NODE": asked.name, "PROBLEM": "lacks", "KEY": key} for key in lost)
+        foreign = sorted(written - slots)
+        assert foreign, f"{asked.name} has every slot: there is no other node"
+        if await holds_its_slots_alone(asked, slots):
+            return
+        counts = await asked.all([("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in foreign])
+        strays = [slot for slot, count in zip(foreign, counts, strict=True) if count != 0]
+        found.extend({"NODE": asked.name, "PROBLEM": "holds keys of another node", "KEY": slot} for slot in strays)
+
+    answers({node.address: node.client() for node in context.own_nodes(context.cluster.nodes)}, look)
     return found
+
+
+async def holds_its_slots_alone(asked: Asked, slots: set[int]) -> bool:
+    """Tell whether a node has as many keys as these slots; False also if it refuses to count by a script."""
+    with suppress(Refused):
+        size, own = await count_keys(asked, slots)
+        return size == sum(own.values())
+    return False
 
 
 def mistaken(context: Context) -> Findings:
     """Compare what each node says of itself with the view of its peers, as far as they have heard of it meanwhile."""
-    seen: list[dict[str, dict[str, Member]]] = []
+    heard: list[dict[tuple[str, str], Member]] = []
 
-    def look() -> list[tuple[str, str, str]]:
-        seen.append(views(context))
-        return disputes(seen[-1])
+    def look(seen: Maps) -> list[tuple[str, str, str]]:
+        own = seen.own.values()
+        found = [
+            (viewer, identity, why)
+            for view in seen.views.values()
+            for identity, why in disputes(own, view.members)
+            for viewer in view.viewers
+            if viewer not in seen.own or seen.own[viewer].identity != identity
+        ]
+        heard.append(entries(context, [(viewer, identity) for viewer, identity, _ in found]))
+        return found
 
     found: Findings = []
-    for viewer, identity, why in lasting(context, look):
-        first, last = (view[viewer][identity] for view in (seen[0], seen[-1]))
-        if context.own or last.heard > first.heard:
+    for viewer, identity, why in lasting_in_maps(context, look):
+        first, last = (at.get((viewer, identity)) for at in (heard[0], heard[-1]))
+        if last and (context.own or (first and last.heard > first.heard)):
             found.append({"NODE": last.address, "WHY": f"{why} at {viewer}"})
     with suppress(Unsupported):
         shards = context.part(Audited).each("CLUSTER SHARDS", in_wrong_shard)
-        found += [{"NODE": node, "WHY": "has not the shard id of its primary"} for node, is_so in shards if is_so]
+        wrong = [node for node, is_so in shards.items() if is_so]
+        found += [{"NODE": node, "WHY": "has not the shard id of its primary"} for node in wrong]
     return found
 
 
-def in_wrong_shard(client: Any) -> bool:
+def entries(context: Context, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Member]:
+    """Return what viewers know of nodes, by viewer and id, with the time when they heard of them."""
+    found: dict[tuple[str, str], Member] = {}
+
+    async def ask(asked: Asked) -> None:
+        for member in read_nodes(await asked("CLUSTER", "NODES")):
+            if (asked.name, member.identity) in of_interest:
+                found[asked.name, member.identity] = member
+
+    of_interest = set(wanted)
+    viewers = {viewer for viewer, _ in wanted}
+    ask_every({node.address: node.client() for node in context.cluster.nodes if node.address in viewers}, ask)
+    return found
+
+
+async def in_wrong_shard(asked: Asked) -> bool:
     """Ask a node (`astray`)."""
+    me = await itself(asked)
+    if not me.primary:
+        return False
     with asking("CLUSTER SHARDS"):
-        return astray(itself(client), members(client, "SHARDS"))
+        return astray(me, {member.identity: member for member in read_shards(await asked("CLUSTER", "SHARDS"))})
 
 
 def endless_handshakes(context: Context) -> Findings:
@@ -216,18 +288,22 @@ def endless_handshakes(context: Context) -> Findings:
     A handshake needs two messages. It ends after a node timeout without an answer on the bus port. The next one begins
     a moment later, so more introductions than nodes are a reason to look for a second.
     """
+    new = looks(context)
 
     def greeted() -> dict[str, int | None]:
-        nodes = (member for view in views(context).values() for member in view.values())
+        nodes = (member for view in new().views.values() for member in view.members.values())
         return {node.address: node.bus_port for node in nodes if "handshake" in node.flags}
 
-    met = (int(told.get(MET, 0)) > int(told["cluster_known_nodes"]) for told in cluster_info(context).values())
+    told = context.part(Audited).now("state").values()
+    met = (int(one.get(MET, 0)) > int(one["cluster_known_nodes"]) for one in told)
     found: Findings = []
     for place, bus in poll(greeted, 1.0 if any(met) else 0.0).items():
         # Nothing is known of a node that answers to no client from here: it may still start.
         with suppress(RedisError), redis_client(elsewhere(context.cluster.url, place), **QUICKLY) as joining:
-            me, knows = itself(joining).identity, len(members(joining)) > 1
-            strange = partial(lambda one: [view for view in views(context).values() if one not in view], me)
+            me, knows = topology.itself(joining).identity, len(members(joining)) > 1
+            strange = partial(
+                lambda one: [view for view in maps(context).views.values() if one not in view.members], me
+            )
             if knows and poll(strange, SETTLES, every=0.25, until=not_):
                 found.append({"NODE": place, "WHY": f"stays in its handshake: no answer on its bus port {bus}"})
     return found
@@ -243,8 +319,8 @@ def late(context: Context) -> Findings:
     before = audited.told("field")
 
     def lag() -> list[tuple[str, str]]:
-        now = audited.each("INFO", lambda client: client.info("replication"))
-        return [(primary, replica) for primary, told in now for replica in lagging(before[primary], told)]
+        now = audited.each("INFO", partial(facts, section="replication"))
+        return [(primary, replica) for primary, told in now.items() for replica in lagging(before[primary], told)]
 
     found: Findings = [
         {"NODE": replica, "WHY": f"lacks 1 MB that {primary} wrote {SETTLES:g} s ago"}
@@ -256,7 +332,7 @@ def late(context: Context) -> Findings:
 
         def full() -> list[str]:
             waiting = audited.each("CLIENT LIST", output_buffers)
-            return [node for node, one in waiting if pressed(one, limits[node], int(backlogs[node])) >= FULL]
+            return [node for node, one in waiting.items() if pressed(one, limits[node], int(backlogs[node])) >= FULL]
 
         found += [
             {"NODE": node, "WHY": f"an output buffer for a replica has {FULL:.0%} of its limit, {limits[node]}"}
@@ -265,11 +341,11 @@ def late(context: Context) -> Findings:
     return found
 
 
-def output_buffers(client: Any) -> list[int]:
+async def output_buffers(asked: Asked) -> list[int]:
     """Return the bytes that wait for each replica of a primary; none while a replica copies the primary."""
     with asking("CLIENT LIST"):
-        waiting = [int(one["omem"]) for one in client.client_list(_type="replica")]
-    said = client.info("replication")
+        clients = PARSERS["CLIENT LIST"](await asked("CLIENT", "LIST", "TYPE", "replica"))
+    waiting, said = [int(one["omem"]) for one in clients], await facts(asked, "replication")
     states = {said[f"slave{number}"]["state"] for number in range(said.get("connected_slaves", 0))}
     return waiting if states <= {"online"} else []
 
@@ -283,9 +359,9 @@ def elected_often(context: Context) -> Findings:
     if context.stack.lends and "disrupt" not in context.stack.cannot:
         raise Unsupported("the failovers of a run with --allow-disruption count as well")
     audited, begun = context.part(Audited), defaultdict[str, float](float)
-    lives, told = audited.numbers("field", "uptime_in_seconds"), cluster_info(context)
+    lives, told = audited.numbers("field", "uptime_in_seconds"), audited.now("state")
     named = {}
-    for node, me in audited.each("CLUSTER NODES", itself):
+    for node, me in audited.now("member").items():
         begun[me.primary or me.identity] += elections(told[node], lives[node])
         named[me.identity] = node
     for shard, number in begun.items():
@@ -348,13 +424,14 @@ def node_differences(context: Context) -> Findings:
 @register("finding", "shared hosts", "replicas on the host of their primary, as any node says")
 def shared_hosts(context: Context) -> Findings:
     """Compare the hosts of primaries and replicas, where there is more than one host."""
-    found = set()
+    found, seen = set(), Maps()
     with _present(context) as clients:
-        for client in clients.values():
-            hosts = {member.host for member in members(client).values()}
-            if len(hosts) == 1:
-                raise Unsupported(f"all nodes are on one host, {hosts.pop()}: a replica has no other to be on")
-            found |= {(replica, host) for _, replica, host in same_host_as_primary(client)}
+        answers(clients, seen.ask)
+    for view in seen.views.values():
+        hosts = {member.host for member in view.members.values()}
+        if len(hosts) == 1:
+            raise Unsupported(f"all nodes are on one host, {hosts.pop()}: a replica has no other to be on")
+        found |= {(replica, host) for _, replica, host in same_host_as_primary(view.members)}
     return [{"NODE": _named(context, replica), "HOST": host} for replica, host in sorted(found)]
 
 
@@ -362,15 +439,20 @@ def shared_hosts(context: Context) -> Findings:
 def database_differences(context: Context) -> Findings:
     """Try to select each database of the setting `cluster-databases`, and the one after the last."""
     found = []
+
+    async def select(asked: Asked) -> None:
+        try:
+            told = dict(pairwise(await asked("CONFIG", "GET", "cluster-databases")))
+        except ResponseError as error:
+            raise Unsupported(f"needs to know the setting cluster-databases: {error}") from None
+        databases = int(told.get(b"cluster-databases", 1))
+        replies = await asked.all([("SELECT", number) for number in range(databases + 1)])
+        seen = ["OK" if one == b"OK" else in_words(one) for one in replies]
+        if seen != ["OK"] * databases + ["ERR"]:
+            found.append({"NODE": asked.name, "DATABASES": databases, "REPLIES": " ".join(seen)})
+
     with _present(context) as clients:
-        for address, client in clients.items():
-            try:
-                databases = int(client.config_get("cluster-databases").get("cluster-databases") or 1)
-            except ResponseError as error:
-                raise Unsupported(f"needs to know the setting cluster-databases: {error}") from None
-            seen = [in_words(answer(client, "SELECT", number)) for number in range(databases + 1)]
-            if seen != ["OK"] * databases + ["ERR"]:
-                found.append({"NODE": address, "DATABASES": databases, "REPLIES": " ".join(seen)})
+        answers(clients, select)
     return found
 
 
@@ -379,8 +461,9 @@ def remnants(context: Context) -> Findings:
     """Ask all nodes and the removed one."""
     removed: NodeUnderTest = context.named["the new node"]
     with _present(context) as clients, removed.client() as leaver:
-        mine = itself(leaver)
-        knowing = [address for address, client in clients.items() if mine.identity in members(client)]
+        mine, seen = topology.itself(leaver), Maps()
+        answers(clients, seen.ask)
+        knowing = [name for view in seen.views.values() if mine.identity in view.members for name in view.viewers]
         own = {"peers": len(members(leaver)) - 1, "keys": leaver.dbsize(), "slots": len(mine.slots)}
     left = [{"NODE": removed.address, "PROBLEM": f"{number} {what}"} for what, number in own.items() if number]
     return left + [{"NODE": address, "PROBLEM": "knows it"} for address in knowing]
@@ -423,10 +506,13 @@ def big_keys(context: Context) -> Findings:
 
 
 @register("measurement", "slots with one primary", "slots to which a node gives exactly one primary", unit="slots")
-def slots_with_one_primary(_: Context, node: NodeUnderTest) -> int:
+def slots_with_one_primary(context: Context, node: NodeUnderTest) -> int:
     """Count them in the map of one node (CLUSTER NODES)."""
-    with node.client() as client:
-        return sum(len(owners) == 1 for owners in slot_map(client, "CLUSTER NODES"))
+    seen = first_maps(context) if context.part(Audited).is_kept else Maps()
+    if not any(node.address in view.viewers for view in seen.views.values()):
+        answers({node.address: node.client()}, seen.ask)
+    view = next(view for view in seen.views.values() if node.address in view.viewers)
+    return sum(len(owners) == 1 for owners in as_slot_map(ownership(view.members.values())))
 
 
 @register("measurement", "linked replicas", "replicas whose link to their primary is up", unit="replicas")

@@ -10,7 +10,7 @@ A sender fails within its timeout when the broker is down.   sending            
 Many tasks are sent in one round trip.                       sending               senders
 A waiting caller does not miss a result.                     sending               results, workflows
 Length and age of a queue are known.                         queue_age             deployment
-A health check tells a consuming worker from a hung one.     health                - (docker-compose.yml uses it)
+A health check tells a consuming worker from a hung one.     consumer              - (docker-compose.yml uses it)
 A broker's URL may have any option of redis-py.              access                - (tests/test_options.py)
 A user with the fewest rights suffices.                      access                security
 A worker refuses an unsigned task.                           access                hostile

@@ -1,4 +1,4 @@
-"""Keep a worker alive, and what it holds, when its connection to the broker is lost.
+"""Keep a worker alive, and what it holds, when its connection to the broker is lost; report whether it consumes.
 
 Celery 5.6 and 5.7 return to the queue every task that the worker holds, if they still can: one that runs is run twice.
 If they cannot, what waits in the worker waits for the visibility timeout. `KeepingConsumer` acknowledges, with the next
@@ -12,12 +12,23 @@ waits for another: `'NoneType' object has no attribute 'hostname'`. Celery close
 kombu still holds a channel that it could not close the first time. `SurvivingConsumer` drops that channel.
 Celery 5.6 does not close a second time, so it is harmless there. docs/upstream/celery.md has the details;
 tests/test_upstream.py fails once upstream has mended it.
+
+``celery inspect ping`` starts a Python process and a broadcast for every health check. A worker with the variable
+READY_FILE touches that file when it is ready and then with each heartbeat (every 2 s). Celery's event loop sends
+heartbeats only while it is connected to the broker. So the file grows old when the worker hangs or has lost its broker.
+A worker in warm shutdown removes the file.
+
+    READY_FILE=/tmp/ready celery -A worker worker
+    find "$READY_FILE" -mmin -0.2 | grep -q .        the check: the file is younger than 12 s
 """
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
+from celery.signals import heartbeat_sent, worker_ready, worker_shutting_down
 from celery.worker.consumer import Consumer
 from celery.worker.state import active_requests, reserved_requests
 from kombu.transport import virtual
@@ -133,3 +144,29 @@ def hold_in_pool(request: Any) -> bool:
         return True
     future = getattr(job, "f", None)  # of a thread
     return future is not None and not future.cancel()
+
+
+READY_FILE = Path(os.environ.get("READY_FILE", ""))
+"""The file of the health check; its folder must be writable, and empty when the worker starts."""
+
+
+def appear(**_: Any) -> None:
+    """Create the file: the worker consumes."""
+    READY_FILE.touch()
+
+
+def stay(**_: Any) -> None:
+    """Keep the file young; the first heartbeat precedes readiness, so it does not create the file."""
+    if READY_FILE.exists():
+        READY_FILE.touch()
+
+
+def leave(**_: Any) -> None:
+    """Remove the file: a worker in warm shutdown takes no more tasks."""
+    READY_FILE.unlink(missing_ok=True)
+
+
+if READY_FILE.name:
+    worker_ready.connect(appear)
+    heartbeat_sent.connect(stay)
+    worker_shutting_down.connect(leave)

@@ -2,6 +2,7 @@
 
 promise                                               module                      features/redis_cluster/
 The owner of each slot, the members of the cluster.   topology                    routing, operation, audit, nodes
+All nodes are asked side by side, and compared.       every_node                  audit, nodes, formation
 The cluster is reached by its users alone.            ../server_info.py           exposure
 A rotated login interrupts no client.                 ../credentials.py           credentials
 Each node serves each client at all times.            -                           clients

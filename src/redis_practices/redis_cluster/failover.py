@@ -23,6 +23,7 @@ from redis_practices.redis_cluster.topology import (
     members,
     same_host_as_primary,
 )
+from redis_practices.server_info import settings
 
 LINK_TIMEOUT = 2.0
 """Seconds in which a node links to a node that it has just met: it tries every 0.1 s."""
@@ -103,10 +104,11 @@ def why_not_failover_ready(
         except RedisError as error:
             reasons.append(f"{address(node)} does not answer: {error}")
     for node in answering:
-        reasons += _of_map(members(node))
+        known = members(node)
+        reasons += _of_map(known)
         reasons += [
             f"{primary} and its replica {replica} are on one host, {host}"
-            for primary, replica, host in (same_host_as_primary(node) if hosts else [])
+            for primary, replica, host in (same_host_as_primary(known) if hosts else [])
         ]
     return list(dict.fromkeys(reasons))
 
@@ -242,13 +244,23 @@ def restarts_empty(nodes: Iterable[Redis]) -> list[str]:
         redis.exceptions.RedisError: a node does not answer, or refuses a command to this user.
     """
     return [
-        f"{address(node)} keeps no files: restarted before a replica takes over, it loses all its keys"
+        f"{address(node)} {NO_FILES}"
         for node in nodes
-        if node.info("replication")["role"] == "master"
-        and node.config_get("appendonly").get("appendonly") == "no"
-        and not node.config_get("save").get("save")
-        and not str(node.config_get("maxmemory-policy").get("maxmemory-policy")).startswith("allkeys")
+        if keeps_nothing(node.info("replication")["role"], settings(node))
     ]
+
+
+NO_FILES = "keeps no files: restarted before a replica takes over, it loses all its keys"
+
+
+def keeps_nothing(role: str, settings: Mapping[str, str]) -> bool:
+    """Tell whether a node is a primary without files that evicts no key; see `restarts_empty`."""
+    return (
+        role == "master"
+        and settings.get("appendonly") == "no"
+        and not settings.get("save")
+        and not str(settings.get("maxmemory-policy")).startswith("allkeys")
+    )
 
 
 def stuck_replicas(known: Mapping[str, Member]) -> list[tuple[Member, str]]:

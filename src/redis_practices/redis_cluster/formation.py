@@ -112,20 +112,20 @@ def why_not_ready(nodes: Sequence[Redis]) -> str | None:
     return None if covered == SLOTS else f"only {covered} of {SLOTS} slots are covered"
 
 
-def disputes(views: Mapping[str, Mapping[str, Member]]) -> list[tuple[str, str, str]]:
-    """Return each viewer whose view of a node is not the node's own, with the id of the node and the difference.
+def disputes(own: Iterable[Member], view: Mapping[str, Member]) -> list[tuple[str, str]]:
+    """Return the id of each node that a view shows otherwise than the node itself, and the difference.
 
-    `views` have all nodes by their ids, as each node knows them (``CLUSTER NODES``). A peer that takes a replica for a
-    primary never votes for it (valkey#2811). One with an old host name sends clients to it (valkey#304). A change
-    reaches a peer with the next answer to a ping, so a dispute counts if it is older than `Member.heard`.
+    `own` has what each node says of itself, and `view` all nodes by their ids, as one node knows them (``CLUSTER
+    NODES``). A peer that takes a replica for a primary never votes for it (valkey#2811). One with an old host name
+    sends clients to it (valkey#304). A change reaches a peer with the next answer to a ping, so a dispute counts if it
+    is older than `Member.heard`.
     """
-    own = {one.identity: one for view in views.values() for one in view.values() if "myself" in one.flags}
-    places = {one.identity: one.address for one in own.values()}
+    known = {one.identity: one for one in own}
+    places = {one.identity: one.address for one in known.values()}
     return [
-        (viewer, identity, why)
-        for viewer, view in views.items()
+        (identity, why)
         for identity, seen in view.items()
-        if identity in own and (why := _dispute(own[identity], seen, places))
+        if identity in known and (why := _dispute(known[identity], seen, places))
     ]
 
 

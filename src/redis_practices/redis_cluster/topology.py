@@ -1,4 +1,4 @@
-"""Read the owners of a cluster's slots, and the differences between its nodes.
+"""Read the owners of a cluster's slots, and its members.
 
 A cluster has 16,384 slots. A key's slot is the CRC16 of the key, or of its hash tag, modulo 16,384 (Redis Cluster
 specification, "Key distribution model"). Every client can compute it.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,7 +20,7 @@ from redis.crc import key_slot
 from redis.exceptions import ResponseError
 from redis.utils import str_if_bytes
 
-from redis_practices.server_info import asking, by_name, settings
+from redis_practices.server_info import by_name
 
 
 @dataclass(frozen=True)
@@ -85,58 +85,6 @@ def widest_deviation(counts: Sequence[int]) -> tuple[int, float]:
     shares = [count / total - 1 / len(counts) for count in counts]
     farthest = max(range(len(counts)), key=lambda index: abs(shares[index]))
     return farthest, shares[farthest]
-
-
-OWN = re.compile(
-    r"(cluster|replica|slave)-announce-.*|(tls-)?port|tls-(cert|key)-file|bind|unixsocket|cluster-port"
-    r"|cluster-config-file|dbfilename|dir|logfile|pidfile|aclfile|replicaof|slaveof|availability-zone"
-)
-"""Settings that identify a node; they may differ."""
-
-
-def setting_differences(nodes: Mapping[str, Redis]) -> list[str]:
-    """Return a line for each setting in which `nodes` (by name) differ (``CONFIG GET *``), except `OWN`.
-
-    Raises:
-        server_info.Refused: the user may not run the command.
-        redis.exceptions.RedisError: a node does not answer.
-    """
-    found = {name: settings(node) for name, node in nodes.items()}
-    names = sorted({setting for fields in found.values() for setting in fields if not OWN.fullmatch(setting)})
-    lines = (_difference(setting, {node: fields.get(setting) for node, fields in found.items()}) for setting in names)
-    return [line for line in lines if line]
-
-
-def user_differences(nodes: Mapping[str, Redis]) -> list[str]:
-    """Return a line for each user whose rights differ among `nodes`, by name (``ACL LIST``).
-
-    No line holds a password or its hash.
-
-    Raises:
-        server_info.Refused: the user may not run the command.
-        redis.exceptions.RedisError: a node does not answer.
-    """
-    with asking("ACL LIST"):
-        fields = {name: map(str, node.execute_command("ACL LIST")) for name, node in nodes.items()}
-    # Redis 7.0 lists a user's commands in an order that differs between processes.
-    rules = {name: {rule.split()[1]: sorted(rule.split()) for rule in lines} for name, lines in fields.items()}
-    users = sorted({user for known in rules.values() for user in known})
-    differing = {}
-    for user in users:
-        known = {node: " ".join(users_there.get(user, ())) for node, users_there in rules.items()}
-        usual, _ = Counter(known.values()).most_common(1)[0]
-        differing[user] = [node for node, rule in known.items() if rule != usual]
-    return [f"user {user} differs on {', '.join(others)}" for user, others in differing.items() if others]
-
-
-def _difference(setting: str, values: Mapping[str, str | None]) -> str:
-    """Return the nodes whose value differs from the most frequent one; an empty string if none does."""
-    usual, _ = Counter(values.values()).most_common(1)[0]
-    others = [f"{value!r} on {node}" for node, value in values.items() if value != usual]
-    # Passwords are settings too.
-    secret = any(word in setting for word in ("auth", "pass"))
-    shown = f"different on {len(others)} nodes" if secret else f"{', '.join(others)}, {usual!r} elsewhere"
-    return f"{setting} is {shown}" if others else ""
 
 
 Ranges = tuple[tuple[int, int], ...]
@@ -369,19 +317,15 @@ def as_ranges(slots: Iterable[int]) -> list[tuple[int, int]]:
     return found
 
 
-def same_host_as_primary(node: Redis) -> list[tuple[str, str, str]]:
-    """Return the addresses of each primary and replica that share a host, and the host (``CLUSTER NODES``).
+def same_host_as_primary(known: Mapping[str, Member]) -> list[tuple[str, str, str]]:
+    """Return the addresses of each primary and replica that share a host, and the host, of members by id.
 
     Containers and virtual machines on one host look like separate hosts unless they announce its name.
-
-    Raises:
-        redis.exceptions.RedisError: the node does not answer, or is not a cluster node.
     """
-    known = members(node)
     return sorted(
         (known[replica.primary].address, replica.address, replica.host)
         for replica in known.values()
-        if replica.primary in known and known[replica.primary].host == replica.host
+        if replica.primary and replica.primary in known and known[replica.primary].host == replica.host
     )
 
 
