@@ -156,7 +156,7 @@ def deployed(ending: ExitStack, role: str, defect: str | None) -> DeploymentUnde
     gate = DeploymentUnderTest.within(ending, None)
     gate.role, gate.url = role, gate.builder.url(role, defect)
     if role == "cluster":
-        configure(gate.builder.started, {"cluster-node-timeout": 15000})
+        configure([one for one in gate.builder.started if one.runs], {"cluster-node-timeout": 15000})
     return gate
 
 
@@ -168,7 +168,7 @@ def judged(gate: DeploymentUnderTest, folder: Path, number: int, options: str = 
         replace(gate, report={}).judge(folder / str(index), f"{options} --shard {index}/{number}")
         return folder / str(index) / "report.json"
 
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(2) as pool:
         return list(pool.map(judge, range(number)))
 
 
