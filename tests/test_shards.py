@@ -98,6 +98,7 @@ def test_each_slot_and_node_has_one_judge(number: int) -> None:
     assert Counter(node.identity for judge in judges for node in judge.nodes(nodes)) == Counter(
         node.identity for node in nodes
     )
+    assert number > 8 or all(judge.nodes(nodes) for judge in judges), "a judge has none of 200 nodes"
 
 
 PLUGIN = f"""
@@ -208,6 +209,10 @@ def twice(documents: list[Any]) -> None:
 
 NOT_ALL: Mapping[str, tuple[Edit, str]] = {
     "missing": (lambda documents: documents.pop(1), "judge 1 of 3 is missing: run it with --shard 1/3"),
+    "missing, with a failure": (
+        lambda documents: (documents.pop(1), documents[0]["scenarios"][0].update(status="failed", reason="it broke")),
+        "judge 1 of 3 is missing: run it with --shard 1/3",
+    ),
     "double": (lambda documents: documents.append(documents[1]), "judge 1 of 3 is there twice: "),
     "unfinished": (
         on_second("part", "ended", value=False),
