@@ -239,7 +239,7 @@ def main() -> None:
         judged = Judged(cluster, random.Random(options.seed))
         found["healthy"].append(judge(cluster.url, Fault("", frozenset(), frozenset())))
         _tell("healthy", found["healthy"][-1])
-        for name in [name for name in options.only for _ in range(options.rounds)]:
+        for name in options.only * options.rounds:
             with FAULTS[name][1](judged) as fault:
                 found[name].append(judge(alive(judged).url, fault))
             _tell(name, found[name][-1])
