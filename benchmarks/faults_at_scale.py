@@ -61,7 +61,8 @@ class Judged:
     def __init__(self, cluster: EmbeddedCluster, numbers: random.Random) -> None:
         """Write the keys."""
         self.cluster, self.numbers = cluster, numbers
-        self.clients = {node.address: node.client() for node in cluster.nodes}
+        # Survivors connect to each dead node ten times a second, and may answer late.
+        self.clients = {node.address: node.client(socket_timeout=PATIENCE) for node in cluster.nodes}
         with cluster_client(cluster.url) as client:
             for first in range(0, KEYS, 1000):
                 client.mset_nonatomic({f"key:{number}": "x" for number in range(first, first + 1000)})
