@@ -178,6 +178,8 @@ class Outcome:
     wrong: list[str]
     """Findings of it that are no fault, and failures that blame another shard, or none."""
     seconds: float
+    busy: bool
+    """Whether the judge's own processor was too busy for a scenario."""
 
 
 def judge(url: str, fault: Fault) -> Outcome:
@@ -210,8 +212,10 @@ def outcome(report: dict[str, Any], fault: Fault, seconds: float) -> Outcome:
         blamed = set(ADDRESS.findall(f"{one['reason']} {one.get('findings', '')}"))
         if one not in own and (not blamed or blamed - fault.touched):
             wrong.append(f"{one['scenario_id']}: {one['reason']}")
-    wrong += [f"trouble: {trouble}" for trouble in report["troubles"]]
-    return Outcome(sorted(fault.names - named), wrong, seconds)
+    # A judge without processor time says nothing about the cluster.
+    busy = [trouble for trouble in report["troubles"] if "too busy" in trouble]
+    wrong += [f"trouble: {trouble}" for trouble in report["troubles"] if trouble not in busy]
+    return Outcome(sorted(fault.names - named), wrong, seconds, busy=bool(busy))
 
 
 def main() -> None:
@@ -265,19 +269,15 @@ def show(title: str, found: dict[str, list[Outcome]], shape: str) -> None:
         rows = {name: [vars(one) for one in outcomes] for name, outcomes in found.items()}
         print(json.dumps({"benchmark": title, "machine": machine(), "rows": rows}))
         return
-    print(f"| {title} | judged | named every one | named nothing else | seconds of the gate, median | from, to |")
-    print("|---|---:|---:|---:|---:|---:|")
+    print(f"| {title} | judged | named every one | named nothing else | judge too busy | s of the gate | from, to |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
     for name, outcomes in found.items():
         words = FAULTS[name][0] if name in FAULTS else "nothing is at fault"
         seconds = [one.seconds for one in outcomes]
         right = [sum(not one.missed for one in outcomes), sum(not one.wrong for one in outcomes)]
-        cells = [
-            words,
-            len(outcomes),
-            *right,
-            f"{statistics.median(seconds):.1f}",
-            f"{min(seconds):.1f}, {max(seconds):.1f}",
-        ]
+        right.append(sum(one.busy for one in outcomes))
+        spread = f"{statistics.median(seconds):.1f}", f"{min(seconds):.1f}, {max(seconds):.1f}"
+        cells = [words, len(outcomes), *right, *spread]
         print(f"| {' | '.join(map(str, cells))} |")
     print()
     end(shape)
