@@ -118,7 +118,7 @@ def _marks(client: Redis, dead: set[str]) -> bool:
 
 @contextmanager
 def moves(judged: Judged) -> Iterator[Fault]:
-    """Move slots key by key between random primaries as long as the block runs; a planned resharding is no fault."""
+    """Move slots with their keys between random primaries as long as the block runs; that is no fault."""
     stop = threading.Event()
 
     def reshard() -> int:
@@ -126,7 +126,7 @@ def moves(judged: Judged) -> Iterator[Fault]:
         while not stop.is_set():
             source, target = judged.primaries()[:2]
             slots = sorted(itself(source).slots)[:8]
-            move_slots(slots, source, target, [source, target], key_by_key=True)
+            move_slots(slots, source, target, [source, target], timeout=PATIENCE)
             moved += len(slots)
         return moved
 
