@@ -309,7 +309,7 @@ def look(
             further = hidden(broker, found, heartbeats.channels(begun, listen))
             with Requester(client, further) as requester:
                 answers |= requester.ask(QUESTIONS)
-            found, opened = list(answers), {**dict.fromkeys(further, ()), **opened}
+            found = list(answers)
         workers = [worker for mailbox, of_one in answers.items() for worker in read_workers(mailbox, of_one)]
         workers = [worker for worker in workers if not worker.node.startswith(OWN)]
         prefixes = sorted({mailbox.prefix for mailbox in found})
