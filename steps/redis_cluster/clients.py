@@ -298,6 +298,12 @@ WRONG = 0.05
 """The share of wrong redirections of a primary whose chance to be missed is reported."""
 
 
+def sampled(keys: Sequence[str], nodes: int) -> list[list[str]]:
+    """Return the keys that each node is asked for, in turns: the samples hold each key equally often, within one."""
+    number = min(len(keys), max(FEWEST, SAMPLE // nodes))
+    return [[keys[(node * number + place) % len(keys)] for place in range(number)] for node in range(nodes)]
+
+
 class Redirections:
     """The most redirections from each primary to the owner of a key, of a sample of the written keys.
 
@@ -308,13 +314,10 @@ class Redirections:
         """Ask all primaries, and follow their redirections side by side (AssertionError if one leads nowhere)."""
         self.cluster, self.known = context.cluster, {node.address for node in context.cluster.nodes}
         starts = [node.address for node in context.own_nodes(primaries(self.cluster))]
-        keys = list(context.part(Data).written)
-        number = min(len(keys), max(FEWEST, SAMPLE // len(starts)))
+        samples = sampled(list(context.part(Data).written), len(starts))
+        number = len(samples[0])
         self.hops = dict.fromkeys(starts, 0)
-        waiting = {
-            start: {keys[place % len(keys)]: {start} for place in range(index * number, (index + 1) * number)}
-            for index, start in enumerate(starts)
-        }
+        waiting = {start: {key: {start} for key in keys} for start, keys in zip(starts, samples, strict=True)}
         context.measure(
             f"chance to miss a primary with {WRONG:.0%} wrong redirections", unit="%", seen=100 * (1 - WRONG) ** number
         )
