@@ -19,13 +19,13 @@ from redis.utils import str_if_bytes
 from fixtures.bdd.vocabulary import register, restrict
 from fixtures.context import Context
 from fixtures.redis_cluster.nodes import (
+    Ownerships,
     answer,
     as_slot_map,
     clients_of,
     in_words,
     node_at,
     ownership,
-    ownerships,
     primaries,
     ranges,
 )
@@ -131,7 +131,7 @@ def slot_map_differences(context: Context) -> Findings:
 
     def different() -> list[tuple[str, str, int, tuple[str, ...], tuple[str, ...]]]:
         with _present(context) as clients:
-            asked = answers(clients, ownerships)
+            asked = answers(clients, Ownerships().ask)
         maps = [(node, name, owned) for node, said in asked.items() for name, owned in said.items()]
         slots = {owned: as_slot_map(owned) for owned in {owned for _, _, owned in maps}}
         first = slots[maps[0][2]]
@@ -250,7 +250,7 @@ def endless_handshakes(context: Context) -> Findings:
     told = context.part(Audited).now("state").values()
     met = (int(one.get(MET, 0)) > int(one["cluster_known_nodes"]) for one in told)
     found: Findings = []
-    for place, bus in poll(greeted, 1.0 if any(met) else 0.0).items():
+    for place, bus in poll(greeted, 1.0 if any(met) else 0.0, every=0.25).items():
         # Nothing is known of a node that answers to no client from here: it may still start.
         with suppress(RedisError), redis_client(elsewhere(context.cluster.url, place), **QUICKLY) as joining:
             me, knows = topology.itself(joining).identity, len(members(joining)) > 1

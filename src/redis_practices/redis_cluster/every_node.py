@@ -226,6 +226,17 @@ def ask_every(
     return asyncio.run(_ask_every(nodes, interview, at_once, within))
 
 
+def hold_open(node: Redis, number: int, interview: Interview, *, within: float = WITHIN) -> dict[str, RedisError]:
+    """Interview one node over a number of connections, and close none before each has ended; see `ask_every`."""
+    met = asyncio.Barrier(number)
+
+    async def meet(asked: Asked) -> None:
+        await interview(asked)
+        await met.wait()
+
+    return asyncio.run(_ask_every({str(n): node for n in range(number)}, meet, number, within, met.wait))
+
+
 def answers(nodes: Mapping[str, Redis], ask: Callable[[Asked], Awaitable[T]]) -> dict[str, T]:
     """Return what `ask` returns of each node, by name, in their order.
 
@@ -246,7 +257,11 @@ def answers(nodes: Mapping[str, Redis], ask: Callable[[Asked], Awaitable[T]]) ->
 
 
 async def _ask_every(
-    nodes: Mapping[str, Redis], interview: Interview, at_once: int, within: float
+    nodes: Mapping[str, Redis],
+    interview: Interview,
+    at_once: int,
+    within: float,
+    failed: Callable[[], Awaitable[object]] | None = None,
 ) -> dict[str, RedisError]:
     """Share the nodes among `at_once` tasks."""
     errors: dict[str, RedisError] = {}
@@ -258,6 +273,8 @@ async def _ask_every(
                 await _ask(name, node, interview, clock)
             except RedisError as error:
                 errors[name] = error
+                if failed:
+                    await failed()
 
     await asyncio.gather(*(ask_next() for _ in range(min(at_once, len(nodes)))))
     return errors
