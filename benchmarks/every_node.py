@@ -1,7 +1,7 @@
 """Compare ways to ask every node of a cluster for map, settings, fields, users and keys: seconds, processor, memory.
 
-Each way asks once in a process of its own, at most 64 nodes at once, with one connection and two round trips a node,
-and reduces the answers alike. `redis.asyncio` and threads send the questions in a pipeline, with hiredis as parser.
+Each way asks once in a separate process, at most 64 nodes at once, with one connection and two round trips a node. All
+reduce the answers alike. `redis.asyncio` and threads send the questions in a pipeline, with hiredis as parser.
 
 Without --url the nodes are simulated (`lib/simulated_nodes.py`): one process speaks for all of them, beside the ways.
 """
