@@ -357,7 +357,8 @@ def sampler_of(context: Context, servers: Iterable[Node], ending: ExitStack) -> 
         with suppress(RedisError):  # INFO is refused
             schedules[address] = schedule_here(client.info("server"))
     connections = {address: client.connection_pool.get_connection() for address, client in nodes.items()}
-    most = context.request.config.stash[OPTIONS].max_ops
+    options = context.request.config.stash[OPTIONS]
+    most = max(1, options.max_ops // options.shard.of) if options.max_ops else None  # all judges share the limit
     hidden = {one for one in nodes if not schedules.get(one) and is_loopback(f"//{one}")}
     sampler = Sampler(connections, ("GET", context.key_prefix), most, schedules, hidden)
     ending.callback(sampler.stop)  # before the connections end

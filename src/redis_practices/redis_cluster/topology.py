@@ -247,6 +247,8 @@ def read_shards(answer: Iterable[Any]) -> Iterator[Member]:
         leading = [
             identity for identity, fields in nodes.items() if str_if_bytes(fields["role"]) in {"master", "primary"}
         ]
+        # A primary that died stays one, beside the replica that took over.
+        leading = [one for one in leading if str_if_bytes(nodes[one].get("health", "")) != "fail"] or leading
         edges = shard["slots"]
         ranges = tuple(zip(edges[::2], edges[1::2], strict=True))
         for identity, fields in nodes.items():
