@@ -79,7 +79,7 @@ def all_commands() -> dict[str, list[tuple[str, ...]]]:
     given = _data("examples/github.yml")["jobs"]["accept"]["steps"][-1]["with"]
     arguments = given.get("arguments", _data("action.yml")["inputs"]["arguments"]["default"])
     found["examples/github.yml"] = [(*shlex.split(arguments), "--require", given["require"])]
-    found |= {name: [tuple(of_pytest(arguments))] for name, arguments in arguments_of_image().items()}
+    found |= {name: [without_place(of_pytest(arguments))] for name, arguments in arguments_of_image().items()}
     return found
 
 
