@@ -85,7 +85,7 @@ def catalogue() -> Iterator[Row]:
         yield Row(role, *cells)
 
 
-def judged(row: Row, binary: str, well: dict[str, str], asked: str) -> dict[str, Any]:
+def judged(row: Row, binary: str, well: dict[str, str | None], asked: str) -> dict[str, Any]:
     """Build a deployment, and return what each tool says of it.
 
     `well` has the doctors' reports on healthy deployments, `asked` the options of the gate.
@@ -107,14 +107,14 @@ def judged(row: Row, binary: str, well: dict[str, str], asked: str) -> dict[str,
             gate.judge(Path(folder), asked)
             mended = gate.report["verdict"] == "accepted"
     words = re.compile("|".join(map(re.escape, row.cause.split())) or "$^", re.IGNORECASE)
-    notes = said if said != well[row.role] else ""
+    notes = said if said is not None and said != well[row.role] else ""
     return {
         **row._asdict(),
         "scenario": scenario,
         "verdict": verdict,
         GATE: (verdict == "refused", bool(row.cause) and row.cause in failed.get(row.scenario, ""), mended),
         CHECK: None if checked is None else (bool(checked), bool(words.search(checked)), None),
-        DOCTORS: (bool(notes), bool(words.search(notes)), None),
+        DOCTORS: None if said is None else (bool(notes), bool(words.search(notes)), None),
     }
 
 
@@ -130,8 +130,10 @@ def cluster_check(role: str, url: str) -> str | None:
     return "\n".join(lines) or ("it ended with an error" if ended.returncode else "")
 
 
-def doctors(url: str) -> str:
-    """Return the reports of the server's doctors, without figures."""
+def doctors(url: str) -> str | None:
+    """Return the reports of the server's doctors, without figures; None for sentinels, which have none."""
+    if url.startswith("sentinel"):
+        return None
     said = []
     with redis_client(url) as client:
         for doctor in ("MEMORY DOCTOR", "LATENCY DOCTOR"):
@@ -142,7 +144,7 @@ def doctors(url: str) -> str:
     return re.sub(r"[\d.]+", "#", " ".join(said))
 
 
-def look(row: Row, binary: str, well: dict[str, str], asked: str) -> dict[str, Any]:
+def look(row: Row, binary: str, well: dict[str, str | None], asked: str) -> dict[str, Any]:
     """Return what each tool says of a deployment; a kind that this engine cannot be of is left out."""
     try:
         return judged(row, binary, well, asked)

@@ -1,7 +1,7 @@
 """Simulate a cluster of 1,000 nodes with 10^9 keys, which one machine cannot hold.
 
-The distribution is a random number of keys for each slot. The bus is the clock of one node with its rules for pings.
-The audit scales the answers of a small cluster to the number of nodes and keys.
+The distribution is a random number of keys for each slot. The bus is what all nodes know of a few, by the rules for
+pings and gossip. The audit scales the answers of a small cluster to the number of nodes and keys.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import statistics
 import time
 from typing import Any
 
+from lib.bus_rule import bus
 from lib.ending import run
 from lib.side_by_side import add_shapes, end, machine
 
@@ -28,12 +29,6 @@ EXAMPLES = """\
 examples:
   python benchmarks/scale_simulation.py
   python benchmarks/scale_simulation.py --nodes 100 --keys 10000000 --node-timeout 5 --json"""
-
-HEADER, GOSSIP, EXTENSIONS = 2256, 104, 106
-"""Bytes of a bus message, of its gossip about one node, and of Valkey 9's extensions; see `cluster_scale.py`."""
-
-TICK = 0.1
-"""Seconds between two checks of a node's peers (``clusterCron``)."""
 
 THOUSAND = 1000
 
@@ -52,32 +47,6 @@ def spread(primaries: int, keys: int, numbers: random.Random) -> dict[str, float
         "slots off an even share, worst, %": 100 * max(abs(count * primaries / SLOTS - 1) for count in slots),
         "keys off an even share, worst, %": 100 * max(abs(count * primaries / keys - 1) for count in held),
         "keys off the share of its slots, worst, %": 100 * max(map(abs, by_slots)),
-    }
-
-
-def bus(nodes: int, node_timeout: float, numbers: random.Random, duration: float = 60.0) -> dict[str, float]:
-    """Return the traffic of one of `nodes` at rest by the rules of ``clusterCron``, after two timeouts.
-
-    A node pings each node that was silent for half a node timeout. Each second it also draws five nodes at random, and
-    pings the one with the longest silence. It answers as many pings as it sends, since all nodes do the same.
-    """
-    heard = [numbers.uniform(-node_timeout / 2, 0) for _ in range(nodes - 1)]
-    pings, now, settled = 0, 0.0, 2 * node_timeout
-    for tick in range(int((settled + duration) / TICK)):
-        now = tick * TICK
-        due = [peer for peer, last in enumerate(heard) if now - last > node_timeout / 2]
-        if tick % 10 == 0:
-            due.append(min(numbers.sample(range(nodes - 1), min(5, nodes - 1)), key=heard.__getitem__))
-        for peer in due:
-            heard[peer] = now
-        pings += len(due) if now >= settled else 0
-    size = HEADER + GOSSIP * min(max(3, nodes // 10), nodes - 2) + EXTENSIONS
-    messages = 2 * pings / duration
-    return {
-        "messages/s of a node": messages,
-        "bytes of a message": size,
-        "MB/s of a node": messages * size / 1e6,
-        "GB/s of all": messages * size * nodes / 1e9,
     }
 
 
@@ -132,7 +101,9 @@ def main() -> None:
     binary = server_binary(options.server_binary)
     found = {
         "distribution": spread(options.nodes, options.keys, numbers),
-        f"bus at rest, node timeout {options.node_timeout:g} s": bus(options.nodes, options.node_timeout, numbers),
+        f"bus at rest, node timeout {options.node_timeout:g} s": bus(
+            options.nodes, options.node_timeout, random.Random(options.seed)
+        ),
         f"audit, from {engine_of(binary)} here": audit(options.nodes, options.keys, binary),
     }
     if options.shape == "json":

@@ -15,6 +15,7 @@ import yaml
 
 from fixtures import PROJECT
 from tests.helm_engine import ChartError, ask
+from tests.manifest_rules import claims_of_one_node, missing_references, pod_of, unsaid
 
 pytestmark = pytest.mark.slow  # `.ci/run package` runs them
 
@@ -41,16 +42,6 @@ def rendered(chart: Path, values: dict[str, Any]) -> list[dict[str, Any]]:
     return [one for text in found for one in yaml.safe_load_all(text) if one]
 
 
-def pod_of(document: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the specification of the Pods that an object makes."""
-    spec = document.get("spec", {})
-    for step in {"CronJob": ("jobTemplate", "spec", "template", "spec"), "Job": ("template", "spec")}.get(
-        document["kind"], ()
-    ):
-        spec = spec[step]
-    return spec if "containers" in spec else None
-
-
 def refused_by_schema(document: dict[str, Any]) -> Iterator[str]:
     """Yield what the schemas of the oldest and the newest Kubernetes say against an object."""
     for version in (OLDEST, schemas.latest_version()):
@@ -60,47 +51,6 @@ def refused_by_schema(document: dict[str, Any]) -> Iterator[str]:
             yield error.message
         except schemas.ValidationError as error:
             yield error.message
-
-
-def unsaid(document: dict[str, Any]) -> Iterator[str]:
-    """Yield what no schema says: Kubernetes refuses the object, or runs it with more rights than it needs."""
-    pod = pod_of(document)
-    if pod is None:
-        return
-    job = document["spec"].get("jobTemplate", document).get("spec", {})
-    if pod.get("restartPolicy", "Always") != "Never":
-        yield "restartPolicy: a Job refuses Always, and a refused deployment would be judged again"
-    if document["kind"] != "Pod" and job.get("backoffLimit", 6) != 0:
-        yield "backoffLimit: a refused deployment would be judged again"
-    if job.get("completionMode") == "Indexed" and "completions" not in job:
-        yield "completions: an Indexed Job needs them"
-    if pod.get("automountServiceAccountToken", True) or pod.get("enableServiceLinks", True):
-        yield "the run needs neither the API of Kubernetes nor the addresses of Services"
-    if not any("activeDeadlineSeconds" in one for one in (pod, job)):
-        yield "activeDeadlineSeconds: a run that hangs would stay"
-    volumes = {one["name"] for one in pod.get("volumes", ())}
-    for container in pod["containers"]:
-        rights = {**pod.get("securityContext", {}), **container.get("securityContext", {})}
-        wanted = {"runAsNonRoot": True, "readOnlyRootFilesystem": True, "allowPrivilegeEscalation": False}
-        yield from (f"{name} is not {value}" for name, value in wanted.items() if rights.get(name) is not value)
-        if rights.get("capabilities") != {"drop": ["ALL"]}:
-            yield "capabilities are not dropped"
-        if "memory" not in container.get("resources", {}).get("limits", {}):
-            yield "limits.memory: a run could take the memory of its node"
-        mounts = {one["mountPath"]: one["name"] for one in container.get("volumeMounts", ())}
-        yield from (f"volume {name} does not exist" for name in mounts.values() if name not in volumes)
-        yield from (f"{path} is not mounted, and the root is read-only" for path in {"/tmp", "/results"} - {*mounts})  # noqa: S108
-
-
-def missing_references(documents: list[dict[str, Any]], existing: set[str]) -> Iterator[str]:
-    """Yield each Secret and ConfigMap that a Pod names and that neither is rendered nor exists."""
-    made = {(one["kind"], one["metadata"]["name"]) for one in documents} | {("Secret", name) for name in existing}
-    for pod in filter(None, map(pod_of, documents)):
-        named = {("Secret", one["secretRef"]["name"]) for run in pod["containers"] for one in run["envFrom"]}
-        for volume in pod["volumes"]:
-            named |= {("Secret", one["secretName"]) for name, one in volume.items() if name == "secret"}
-            named |= {("ConfigMap", one["name"]) for name, one in volume.items() if name == "configMap"}
-        yield from (f"{kind} {name} does not exist" for kind, name in sorted(named - made))
 
 
 def problems(chart: Path, values: dict[str, Any]) -> list[str]:
@@ -123,17 +73,60 @@ def problems(chart: Path, values: dict[str, Any]) -> list[str]:
 def test_chart_is_valid(name: str) -> None:
     """The chart has no problem with the values of `name`, and makes the Pod of ``helm test``."""
     assert problems(CHART, VALUES[name]) == []
-    [test] = [one for one in rendered(CHART, VALUES[name]) if one["kind"] == "Pod"]
+    [test] = [one for one in rendered(CHART, VALUES[name]) if "annotations" in one["metadata"]]
     assert test["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    assert test["kind"] == ("Job" if "judges" in VALUES[name] else "Pod")
 
 
-@pytest.mark.parametrize("path", sorted(PROJECT.glob("examples/kubernetes*.yaml")), ids=lambda path: path.name)
-def test_manifest_is_valid(path: Path) -> None:
-    """Each manifest of the examples is valid, and its Pod is the same in all of them."""
-    [document] = yaml.safe_load_all(path.read_text(encoding="utf-8"))
-    assert [*refused_by_schema(document), *unsaid(document)] == []
-    job = yaml.safe_load((PROJECT / "examples/kubernetes.yaml").read_text(encoding="utf-8"))
-    assert pod_of(document) == pod_of(job)
+def problems_of_manifest(text: str) -> list[str]:
+    """Return what schemas and the checks above say against a manifest."""
+    documents = list(yaml.safe_load_all(text))
+    found = [one for document in documents for one in (*refused_by_schema(document), *unsaid(document))]
+    return [*found, *claims_of_one_node(documents)]
+
+
+EXAMPLES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(PROJECT.glob("examples/kubernetes*.yaml"))}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_manifest_is_valid(name: str) -> None:
+    """Each manifest of the examples is valid."""
+    assert problems_of_manifest(EXAMPLES[name]) == []
+
+
+def test_one_judge_is_the_same_now_and_every_night() -> None:
+    """The Pod of the CronJob is that of the Job, and a Pod of several judges has the same rights and volumes."""
+    now, night, judges = (
+        pod_of(list(yaml.safe_load_all(EXAMPLES[f"kubernetes{name}"]))[-1]) or {}
+        for name in ("", "-cronjob", "-judges")
+    )
+    assert now == night
+    assert now["securityContext"] == judges["securityContext"]
+    alike = ("securityContext", "volumeMounts", "image", "resources")
+    assert [now["containers"][0][name] for name in alike] == [judges["containers"][0][name] for name in alike]
+
+
+FAULTS = tomllib.loads((PROJECT / "tests/cases/kubernetes_faults.toml").read_text(encoding="utf-8"))["fault"]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=[fault["name"] for fault in FAULTS])
+def test_fault_is_found(fault: dict[str, str]) -> None:
+    """A fault that Kubernetes users met is found in the manifest of several judges."""
+    sound = EXAMPLES["kubernetes-judges"]
+    assert fault["sound"] in sound
+    found = problems_of_manifest(sound.replace(fault["sound"], fault["broken"]))
+    assert any(fault["found"] in one for one in found), found
+
+
+def test_chart_runs_judges_like_the_example() -> None:
+    """The Job of the chart has the script, the limits of failures and the spread of the example."""
+    [_, example] = yaml.safe_load_all(EXAMPLES["kubernetes-judges"])
+    [job] = [one for one in rendered(CHART, {**VALUES["judges"], "deadlineSeconds": 1800}) if one["kind"] == "Job"]
+    assert job["spec"].keys() == example["spec"].keys()
+    alike = [name for name in job["spec"] if name != "template"]
+    assert [job["spec"][name] for name in alike] == [example["spec"][name] for name in alike]
+    commands = [(pod_of(one) or {})["containers"][0]["command"] for one in (job, example)]
+    assert commands[0] == commands[1]
 
 
 def test_only_given_roles_are_judged() -> None:
@@ -144,8 +137,12 @@ def test_only_given_roles_are_judged() -> None:
     assert secret["stringData"].keys() == {"CACHE_URL", "CLUSTER_URL", "BROKER_URL", "RESULTS_URL"}
     scheduled = rendered(CHART, VALUES["scheduled"])
     assert {one["kind"] for one in scheduled} == {"Pod", "CronJob", "ConfigMap"}
-    names = [pod["containers"][0]["envFrom"] for pod in filter(None, map(pod_of, scheduled))]
-    assert names == [[{"secretRef": {"name": "redis-urls"}}]] * 2
+    for pod in filter(None, map(pod_of, scheduled)):
+        given = {one["name"]: one["valueFrom"]["secretKeyRef"] for one in pod["containers"][0]["env"]}
+        assert given == {
+            f"{role}_URL": {"name": "redis-urls", "key": f"{role}_URL", "optional": True}
+            for role in ("BROKER", "CACHE", "CLUSTER", "RESULTS")
+        }
 
 
 def test_schedule_and_test_run_the_same() -> None:
@@ -178,17 +175,17 @@ DEFECTS = (
     (HELPERS, "- {name: tmp, mountPath: /tmp}", "", "is not mounted, and the root"),
     (HELPERS, "- name: tmp\n", "- name: temp\n", "volume tmp does not exist"),
     (HELPERS, "activeDeadlineSeconds: {{ .Values.deadlineSeconds }}", "", "a run that hangs"),
-    (HELPERS, "secretRef: {name: ", "secretRef: {name: other-", "Secret other-redis-urls does not exist"),
+    (HELPERS, "secretKeyRef: {name: ", "secretKeyRef: {name: other-", "Secret other-redis-urls does not exist"),
     (HELPERS, "configMap: {name: ", "configMap: {name: other-", "ConfigMap other-practices-redis-practices"),
     (HELPERS, "toYaml .Values.resources", "toYaml .Values.podLabels", "limits.memory"),
-    (HELPERS, "nindent 6 }}\n    envFrom", "nindent 2 }}\n    envFrom", "mapping values are not allowed"),
+    (HELPERS, "nindent 6 }}\n    env:", "nindent 2 }}\n    env:", "mapping values are not allowed"),
     (HELPERS, ".Values.deadlineSeconds", ".Values.deadline.seconds", "nil pointer"),
-    (CRON, "backoffLimit: 0", "completionMode: Indexed", "an Indexed Job needs them"),
-    (CRON, "backoffLimit: 0", "", "backoffLimit"),
+    (HELPERS, "backoffLimit: 0", "completionMode: Indexed", "an Indexed Job needs them"),
+    (HELPERS, "backoffLimit: 0", "parallelism: 1", "backoffLimit"),
     (CRON, "apiVersion: batch/v1", "apiVersion: batch/v1beta1", "Couldn't find schema for kind CronJob"),
     (CRON, "concurrencyPolicy", "concurrency", "Additional properties are not allowed"),
     (SETTINGS, "kind: ConfigMap", "kind: Configuration", "Couldn't find schema for kind Configuration"),
-    (TEST, "kind: Pod", "kind: Pod\nname: x", "Additional properties are not allowed"),
+    (TEST, "metadata:\n", "name: x\nmetadata:\n", "Additional properties are not allowed"),
     ("Chart.yaml", "\nversion: ", "\nversion: one.", "version"),
 )
 """Defects of the chart: file, text, the text in its place, and words of the problem that must be found."""
@@ -217,6 +214,8 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"urls": {"cash": "redis://a"}}, "'cash' not allowed"),
     ({"cronjob": {"schedule": "nightly"}}, "'nightly' does not match"),
     ({"deadlineSeconds": "15m"}, "at '/deadlineSeconds'"),
+    ({"judges": 0}, "at '/judges'"),
+    ({"image": {"repository": "a"}, "existingSecret": "a", "judges": 8}, "several of them need resultsClaim"),
 )
 """Wrong values and the words of their refusal."""
 

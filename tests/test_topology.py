@@ -188,6 +188,15 @@ def test_shards_without_primary() -> None:
     assert [*read_shards(answer)] == [Member(C, "127.0.0.1:24502", frozenset({"slave"}), primary="")]
 
 
+def test_shards_after_a_failover() -> None:
+    """A primary that died stays a primary of its shard, and owns none of its slots (Valkey 9.1.2)."""
+    dead = {"id": A, "port": 24500, "role": "master", "health": "fail"}
+    promoted = {"id": C, "port": 24502, "role": "master"}
+    known = {member.identity: member for member in read_shards([_shard([0, 99], promoted, dead)])}
+    assert ranges_of(known) == [SlotRange(0, 99, "127.0.0.1:24502", ("127.0.0.1:24500",))]
+    assert known[A].failed
+
+
 def _sent(told: Any, *, resp3: bool, as_bytes: bool) -> Any:
     """Return an answer in the form of a client: without maps in RESP2, as bytes unless it decodes."""
     if isinstance(told, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from fixtures.reporting.merging import wait_for
 from fixtures.stacks.external import rate_limit
 from redis_practices.polling import join
 from redis_practices.servers.process_group import ProcessGroup
@@ -110,3 +112,25 @@ def test_rate_limit_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             holder.kill()
     assert list(map(str, errors)) == [rate_limit.LATE] * 2
     limit.wait()  # both locks are free
+
+
+def test_merge_waits_for_judges(tmp_path: Path) -> None:
+    """The merge of parts waits for the last one, and gives up after its time."""
+
+    def write(index: int, *, ended: bool) -> None:
+        folder = tmp_path / str(index)
+        folder.mkdir(exist_ok=True)
+        part = {"index": index, "of": 2, "ended": ended}
+        (folder / "report.json").write_text(json.dumps({"part": part, "troubles": []}), encoding="utf-8")
+
+    write(0, ended=True)
+    begun = time.monotonic()
+    wait_for([tmp_path], 0.5)
+    assert time.monotonic() - begun >= 0.5, "one part is missing"
+    write(1, ended=False)
+    last = threading.Timer(0.5, write, (1,), {"ended": True})
+    last.start()
+    begun = time.monotonic()
+    wait_for([tmp_path], 60)
+    join(last)
+    assert 0.4 < time.monotonic() - begun < 30

@@ -1,12 +1,12 @@
 @disruptive @slow
-Feature: Rotated credentials: tasks flow while the broker has another login and another certificate
+Feature: Rotated credentials: tasks flow while login and certificate of the broker change
   A worker keeps its connections for weeks. If it cannot get the new login, it stops at the first lost connection, long
   after the rotation. Broker, results and remote control have separate pools, and each must get the login.
 
   Rule: With an overlap, in which old and new login work, no task is lost and no sender fails
 
     @celery-250
-    Scenario Outline: a worker with <CREDENTIALS> runs every task through a rotation
+    Scenario Outline: a worker with the login from <CREDENTIALS> runs every task through a rotation
       `?credential_provider=module.Class` in the URL reaches the broker, the results and the control commands. The
       setting `redis_backend_credential_provider` reaches the results alone.
 

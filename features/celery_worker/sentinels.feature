@@ -47,8 +47,8 @@ Feature: The sentinels of the broker replace its primary when it dies
 
     @celery-263
     Scenario: the sentinels of the broker wait long enough, and not too long
-      Below a second, a slow command or a lost packet is a failover. A failover that failed is tried again after twice
-      the failover-timeout, and given up after it.
+      Below a second, a slow command or a lost packet causes a failover. A failover is given up after its
+      failover-timeout, and the next one begins after twice that time.
       Remedy: `SENTINEL SET <name> down-after-milliseconds 5000` and `SENTINEL SET <name> failover-timeout 60000`.
 
       Given the sentinels of the broker under test
@@ -62,14 +62,15 @@ Feature: The sentinels of the broker replace its primary when it dies
     Scenario: the sentinels of the broker serve no client without a password, nor in plain text
       Any program that reaches a sentinel may fail the primary over, or send all clients to another server. Sentinels
       have no protected mode by default. On a loopback address this is advice.
-      Remedy: in sentinel.conf of each: requirepass and sentinel-pass, tls-port and tls-replication; in the URL
-      sentinel_password, in Celery `sentinel_kwargs`.
+      Remedy: in each sentinel.conf `requirepass <password>` and `sentinel sentinel-pass <password>`; for TLS `port 0`,
+      `tls-port 26379`, `tls-replication yes` and the files of the certificate. Then `sentinel_password=<password>` in
+      the URL, and `sentinel_kwargs` in Celery.
 
       Given the sentinels of the broker under test
       Then there are no unprotected servers
       And there are no connections in plain text
 
-  Rule: A failover on request works, and loses no confirmed write
+  Rule: A failover on request works, and loses no write that a replica has confirmed
 
     @celery-265 @disruptive @waits
     Scenario: the sentinels of the broker replace its primary on request

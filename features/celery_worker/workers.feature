@@ -1,7 +1,8 @@
 @workers @audit
 Feature: Running workers read every queue, and take every task
   A broker may be well, and its workers not. Each of these defects shows while the workers run: in their answers to
-  remote control, in their queues, in their record of unacknowledged tasks. No task is sent, and no code is read.
+  remote control, in their queues, in their record of unacknowledged tasks. No code is read, and without
+  ``--probe-workers`` no task is sent.
 
   Rule: A worker reads each queue with tasks
 
@@ -18,7 +19,7 @@ Feature: Running workers read every queue, and take every task
 
     @celery-226
     Scenario: the workers read the priorities that senders use
-      Each priority step has a list. A task of a step that the workers do not have waits for ever.
+      Each priority step has a separate list. A task waits for ever in the list of a step that no worker has.
       Remedy: the same `priority_steps` and `sep` in `broker_transport_options` of all senders and workers.
 
       Given the workers under test
@@ -71,11 +72,11 @@ Feature: Running workers read every queue, and take every task
 
     @celery-233
     Scenario: the tasks of the schedule do not pile up
-      Beat sends at its interval, however many of its tasks wait. They delay all other tasks of the queue. This is advice:
-      only you know whether each of them is still wanted. How long a task may wait depends on the queue, too: a bound for
-      the oldest one is yours, such as `oldest-message = "within 600 seconds"` in `practices.toml`.
-      Remedy: more workers or processes (`-c 8`) for the queue. For periodic tasks `"options": {"expires": 60}` in the entry of `beat_schedule`, with its interval in seconds; or a queue for
-      these tasks (`task_routes`).
+      Beat sends at its interval, however many of its tasks wait, and they delay all other tasks of the queue. This is
+      advice: the tasks may all be wanted. A bound for the age of the oldest task depends on the queue, so set your own:
+      `oldest-message = "within 600 seconds"` in `practices.toml`.
+      Remedy: more workers or processes (`-c 8`) for the queue. For periodic tasks `"options": {"expires": 60}` in the
+      entry of `beat_schedule`, with its interval in seconds; or a queue for these tasks (`task_routes`).
 
       Given the workers under test
       Then there are no queues whose tasks pile up
@@ -97,8 +98,8 @@ Feature: Running workers read every queue, and take every task
 
     @celery-223 @core
     Scenario: a worker that answers takes tasks
-      A worker with a half-open connection answers each ping and waits for nothing. One with a dead pool takes tasks and
-      runs none. With ``--probe-workers`` one task without effect is sent to each queue of ``--queue``.
+      A worker whose connection for tasks is half-open answers each ping and gets no task. A worker with a dead pool
+      takes tasks and runs none. With ``--probe-workers`` one task without effect is sent to each queue of ``--queue``.
       Remedy: restart the worker, and install `kombu>=5.7`, which notices a half-open connection after 51 s. A
       `client_name` in `broker_transport_options` names the worker's connections in `CLIENT LIST`.
 
@@ -107,15 +108,16 @@ Feature: Running workers read every queue, and take every task
 
     @celery-224
     Scenario: unacknowledged tasks are given back in time
-      After the visibility timeout a worker gives the task of a killed worker back. One key without ttl stops all of them.
-      A task that waits for this is advice.
-      Remedy: `DEL unacked_mutex`, with the key prefix; kombu gives the key a ttl of 300 s. Then read the log of a worker.
+      After the visibility timeout a worker gives the task of a killed worker back. An `unacked_mutex` without ttl keeps
+      every worker from this. A task that still waits for the end of its visibility timeout is advice.
+      Remedy: `DEL unacked_mutex`, with the `global_keyprefix` before the name; kombu gives the key a ttl of 300 s. Then
+      read the log of a worker.
 
       Given the workers under test
       Then there are no queues whose tasks are not given back
 
     @celery-225
-    Scenario: nothing fills mailboxes without a reader
+    Scenario: no mailbox without a reader fills up
       Answers to a process that was killed, and events for a dead monitor, stay in lists without ttl.
       Remedy: `UNLINK <key>` of the named lists, and `control_queue_expires` and `event_queue_expires` in the settings.
 

@@ -254,7 +254,7 @@ Feature: The gate refuses a deployment with a defect, and names the cause
         | TLS 1.1, on the network                                      | cluster-133 | TLSv1.1                      |
         | no forward secrecy, on the network                           | cluster-133 | no forward secrecy           |
         | a certificate that ends tomorrow, on the network             | cluster-134 | ends in 1 days               |
-        | a certificate of one node that ends tomorrow, on the network | cluster-134 | 1 certificates that end soon |
+        | a certificate of one node that ends tomorrow, on the network | cluster-134 | ends in 1 days               |
         | a certificate that is not checked, on the network            | cluster-133 | ssl_cert_reqs=none           |
         | one shard without ttls                                       | cluster-116 | reported ttl                 |
         | one shard whose ttls are doubled                             | cluster-117 | life of a key                |

@@ -1,8 +1,8 @@
 @slow
 Feature: The remedy of a refusal makes the deployment acceptable
-  A refusal without a way out is a riddle. Each failure shows what to type, and for a managed service where it is set.
-  For each defect that commands mend, these commands are typed, and the gate judges again. `docs/refusals.md` lists all
-  defects with their remedies.
+  A refusal without a remedy only adds work. Each failure shows what to type, and for a managed service where to set it.
+  For each defect that commands mend, this feature types the commands, and the gate judges again. `docs/refusals.md`
+  lists all defects with their remedies.
 
   Rule: After the commands of the shown remedy, the verdict is "accepted"
 

@@ -1,5 +1,5 @@
 @disruptive
-Feature: Rotated credentials: readers do not notice that the cache has another login
+Feature: Rotated credentials: readers do not notice when the login of the cache changes
   Tokens of a cloud's identity service end after minutes or hours, and a leaked password is replaced at once. A client
   that keeps the first login works until its next connection, often weeks later: then every service fails together.
 
@@ -10,9 +10,9 @@ Feature: Rotated credentials: readers do not notice that the cache has another l
   Rule: With an overlap, in which old and new login work, no read fails
 
     @cache-160
-    Scenario Outline: readers with <CREDENTIALS> read from the cache through a rotation
-      The old user is deleted, which closes its connections. `LoginFile` reads the new login when it connects again.
-      `LoginStream` logs in on open connections before, so that none is closed; the old user then ends early.
+    Scenario Outline: readers with the login from <CREDENTIALS> read from the cache through a rotation
+      The old user is deleted, which closes its connections. `LoginFile` reads the new login when a client connects again.
+      `LoginStream` logs open connections in before that, so none is closed; the old user then ends early.
 
       Given an isolated cache
         | SETTING     | VALUE         |

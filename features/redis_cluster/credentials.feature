@@ -1,12 +1,12 @@
 @disruptive
-Feature: Rotated credentials: clients of a cluster do not notice that all nodes have another login
+Feature: Rotated credentials: clients of a cluster do not notice when the login of all nodes changes
   The nodes of a cluster do not share users: a rotation that forgets one node locks the clients out of its slots. A
   client has connections to each node, and reads the slot map again after a lost one, with the login of that moment.
 
   Rule: With an overlap, in which old and new login work, no command fails
 
     @cluster-150
-    Scenario Outline: clients with <CREDENTIALS> write and read through a rotation on every node
+    Scenario Outline: clients with the login from <CREDENTIALS> write and read through a rotation on every node
       Given an isolated cluster of 3 primaries without replicas
         | SETTING     | VALUE         |
         | credentials | <CREDENTIALS> |

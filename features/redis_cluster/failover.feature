@@ -79,7 +79,7 @@ Feature: A replica replaces a dead primary, and a planned failover causes no err
         | longest gap | within 2 seconds |
 
     @cluster-174 @disruptive @slow
-    Scenario: an upgrade of every node under load loses nothing
+    Scenario: an upgrade of every node under load causes no error and loses no write
       Replicas first: an older replica cannot load the copy of a newer primary, and empties itself (redis#4386). The older
       version is the nearest one that `python benchmarks/engines.py` has fetched.
 

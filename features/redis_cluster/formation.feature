@@ -54,8 +54,8 @@ Feature: The nodes form one cluster with one slot map
 
     @cluster-175
     Scenario: no node waits for ever to become a member
-      A handshake takes two messages. Where the bus port does not answer it ends after a node timeout, and the next one
-      begins (redis#5881, valkey#1251). The node believes to be a member, and tools wait for it without end.
+      A handshake takes two messages. Where the bus port does not answer, it ends after a node timeout, and the next one
+      begins (redis#5881, valkey#1251). The node believes that it is a member, and tools wait for it without end.
       Remedy: open the bus port in the firewall, usually the port for clients plus 10000. If the node announces a wrong
       one, `CONFIG SET cluster-announce-bus-port <port>` on it. `CLUSTER RESET HARD` on it ends its attempts.
 

@@ -92,7 +92,7 @@ Feature: A migration that fails leaves no slot open
 
     @cluster-166 @disruptive
     Scenario: a replica that was away at the end of a migration keeps the slot open until it is repaired
-      The copy that it then gets closes no slot (valkey#1664).
+      The full copy that the replica gets when it is back does not close the slot (valkey#1664).
 
       Given an isolated cluster of 3 primaries with 1 replica each
         | SETTING           | VALUE |
@@ -108,7 +108,7 @@ Feature: A migration that fails leaves no slot open
       Then there are no open slots
 
     @cluster-167 @disruptive
-    Scenario: a node that starts with a file from before a migration brings no old value back
+    Scenario: a node that starts with a snapshot from before a migration brings no old value back
       Valkey 8.1 deletes the keys of migrated slots when it has loaded them (valkey#539). Redis 8.2 keeps them, and opens
       their slots; a repair deletes them.
 

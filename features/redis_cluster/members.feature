@@ -8,8 +8,8 @@ Feature: The map of the cluster has the nodes that are there, each in its role
 
     @cluster-161
     Scenario: no node keeps the former id of another node
-      A node that was reset, or has lost its nodes.conf, comes back with a new id. Its peers keep the old id as a dead node
-      for ever (valkey#1757), and tools that repair or rebalance refuse to begin.
+      A node that was reset, or has lost its nodes.conf, comes back with a new id. Its peers keep the old id as that of a
+      dead node for ever (valkey#1757), and tools that repair or rebalance refuse to begin.
       Remedy: `CLUSTER FORGET <node>` on every node within a minute, with the former id.
 
       Given the cluster under test

@@ -84,7 +84,7 @@ Feature: Each node has room, and runs what its peers run
     @cluster-173
     Scenario: the memory of each machine holds the keys of a full node and the copies of a fork
       A snapshot, a rewrite of the log and a replica's copy need a fork. Under writes the fork copies up to all of the
-      memory, and the kernel kills the node (valkey#3609). The last fork tells the share, if it copied 64 MB or more.
+      memory, and the kernel kills the node (valkey#3609). The last fork shows the share, if it copied at least 64 MB.
       Remedy: `CONFIG SET maxmemory <bytes>` on every node, so that the keys and this share fit. Take snapshots when there
       are few writes.
 

@@ -44,10 +44,11 @@ Feature: An operator knows before a failure whether a failover would work
   Rule: A replica can be elected, and then it has all writes
 
     @cluster-170
-    Scenario: every node is to its peers what it is to itself
+    Scenario: every node and its peers agree on its role, primary, shard and host name
       Peers never vote for a replica that they take for a primary, and its shard dies with its primary. A node that joins
-      with the shard id of its primary, and a later epoch, becomes so (valkey#2811). Clients follow an old host name to
-      another machine (valkey#304): a proxy makes that name of the catalogue, since gossip mends it within seconds.
+      with the shard id of its primary, and a later epoch, is taken for one (valkey#2811). Clients follow an old host
+      name to another machine (valkey#304). The test of this gate sends old host names through a proxy, since gossip
+      mends them within seconds.
       Remedy: `CLUSTER BUMPEPOCH` on the primary that the replica follows; write no shard id into `nodes.conf`. For a host
       name, `CONFIG SET cluster-announce-hostname <name>` on the node again.
 
@@ -55,8 +56,8 @@ Feature: An operator knows before a failure whether a failover would work
       Then there are no nodes whose peers know them otherwise
 
     @cluster-171
-    Scenario: every replica has the writes of some seconds ago
-      These writes are lost if the replica takes over without its primary: `CLUSTER FAILOVER TAKEOVER` (valkey#2587). At
+    Scenario: no replica lacks 1 MB that its primary wrote 3 seconds ago
+      Such writes are lost if the replica takes over without its primary: `CLUSTER FAILOVER TAKEOVER` (valkey#2587). At
       the limit of its output buffer the primary ends the link, and the replica copies everything again (valkey#3963).
       Remedy: give the link more throughput, or the replica a machine like that of its primary. Until then
       `CONFIG SET client-output-buffer-limit "replica 512mb 0 0"` on every node, and no failover but the planned one.
@@ -66,10 +67,11 @@ Feature: An operator knows before a failure whether a failover would work
 
     @cluster-172
     Scenario: no shard elects a primary every few minutes
-      Each election stops the writes of its shard. An upgrade and its way back need four. Two operators that do not know of
-      each other need one every few seconds (valkey#3996), as does a replica without votes (valkey#2169).
+      Each election stops the writes of its shard. An upgrade and a downgrade together need four elections. Two tools that
+      both ask for failovers cause one every few seconds (valkey#3996), as does a replica without votes (valkey#2169).
+      A restarted node counts from 0.
       Remedy: let one tool alone send `CLUSTER FAILOVER`. The log of a primary says why it denied its vote. On a busy
-      machine `CONFIG SET cluster-node-timeout 15000` on every node. A restarted node counts from 0.
+      machine `CONFIG SET cluster-node-timeout 15000` on every node.
 
       Given the cluster under test
       Then there are no nodes whose shard elects again and again

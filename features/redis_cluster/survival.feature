@@ -29,7 +29,7 @@ Feature: A cluster without a replica that can take over behaves as configured
       When the primary of "user:1" is killed
       Then no write to "user:1" is accepted for 2 node timeouts and 2 seconds
 
-  Rule: A primary that restarts before its replica replaces it brings its replica what it has on its disk
+  Rule: A primary that restarts before its replica takes over gives the replica what its own disk holds
     The replica copies its primary, an empty one too (valkey#579). No setting of the server prevents that.
 
     @cluster-160 @disruptive @known_limit
@@ -51,7 +51,7 @@ Feature: A cluster without a replica that can take over behaves as configured
         | keeps every acknowledged write with a log       | yes | 0    |
 
     @cluster-165 @disruptive
-    Scenario: a primary without files that gives its role away before a restart loses no key
+    Scenario: a primary without files that hands over to its replica before a restart loses no key
       Given an isolated cluster of 3 primaries with 1 replica each
         | SETTING              | VALUE |
         | save                 |       |
