@@ -101,8 +101,8 @@ def word(case: Case, kind: Kind, seen: Seen | None) -> str:
 
 
 def todo(case: Case, seen: Mapping[str, Seen | None]) -> str:
-    """Return what to do, if a client breaks the promise."""
-    return case.todo if any(one and not one.kept for one in seen.values()) else ""
+    """Return what to do where a client breaks the promise, or that each keeps it."""
+    return case.todo if any(one and not one.kept for one in seen.values()) else "kept by each"
 
 
 def lines_of(results: Results, clients: Mapping[str, Kind]) -> list[str]:

@@ -273,7 +273,8 @@ def celery(kind: type, group: ForkingGroup, late: float) -> Row:
     seen = ", ".join(f"{number} {kind}" for kind, number in errors.most_common()) or "0"
     twice = sum(number > 1 for number in runs)
     done = f"{number_sent - missing} of {number_sent} tasks, {twice} of them twice"
-    return Row(f"Celery, {'a stream' if kind is LoginStream else 'a file'}", event(late), done, seen, "", f"{cut}")
+    way = f"Celery, {'a stream' if kind is LoginStream else 'a file'}"
+    return Row(way, event(late), done, seen, "not measured", f"{cut}")
 
 
 def renewed(group: ForkingGroup) -> Row:

@@ -46,8 +46,8 @@ def _has_url(words: list[str]) -> bool:
 
 
 def without_place(arguments: list[str]) -> tuple[str, ...]:
-    """Return arguments without addresses and without the results folder."""
-    places = [*(f"--{role}-url" for role in ROLES), "--report", "-p"]
+    """Return arguments without addresses, without options that need one, and without the results folder."""
+    places = [*(f"--{role}-url" for role in ROLES), "--max-ops", "--report", "-p"]
     kept = [word for word, before in zip(arguments, ["", *arguments], strict=False) if not {word, before} & {*places}]
     return tuple(kept)
 
@@ -66,8 +66,9 @@ def arguments_of_image() -> dict[str, list[str]]:
     """Return the arguments of the command by the file that runs the image."""
     inputs = yaml.safe_load(_text("templates/accept.yml").split("\n---\n")[0])["spec"]["inputs"]
     found = {"templates/accept.yml": shlex.split(inputs["arguments"]["default"])}
-    [container] = _data("examples/kubernetes.yaml")["spec"]["template"]["spec"]["containers"]
-    found["examples/kubernetes.yaml"] = container["args"]
+    for name in ("examples/kubernetes.yaml", "examples/kubernetes-judges.yaml"):
+        [container] = list(yaml.safe_load_all(_text(name)))[-1]["spec"]["template"]["spec"]["containers"]
+        found[name] = container["args"]
     found["charts/redis-practices/values.yaml"] = _data("charts/redis-practices/values.yaml")["arguments"]
     return found
 
@@ -78,7 +79,7 @@ def all_commands() -> dict[str, list[tuple[str, ...]]]:
     given = _data("examples/github.yml")["jobs"]["accept"]["steps"][-1]["with"]
     arguments = given.get("arguments", _data("action.yml")["inputs"]["arguments"]["default"])
     found["examples/github.yml"] = [(*shlex.split(arguments), "--require", given["require"])]
-    found |= {name: [tuple(of_pytest(arguments))] for name, arguments in arguments_of_image().items()}
+    found |= {name: [without_place(of_pytest(arguments))] for name, arguments in arguments_of_image().items()}
     return found
 
 

@@ -151,6 +151,15 @@ def test_each_scenario_has_one_judge(tmp_path: Path, options: list[str]) -> None
     assert len(judges_of_8) == 8, "a judge has no scenario"
 
 
+def deployed(ending: ExitStack, role: str, defect: str | None) -> DeploymentUnderTest:
+    """Start a deployment whose nodes do not fail over while several judges keep this machine's processors busy."""
+    gate = DeploymentUnderTest.within(ending, None)
+    gate.role, gate.url = role, gate.builder.url(role, defect)
+    if role == "cluster":
+        configure(gate.builder.started, {"cluster-node-timeout": 15000})
+    return gate
+
+
 def judged(gate: DeploymentUnderTest, folder: Path, number: int, options: str = "--quick") -> list[Path]:
     """Let several judges ask a deployment side by side, and return their reports."""
 
@@ -173,8 +182,7 @@ NUMBER = 3
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
     """Give the reports of three judges of a cluster."""
     with ExitStack() as ending:
-        gate = DeploymentUnderTest.within(ending, None)
-        gate.role, gate.url = "cluster", gate.builder.url("cluster", None)
+        gate = deployed(ending, "cluster", None)
         yield judged(gate, tmp_path_factory.mktemp("parts"), NUMBER, FEW)
 
 
@@ -300,7 +308,9 @@ def test_joined_results_are_written(parts: list[Path], tmp_path: Path) -> None:
     ended = merge(*(path.parent for path in parts[1:]), "--report", "whole")
     assert (ended.returncode, ended.stderr) == (2, "")
     assert ended.stdout.splitlines()[0] == "error: judge 0 of 3 is missing: run it with --shard 0/3"
-    assert json.loads((tmp_path / "whole/report.json").read_text())["verdict"] == "error"
+    document = json.loads((tmp_path / "whole/report.json").read_text())
+    assert document["verdict"] == "error"
+    assert all(line.startswith("the missing parts left out ") for line in document["open"])
     assert not (tmp_path / "whole/results.sarif").exists()
 
 
@@ -369,10 +379,7 @@ DEPLOYMENTS: Sequence[tuple[str, str | None, str, str]] = [
 def test_eight_judges_refuse_as_one(tmp_path: Path, role: str, defect: str | None, scenario: str, cause: str) -> None:
     """Eight judges together give the verdict of one, for the same promises, with the cause."""
     with ExitStack() as ending:
-        gate = DeploymentUnderTest.within(ending, None)
-        gate.role, gate.url = role, gate.builder.url(role, defect)
-        if role == "cluster":  # nine judges on this machine's processors must not cause a failover
-            configure(gate.builder.started, {"cluster-node-timeout": 15000})
+        gate = deployed(ending, role, defect)
         tmp_path.joinpath("one").mkdir()
         gate.judge(tmp_path / "one", "--quick")
         document, _ = join([read_judge(path) for path in judged(gate, tmp_path / "eight", 8)])

@@ -31,6 +31,13 @@ CLIENTS_HEAD = """\
 On the engine that the requirements bring along. The packages replace those of requirements.txt.
 """
 
+MEASURED = """\
+## What was measured
+
+Columns of different dates do not compare. `-`: no scenario of the row measured it.
+
+"""
+
 COMMAND = "python benchmarks/engines.py"
 PRACTICES = ("pure_cache", "redis_cluster", "celery_worker", "tuning")
 
@@ -38,29 +45,20 @@ PRACTICES = ("pure_cache", "redis_cluster", "celery_worker", "tuning")
 def markdown(found: dict[str, Any]) -> str:
     """Return the whole document."""
     engines, clients = found["engines"], found["clients"]
-    parts = [
-        HEAD,
-        ENGINES,
-        _table(
-            ["engine", "from", "made", *PRACTICES],
-            [*([one["engine"], one["origin"], *_cells(one)] for one in engines), *_untried_engines(engines)],
-        ),
-        CLIENTS_HEAD,
-        _table(
-            ["Python", "celery", "kombu", "redis-py", "engine", "made", *PRACTICES],
-            [
-                *([*one["packages"].values(), one["engine"], *_cells(one)] for one in clients),
-                *_untried_clients(clients),
-            ],
-        ),
-    ]
+    engine_rows = [[one["engine"], one["origin"], *_cells(one)] for one in engines]
+    client_rows = [[*one["packages"].values(), one["engine"], *_cells(one)] for one in clients]
+    client_columns = ["Python", "celery", "kombu", "redis-py", "engine", "made", *PRACTICES]
+    parts = [HEAD, ENGINES, _table(["engine", "from", "made", *PRACTICES], engine_rows)]
+    parts += [_untried(_untried_engines(engines)), CLIENTS_HEAD]
+    parts += [_table(client_columns, client_rows)] if client_rows else []
+    parts += [_untried(_untried_clients(clients))]
     parts += [section for one in engines if (section := _section(one["engine"], one))]
     parts += [section for one in clients if (section := _section(f"Clients: {one['origin']}", one))]
-    parts.append("## What was measured\n\nColumns of different dates do not compare.\n\n" + _figures(engines))
+    parts.append(MEASURED + _figures(engines))
     if found["nowhere"]:
         lines = _by_reason(found["nowhere"])
         parts.append("## What no row ran\n\nIt needs another stack or another machine.\n\n" + "\n".join(lines))
-    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+    return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
@@ -79,8 +77,14 @@ def _cell(cell: dict[str, Any] | None) -> str:
     return f"{cell['verdict']}: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count) + selection
 
 
-def _untried_engines(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """Return a row for each engine that has none, with the command that makes it."""
+def _untried(lines: Sequence[tuple[str, str]]) -> str:
+    """Return a list of the rows that are missing, with the command that makes each; nothing if there are none."""
+    commands = [f"- {name}: `{COMMAND} {options}`" for name, options in lines]
+    return "\n".join(["Not tried yet:", "", *commands]) if commands else ""
+
+
+def _untried_engines(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return each engine without a row, and the options that make the row."""
     named = {one["name"] for one in rows}
     had = [f"{one['engine']}." for one in rows]
     lines = [(name.replace("-", " "), f"--engines {name} --clients ''") for name in SOURCES if name not in named]
@@ -89,7 +93,7 @@ def _untried_engines(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
         for version in UNTRIED
         if not any(engine.startswith(f"{version}.") for engine in had)
     ]
-    return [[engine, f"`{COMMAND} {options}`", "not tried", *["-"] * len(PRACTICES)] for engine, options in lines]
+    return lines
 
 
 def _valkey(version: str) -> str:
@@ -97,15 +101,12 @@ def _valkey(version: str) -> str:
     return f"valkey/{version.replace(' ', ':')}"
 
 
-def _untried_clients(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """Return a row for each set of client packages that has none, with the command that makes it."""
+def _untried_clients(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return each set of client packages without a row, and the options that make the row."""
     named = {one["name"] for one in rows}
     return [
-        [
-            *(clients.python or "-", ", ".join(clients.packages) or "-", "-", "-"),
-            *(f"`{COMMAND} --engines '' --clients {name}`", "not tried", *["-"] * len(PRACTICES)),
-        ]
-        for name, clients in CLIENTS.items()
+        (f"Python {one.python}" if one.python else ", ".join(one.packages), f"--engines '' --clients {name}")
+        for name, one in CLIENTS.items()
         if name not in named
     ]
 
@@ -131,8 +132,8 @@ def _by_reason(pairs: Iterable[Sequence[str]]) -> list[str]:
 def _figures(engines: list[dict[str, Any]]) -> str:
     """Return the figures, a row each, an engine in each column."""
     titles = list(dict.fromkeys(title for one in engines for title in one["figures"]))
-    rows = [[title, *(one["figures"].get(title, "") for one in engines)] for title in titles]
-    return _table(["", *(one["engine"] for one in engines)], rows)
+    rows = [[title, *(one["figures"].get(title, "-") for one in engines)] for title in titles]
+    return _table(["measurement", *(one["engine"] for one in engines)], rows)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -88,8 +88,8 @@ def show(title: str, rows: list[dict[str, Any]], unit: str, shape: str = "text")
     if shape == "markdown":
         print(f"| {title} | median, {unit} | from, to | spread | ratio |", "|---|--:|--:|--:|--:|", sep="\n")
         for row in rows:
-            median, low, high = (f"{row[name]:.3g}" for name in ("median", "min", "max"))
-            print(f"| {row['way']} | {median} | {low}, {high} | {spread_of(row)} | {row['ratio']:.2f} |")
+            median, low, high = (three_digits(row[name]) for name in ("median", "min", "max"))
+            print(f"| {row['way']} | {median} | {low} to {high} | {spread_of(row)} | {row['ratio']:.2f} |")
         print()
         return
     width = max(len(row["way"]) for row in rows)
@@ -100,6 +100,12 @@ def show(title: str, rows: list[dict[str, Any]], unit: str, shape: str = "text")
             f" {row['spread']:6.0%} {row['ratio']:{'6.1f' if row['ratio'] > 1 else '6.2f'}}x"
             f"{' too noisy' if row['spread'] > TOO_WIDE else ''}"
         )
+
+
+def three_digits(number: float) -> str:
+    """Return a number with three significant digits, without an exponent."""
+    rounded = float(f"{number:.3g}")
+    return f"{rounded:,.0f}" if rounded >= 1000 else f"{number:.3g}"  # noqa: PLR2004
 
 
 def spread_of(row: Mapping[str, Any]) -> str:

@@ -38,6 +38,12 @@ Feature: The gate judges a deployment in use without harm
         | cluster | -m audit -k "not cluster-012" | partial |
 
       @slow
+      Examples: one of two judges, which keep --max-ops together by a key of the deployment
+        | ROLE    | ARGUMENTS                                                | VERDICT |
+        | cache   | --shard 0/2 --max-ops 5000 -m audit -k "not cache-011"   | partial |
+        | cluster | --shard 0/2 --max-ops 5000 -m audit -k "not cluster-012" | partial |
+
+      @slow
       Examples: all that disrupts nothing; this user may not see the ttls of foreign keys
         | ROLE    | ARGUMENTS | VERDICT  |
         | cache   | -rs       | partial  |

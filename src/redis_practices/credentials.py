@@ -9,7 +9,7 @@ the default user.
 
 This option of a URL serves `redis_practices.clients`, all that takes their clients, Celery's broker and its result
 backend, and the gate. It names a class, or a function that returns such an object, as ``module.Class``. It is called
-without arguments, once for each pool of connections. So what is costly, such as asking for a token, belongs into the
+without arguments, once for each pool of connections. So what is costly, such as asking for a token, belongs in the
 module, not into the object. The module must be importable without the current folder: installed, or on PYTHONPATH.
 
 Promises, if the old login works until every client has read the new one (`Logins.rotate`):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, pairwise
@@ -210,15 +210,19 @@ class Links:
     """The links of all replicas: two looks at INFO, and the replicas that had no link in between."""
 
     def __init__(self, context: Context) -> None:
-        """Look once, and if a replica has no link, again until it has one or `SETTLES` is over."""
+        """Look once, and if a link is missing at one end, again until it is there or `SETTLES` is over."""
         self.audited = context.part(Audited)
         self.before = self.after = self.audited.told("field")
-        self.down = list(self._unlinked(self.before))
-        if self.down:
-            self.before = self.audited.each("INFO", facts)
-            poll(self._look, SETTLES, every=0.5, until=not_)
         self.nodes = self.audited.now("member")
         self.addresses = {node.identity: address for address, node in self.nodes.items()}
+        replicas = (one for one in known(context) if one.primary and not ABSENT & one.flags)
+        self.replicas = Counter(one.primary for one in replicas)
+        self.down = list(self._unlinked(self.before))
+        if self.down or self.short():
+            self.before = self.audited.each("INFO", facts)
+            poll(self._look, SETTLES, every=0.5, until=not_)
+            # A primary hears of the end of a copy with the replica's next report, a second later.
+            poll(lambda: self._look() or self.short(), 0 if self.down else SETTLES, every=0.5, until=not_)
 
     @staticmethod
     def _unlinked(told: Mapping[str, Any]) -> Iterator[str]:
@@ -229,6 +233,19 @@ class Links:
         now = set(self._unlinked(self.after))
         self.down[:] = [address for address in self.down if address in now]
         return self.down
+
+    def short(self, copying: Collection[str] = ()) -> dict[str, str]:
+        """Return the primaries that count fewer linked replicas than CLUSTER NODES names, each with both numbers.
+
+        The replicas at the addresses `copying` are not due.
+        """
+        due = self.replicas.copy()
+        due.subtract(self.nodes[address].primary for address in copying)
+        linked = {one: sum(copy["state"] == "online" for copy in copies(self.after[one])) for one in self.nodes}
+        pairs = {address: (linked[address], due[node.identity]) for address, node in self.nodes.items()}
+        return {
+            one: f"{seen} of its {wanted} replicas are linked" for one, (seen, wanted) in pairs.items() if seen < wanted
+        }
 
     def primary_of(self, address: str) -> str:
         """Return the address of a replica's primary, "" if it is none of the nodes."""
@@ -254,12 +271,7 @@ def unlinked_replicas(context: Context) -> list[dict[str, object]]:
         for address in links.down
         if address not in copying
     ]
-    of = Counter(member.primary for member in known(context) if member.primary and not ABSENT & member.flags)
-    of.subtract(links.nodes[address].primary for address in copying)
-    for address, node in links.nodes.items():
-        linked = sum(one["state"] == "online" for one in copies(links.after[address]))
-        if linked < of[node.identity]:
-            found.append({"NODE": address, "LINK": f"{linked} of its {of[node.identity]} replicas are linked"})
+    found += [{"NODE": address, "LINK": why} for address, why in links.short(copying).items()]
     if copying and not found:
         raise Unsupported(f"{copying[0]} copies its primary: judge again when it has its copy")
     return found
@@ -432,8 +444,9 @@ register("measurement", "primaries", "nodes that own slots", unit="")(
 @register("measurement", "live replicas", "replicas of a primary that are not marked as failed", unit="")
 def count_live_replicas(context: Context, node: Any) -> int:
     """Count those of one primary, as most nodes of the cluster know them."""
-    with node.client() as client:
-        identity = topology.itself(client).identity  # its address may be another one to other nodes
+    seen = context.part(first_maps).own
+    assert node.address in seen, f"{node.address} does not answer"
+    identity = seen[node.address].identity  # its address may be another one to other nodes
     return sum(member.primary == identity and not member.failed for member in context.part(known))
 
 
