@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from operator import not_
 from typing import Any
 
 from pytest_bdd import given, parsers, then, when
@@ -28,6 +29,7 @@ from redis_practices.server_info import Refused
 from steps.common.judgements import PATIENCE
 from steps.common.keys import WORKLOADS, Data
 from steps.common.vocabulary import TYPES, Duration
+from steps.redis_cluster.audit import SETTLES
 from steps.redis_cluster.nodes import NamedNodes
 
 
@@ -316,15 +318,23 @@ class Redirections:
         starts = [node.address for node in context.own_nodes(primaries(self.cluster))]
         samples = sampled(list(context.part(Data).written), len(starts))
         number = len(samples[0])
-        self.hops = dict.fromkeys(starts, 0)
-        waiting = {start: {key: {start} for key in keys} for start, keys in zip(starts, samples, strict=True)}
+        self.hops: dict[str, int] = {}
+        self.samples = dict(zip(starts, samples, strict=True))
         context.measure(
             f"chance to miss a primary with {WRONG:.0%} wrong redirections", unit="%", seen=100 * (1 - WRONG) ** number
         )
+        self._walk(starts)
+        # A slot that moves meanwhile redirects twice.
+        poll(lambda: self._walk([start for start, hops in self.hops.items() if hops > 1]), SETTLES, until=not_)
+
+    def _walk(self, starts: Sequence[str]) -> Sequence[str]:
+        """Count the redirections from these primaries, and return the primaries."""
+        self.hops |= dict.fromkeys(starts, 0)
+        waiting = {start: {key: {start} for key in self.samples[start]} for start in starts}
         for _ in range(HOPS):
             waiting = self._follow(waiting)
             if not waiting:
-                return
+                return starts
         raise AssertionError(f"requests go round in circles: {shortened([*waiting])}")
 
     def _follow(self, waiting: Mapping[str, Mapping[str, set[str]]]) -> dict[str, dict[str, set[str]]]:
