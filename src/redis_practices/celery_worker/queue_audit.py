@@ -80,7 +80,7 @@ def is_empty(fleet: Fleet) -> bool:
 
 def _unheard(fleet: Fleet) -> str:
     """Return the nodes which opened a mailbox and did not answer; a killed one is among them for ever."""
-    # Nodes with a `fanout_prefix` have another mailbox than the rest of the app, and the same set.
+    # An app with a `fanout_prefix` has a second mailbox, whose nodes stand in the same set.
     heard = {(worker.mailbox.bindings, worker.node) for worker in fleet.workers}
     opened = {(mailbox.bindings, node) for mailbox, nodes in fleet.opened.items() for node in nodes}
     names = sorted({node for _, node in opened - heard})
