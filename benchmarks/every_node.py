@@ -163,7 +163,8 @@ def simulated(number: int) -> Iterator[list[tuple[str, int]]]:
     with ProcessGroup() as group:
         server = start_server(group, CACHE)
         [port] = free_ports(1)
-        command = [sys.executable, "-m", "lib.simulated_nodes", server.url, str(port), str(number)]
+        program = "from lib.simulated_nodes import run; run()"
+        command = [sys.executable, "-c", program, server.url, str(port), str(number)]
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         with subprocess.Popen(command, cwd=Path(__file__).parent, **pipes) as speaking:
             assert speaking.stdout

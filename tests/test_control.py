@@ -140,6 +140,10 @@ WRONG: dict[str, object] = {
     "queues without a name": {"stats": {}, "active_queues": [{}]},
     "conf of text": {"stats": {}, "conf": "disabled"},
     "an error": {"stats": {"error": "no"}},
+    "half a character": {
+        **{name: {} if name in {"conf", "stats"} else [] for name, _ in QUESTIONS},
+        "active_queues": [{"name": "\ud800"}],
+    },
 }
 
 

@@ -123,14 +123,14 @@ def test_many_workers_are_a_short_list() -> None:
 
 def test_names_are_user_data() -> None:
     """A name of any length and with any character is one printable line in each output."""
-    hostile = "<b>w|1`@h\x1b[2J\n::error::x" + "y" * 100_000
+    hostile = "<b>w|1`@h\x1b[2J\n::error::x\ud800" + "y" * 100_000
     document = seen(hostile)
     for text in (*(line for line, _ in worker_lines(document, 80)), *markdown(document).splitlines()):
         assert text.isprintable()
         assert len(text) < 6 * LONGEST
     assert "&lt;b&gt;w\\|1\\`" in markdown(document)
     assert "\x1b" not in metrics(document) + sarif(document, "") + json.dumps(document, ensure_ascii=False)
-    assert len(json.dumps(document)) < 40 * LONGEST
+    assert len(json.dumps(document, ensure_ascii=False).encode()) < 40 * LONGEST
 
 
 def test_page_links_each_fault() -> None:

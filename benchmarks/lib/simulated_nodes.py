@@ -4,7 +4,7 @@ The answers about settings, fields and users are a real server's. The maps are t
 each node, in another order at each node. Nothing is stored, and no node talks to another. The program shows what asking
 costs, not how servers do.
 
-`every_node.py` starts it: python -m lib.simulated_nodes URL-OF-A-SERVER PORT NUMBER
+`every_node.py` starts `run` in a process of its own, with the arguments URL-OF-A-SERVER PORT NUMBER.
 """
 
 from __future__ import annotations
@@ -110,5 +110,6 @@ async def main(url: str, port: int, number: int) -> None:
     await asyncio.to_thread(sys.stdin.read)
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Read the arguments, and speak."""
     asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))

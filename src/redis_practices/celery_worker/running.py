@@ -479,7 +479,10 @@ def read_workers(mailbox: Mailbox, answers: Answers) -> Iterator[RunningWorker]:
         if "stats" in said:
             # A client that may publish can answer anything under the name of a node.
             with suppress(ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError):
-                yield _worker(mailbox, node, said, said["stats"], answers)
+                worker = _worker(mailbox, node, said, said["stats"], answers)
+                # Names of keys: JSON may hold half of a character, which no client can send.
+                "".join([*worker.queues, *worker.routed, *map(str, worker.options.values())]).encode()
+                yield worker
 
 
 def _worker(

@@ -31,6 +31,7 @@ from hashlib import blake2b
 from typing import Any, TypeVar
 
 from redis import Redis
+from redis.connection import DefaultParser
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -67,11 +68,11 @@ _NOTHING = object()
 class Wire(asyncio.Protocol):
     """A connection that sends commands, and parses their replies as the bytes come (RESP2)."""
 
-    def __init__(self, unused: Any) -> None:
-        """Have the server's errors parsed as by a connection of redis-py."""
+    def __init__(self) -> None:
+        """Have the server's errors parsed as redis-py does."""
         self._reader: Any = hiredis.Reader(
             protocolError=InvalidResponse,
-            replyError=unused._get_parser().parse_error,  # noqa: SLF001 - as in `tuning.bulk`
+            replyError=DefaultParser.parse_error,
             notEnoughData=_NOTHING,
             errors="surrogateescape",
         )
@@ -292,7 +293,7 @@ async def _ask(name: str, node: Redis, interview: Interview, clock: Clock) -> No
         tls: dict[str, Any] = {}
         if isinstance(unused, OneContext):
             tls = {"ssl": unused.context(), "server_hostname": host}
-        connecting = asyncio.get_running_loop().create_connection(lambda: Wire(unused), host, port, **tls)
+        connecting = asyncio.get_running_loop().create_connection(Wire, host, port, **tls)
         task = asyncio.ensure_future(connecting)
         timeout = options.get("socket_connect_timeout")
         transport, wire = await clock.wait(task, timeout, "Timeout connecting to server")
