@@ -4,7 +4,7 @@ The answers about settings, fields and users are a real server's. The maps are t
 each node, in another order at each node. Nothing is stored, and no node talks to another. The program shows what asking
 costs, not how servers do.
 
-`every_node.py` starts `run` in a process of its own, with the arguments URL-OF-A-SERVER PORT NUMBER.
+`every_node.py` calls `run` in another process, with the arguments URL-OF-A-SERVER PORT NUMBER.
 """
 
 from __future__ import annotations
