@@ -61,7 +61,8 @@ class Judged:
     def __init__(self, cluster: EmbeddedCluster, numbers: random.Random) -> None:
         """Write the keys."""
         self.cluster, self.numbers = cluster, numbers
-        self.clients = {node.address: node.client() for node in cluster.nodes}
+        # Survivors connect to each dead node ten times a second, and may answer late.
+        self.clients = {node.address: node.client(socket_timeout=PATIENCE) for node in cluster.nodes}
         with cluster_client(cluster.url) as client:
             for first in range(0, KEYS, 1000):
                 client.mset_nonatomic({f"key:{number}": "x" for number in range(first, first + 1000)})
@@ -117,7 +118,7 @@ def _marks(client: Redis, dead: set[str]) -> bool:
 
 @contextmanager
 def moves(judged: Judged) -> Iterator[Fault]:
-    """Move slots key by key between random primaries as long as the block runs; a planned resharding is no fault."""
+    """Move slots with their keys between random primaries as long as the block runs; that is no fault."""
     stop = threading.Event()
 
     def reshard() -> int:
@@ -125,7 +126,7 @@ def moves(judged: Judged) -> Iterator[Fault]:
         while not stop.is_set():
             source, target = judged.primaries()[:2]
             slots = sorted(itself(source).slots)[:8]
-            move_slots(slots, source, target, [source, target], key_by_key=True)
+            move_slots(slots, source, target, [source, target], timeout=PATIENCE)
             moved += len(slots)
         return moved
 
@@ -177,6 +178,8 @@ class Outcome:
     wrong: list[str]
     """Findings of it that are no fault, and failures that blame another shard, or none."""
     seconds: float
+    busy: bool
+    """Whether the judge's own processor was too busy for a scenario."""
 
 
 def judge(url: str, fault: Fault) -> Outcome:
@@ -209,8 +212,10 @@ def outcome(report: dict[str, Any], fault: Fault, seconds: float) -> Outcome:
         blamed = set(ADDRESS.findall(f"{one['reason']} {one.get('findings', '')}"))
         if one not in own and (not blamed or blamed - fault.touched):
             wrong.append(f"{one['scenario_id']}: {one['reason']}")
-    wrong += [f"trouble: {trouble}" for trouble in report["troubles"]]
-    return Outcome(sorted(fault.names - named), wrong, seconds)
+    # A judge without processor time says nothing about the cluster.
+    busy = [trouble for trouble in report["troubles"] if "too busy" in trouble]
+    wrong += [f"trouble: {trouble}" for trouble in report["troubles"] if trouble not in busy]
+    return Outcome(sorted(fault.names - named), wrong, seconds, busy=bool(busy))
 
 
 def main() -> None:
@@ -239,7 +244,7 @@ def main() -> None:
         judged = Judged(cluster, random.Random(options.seed))
         found["healthy"].append(judge(cluster.url, Fault("", frozenset(), frozenset())))
         _tell("healthy", found["healthy"][-1])
-        for name in [name for name in options.only for _ in range(options.rounds)]:
+        for name in options.only * options.rounds:
             with FAULTS[name][1](judged) as fault:
                 found[name].append(judge(alive(judged).url, fault))
             _tell(name, found[name][-1])
@@ -264,19 +269,15 @@ def show(title: str, found: dict[str, list[Outcome]], shape: str) -> None:
         rows = {name: [vars(one) for one in outcomes] for name, outcomes in found.items()}
         print(json.dumps({"benchmark": title, "machine": machine(), "rows": rows}))
         return
-    print(f"| {title} | judged | named every one | named nothing else | seconds of the gate, median | from, to |")
-    print("|---|---:|---:|---:|---:|---:|")
+    print(f"| {title} | judged | named every one | named nothing else | judge too busy | s of the gate | from, to |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
     for name, outcomes in found.items():
         words = FAULTS[name][0] if name in FAULTS else "nothing is at fault"
         seconds = [one.seconds for one in outcomes]
         right = [sum(not one.missed for one in outcomes), sum(not one.wrong for one in outcomes)]
-        cells = [
-            words,
-            len(outcomes),
-            *right,
-            f"{statistics.median(seconds):.1f}",
-            f"{min(seconds):.1f}, {max(seconds):.1f}",
-        ]
+        right.append(sum(one.busy for one in outcomes))
+        spread = f"{statistics.median(seconds):.1f}", f"{min(seconds):.1f}, {max(seconds):.1f}"
+        cells = [words, len(outcomes), *right, *spread]
         print(f"| {' | '.join(map(str, cells))} |")
     print()
     end(shape)

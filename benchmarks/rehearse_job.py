@@ -34,7 +34,7 @@ from redis_practices.servers.process_group import ProcessGroup
 
 EXAMPLES = """\
   python benchmarks/rehearse_job.py
-  python benchmarks/rehearse_job.py --judges 8 --wait 60 late"""
+  python benchmarks/rehearse_job.py --judges 8 late"""
 
 MANIFEST = PROJECT / "examples" / "kubernetes-judges.yaml"
 
@@ -43,6 +43,9 @@ DEADLINE = 300.0
 
 LATE, WAIT, SHORT = 10.0, 120, 3
 """Seconds by which a judge begins late, and for which the first one waits for others: long, or in vain."""
+
+FEWEST = 3
+"""Judges: one joins the parts, one is killed, one begins late or sees another cluster."""
 
 SHIM = f"""\
 #!/bin/sh
@@ -213,8 +216,8 @@ REHEARSALS = {
 }
 
 
-def rehearse(rehearsal: Rehearsal, folder: Path, judges: int, urls: Sequence[str]) -> list[str]:
-    """Run a Job, and return the rows of its table; the last one is empty if it went as it must."""
+def rehearse(rehearsal: Rehearsal, folder: Path, judges: int, urls: Sequence[str]) -> bool:
+    """Run a Job, print what happened, and tell whether the Job and its verdict are as they must be."""
     [_, document] = yaml.safe_load_all(MANIFEST.read_text(encoding="utf-8"))
     folder.mkdir()
     (folder / "redis-practices").write_text(SHIM, encoding="utf-8")
@@ -236,12 +239,14 @@ def rehearse(rehearsal: Rehearsal, folder: Path, judges: int, urls: Sequence[str
     log = job.last(0).log
     completes = not any(job.ended.values())
     says = [line for line in log if re.search(rehearsal.says, line)]
-    lines = [f"{rehearsal.what}: {len(job.pods)} Pods, {time.monotonic() - begun:.0f} s"]
-    lines += [f"  the Job {'completes' if completes else 'fails'}; {says[-1] if says else log[-1:]}"]
-    if not says or completes is not rehearsal.completes:
-        last = [f"  Pod {pod.index}: {pod.process.returncode}, {pod.log[-5:]}" for pod in job.pods]
-        return [*lines, f"  it must {'complete' if rehearsal.completes else 'fail'}, and say {rehearsal.says}", *last]
-    return lines
+    print(f"{rehearsal.what}: {len(job.pods)} Pods, {time.monotonic() - begun:.0f} s")
+    print(f"  the Job {'completes' if completes else 'fails'}; {says[-1] if says else log[-1:]}", flush=True)
+    if says and completes is rehearsal.completes:
+        return True
+    print(f"  it must {'complete' if rehearsal.completes else 'fail'}, and say {rehearsal.says}")
+    for pod in job.pods:
+        print(f"  Pod {pod.index}: {pod.process.returncode}, {pod.log[-5:]}")
+    return False
 
 
 def main() -> None:
@@ -259,13 +264,10 @@ def main() -> None:
         group = ending.enter_context(ProcessGroup("job"))
         urls = [start_cluster(group).url for _ in range(2)]
         folder = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="job-")))
-        told = [rehearse(REHEARSALS[name], folder / name, given.judges, urls) for name in names]
-        print("\n".join(line for lines in told for line in lines))
-    if any(len(lines) > FINE for lines in told):
+        fine = [rehearse(REHEARSALS[name], folder / name, given.judges, urls) for name in names]
+    if not all(fine):
         raise cli.Failure("a rehearsal did not go as it must")
 
-
-FEWEST, FINE = 3, 2
 
 if __name__ == "__main__":
     run(main)

@@ -116,6 +116,49 @@ def test_alarm_ends_what_lingers() -> None:
         program.communicate(timeout=10.0)
 
 
+def _printed(program: str) -> Any:
+    """Return the JSON that a program prints beside the benchmarks."""
+    command = [sys.executable, "-c", f"import json, sys\nsys.path[:0] = ['benchmarks', 'src']\n{program}"]
+    return json.loads(
+        subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True, timeout=60).stdout
+    )
+
+
+def test_rule_of_the_bus_agrees_with_measurements() -> None:
+    """The rule gives the messages a second that valkey 9.1.2 was seen to send, within a fifth."""
+    measured = {(24, 5): 14.1, (24, 15): 3.9, (50, 2): 74, (50, 5): 27, (50, 15): 7.1}
+    program = (
+        "import random\nfrom lib.bus_rule import bus\n"
+        f"pairs = {list(measured)}\n"
+        "print(json.dumps([bus(*pair, random.Random(1))['messages/s of a node'] for pair in pairs]))"
+    )
+    assert _printed(program) == [pytest.approx(seen, rel=0.2) for seen in measured.values()]
+
+
+def test_judgement_of_a_fault_names_what_is_missed_and_what_is_wrong() -> None:
+    """A finding that is no fault, a failure that blames a shard without one, and a trouble are wrong."""
+    fault = {"scenario": "cluster-003", "names": ["127.0.0.1:1", "127.0.0.1:2"], "touched": ["127.0.0.1:3"]}
+    found = {"scenario_id": "cluster-003", "status": "failed", "reason": "", "findings": [{"NODE": "127.0.0.1:1"}]}
+    other = {"scenario_id": "cluster-030", "status": "failed", "reason": "127.0.0.1:4 differs"}
+    report = {"scenarios": [found, other, {**other, "reason": "127.0.0.1:3 differs"}], "troubles": ["it is too busy"]}
+    wrong = {**found, "findings": [{"NODE": "127.0.0.1:9"}]}
+    program = (
+        "from faults_at_scale import Fault, outcome\n"
+        f"fault = Fault(*[frozenset(part) if type(part) is list else part for part in {list(fault.values())}])\n"
+        f"reports = {report}, {{'scenarios': [{wrong}], 'troubles': ['x']}}\n"
+        "seen = [vars(outcome(one, fault, 1.0)) for one in reports]\n"
+        "print(json.dumps(seen))"
+    )
+    first, second = _printed(program)
+    assert first == {
+        "missed": ["127.0.0.1:2"],
+        "wrong": ["cluster-030: 127.0.0.1:4 differs"],
+        "seconds": 1.0,
+        "busy": True,
+    }
+    assert (second["wrong"], second["busy"]) == (["127.0.0.1:9", "trouble: x"], False)
+
+
 def test_figures_are_of_scenarios() -> None:
     """docs/compatibility.md shows figures of scenarios that exist."""
     module = (PROJECT / "benchmarks/lib/engine_results.py").read_text(encoding="utf-8")

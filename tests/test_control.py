@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import pickle
+import random
 import signal
 import subprocess
 import sys
@@ -13,21 +14,24 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, OutOfMemoryError
 
 from fixtures import PROJECT
+from fixtures.gate.worker_scenes import Case, Program, staged
 from fixtures.run.processes import ForkingGroup
 from gate_user import WORKERS, rules
-from redis_practices.celery_worker import control
+from redis_practices.celery_worker import control, queue_age
 from redis_practices.celery_worker.control import SEP, Answers, Mailbox, Requester, mailboxes, sweep
 from redis_practices.celery_worker.fleet_audit import stuck
+from redis_practices.celery_worker.queue_age import Broker
 from redis_practices.celery_worker.queue_audit import absent, doubt, unanswered_probes, unread
-from redis_practices.celery_worker.running import QUESTIONS, look, read_workers, told_apart
+from redis_practices.celery_worker.running import QUESTIONS, hidden, look, read_workers, told_apart
 from redis_practices.celery_worker.worker_audit import Unknown
 from redis_practices.clients import redis_client
 from redis_practices.polling import eventually
@@ -136,6 +140,10 @@ WRONG: dict[str, object] = {
     "queues without a name": {"stats": {}, "active_queues": [{}]},
     "conf of text": {"stats": {}, "conf": "disabled"},
     "an error": {"stats": {"error": "no"}},
+    "half a character": {
+        **{name: {} if name in {"conf", "stats"} else [] for name, _ in QUESTIONS},
+        "active_queues": [{"name": "\ud800"}],
+    },
 }
 
 
@@ -217,6 +225,104 @@ def test_killed_requester_is_cleaned_up(client: Redis, broker: Server, monkeypat
     monkeypatch.setattr(control, "FORGOTTEN", -1.0)
     sweep(client, map(str, client.keys("*.pidbox")))
     assert not ours(client)
+
+
+def test_killed_requester_on_a_large_server(client: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the names of keys are not walked, the set of a mailbox tells the lists of killed requesters."""
+    left = Requester(client, [Mailbox()])
+    left.ask([("ping", {})])
+    [member] = client.smembers(Mailbox().replies)
+    client.rpush(str(member).split(SEP)[-1], "an answer")
+    assert len(ours(client)) == 2
+    monkeypatch.setattr(queue_age, "MOST_KEYS", 0)
+    monkeypatch.setattr(control, "FORGOTTEN", -1.0)
+    look(client, listen=0)
+    assert not ours(client)
+
+
+@pytest.mark.slow
+def test_signal_at_any_moment_leaves_nothing(client: Redis) -> None:
+    """An exception of a signal handler, as of Ctrl-C, leaves neither a list nor its name."""
+    draw, interrupted = random.Random(5), 0
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for _ in range(ROUNDS):
+            try:
+                with Requester(client, [Mailbox()]) as requester:
+                    signal.setitimer(signal.ITIMER_REAL, draw.uniform(1e-5, LONGEST))
+                    requester.ask(QUESTIONS)
+            except KeyboardInterrupt:
+                interrupted += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            assert not ours(client)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted > ROUNDS / 3
+
+
+ROUNDS = 60
+
+LONGEST = 0.02
+"""The most seconds until the signal: a round with one worker takes as long."""
+
+
+def test_broker_without_memory_is_asked_nothing(group: ForkingGroup) -> None:
+    """A full broker refuses the list for answers; then no worker gets a question."""
+    server = start_server(group, BROKER)
+    with server.client() as client, client.pubsub() as heard:
+        heard.subscribe(Mailbox().channel)
+        client.config_set("maxmemory", 1)
+        with pytest.raises(OutOfMemoryError):
+            look(client, listen=0)
+        kinds = [said["type"] for said in iter(lambda: heard.get_message(timeout=0.2), None)]
+    assert kinds == ["subscribe"]
+
+
+def test_mailboxes_of_another_type_are_left_out(client: Redis) -> None:
+    """Keys of other programs with the names of a mailbox keep no worker from being asked."""
+    foreign = Mailbox("x")
+    client.hset(foreign.bindings, "a", "b")
+    client.set(foreign.replies, "a")
+    client.sadd(Mailbox("y").bindings, "a")
+    client.lpush(Mailbox("y").replies, "a")
+    fleet = look(client, listen=0)
+    assert len(fleet.workers) == 1
+    assert fleet.mistyped == sorted([foreign.bindings, foreign.replies, Mailbox("y").replies])
+    client.rename(foreign.replies, Mailbox().replies)
+    seen = look(client, listen=0)
+    client.delete(*fleet.mistyped, Mailbox("y").bindings, Mailbox().replies)
+    assert (seen.workers, seen.messages) == ([], 0)
+    assert f"remote control needs {Mailbox().replies}, which is no set" in doubt(
+        replace(seen, mistyped=[Mailbox().replies])
+    )
+
+
+def test_workers_with_a_fanout_prefix_are_found() -> None:
+    """A `fanout_prefix` shows in the channel of heartbeats; another app, and other channels, are left alone."""
+    flags = "-P solo --without-mingle --without-gossip"
+    apps: dict[str, dict[str, object]] = {"shop": {}, "mail": {"global_keyprefix": "mail:"}}
+    programs = [
+        Program(transport={"fanout_prefix": False, **transport}, flags=flags, app=app)
+        for app, transport in apps.items()
+    ]
+    with ForkingGroup() as group:
+        broker = start_server(group, BROKER)
+        with staged(Case("", tuple(programs)), broker.url) as scene:
+            channels = [
+                f"{start}{control.BEAT}" for start in ("/0.", "/7.", "mail:/0.", "mail:", "x/0.", "", "mail:/7.")
+            ]
+            others = hidden(Broker(scene.client), [Mailbox()], channels)
+            fleet, own = look(scene.client), look(scene.client, prefix="")
+    assert [worker.node.partition("@")[0] for worker in fleet.workers] == ["shop0", "mail1"]
+    assert (fleet.silent, doubt(fleet)) == (0, "")
+    assert [worker.node.partition("@")[0] for worker in own.workers] == ["shop0"]
+    assert {mailbox.fanout for mailbox in own.mailboxes} == {None, ""}
+    assert [mailbox.fanout for mailbox in others] == ["", "x/0."]
 
 
 def test_paused_worker_is_a_doubt(group: ForkingGroup) -> None:

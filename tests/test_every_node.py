@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 from redis import Connection, Redis
@@ -17,11 +21,13 @@ from redis.exceptions import AuthenticationError, InvalidResponse, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from fixtures import PROJECT
+from fixtures.gate.deployment_under_test import gate_environment
 from fixtures.proxies.streams import LoopThread, Serve, TlsProxy
 from fixtures.run.keys import Unsupported
 from fixtures.run.processes import ForkingGroup
 from fixtures.stacks.external.command_guard import GuardedPool
-from redis_practices.cli import Failure
+from redis_practices.cli import Failure, shortened
 from redis_practices.clients import Pool, redis_client
 from redis_practices.credentials import VARIABLE
 from redis_practices.redis_cluster import every_node
@@ -41,6 +47,7 @@ from redis_practices.redis_cluster.topology import members, slot_of
 from redis_practices.server_info import Refused
 from redis_practices.servers.cluster import EmbeddedCluster, start_cluster
 from redis_practices.servers.server import CACHE, Server, start_server
+from steps.redis_cluster.clients import sampled
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +121,7 @@ def test_a_node_that_hangs_is_reported(cluster: EmbeddedCluster) -> None:
     """It costs its own timeout, and no other node waits for it."""
     cluster.nodes[0].pause()
     try:
-        begun = time.monotonic()
-        error = check_named(clients(cluster, socket_timeout=0.3), cluster.nodes[0].address, RedisTimeoutError)
-        assert 0.3 <= time.monotonic() - begun < 3
+        error = check_named(clients(cluster, socket_timeout=3), cluster.nodes[0].address, RedisTimeoutError, within=60)
         assert str(error) == "Timeout reading from socket"
     finally:
         cluster.nodes[0].resume()
@@ -171,8 +176,9 @@ def test_one_deadline_holds_for_all(listen: Callable[[Serve], int]) -> None:
     """Nodes that hang in larger numbers than are asked at once are reported within the time for all."""
     port = listen(hang)
     begun, heard = time.monotonic(), Heard()
-    errors = ask_every({str(number): local(port) for number in range(150)}, heard.ping, within=0.5)
-    assert time.monotonic() - begun < 3
+    nodes = {str(number): local(port, socket_timeout=60) for number in range(150)}
+    errors = ask_every(nodes, heard.ping, within=0.5)
+    assert time.monotonic() - begun < 60
     assert len(errors) == 150
     assert {type(error) for error in errors.values()} == {RedisTimeoutError}
 
@@ -286,8 +292,8 @@ class Slow(Connection):
 
     @staticmethod
     def check_command(_command: bytes) -> None:
-        """Take 50 ms."""
-        time.sleep(0.05)
+        """Take 0.3 s."""
+        time.sleep(0.3)
 
     def send_packed_command(self, *_: Any, **__: Any) -> None:
         """Send nothing."""
@@ -301,11 +307,13 @@ class Unseen(Connection):
 
 
 def test_a_slow_check_is_no_late_reply(server: Server) -> None:
-    """Eight nodes wait for 0.4 s and longer for each other's checks, with 0.2 s for a reply."""
+    """The checks of eight nodes take 2.4 s, which are none of the 1.5 s for all nodes."""
     patience: dict[str, Any] = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2}
     heard = Heard()
     pools = [Pool(host="127.0.0.1", port=server.port, connection_class=Slow, **patience) for _ in range(8)]
-    assert not ask_every({str(number): Redis.from_pool(pool) for number, pool in enumerate(pools)}, heard.ping)
+    assert not ask_every(
+        {str(number): Redis.from_pool(pool) for number, pool in enumerate(pools)}, heard.ping, within=1.5
+    )
     assert len(heard.replies) == 8
 
 
@@ -477,3 +485,33 @@ def test_a_refused_script_is_said(server: Server) -> None:
 
     with pytest.raises(Refused, match="COUNTKEYSINSLOT in a script is refused"):
         ask_every({"": redis_client(f"redis://app:x@127.0.0.1:{server.port}")}, look)
+
+
+def test_redirections_are_sampled_evenly() -> None:
+    """Up to 20 primaries are asked for all of 300 keys; of 200, each is asked for 30, and each key is asked for."""
+    keys = [str(number) for number in range(300)]
+    assert [sorted(one) for one in sampled(keys, 20)] == [sorted(keys)] * 20
+    asked = sampled(keys, 200)
+    assert {len(set(one)) for one in asked} == {30}
+    assert set(Counter(key for one in asked for key in one).values()) == {20}
+
+
+def test_long_lists_are_cut() -> None:
+    """A failure about 200 nodes names ten of them."""
+    assert shortened([*"abcdefghijk"]) == "a, b, c, d, e, f, g, h, i, j, k"
+    assert shortened([*"abcdefghijkl"]) == "a, b, c, d, e, f, g, h, i, j and 2 more"
+
+
+@pytest.mark.slow
+def test_a_skipped_scenario_waits_for_no_turn(shared: EmbeddedCluster, tmp_path: Path) -> None:
+    """Scenarios that would disrupt are skipped at once while another one samples reads for three seconds."""
+    folder = "features/redis_cluster"
+    command = [sys.executable, "-m", "pytest", f"{folder}/clients.feature", f"{folder}/failover.feature"]
+    command += ["--processes", "2", "--cluster-url", shared.url, "--junitxml", str(tmp_path / "junit.xml")]
+    subprocess.run(command, cwd=PROJECT, env=gate_environment(), capture_output=True, timeout=120, check=False)
+    cases = ET.parse(tmp_path / "junit.xml").iter("testcase")  # noqa: S314 - this run's own file
+    seconds = [(case.find("skipped") is not None, float(case.attrib["time"])) for case in cases]
+    assert max(taken for is_skipped, taken in seconds if not is_skipped) > 3
+    waits = [taken for is_skipped, taken in seconds if is_skipped]
+    assert len(waits) > 3
+    assert max(waits) < 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,14 +17,16 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from fixtures import PROJECT
 from fixtures.gate.commands import KEPT
+from fixtures.gate.worker_scenes import Case, Program, staged
 from fixtures.reporting.outputs import markdown, metrics, sarif
 from fixtures.reporting.page.page import MOST_ROWS, render
 from fixtures.reporting.plugin import MOST_WORKERS, worker_lines
 from fixtures.reporting.report import LONGEST, Report, plain, subjects_of, workers_seen
 from fixtures.run.processes import ForkingGroup
+from redis_practices.celery_worker import control
 from redis_practices.celery_worker.control import Answers, Mailbox, Requester
 from redis_practices.celery_worker.queue_age import QueueSeen
-from redis_practices.celery_worker.running import QUESTIONS, Fleet, read_workers
+from redis_practices.celery_worker.running import QUESTIONS, Fleet, look, read_workers
 from redis_practices.polling import eventually
 from redis_practices.servers.server import BROKER, Server, start_server
 from tests.browser import OpenFile, check_legible
@@ -120,14 +123,14 @@ def test_many_workers_are_a_short_list() -> None:
 
 def test_names_are_user_data() -> None:
     """A name of any length and with any character is one printable line in each output."""
-    hostile = "<b>w|1`@h\x1b[2J\n::error::x" + "y" * 100_000
+    hostile = "<b>w|1`@h\x1b[2J\n::error::x\ud800" + "y" * 100_000
     document = seen(hostile)
     for text in (*(line for line, _ in worker_lines(document, 80)), *markdown(document).splitlines()):
         assert text.isprintable()
         assert len(text) < 6 * LONGEST
     assert "&lt;b&gt;w\\|1\\`" in markdown(document)
     assert "\x1b" not in metrics(document) + sarif(document, "") + json.dumps(document, ensure_ascii=False)
-    assert len(json.dumps(document)) < 40 * LONGEST
+    assert len(json.dumps(document, ensure_ascii=False).encode()) < 40 * LONGEST
 
 
 def test_page_links_each_fault() -> None:
@@ -261,21 +264,32 @@ def worker(tmp_path: Path) -> Iterator[Server]:
         yield broker
 
 
+def judging(url: str, folder: Path) -> subprocess.Popen[str]:
+    """Start the command that judges the workers of a broker."""
+    command = [*(sys.executable, "-m", "redis_practices", "--broker-url", url, "--workers", "--report", "out")]
+    environment = {name: os.environ[name] for name in KEPT if name in os.environ}
+    environment |= {"PYTHONPATH": str(PROJECT / "src"), "TMPDIR": str(folder)}
+    return subprocess.Popen(
+        [*command, "--", "-m", "workers"],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def ended_with(command: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    """Return the output and the exit code of a command (TimeoutExpired after 120 s)."""
+    said, errors = command.communicate(timeout=120)
+    return subprocess.CompletedProcess(command.args, command.returncode, said, errors)
+
+
 @pytest.mark.slow
 def test_no_output_has_a_secret(worker: Server, tmp_path: Path) -> None:
     """No output and no file has what the answers of workers hold: arguments, passwords, other settings."""
-    command = [*(sys.executable, "-m", "redis_practices", "--broker-url", worker.url, "--workers", "--report", "out")]
-    environment = {name: os.environ[name] for name in KEPT if name in os.environ}
-    environment |= {"PYTHONPATH": str(PROJECT / "src"), "TMPDIR": str(tmp_path)}
-    ended = subprocess.run(
-        [*command, "--", "-m", "workers"],
-        cwd=tmp_path,
-        env=environment,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    ended = ended_with(judging(worker.url, tmp_path))
     assert "your workers: 1 answered" in ended.stdout
     files = [path for path in (tmp_path / "out").iterdir() if path.is_file()]
     assert len(files) == 8
@@ -286,3 +300,47 @@ def test_no_output_has_a_secret(worker: Server, tmp_path: Path) -> None:
     assert "&lt;b&gt;w1&amp;@h" in texts["index.html"]
     [kept] = json.loads(texts["report.json"])["workers"]["workers"]
     assert (kept["node"], kept["running"], kept["waiting"], kept["later"]) == ("<b>w1&@h", 1, 1, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_signal_within_the_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """A run that ends while a worker does not answer has one line and exit code 2, and leaves no list or name."""
+    solo = Program(flags="-P solo --without-mingle --without-gossip")
+    with ForkingGroup() as group:
+        broker = start_server(group, BROKER)
+        with staged(Case("", (solo,)), broker.url) as scene:
+            scene.heard(1)
+            kept = {*scene.client.keys("*")}
+            scene.stop(0, signal.SIGSTOP)
+            command = judging(broker.url, tmp_path)
+            eventually(lambda: bool(scene.client.exists(Mailbox().replies)), 60)
+            command.send_signal(number)
+            ended = ended_with(command)
+            scene.stop(0, signal.SIGCONT)
+            scene.heard(1)
+            if number == signal.SIGKILL:
+                monkeypatch.setattr(control, "FORGOTTEN", -1.0)
+                look(scene.client, listen=0)
+            assert {*scene.client.keys("*")} == kept
+    assert ended.returncode == (-number if number == signal.SIGKILL else 2)
+    assert "Traceback" not in ended.stderr
+    said = {
+        signal.SIGINT: ": interrupted",
+        signal.SIGTERM: ": stopped by SIGTERM",
+        signal.SIGKILL: "workers: 9 control",
+    }
+    assert said[signal.Signals(number)] in ended.stdout
+    assert "fixtures" not in ended.stdout
+    assert json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["verdict"] == "error"
+
+
+@pytest.mark.slow
+def test_full_broker_is_no_error_of_the_run(tmp_path: Path) -> None:
+    """A broker that takes no writes skips the scenarios of workers, with its reason; alone they give no verdict."""
+    with ForkingGroup() as group:
+        broker = start_server(group, {**BROKER, "maxmemory": 1})
+        ended = ended_with(judging(broker.url, tmp_path))
+    assert "workers: not asked: " in ended.stdout
+    assert "refuses the questions to its workers: command not allowed when used memory" in ended.stdout
+    assert (ended.returncode, "no scenario ran" in ended.stdout) == (5, True)

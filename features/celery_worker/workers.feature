@@ -117,7 +117,7 @@ Feature: Running workers read every queue, and take every task
       Then there are no queues whose tasks are not given back
 
     @celery-225
-    Scenario: nothing fills mailboxes without a reader
+    Scenario: no mailbox without a reader fills up
       Answers to a process that was killed, and events for a dead monitor, stay in lists without ttl.
       Remedy: `UNLINK <key>` of the named lists, and `control_queue_expires` and `event_queue_expires` in the settings.
 

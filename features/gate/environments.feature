@@ -54,7 +54,7 @@ Feature: A small, full or shared machine is named as the cause, or makes no diff
         """
       And the output does not contain "Traceback"
 
-  Rule: Limits that a run can live with make no difference
+  Rule: A limit that leaves a run enough to work with makes no difference
 
     @gate-057
     Scenario Outline: cluster_example.py works where <MACHINE>

@@ -100,9 +100,9 @@ _VISIBLE = {sign: f"\\x{sign:02x}" for sign in _CONTROLS} | {sign: f"\\u{sign:04
 def printable(text: str) -> str:
     """Return the text with control and direction characters as escapes, safe to print on a terminal.
 
-    Tabs and line ends stay. A server's reply may hold any character.
+    Tabs and line ends stay. A server's reply may hold any character; JSON may hold half of one, which is escaped too.
     """
-    return text.translate(_VISIBLE)
+    return text.translate(_VISIBLE).encode(errors="backslashreplace").decode()
 
 
 def nearest(word: str, known: Iterable[str], least: float = 0.5) -> str:

@@ -23,6 +23,7 @@ from fixtures.run.keys import Lacks, Unsupported
 from fixtures.run.options import OPTIONS
 from fixtures.run.practices_file import AuditBounds, change, changeable
 from fixtures.stacks.protocols import Node, need, need_right
+from redis_practices.cli import shortened
 from redis_practices.redis_cluster.every_node import Asked, answers, facts, itself, settings
 from redis_practices.server_info import (
     Refused,
@@ -129,7 +130,7 @@ def check_choice(context: Context, kind: str, name: str, text: str) -> None:
     audited = context.part(Audited)
     wanted = audited.bounds.text(name, text)
     wrong = {address: value for address, value in audited.values(kind, name).items() if value not in choices(wanted)}
-    listed = ", ".join(f"{value!r} on {address}" for address, value in wrong.items())
+    listed = shortened([f"{value!r} on {address}" for address, value in wrong.items()])
     assert not wrong, f"{name} must be one of {wanted}, but it is {listed}{change(name)}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,7 +27,8 @@ from fixtures.run.keys import Unsupported
 from fixtures.run.options import OPTIONS, PRACTICES, share_of
 from fixtures.run.own_time import Moment, Sampler, Stopwatch, first_certain, schedule_here
 from fixtures.stacks.protocols import Node
-from redis_practices.redis_cluster.topology import owner, slot_of, slot_ranges
+from redis_practices.redis_cluster.every_node import Asked, hold_open
+from redis_practices.redis_cluster.topology import SlotRange, owner, slot_of, slot_ranges
 from redis_practices.server_info import Refused, facts, is_loopback
 from steps.common.vocabulary import TYPES
 
@@ -99,7 +100,11 @@ def send_load(context: Context, target: str, count: int, load: str) -> None:
     """
     entry, words = find("load", load)
     things = context.targets(target)
-    ways = [way_to(context, thing, len(things)) for thing in things]
+    shared: list[SlotRange] = []
+    if len(things) > 1:
+        with things[0].client() as client:
+            shared = slot_ranges(client)
+    ways = [way_to(context, thing, shared) for thing in things]
 
     def send(way: Way) -> None:
         try:
@@ -114,16 +119,18 @@ def send_load(context: Context, target: str, count: int, load: str) -> None:
         list(pool.map(send, ways))
 
 
-MOST_AT_ONCE = 16
+MOST_AT_ONCE = 32
 """Targets of a load that are tried at the same time."""
 
 
-def way_to(context: Context, thing: Any, number: int) -> Way:
-    """Connect to a target, one of a `number`: a node among others gets keys of its slots."""
+def way_to(context: Context, thing: Any, shared: Sequence[SlotRange]) -> Way:
+    """Connect to a target; a node among others, with a map that they share, gets keys of its slots."""
     connect, prefix, place = thing.client, context.key_prefix, ""
     writer, reader = context.ending.enter_context(connect()), context.ending.enter_context(connect())
-    if number > 1:
-        place, ranges = thing.address, slot_ranges(writer)
+    if shared:
+        place, ranges = thing.address, shared
+        if place not in {held.primary for held in shared}:
+            ranges = slot_ranges(writer)
         owners = ((tag, owner(slot_of(str(tag)), ranges)) for tag in numbers())
         prefix = next(f"{prefix}{{{tag}}}" for tag, held in owners if held and held.primary == place)
     return Way(context, writer, reader, prefix, connect, place)
@@ -502,10 +509,13 @@ def send_round_trips(way: Way, count: int) -> None:
 @register("load", "connections at once", "connections that are open at the same time, with a command on each")
 @records("connections refused", "connections that were not accepted, or closed before a reply", unit="connections")
 def open_connections(way: Way, count: int) -> None:
-    """Open connections up to a limit or the first refusal, and read on each."""
-    served = 0
-    with ExitStack() as ending, suppress(RedisConnectionError, OSError):
-        for _ in range(count):
-            ending.enter_context(way.connect()).get(way.prefix)
-            served += 1
-    way.context.record("connections refused", count - served, way.place)
+    """Open connections, read on each, and close none before each has its reply or its refusal."""
+
+    async def read(asked: Asked) -> None:
+        await asked("GET", way.prefix)
+
+    errors = hold_open(way.connect(), count, read)
+    for error in errors.values():
+        if not isinstance(error, RedisConnectionError):
+            raise error
+    way.context.record("connections refused", len(errors), way.place)

@@ -19,6 +19,7 @@ from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import FINDINGS
 from fixtures.run.own_time import WorkersClock, moment_of
 from fixtures.run.practices_file import AUDITED, change, changeable
+from redis_practices.cli import shortened
 from redis_practices.polling import eventually, seconds_until
 from steps.common.vocabulary import TYPES, Duration, Table, assert_table, bound, bound_or_reported, most, rows
 from steps.common.vocabulary import bound as read_bound
@@ -268,7 +269,7 @@ def check_finding(context: Context, name: str, text: str) -> None:
 
     def included() -> None:
         found = ["; ".join(map(str, one.values())) for one in detect(context)]
-        assert any(text in one for one in found), f"the {name} are: {', '.join(found) or 'none'}"
+        assert any(text in one for one in found), f"the {name} are: {shortened(found) or 'none'}"
 
     eventually(included, within=PATIENCE)
 

@@ -444,8 +444,9 @@ register("measurement", "primaries", "nodes that own slots", unit="")(
 @register("measurement", "live replicas", "replicas of a primary that are not marked as failed", unit="")
 def count_live_replicas(context: Context, node: Any) -> int:
     """Count those of one primary, as most nodes of the cluster know them."""
-    with node.client() as client:
-        identity = topology.itself(client).identity  # its address may be another one to other nodes
+    seen = context.part(first_maps).own
+    assert node.address in seen, f"{node.address} does not answer"
+    identity = seen[node.address].identity  # its address may be another one to other nodes
     return sum(member.primary == identity and not member.failed for member in context.part(known))
 
 

@@ -1,29 +1,35 @@
-"""The sentences about clients of a cluster: writes while nodes are away, channels, functions, users."""
+"""The sentences about clients of a cluster: writes while nodes are away, redirections, channels, functions, users."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from operator import not_
 from typing import Any
 
 from pytest_bdd import given, parsers, then, when
-from redis.exceptions import RedisError
+from redis.exceptions import AskError, MovedError, RedisError
 
 from fixtures.bdd.vocabulary import records, register
 from fixtures.context import Context
-from fixtures.redis_cluster.nodes import by_holder, holder, is_copied, owner_of
+from fixtures.redis_cluster.nodes import by_holder, holder, is_copied, node_at, owner_of, primaries, ranges
 from fixtures.redis_cluster.workload import ClusterWorkload
 from fixtures.reporting.measurements import Bound
 from fixtures.run.keys import Unsupported
 from fixtures.stacks.protocols import Node, need_command
+from redis_practices.cli import shortened
 from redis_practices.polling import eventually, poll, seconds_until
+from redis_practices.redis_cluster.every_node import Asked, answers, count_keys
 from redis_practices.redis_cluster.topology import SlotRange, owner, slot_of, slot_ranges
+from redis_practices.server_info import Refused
 from steps.common.judgements import PATIENCE
 from steps.common.keys import WORKLOADS, Data
 from steps.common.vocabulary import TYPES, Duration
+from steps.redis_cluster.audit import SETTLES
 from steps.redis_cluster.nodes import NamedNodes
 
 
@@ -282,3 +288,122 @@ def _add_user(node: Any, name: str) -> None:
             raise Unsupported(f"a user {name} is there already, and is not ours to change")
         client.execute_command("ACL SETUSER", name, "on", "nopass", "~*", "+@read")
     node.undo("ACL", "DELUSER", name)
+
+
+SAMPLE, FEWEST = 6000, 30
+"""Keys that all primaries are asked for, and the fewest of each: 20 primaries are asked for all of 300 keys."""
+
+HOPS = 6
+"""The most redirections that are followed."""
+
+WRONG = 0.05
+"""The share of wrong redirections of a primary whose chance to be missed is reported."""
+
+
+def sampled(keys: Sequence[str], nodes: int) -> list[list[str]]:
+    """Return the keys that each node is asked for, in turns: the samples hold each key equally often, within one."""
+    number = min(len(keys), max(FEWEST, SAMPLE // nodes))
+    return [[keys[(node * number + place) % len(keys)] for place in range(number)] for node in range(nodes)]
+
+
+class Redirections:
+    """The most redirections from each primary to the owner of a key, of a sample of the written keys.
+
+    The samples of the primaries follow each other, so each key is asked for, and each owner is the end of redirections.
+    """
+
+    def __init__(self, context: Context) -> None:
+        """Ask all primaries, and follow their redirections side by side (AssertionError if one leads nowhere)."""
+        self.cluster, self.known = context.cluster, {node.address for node in context.cluster.nodes}
+        starts = [node.address for node in context.own_nodes(primaries(self.cluster))]
+        samples = sampled(list(context.part(Data).written), len(starts))
+        number = len(samples[0])
+        self.hops: dict[str, int] = {}
+        self.samples = dict(zip(starts, samples, strict=True))
+        context.measure(
+            f"chance to miss a primary with {WRONG:.0%} wrong redirections", unit="%", seen=100 * (1 - WRONG) ** number
+        )
+        self._walk(starts)
+        # A slot that moves meanwhile redirects twice.
+        poll(lambda: self._walk([start for start, hops in self.hops.items() if hops > 1]), SETTLES, until=not_)
+
+    def _walk(self, starts: Sequence[str]) -> Sequence[str]:
+        """Count the redirections from these primaries, and return the primaries."""
+        self.hops |= dict.fromkeys(starts, 0)
+        waiting = {start: {key: {start} for key in self.samples[start]} for start in starts}
+        for _ in range(HOPS):
+            waiting = self._follow(waiting)
+            if not waiting:
+                return starts
+        raise AssertionError(f"requests go round in circles: {shortened([*waiting])}")
+
+    def _follow(self, waiting: Mapping[str, Mapping[str, set[str]]]) -> dict[str, dict[str, set[str]]]:
+        """Ask nodes for keys, each of which comes from some primaries; return the same for the next nodes."""
+        moved: dict[str, dict[str, set[str]]] = {}
+
+        async def look(asked: Asked) -> None:
+            keys = waiting[asked.name]
+            replies = await asked.all([("EXISTS", key) for key in keys])
+            for (key, starts), reply in zip(keys.items(), replies, strict=True):
+                if isinstance(reply, MovedError):
+                    to = f"{reply.host}:{reply.port}"
+                    assert reply.slot_id == slot_of(key), f"{asked.name} says MOVED {reply.slot_id} of {slot_of(key)}"
+                    assert to in self.known, f"{asked.name} replies MOVED to {to}, an unknown node"
+                    moved.setdefault(to, {}).setdefault(key, set()).update(starts)
+                else:  # the owner of a migrating slot replies ASK for a key that has moved
+                    assert isinstance(reply, int | AskError), f"{asked.name} replies {reply!r}"
+
+        answers({address: node_at(self.cluster, address).client() for address in waiting}, look)
+        for start in {start for keys in moved.values() for starts in keys.values() for start in starts}:
+            self.hops[start] += 1
+        return moved
+
+
+@register("measurement", "redirections to a written key", "most redirections between a node and the owner of a key")
+def redirections(context: Context, node: Node) -> int:
+    """Follow the redirections from a node to written keys; each names the slot of the key."""
+    return context.part(Redirections).hops[node.address]
+
+
+@register("finding", "misplaced keys", "written keys that a node of their slot lacks, or slots of them at other nodes")
+def misplaced_keys(context: Context) -> list[dict[str, Any]]:
+    """Ask the nodes of each slot for its keys (EXISTS), and all other nodes for theirs (CLUSTER COUNTKEYSINSLOT).
+
+    A node with as many keys as its slots has none of another node, see `foreign_keys`; a replica has the slots of its
+    primary.
+    """
+    found: list[dict[str, Any]] = []
+    held_keys = by_holder(context.cluster, context.part(Data).written)
+    owned: dict[str, set[int]] = {node.address: set() for node in context.cluster.nodes}
+    due: dict[str, list[str]] = {address: [] for address in owned}
+    for held in ranges(context.cluster):
+        for address in (held.primary, *held.replicas):
+            node_at(context.cluster, address)
+            owned[address].update(range(held.first, held.last + 1))
+            due[address] += held_keys.get(held, [])
+
+    written = {slot_of(key) for keys in held_keys.values() for key in keys}
+
+    async def look(asked: Asked) -> None:
+        keys, slots = due[asked.name], owned[asked.name]
+        seen = (await asked.all([("READONLY",), *(("EXISTS", key) for key in keys)]))[1:]
+        lost = [key for key, said in zip(keys, seen, strict=True) if said != 1]
+        found.extend({"NODE": asked.name, "PROBLEM": "lacks", "KEY": key} for key in lost)
+        foreign = sorted(written - slots)
+        assert foreign, f"{asked.name} has every slot: there is no other node"
+        if await holds_its_slots_alone(asked, slots):
+            return
+        counts = await asked.all([("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in foreign])
+        strays = [slot for slot, count in zip(foreign, counts, strict=True) if count != 0]
+        found.extend({"NODE": asked.name, "PROBLEM": "holds keys of another node", "KEY": slot} for slot in strays)
+
+    answers({node.address: node.client() for node in context.own_nodes(context.cluster.nodes)}, look)
+    return found
+
+
+async def holds_its_slots_alone(asked: Asked, slots: set[int]) -> bool:
+    """Tell whether a node has as many keys as these slots; False also if it refuses to count by a script."""
+    with suppress(Refused):
+        size, own = await count_keys(asked, slots)
+        return size == sum(own.values())
+    return False

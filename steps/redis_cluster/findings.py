@@ -13,21 +13,19 @@ from operator import not_
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import AskError, MovedError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 from redis.utils import str_if_bytes
 
 from fixtures.bdd.vocabulary import register, restrict
 from fixtures.context import Context
 from fixtures.redis_cluster.nodes import (
+    Ownerships,
     answer,
     as_slot_map,
-    by_holder,
     clients_of,
     in_words,
     node_at,
     ownership,
-    ownerships,
-    pipelined,
     primaries,
     ranges,
 )
@@ -43,7 +41,6 @@ from redis_practices.redis_cluster.every_node import (
     Maps,
     answers,
     ask_every,
-    count_keys,
     facts,
     itself,
     setting_differences,
@@ -134,7 +131,7 @@ def slot_map_differences(context: Context) -> Findings:
 
     def different() -> list[tuple[str, str, int, tuple[str, ...], tuple[str, ...]]]:
         with _present(context) as clients:
-            asked = answers(clients, ownerships)
+            asked = answers(clients, Ownerships().ask)
         maps = [(node, name, owned) for node, said in asked.items() for name, owned in said.items()]
         slots = {owned: as_slot_map(owned) for owned in {owned for _, _, owned in maps}}
         first = slots[maps[0][2]]
@@ -184,50 +181,6 @@ def wrong_addresses(context: Context) -> Findings:
             says = f"answers as {seen}, and two nodes announce it" if address in twice else seen
             found.append({"ADDRESS": address, "ANNOUNCED": identity, "SEEN": says})
     return found
-
-
-@register("finding", "misplaced keys", "written keys that a node of their slot lacks, or slots of them at other nodes")
-def misplaced_keys(context: Context) -> Findings:
-    """Ask the nodes of each slot for its keys (EXISTS), and all other nodes for theirs (CLUSTER COUNTKEYSINSLOT).
-
-    A node with as many keys as its slots has none of another node, see `foreign_keys`; a replica has the slots of its
-    primary.
-    """
-    found: Findings = []
-    held_keys = by_holder(context.cluster, context.part(Data).written)
-    owned: dict[str, set[int]] = {node.address: set() for node in context.cluster.nodes}
-    due: dict[str, list[str]] = {address: [] for address in owned}
-    for held in ranges(context.cluster):
-        for address in (held.primary, *held.replicas):
-            node_at(context.cluster, address)
-            owned[address].update(range(held.first, held.last + 1))
-            due[address] += held_keys.get(held, [])
-
-    written = {slot_of(key) for keys in held_keys.values() for key in keys}
-
-    async def look(asked: Asked) -> None:
-        keys, slots = due[asked.name], owned[asked.name]
-        seen = (await asked.all([("READONLY",), *(("EXISTS", key) for key in keys)]))[1:]
-        lost = [key for key, said in zip(keys, seen, strict=True) if said != 1]
-        found.extend({"NODE": asked.name, "PROBLEM": "lacks", "KEY": key} for key in lost)
-        foreign = sorted(written - slots)
-        assert foreign, f"{asked.name} has every slot: there is no other node"
-        if await holds_its_slots_alone(asked, slots):
-            return
-        counts = await asked.all([("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in foreign])
-        strays = [slot for slot, count in zip(foreign, counts, strict=True) if count != 0]
-        found.extend({"NODE": asked.name, "PROBLEM": "holds keys of another node", "KEY": slot} for slot in strays)
-
-    answers({node.address: node.client() for node in context.own_nodes(context.cluster.nodes)}, look)
-    return found
-
-
-async def holds_its_slots_alone(asked: Asked, slots: set[int]) -> bool:
-    """Tell whether a node has as many keys as these slots; False also if it refuses to count by a script."""
-    with suppress(Refused):
-        size, own = await count_keys(asked, slots)
-        return size == sum(own.values())
-    return False
 
 
 def mistaken(context: Context) -> Findings:
@@ -297,7 +250,7 @@ def endless_handshakes(context: Context) -> Findings:
     told = context.part(Audited).now("state").values()
     met = (int(one.get(MET, 0)) > int(one["cluster_known_nodes"]) for one in told)
     found: Findings = []
-    for place, bus in poll(greeted, 1.0 if any(met) else 0.0).items():
+    for place, bus in poll(greeted, 1.0 if any(met) else 0.0, every=0.25).items():
         # Nothing is known of a node that answers to no client from here: it may still start.
         with suppress(RedisError), redis_client(elsewhere(context.cluster.url, place), **QUICKLY) as joining:
             me, knows = topology.itself(joining).identity, len(members(joining)) > 1
@@ -535,28 +488,6 @@ def writable_keys(context: Context, node: NodeUnderTest) -> int:
         said = in_words(answer(client, "SET", key, "1", "EX", "60"))
     assert said in ("OK", "CLUSTERDOWN"), f"{node.address} replies {said}"
     return int(said == "OK")
-
-
-@register("measurement", "redirections to a written key", "most redirections between a node and the owner of a key")
-def redirections(context: Context, node: NodeUnderTest) -> int:
-    """Follow the redirections from a node to each written key; each names the slot of the key."""
-    waiting, known = {node.address: list(context.part(Data).written)}, {one.address for one in context.cluster.nodes}
-    for hops in range(6):
-        sent_on: dict[str, list[str]] = {}
-        for address, keys in waiting.items():
-            said = pipelined(node_at(context.cluster, address), "EXISTS", keys)
-            for key, one in zip(keys, said, strict=True):
-                if isinstance(one, MovedError):
-                    assert one.slot_id == slot_of(key), f"{address} says MOVED {one.slot_id} of slot {slot_of(key)}"
-                    to = f"{one.host}:{one.port}"
-                    assert to in known, f"{address} replies MOVED to {to}, an unknown node"
-                    sent_on.setdefault(to, []).append(key)
-                else:  # the owner of a migrating slot replies ASK for a key that has moved
-                    assert isinstance(one, int | AskError), f"{address} replies {one!r}"
-        if not sent_on:
-            return hops
-        waiting = sent_on
-    raise AssertionError(f"requests go round in circles: {waiting}")
 
 
 @register("measurement", "old nodes", "owners of slots that were nodes of the cluster at the beginning", unit="nodes")

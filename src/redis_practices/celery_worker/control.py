@@ -18,21 +18,23 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import pickle
 import re
 import secrets
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
 from celery import shared_task
 from redis import Redis
 from redis.client import NEVER_DECODE
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 from redis.utils import str_if_bytes
 
 SEP = "\x06\x16"
@@ -44,6 +46,9 @@ RAW: dict[str, Any] = {NEVER_DECODE: True}
 Question = tuple[str, Mapping[str, Any]]
 """A command of remote control and its arguments, such as ``("conf", {"with_defaults": True})``."""
 
+
+BEAT = "celeryev/worker.heartbeat"
+"""How the names of the channels of heartbeats end."""
 
 PROBE = "redis_practices.probe"
 """A task without effect. A worker that has it (``include=["redis_practices.celery_worker.control"]``) can be probed."""
@@ -65,11 +70,18 @@ class Mailbox:
     """``control_exchange`` of the app's settings."""
     sep: str = SEP
     """The transport option ``sep`` of its workers, without which they cannot answer."""
+    fanout: str | None = None
+    """What stands before the exchange in its channels where `fanout_prefix` is set: "" for False."""
+
+    @property
+    def start(self) -> str:
+        """How the names of its channels begin."""
+        return f"{self.prefix}{f'/{self.database}.' if self.fanout is None else self.fanout}"
 
     @property
     def channel(self) -> str:
         """The channel of the questions."""
-        return f"{self.prefix}/{self.database}.{self.exchange}.pidbox"
+        return f"{self.start}{self.exchange}.pidbox"
 
     @property
     def bindings(self) -> str:
@@ -84,7 +96,7 @@ class Mailbox:
     @property
     def heartbeats(self) -> str:
         """The channel of the workers' heartbeats, which are events (``event_exchange``)."""
-        return f"{self.prefix}/{self.database}.celeryev/worker.heartbeat"
+        return f"{self.start}{BEAT}"
 
     def nodes_in(self, members: Iterable[str | bytes]) -> list[str]:
         """Return the nodes that the members of `bindings` name; a killed one stays named."""
@@ -185,6 +197,9 @@ HEARTBEAT = 2.2
 LATE = 0.25
 """Seconds for an answer that is on its way when a round ends without it."""
 
+MANY = 10_000
+"""Answers that are taken at once."""
+
 MARK = "practices-mailbox"
 """How the names of lists for answers begin."""
 
@@ -197,7 +212,9 @@ class Requester:
 
     def __init__(self, client: Redis, mailboxes: Iterable[Mailbox]) -> None:
         """Use `client`, whose ``socket_timeout`` must exceed `QUIET`."""
-        self._client, self._missing, self._late = client, 0, LATE
+        self._client, self._late = client, LATE
+        self._missing = 0.0
+        """Answers that are due."""
         self._name = f"{MARK}-{time.time():.0f}-{secrets.token_hex(16)}"
         self._mailboxes = {f"{box.prefix}{self._queue(box)}": box for box in mailboxes}
 
@@ -208,13 +225,15 @@ class Requester:
         return mailbox.sep.join([self._name, "", self._queue(mailbox)])
 
     def __enter__(self) -> Self:
-        """Try the commands that clean up, before the first round opens the lists.
+        """Try all commands of a round but PUBLISH, before the first round opens the lists.
 
-        A user without one of them would leave a list. Within MULTI, BRPOP does not wait.
+        A user without one of them would leave a list, and a broker that takes no SADD would have workers answer
+        nowhere. Within MULTI, BRPOP does not wait.
         """
         if self._mailboxes:
             with self._client.pipeline() as pipe:
                 for mailbox in self._mailboxes.values():
+                    pipe.sadd(mailbox.replies, self._member(mailbox))
                     pipe.srem(mailbox.replies, self._member(mailbox))
                 pipe.delete(*self._mailboxes)
                 pipe.execute_command("BRPOP", *self._mailboxes, 1)
@@ -222,7 +241,18 @@ class Requester:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Remove the lists, and their names."""
+        """Remove the lists, and their names; again, if a signal interrupts it."""
+        if kind is not None:
+            self._missing += math.inf  # an interrupted round does not know how many answers are due
+        try:
+            self._clean_up()
+        except RedisError:
+            raise
+        except BaseException:
+            self._clean_up()
+            raise
+
+    def _clean_up(self) -> None:
         for mailbox in self._mailboxes.values():
             self._client.srem(mailbox.replies, self._member(mailbox))
         # A worker that has read the set before that pushes its answer now.
@@ -247,11 +277,8 @@ class Requester:
         Raises:
             redis.exceptions.RedisError: the server does not answer, or refuses a command.
         """
-        asked = {
-            mailbox: self._publish(mailbox, questions, None if nodes is None else nodes.get(mailbox, ()), whole)
-            for mailbox in self._mailboxes.values()
-        }
-        self._missing += sum(missing for _, missing in asked.values())
+        asked = self._publish(questions, nodes, whole)
+        answers = {mailbox: asked.get(mailbox, Answers()) for mailbox in self._mailboxes.values()}
         until = time.monotonic() + whole
         while self._missing > 0 and (rest := min(quiet, until - time.monotonic())) > 0:
             popped = self._pop(max(rest, 0.01))
@@ -260,8 +287,8 @@ class Requester:
             self._missing -= len(popped)
             self._late = QUIET if time.monotonic() > until - QUIET else LATE  # answers still come
             for mailbox, message in popped:
-                asked[mailbox][0].keep(message, questions[0][0])
-        return {mailbox: answers for mailbox, (answers, _) in asked.items()}
+                answers[mailbox].keep(message, questions[0][0])
+        return answers
 
     def _pop(self, seconds: float) -> list[tuple[Mailbox, bytes]]:
         """Return the next answer and those that are there behind it, nothing after `seconds` without one."""
@@ -271,23 +298,29 @@ class Requester:
         further: Any = None
         if self._missing > 1:
             with suppress(ResponseError):  # a server before Redis 6.2, or a user without RPOP: one after the other
-                further = self._client.execute_command("RPOP", first[0], self._missing - 1, **RAW)
+                further = self._client.execute_command("RPOP", first[0], int(min(self._missing, MANY)) - 1, **RAW)
         mailbox = self._mailboxes[str_if_bytes(first[0])]
         return [(mailbox, message) for message in (first[1], *(further or ()))]
 
     def _publish(
-        self, mailbox: Mailbox, questions: Sequence[Question], nodes: Sequence[str] | None, whole: float
-    ) -> tuple[Answers, int]:
-        """Send the questions, and return how many answers are due: none of a mailbox without `nodes`."""
-        if nodes is not None and not nodes:
-            return Answers(), 0
-        pipe = self._client.pipeline(transaction=False)
-        pipe.sadd(mailbox.replies, self._member(mailbox))
-        for question in questions:
-            pipe.publish(mailbox.channel, self._message(mailbox, *question, nodes, whole))
-        _, *received = pipe.execute()
-        due = min(len(nodes) * len(questions), sum(received)) if nodes is not None else sum(received)
-        return Answers(receivers=received[0], published=len(questions)), due
+        self, questions: Sequence[Question], nodes: Mapping[Mailbox, Sequence[str]] | None, whole: float
+    ) -> dict[Mailbox, Answers]:
+        """Send the questions in one round trip, none to a mailbox without `nodes`, and count the due answers."""
+        to = [box for box in self._mailboxes.values() if nodes is None or nodes.get(box)]
+        with self._client.pipeline(transaction=False) as pipe:
+            for mailbox in to:
+                pipe.sadd(mailbox.replies, self._member(mailbox))
+                for question in questions:
+                    asked = None if nodes is None else nodes[mailbox]
+                    pipe.publish(mailbox.channel, self._message(mailbox, *question, asked, whole))
+            told = iter(pipe.execute())
+        answers = {}
+        for mailbox in to:
+            _, *received = islice(told, 1 + len(questions))
+            most = math.inf if nodes is None else len(nodes[mailbox]) * len(questions)
+            self._missing += min(most, sum(received))
+            answers[mailbox] = Answers(receivers=received[0], published=len(questions))
+        return answers
 
     def _message(
         self,
@@ -317,6 +350,7 @@ class Heartbeats:
     def __init__(self, client: Redis, mailboxes: Iterable[Mailbox]) -> None:
         self._heard = client.pubsub()
         self._channels = {mailbox.heartbeats for mailbox in mailboxes}
+        self._found: dict[tuple[str, str], float] = {}
         self.since = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -325,7 +359,8 @@ class Heartbeats:
             return self
         with suppress(ResponseError):
             self._heard.subscribe(*self._channels)
-            for _ in self._channels:
+            self._heard.psubscribe(f"*{BEAT}")  # those of mailboxes with a `fanout_prefix`, too
+            for _ in range(len(self._channels) + 1):
                 self._heard.get_message(timeout=QUIET)  # the server's yes or no
         return self
 
@@ -340,10 +375,18 @@ class Heartbeats:
         seconds after `since`. A question for a heartbeat would be quick, but a worker with ``--without-heartbeat`` and
         ``--without-gossip`` logs it as an error.
         """
-        found: dict[tuple[str, str], float] = {}
+        self._listen(begun, within, lambda: set(nodes) <= self._found.keys())
+        return self._found
+
+    def channels(self, begun: float, within: float) -> set[str]:
+        """Return the channels of all workers of the server that were heard until `within` seconds after `since`."""
+        self._listen(begun, within, lambda: False)
+        return {channel for channel, _ in self._found}
+
+    def _listen(self, begun: float, within: float, is_done: Callable[[], bool]) -> None:
         # A message that is no UTF-8 is a ValueError.
         with suppress(ResponseError, ValueError):
-            while self._heard.subscribed and set(nodes) - found.keys():
+            while self._heard.subscribed and not is_done():
                 rest = max(0.0, self.since + within - time.monotonic())
                 if (said := self._heard.get_message(timeout=rest)) is None:
                     if not rest:
@@ -354,8 +397,7 @@ class Heartbeats:
                     event = json.loads(base64.b64decode(json.loads(said["data"])["body"]))
                     sent = float(event["timestamp"])
                     node = str_if_bytes(said["channel"]), str(event["hostname"])
-                    found[node] = min(0.0, sent - begun) + max(0.0, sent - ended)
-        return found
+                    self._found[node] = min(0.0, sent - begun) + max(0.0, sent - ended)
 
 
 def envelope(body: object, headers: Mapping[str, object], exchange: str, routing_key: str) -> str:
@@ -396,24 +438,30 @@ def body_of(envelope: Mapping[str, Any]) -> Any:
     return Unpickler(io.BytesIO(body)).load() if is_pickle else json.loads(body)
 
 
-_LEFT = re.compile(rf".*{MARK}-(\d+)-[0-9a-f]+\.reply\..+\.pidbox", re.DOTALL)
-_MEMBER = re.compile(rf"{MARK}-(\d+)-")
+_LEFT = re.compile(rf"{MARK}-(\d+)-[0-9a-f]+\.reply\..+\.pidbox", re.DOTALL)
 
 
 def sweep(client: Redis, keys: Iterable[str]) -> None:
-    """Remove the lists of requesters that were killed; `keys` are names of keys ``*.pidbox``."""
+    """Remove the lists of requesters that were killed, which `keys` are, or of which `keys` are the sets."""
     for key in keys:
-        if found := _LEFT.fullmatch(key):
-            if time.time() - float(found[1]) > FORGOTTEN:
+        prefix, binds, _ = key.partition("_kombu.binding.reply.")
+        if not binds:
+            if _is_left(key):
                 client.delete(key)
-        elif "_kombu.binding.reply." in key:
-            members: Any = ()
-            with suppress(ResponseError):  # it is no set, or this user may not read it
-                members = client.execute_command("SMEMBERS", key, **RAW)
-            for member in members:
-                made = _MEMBER.match(str_if_bytes(member))
-                if made and time.time() - float(made[1]) > FORGOTTEN:
-                    client.srem(key, member)
+            continue
+        members: Any = ()
+        with suppress(ResponseError):  # it is no set, or this user may not read it
+            members = client.execute_command("SMEMBERS", key, **RAW)
+        for member in members:
+            if found := _is_left(str_if_bytes(member)):
+                client.delete(f"{prefix}{found[0]}")
+                client.srem(key, member)
+
+
+def _is_left(text: str) -> re.Match[str] | None:
+    """Return the list of a dead requester that a key, or a member of a set, names at its end."""
+    found = _LEFT.fullmatch(text, max(0, text.rfind(MARK)))
+    return found if found and time.time() - float(found[1]) > FORGOTTEN else None
 
 
 def named(values: Any, names: Iterable[str]) -> dict[str, Any]:

@@ -442,8 +442,7 @@ def _see(broker: Broker, seen: Look, fleet: Fleet) -> None:
     told = broker.consumers()
     if told is None:
         raise Unknown(f"the broker refuses CLIENT LIST: {broker.refused['CLIENT LIST']}")
-    databases = {mailbox.database for mailbox in fleet.mailboxes}
-    waiting = [one for one in told if one.command == WAITING and one.blocked and one.database in databases]
+    waiting = [one for one in told if one.command == WAITING and one.blocked and one.database == fleet.database]
     seen.most = max(seen.most, len(waiting))
     seen.names |= {one.name for one in waiting}
 

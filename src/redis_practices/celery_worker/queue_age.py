@@ -297,6 +297,12 @@ class Broker:
         own = prefix is not None and prefix.startswith(without)
         return KeysSeen([key for key in bindings if own or not key.startswith(without)], sorted(lists))
 
+    def mistyped_sets(self, keys: Iterable[str]) -> set[str]:
+        """Return the keys that are no set; one that does not exist is none of them."""
+        names = list(keys)
+        kinds = self.each("TYPE", names, otherwise="none")
+        return {key for key, kind in zip(names, kinds, strict=True) if str_if_bytes(kind) not in {"set", "none"}}
+
     def abandoned(self, mailboxes: Sequence[str]) -> dict[str, int]:
         """Return the bytes of the lists without ttl among `mailboxes`."""
         kinds = self.each("TYPE", mailboxes)

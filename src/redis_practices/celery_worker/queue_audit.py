@@ -30,8 +30,7 @@ def readers(fleet: Fleet) -> list[Consumer]:
 
 def _taking(fleet: Fleet) -> list[Consumer]:
     """Return the connections whose last command took from a list, in the database of the workers."""
-    databases = {mailbox.database for mailbox in fleet.mailboxes}
-    return [one for one in fleet.consumers or () if one.database in databases]
+    return [one for one in fleet.consumers or () if one.database == fleet.database]
 
 
 def doubt(fleet: Fleet, *, strict: bool = False) -> str:
@@ -59,10 +58,19 @@ def doubt(fleet: Fleet, *, strict: bool = False) -> str:
     if len(seen) > answered:
         return (
             f"{len(seen) - answered} of {len(seen)} connections that take tasks (BRPOP) belong to no worker which "
-            f"answered ({some([one.address for one in seen])}): its remote control is off, or it has another "
-            "key prefix or control exchange (--key-prefix, --control-exchange), or a `fanout_prefix`"
+            f"answered ({some([one.address for one in seen])}): {_unasked(fleet)}"
         )
     return ""
+
+
+def _unasked(fleet: Fleet) -> str:
+    """Return why a worker was not asked."""
+    if fleet.mistyped:
+        return f"remote control needs {some(fleet.mistyped)}, which is no set: delete it if no other program needs it"
+    return (
+        "its remote control is off, or it has another key prefix or control exchange (--key-prefix, "
+        "--control-exchange), or a `fanout_prefix`"
+    )
 
 
 def is_empty(fleet: Fleet) -> bool:
@@ -72,8 +80,9 @@ def is_empty(fleet: Fleet) -> bool:
 
 def _unheard(fleet: Fleet) -> str:
     """Return the nodes which opened a mailbox and did not answer; a killed one is among them for ever."""
-    heard = {worker.key for worker in fleet.workers}
-    opened = {(mailbox, node) for mailbox, nodes in fleet.opened.items() for node in nodes}
+    # An app with a `fanout_prefix` has a second mailbox, whose nodes stand in the same set.
+    heard = {(worker.mailbox.bindings, worker.node) for worker in fleet.workers}
+    opened = {(mailbox.bindings, node) for mailbox, nodes in fleet.opened.items() for node in nodes}
     names = sorted({node for _, node in opened - heard})
     return f" ({some(names)})" if names else ""
 
@@ -117,8 +126,7 @@ def absent(client: Redis, fleet: Fleet) -> Iterator[Finding]:
 
 def _elsewhere(fleet: Fleet) -> str:
     """Return in which other databases workers may run, by the connections that wait there."""
-    here = {mailbox.database for mailbox in fleet.mailboxes}
-    others = sorted({one.database for one in fleet.consumers or () if one.blocked} - here)
+    others = sorted({one.database for one in fleet.consumers or () if one.blocked} - {fleet.database})
     return f"; workers may run in database {others[0]}: end the URL with /{others[0]}" if others else ""
 
 

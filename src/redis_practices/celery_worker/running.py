@@ -18,6 +18,7 @@ from typing import Any
 from redis import Redis
 
 from redis_practices.celery_worker.control import (
+    BEAT,
     HEARTBEAT,
     PROBE,
     SEP,
@@ -32,9 +33,9 @@ from redis_practices.celery_worker.control import (
 )
 from redis_practices.celery_worker.queue_age import (
     DEFAULT_STEPS,
+    WAITING,
     Broker,
     Consumer,
-    KeysSeen,
     Named,
     QueueSeen,
     Unacknowledged,
@@ -247,6 +248,9 @@ class Fleet:
     """Other commands that read the broker."""
     now: float
     """The broker's clock in seconds since 1970."""
+    database: int = 0
+    mistyped: Sequence[str] = ()
+    """Keys of another type with the names of a mailbox, which is not asked."""
     taken: float = field(default_factory=time.monotonic)
     late: Sequence[str] = ()
     """The workers of `silent` that answered ``ping`` and not ``stats``."""
@@ -289,12 +293,23 @@ def look(
     """
     broker = Broker(client)
     keys = broker.kombu_keys(prefix, OWN_KEYS)
-    found, opened = mailboxes_of(broker, keys, prefix, exchange)
-    sweep(client, keys.mailboxes)
+    database = int(client.connection_pool.connection_kwargs.get("db") or 0)
+    named_so = [one for one in mailboxes(keys.bindings, database) if exchange in {None, one.exchange}]
+    # A large server is not searched for mailboxes: there the default one is asked.
+    named_so = named_so or [Mailbox(prefix or "", database, exchange or "celery")]
+    mistyped = broker.mistyped_sets(key for one in named_so for key in (one.bindings, one.replies))
+    opened = opened_by(broker, [one for one in named_so if not mistyped & {one.bindings, one.replies}])
+    found = list(opened)
+    sweep(client, {*keys.mailboxes, *(mailbox.replies for mailbox in found)})
     with Heartbeats(client, found if listen else ()) as heartbeats:
         begun, taken = broker.clock(), heartbeats.since
         with Requester(client, found) as requester:
             answers = requester.ask(QUESTIONS)
+        if listen and not sum(of_one.silent for of_one in answers.values()) and _others(broker, answers, database):
+            further = hidden(broker, found, heartbeats.channels(begun, listen))
+            with Requester(client, further) as requester:
+                answers |= requester.ask(QUESTIONS)
+            found = list(answers)
         workers = [worker for mailbox, of_one in answers.items() for worker in read_workers(mailbox, of_one)]
         workers = [worker for worker in workers if not worker.node.startswith(OWN)]
         prefixes = sorted({mailbox.prefix for mailbox in found})
@@ -320,25 +335,48 @@ def look(
         messages=sum(of_one.published for of_one in answers.values()),
         commands=broker.commands,
         now=begun,
+        database=database,
+        mistyped=sorted(mistyped),
         taken=taken,
         abandoned=broker.abandoned(keys.mailboxes),
         refused=broker.refused,
     )
 
 
-def mailboxes_of(
-    broker: Broker, keys: KeysSeen, prefix: str | None, exchange: str | None
-) -> tuple[list[Mailbox], dict[Mailbox, list[str]]]:
-    """Return the named mailbox or all of the database, and the nodes that ever opened each.
+def _others(broker: Broker, answers: Mapping[Mailbox, Answers], database: int) -> bool:
+    """Tell whether more connections wait for tasks than workers have answered."""
+    waiting = [one for one in broker.consumers() or () if one.command == WAITING and one.blocked]
+    heard = sum(sum(of_one.counts.values()) for of_one in answers.values())
+    return sum(one.database == database for one in waiting) > heard
 
-    A large server is not searched for mailboxes: there the default one is asked.
-    """
-    database = int(broker.client.connection_pool.connection_kwargs.get("db") or 0)
-    asked = Mailbox(prefix or "", database, exchange or "celery")
-    found = [one for one in mailboxes(keys.bindings, database) if exchange in {None, one.exchange}]
-    members = {mailbox: broker.ask("SMEMBERS", mailbox.bindings, otherwise=()) for mailbox in found or [asked]}
-    opened = {(box := mailbox.with_sep(some)): box.nodes_in(some) for mailbox, some in members.items()}
-    return list(opened), opened
+
+def hidden(broker: Broker, boxes: Sequence[Mailbox], channels: Iterable[str]) -> list[Mailbox]:
+    """Return the mailboxes of workers that send heartbeats to other channels: their `fanout_prefix` is set."""
+    starts, known = {channel.removesuffix(BEAT) for channel in channels}, {box.start for box in boxes}
+    found = []
+    for start in sorted(starts - known):
+        of_prefix = [box for box in boxes if start.startswith(box.prefix)]
+        longest = max((len(box.prefix) for box in of_prefix), default=0)
+        boxes_of_app = [box for box in of_prefix if len(box.prefix) == longest]
+        fanout = start[longest:]
+        found += [replace(box, fanout=fanout) for box in boxes_of_app if not _is_another(broker, box, fanout)]
+    return found
+
+
+def _is_another(broker: Broker, box: Mailbox, fanout: str) -> bool:
+    """Tell whether channels that begin so belong to another database, or to an app with another key prefix."""
+    of_database = re.search(r"/(\d+)\.$", fanout)
+    if of_database and (not of_database.start() or int(of_database[1]) != box.database):
+        return True
+    prefixes = {fanout, fanout.removesuffix(f"/{box.database}.")} - {""}
+    return any(broker.ask("SCARD", replace(box, prefix=f"{box.prefix}{one}").bindings, otherwise=0) for one in prefixes)
+
+
+def opened_by(broker: Broker, boxes: Sequence[Mailbox]) -> dict[Mailbox, list[str]]:
+    """Return mailboxes, each with the separator of its workers, and the nodes that ever opened it."""
+    members = broker.each("SMEMBERS", [mailbox.bindings for mailbox in boxes], otherwise=())
+    told = ((mailbox.with_sep(some), some) for mailbox, some in zip(boxes, members, strict=True))
+    return {mailbox: mailbox.nodes_in(some) for mailbox, some in told}
 
 
 def told_apart(workers: Sequence[RunningWorker]) -> list[RunningWorker]:
@@ -441,7 +479,10 @@ def read_workers(mailbox: Mailbox, answers: Answers) -> Iterator[RunningWorker]:
         if "stats" in said:
             # A client that may publish can answer anything under the name of a node.
             with suppress(ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError):
-                yield _worker(mailbox, node, said, said["stats"], answers)
+                worker = _worker(mailbox, node, said, said["stats"], answers)
+                # Names of keys: JSON may hold half of a character, which no client can send.
+                "".join([*worker.queues, *worker.routed, *map(str, worker.options.values())]).encode()
+                yield worker
 
 
 def _worker(

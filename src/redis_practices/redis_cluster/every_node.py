@@ -31,6 +31,7 @@ from hashlib import blake2b
 from typing import Any, TypeVar
 
 from redis import Redis
+from redis.connection import DefaultParser
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -67,11 +68,11 @@ _NOTHING = object()
 class Wire(asyncio.Protocol):
     """A connection that sends commands, and parses their replies as the bytes come (RESP2)."""
 
-    def __init__(self, unused: Any) -> None:
-        """Have the server's errors parsed as by a connection of redis-py."""
+    def __init__(self) -> None:
+        """Have the server's errors parsed as redis-py does."""
         self._reader: Any = hiredis.Reader(
             protocolError=InvalidResponse,
-            replyError=unused._get_parser().parse_error,  # noqa: SLF001 - as in `tuning.bulk`
+            replyError=DefaultParser.parse_error,
             notEnoughData=_NOTHING,
             errors="surrogateescape",
         )
@@ -226,6 +227,17 @@ def ask_every(
     return asyncio.run(_ask_every(nodes, interview, at_once, within))
 
 
+def hold_open(node: Redis, number: int, interview: Interview, *, within: float = WITHIN) -> dict[str, RedisError]:
+    """Interview one node over a number of connections, and close none before each has ended; see `ask_every`."""
+    met = asyncio.Barrier(number)
+
+    async def meet(asked: Asked) -> None:
+        await interview(asked)
+        await met.wait()
+
+    return asyncio.run(_ask_every({str(n): node for n in range(number)}, meet, number, within, met.wait))
+
+
 def answers(nodes: Mapping[str, Redis], ask: Callable[[Asked], Awaitable[T]]) -> dict[str, T]:
     """Return what `ask` returns of each node, by name, in their order.
 
@@ -246,7 +258,11 @@ def answers(nodes: Mapping[str, Redis], ask: Callable[[Asked], Awaitable[T]]) ->
 
 
 async def _ask_every(
-    nodes: Mapping[str, Redis], interview: Interview, at_once: int, within: float
+    nodes: Mapping[str, Redis],
+    interview: Interview,
+    at_once: int,
+    within: float,
+    failed: Callable[[], Awaitable[object]] | None = None,
 ) -> dict[str, RedisError]:
     """Share the nodes among `at_once` tasks."""
     errors: dict[str, RedisError] = {}
@@ -258,6 +274,8 @@ async def _ask_every(
                 await _ask(name, node, interview, clock)
             except RedisError as error:
                 errors[name] = error
+                if failed:
+                    await failed()
 
     await asyncio.gather(*(ask_next() for _ in range(min(at_once, len(nodes)))))
     return errors
@@ -275,7 +293,7 @@ async def _ask(name: str, node: Redis, interview: Interview, clock: Clock) -> No
         tls: dict[str, Any] = {}
         if isinstance(unused, OneContext):
             tls = {"ssl": unused.context(), "server_hostname": host}
-        connecting = asyncio.get_running_loop().create_connection(lambda: Wire(unused), host, port, **tls)
+        connecting = asyncio.get_running_loop().create_connection(Wire, host, port, **tls)
         task = asyncio.ensure_future(connecting)
         timeout = options.get("socket_connect_timeout")
         transport, wire = await clock.wait(task, timeout, "Timeout connecting to server")
@@ -315,8 +333,8 @@ class Maps:
         """Ask a node for its map (RedisError)."""
         self.add(asked.name, await asked("CLUSTER", "NODES"))
 
-    def add(self, name: str, answer: bytes) -> None:
-        """Add the map that a node gave."""
+    def add(self, name: str, answer: bytes) -> View:
+        """Add the map that a node gave, and return it as it is kept."""
         lines = []
         for line in answer.splitlines():
             identity, place, flags, primary, _, _, epoch, _, *slots = line.split(b" ")
@@ -331,6 +349,7 @@ class Maps:
         if digest not in self.views:
             self.views[digest] = View({one.identity: replace(one, linked=None) for one in read_nodes(text)})
         self.views[digest].viewers.append(name)
+        return self.views[digest]
 
 
 async def itself(asked: Asked) -> Member:
@@ -375,7 +394,11 @@ OWN = re.compile(
 async def settings(asked: Asked) -> dict[str, str]:
     """Return every setting of a node (RedisError, `server_info.Refused`)."""
     with asking("CONFIG GET"):
-        told = await asked("CONFIG", "GET", "*")
+        return as_pairs(await asked("CONFIG", "GET", "*"))
+
+
+def as_pairs(told: Sequence[bytes]) -> dict[str, str]:
+    """Return names with their values, from a list of both in turns."""
     return {str_if_bytes(name): str_if_bytes(value) for name, value in zip(told[::2], told[1::2], strict=True)}
 
 
@@ -392,8 +415,12 @@ async def facts(asked: Asked, section: str = "everything") -> dict[str, Any]:
 async def users(asked: Asked) -> dict[str, str]:
     """Return the rules of every user of a node, in one order (RedisError, `server_info.Refused`)."""
     with asking("ACL LIST"):
-        lines = [str_if_bytes(line) for line in await asked("ACL", "LIST")]
-    # Redis 7.0 lists a user's commands in an order that differs between processes.
+        return as_rules(await asked("ACL", "LIST"))
+
+
+def as_rules(told: Sequence[bytes]) -> dict[str, str]:
+    """Return the rules of each user, in one order: Redis 7.0 lists commands in an order of the process."""
+    lines = map(str_if_bytes, told)
     return {line.split()[1]: " ".join(sorted(line.split())) for line in lines}
 
 

@@ -171,9 +171,13 @@ def announced(node: Redis) -> dict[str, Member]:
     """
     listed = members(node, "SLOTS")
     try:
-        known = members(node)
+        return with_unlisted(listed, members(node))
     except (ResponseError, AttributeError, ValueError):
         return listed
+
+
+def with_unlisted(listed: Mapping[str, Member], known: Mapping[str, Member]) -> dict[str, Member]:
+    """Return the nodes of ``CLUSTER SLOTS`` with those that ``CLUSTER NODES`` alone knows, by id; see `announced`."""
     both = [(known[identity], member) for identity, member in listed.items() if identity in known]
     by_name = any(member.hostname == client.endpoint[0] for member, client in both)
     found = {member.identity: replace(member, address=client.address) for member, client in both}
