@@ -23,13 +23,13 @@ from fixtures.run.keys import Unsupported
 from fixtures.stacks.protocols import Node, need_command
 from redis_practices.cli import shortened
 from redis_practices.polling import eventually, poll, seconds_until
-from redis_practices.redis_cluster.every_node import Asked, answers, count_keys
+from redis_practices.redis_cluster.every_node import Asked, answers, count_keys, itself
 from redis_practices.redis_cluster.topology import SlotRange, owner, slot_of, slot_ranges
 from redis_practices.server_info import Refused
 from steps.common.judgements import PATIENCE
 from steps.common.keys import WORKLOADS, Data
 from steps.common.vocabulary import TYPES, Duration
-from steps.redis_cluster.audit import SETTLES
+from steps.redis_cluster.audit import SETTLES, lasting
 from steps.redis_cluster.nodes import NamedNodes
 
 
@@ -370,9 +370,15 @@ def misplaced_keys(context: Context) -> list[dict[str, Any]]:
     """Ask the nodes of each slot for its keys (EXISTS), and all other nodes for theirs (CLUSTER COUNTKEYSINSLOT).
 
     A node with as many keys as its slots has none of another node, see `foreign_keys`; a replica has the slots of its
-    primary.
+    primary. What a later look does not see is a slot that moved.
     """
-    found: list[dict[str, Any]] = []
+    seen = lasting(context, lambda: _misplaced(context), every=0.5)
+    return [{"NODE": node, "PROBLEM": problem, "KEY": key} for node, problem, key in seen]
+
+
+def _misplaced(context: Context) -> list[tuple[str, str, str | int]]:
+    """Return each misplaced key: the node, what is wrong there, and the key or its slot."""
+    found: list[tuple[str, str, str | int]] = []
     held_keys = by_holder(context.cluster, context.part(Data).written)
     owned: dict[str, set[int]] = {node.address: set() for node in context.cluster.nodes}
     due: dict[str, list[str]] = {address: [] for address in owned}
@@ -385,17 +391,18 @@ def misplaced_keys(context: Context) -> list[dict[str, Any]]:
     written = {slot_of(key) for keys in held_keys.values() for key in keys}
 
     async def look(asked: Asked) -> None:
-        keys, slots = due[asked.name], owned[asked.name]
+        keys, slots = due[asked.name], owned[asked.name] | {*(await itself(asked)).arriving}
         seen = (await asked.all([("READONLY",), *(("EXISTS", key) for key in keys)]))[1:]
-        lost = [key for key, said in zip(keys, seen, strict=True) if said != 1]
-        found.extend({"NODE": asked.name, "PROBLEM": "lacks", "KEY": key} for key in lost)
+        # ASK is the reply for a key that has moved ahead of its slot.
+        lost = [key for key, said in zip(keys, seen, strict=True) if said != 1 and not isinstance(said, AskError)]
+        found.extend((asked.name, "lacks", key) for key in lost)
         foreign = sorted(written - slots)
         assert foreign, f"{asked.name} has every slot: there is no other node"
         if await holds_its_slots_alone(asked, slots):
             return
         counts = await asked.all([("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in foreign])
         strays = [slot for slot, count in zip(foreign, counts, strict=True) if count != 0]
-        found.extend({"NODE": asked.name, "PROBLEM": "holds keys of another node", "KEY": slot} for slot in strays)
+        found.extend((asked.name, "holds keys of another node", slot) for slot in strays)
 
     answers({node.address: node.client() for node in context.own_nodes(context.cluster.nodes)}, look)
     return found
