@@ -43,7 +43,7 @@ from redis_practices.redis_cluster.every_node import (
     user_differences,
 )
 from redis_practices.redis_cluster.slot_migration import move_slots
-from redis_practices.redis_cluster.topology import members, slot_of
+from redis_practices.redis_cluster.topology import endpoint, members, slot_of
 from redis_practices.server_info import Refused
 from redis_practices.servers.cluster import EmbeddedCluster, start_cluster
 from redis_practices.servers.server import CACHE, Server, start_server
@@ -170,6 +170,12 @@ async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     """Answer nothing."""
     await reader.read()
     writer.close()
+
+
+@pytest.mark.parametrize(("url", "place"), [("redis://cache", ("cache", 6379)), ("redis:///0", ("localhost", 6379))])
+def test_a_url_without_port_is_asked_at_6379(url: str, place: tuple[str, int]) -> None:
+    """Host and port are those that redis-py takes for this URL."""
+    assert endpoint(redis_client(url)) == place
 
 
 def test_one_deadline_holds_for_all(listen: Callable[[Serve], int]) -> None:

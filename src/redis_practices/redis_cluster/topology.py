@@ -354,9 +354,9 @@ class ClusterError(Exception):
 
 
 def endpoint(node: Redis) -> tuple[str, int]:
-    """Return the host and port that a client was made for."""
+    """Return the host and port that a client was made for, by default redis-py's."""
     options: dict[str, Any] = node.connection_pool.connection_kwargs
-    return options["host"], options["port"]
+    return options.get("host", "localhost"), options.get("port", 6379)
 
 
 def address(node: Redis) -> str:
