@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -369,11 +370,13 @@ def watched(cache: LookAside, key: str, reads: list[float]) -> Iterator[None]:
             raise StackError(f"no reader read {key} for {pause:.2f} s: the judge's own processor is too busy")
         return len(misses)
 
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    yield
-    ended.set()
-    join(watcher)
+    try:
+        yield
+    finally:
+        ended.set()
+        join(watcher)
     cache.context.record("misses seen", seen)
 
 
@@ -429,15 +432,16 @@ def check_changes(context: Context, count: int) -> None:
             if cache.read("number") < oldest:
                 late.add(oldest)
 
-    readers = [threading.Thread(target=read) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        readers = [pool.submit(read) for _ in range(8)]
+        try:
+            for number in range(1, count + 1):
+                cache.origin.hold("number", number)
+                cache.aside.invalidate(f"{context.key_prefix}number")
+                settled[0] = number
+                ended.wait(0.005)
+        finally:
+            ended.set()
     for reader in readers:
-        reader.start()
-    for number in range(1, count + 1):
-        cache.origin.hold("number", number)
-        cache.aside.invalidate(f"{context.key_prefix}number")
-        settled[0] = number
-        ended.wait(0.005)
-    ended.set()
-    for reader in readers:
-        reader.join(30)
+        reader.result()
     assert not late, f"{len(late)} of {count} changes were seen late"

@@ -234,7 +234,7 @@ def read_big_value(context: Context, _writers: int, readers: int, _options: Mapp
 
     with context.cache.client() as client:
         client.set(key, "x" * 2_000_000)
-    threads = [threading.Thread(target=read) for _ in range(readers)]
+    threads = [threading.Thread(target=read, daemon=True) for _ in range(readers)]
     for thread in threads:
         context.ending.callback(thread.join)
         thread.start()

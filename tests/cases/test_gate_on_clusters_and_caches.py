@@ -9,7 +9,7 @@ import pytest
 from fixtures.gate.spoiling import fill_primary, spoil_log
 from fixtures.run.processes import ForkingGroup
 from redis_practices.servers.cluster import EmbeddedCluster, start_cluster
-from redis_practices.servers.server import Config, Server
+from redis_practices.servers.server import CACHE, Config, Server, start_server
 from tests.cases.judging import QUICK, judge
 from tests.cases.preparing import prepared
 
@@ -119,3 +119,10 @@ def test_gate_names_a_binary_key_without_ttl(group: ForkingGroup, cache_server: 
     assert judgement.verdict == "refused"
     assert "UnicodeDecodeError" not in str(judgement.failed)
     assert "INTERNALERROR" not in judgement.said
+
+
+def test_gate_ends_on_a_cache_that_refuses_writes(group: ForkingGroup) -> None:
+    """Threads that read while a scenario fails end with it, so that the run ends."""
+    server = start_server(group, {**CACHE, "min-replicas-to-write": 1})
+    judgement = judge(group, "cache", server.url, '-k "threads"')
+    assert any("8 threads" in name for name in judgement.failed), judgement.said
