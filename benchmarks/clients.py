@@ -4,7 +4,8 @@ Each client is made with host and port alone, as it is installed. The cases are 
 up to 100 s where a client repeats a call for so long. Each result is kept in results/clients.jsonl, and the next run
 continues.
 
-    python -m venv .clients && .clients/bin/pip install -r requirements.txt valkey-glide valkey-glide-sync
+    python -m venv .clients && .clients/bin/pip install -r requirements.txt
+    .clients/bin/pip install valkey-glide valkey-glide-sync
     .clients/bin/python benchmarks/clients.py --write
 """
 
