@@ -177,6 +177,14 @@ def test_tls_to_a_plain_port_is_one_line(server: Server, tmp_path: Path) -> None
     check_refused("cache", f"rediss://{server.address}", tmp_path, "write redis://")
 
 
+@pytest.mark.slow
+def test_tls_without_the_certificate_of_the_client_is_one_line(server: Server, tmp_path: Path) -> None:
+    """A server that wants the client's certificate is no server that wants TLS."""
+    with closing(TlsProxy(server.folder, wants_certificate=True)) as proxy:
+        url = f"rediss://{proxy.before(server.port)}?ssl_ca_certs={proxy.ca_file}"
+        check_refused("cache", url, tmp_path, "name ssl_certfile and ssl_keyfile in the URL")
+
+
 class EndlessAnswer(Mutation):
     """A server that answers one command endlessly, and all others well."""
 

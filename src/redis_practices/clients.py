@@ -810,10 +810,15 @@ def one_line_errors(url: str, timeout: float = TIMEOUT) -> Iterator[None]:
     # redis-py's errors about a whole cluster are not subclasses of RedisError.
     except (RedisError, RedisClusterException) as error:
         line = explained(error, shown(url), timeout)
+        if url.startswith("rediss"):
+            line = line.replace(NO_TLS, "name ssl_certfile and ssl_keyfile in the URL if it wants a certificate")
         # A plain server reads TLS as the start of a command, and waits for the rest.
         hint = "; where it speaks no TLS, write redis://" if url.startswith("rediss") and "not answer" in line else ""
         raise Failure(f"{line}{hint}") from error
 
+
+NO_TLS = "write rediss:// if it wants TLS"
+"""What to do about a server that gives up a plain connection."""
 
 _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] = (
     (
@@ -851,7 +856,7 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
     (
         (InvalidResponse,),
         (),
-        "does not answer like a Redis server ({error}): check host and port, and write rediss:// if it wants TLS",
+        f"does not answer like a Redis server ({{error}}): check host and port, and {NO_TLS}",
     ),
     ((socket.gaierror,), (), "does not resolve: check the host's name"),
     (
@@ -862,8 +867,8 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], str], ...] 
     ((ConnectionRefusedError,), ("refused",), "refuses the connection: nothing listens there"),
     (
         (),
-        ("Connection closed by server", "Connection reset by peer"),
-        "closes the connection instead of answering: write rediss:// if it wants TLS, or look at its log",
+        ("Connection closed by server", "Connection reset by peer", "CERTIFICATE_REQUIRED"),
+        f"closes the connection instead of answering: {NO_TLS}, or look at its log",
     ),
     ((MovedError,), ("MOVED",), "is a cluster node: name a plain server, or give it as CLUSTER_URL"),
     ((), ("Cluster mode is not enabled",), "is a plain server, not a cluster node"),
