@@ -105,7 +105,8 @@ def judged(row: Row, binary: str, well: dict[str, str | None], asked: str) -> di
         if verdict == "refused" and (commands := MENDED[row.role].get(row.defect)) and row.scenario:
             gate.type_remedy(commands)
             gate.judge(Path(folder), asked)
-            mended = gate.report["verdict"] == "accepted"
+            # A whole run lacks the core scenarios that disrupt a cluster.
+            mended = gate.report["verdict"] in ({"accepted"} if asked else {"accepted", "partial"})
     words = re.compile("|".join(map(re.escape, row.cause.split())) or "$^", re.IGNORECASE)
     notes = said if said is not None and said != well[row.role] else ""
     return {
