@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from fixtures.gate.deployment_under_test import gate_environment
 from fixtures.run.processes import ForkingGroup
 from redis_practices.cli import Failure, UsageError
 from redis_practices.clients import cluster_client, one_line_errors, redis_client, with_login
-from redis_practices.credentials import VARIABLE, LoginFile, Logins, LoginStream, NoLoginError, provider_of
+from redis_practices.credentials import LOOK, VARIABLE, LoginFile, Logins, LoginStream, NoLoginError, provider_of
 from redis_practices.polling import eventually
 from redis_practices.servers.cluster import start_cluster
 from redis_practices.servers.server import CACHE, Server, start_server
@@ -147,6 +149,17 @@ def test_stream_outlives_a_killed_connection(server: Server, logins: Logins) -> 
         assert logins.rotate(5.0) == 0
         for client in (plain, ours):
             assert client.ping()
+
+
+def test_thread_of_streams_does_not_end(server: Server, logins: Logins) -> None:
+    """A stream that begins when another one has just ended is watched too."""
+    with redis_client(url_of(server)) as client:
+        client.ping()
+    del client
+    gc.collect()
+    time.sleep(2 * LOOK)
+    assert logins.users
+    assert any(thread.name == "logins" for thread in threading.enumerate())
 
 
 def test_new_login_at_release_raises_nothing(server: Server, logins: Logins) -> None:

@@ -200,11 +200,11 @@ def _watch() -> None:
 
 
 def _look_again() -> None:
-    """Look for changed logins while there are streams."""
-    while streams := list(_streams):
-        for stream in streams:
+    """Look for changed logins, without an end: a thread that ended could miss a stream that begins at this moment."""
+    while True:
+        for stream in list(_streams):
             stream.look()
-        del stream, streams  # the thread keeps no stream alive
+            del stream  # the thread keeps no stream alive
         time.sleep(LOOK)
 
 
