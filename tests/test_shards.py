@@ -291,9 +291,11 @@ def test_parts_are_joined_in_any_order(parts: list[Path], tmp_path: Path) -> Non
     assert len(seen[0]["scenarios"]) == 10
     divided = [record for record in seen[0]["scenarios"] if not DIVIDED.isdisjoint(record["tags"])]
     names = [one["name"] for record in divided for one in record["measurements"]]
-    asked = Counter(name for name in names if name.startswith("redirections"))
-    assert set(asked.values()) == {1}, "two judges asked a node the same"
-    assert len(asked) == 3, "a primary was asked by no judge"
+    # The measurement of a judge's only primary does not name it.
+    asked = [name for name in names if name.startswith("redirections")]
+    named = [name for name in asked if " of " in name]
+    assert len(asked) == 3, "a primary was asked by no judge, or by two"
+    assert len(named) == len(set(named)), "two judges asked a node the same"
     broken = [{**documents[1], "part": {**documents[1]["part"], "ended": False}}, documents[1]]
     document, _ = join(written(tmp_path, [*broken, documents[2], documents[0]]))
     assert document == seen[0]
