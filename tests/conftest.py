@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import fcntl
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -36,3 +38,20 @@ def project_group() -> Iterator[ForkingGroup]:
 def project(pytester: pytest.Pytester, project_group: ForkingGroup) -> Project:
     """Give an empty project."""
     return Project(pytester.path, project_group)
+
+
+@pytest.fixture(scope="session")
+def once_a_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Give a function that returns a folder which the first process of the run fills, and the others wait for."""
+
+    def folder(name: str, fill: Callable[[Path], object]) -> Path:
+        made = tmp_path_factory.getbasetemp() / name
+        with made.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                being_made = tmp_path_factory.mktemp(name)
+                fill(being_made)
+                being_made.rename(made)
+        return made
+
+    return folder
