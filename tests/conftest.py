@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -40,18 +41,24 @@ def project(pytester: pytest.Pytester, project_group: ForkingGroup) -> Project:
     return Project(pytester.path, project_group)
 
 
+Once = Callable[[str, Callable[[Path], object]], Path]
+"""Return the folder with this name; the function fills it if no process of the run has done so."""
+
+
 @pytest.fixture(scope="session")
-def once_a_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+def once_a_run(tmp_path_factory: pytest.TempPathFactory) -> Once:
     """Give a function that returns a folder which the first process of the run fills, and the others wait for."""
 
     def folder(name: str, fill: Callable[[Path], object]) -> Path:
         made = tmp_path_factory.getbasetemp() / name
-        with made.with_suffix(".lock").open("w") as lock:
+        with made.with_suffix(".lock").open("a+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not made.exists():
-                being_made = tmp_path_factory.mktemp(name)
-                fill(being_made)
-                being_made.rename(made)
+            lock.seek(0)
+            if not lock.read():
+                shutil.rmtree(made, ignore_errors=True)  # of a process that failed
+                made.mkdir()
+                fill(made)
+                lock.write("made")
         return made
 
     return folder

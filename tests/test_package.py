@@ -24,6 +24,7 @@ from fixtures import PROJECT
 from fixtures.gate.commands import KEPT
 from redis_practices.servers import BROKER, CACHE, ProcessGroup, start_cluster, start_server
 from redis_practices.servers.server import Server
+from tests.conftest import Once
 
 pytestmark = pytest.mark.slow  # `.ci/run package` runs them
 
@@ -41,25 +42,26 @@ def build(folder: Path, kind: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(once_a_run: Once) -> Path:
     """Give the wheel of this checkout."""
     pytest.importorskip("build", reason="needs the development packages")
-    return build(tmp_path_factory.mktemp("wheel"), "wheel")
+    [path] = once_a_run("wheel", lambda folder: build(folder, "wheel")).iterdir()
+    return path
 
 
 @pytest.fixture(scope="module")
-def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def python(request: pytest.FixtureRequest, once_a_run: Once) -> Path:
     """Give the Python of an environment with the wheel."""
-    if given := os.environ.get("INSTALLED"):
-        return Path(given) / "bin" / "python"
-    folder = tmp_path_factory.mktemp("installed")
-    venv.create(folder, symlinks=True)
-    found = folder / "bin" / "python"
-    command = [sys.executable, "-m", "pip", "--python", str(found), "install", "--quiet", "--no-index", "--no-deps"]
-    subprocess.run([*command, str(request.getfixturevalue("wheel"))], check=True, timeout=120)
-    [packages] = folder.glob("lib/python*/site-packages")
-    (packages / "packages_of_this_run.pth").write_text("\n".join(site.getsitepackages()), encoding="utf-8")
-    return found
+
+    def install(folder: Path) -> None:
+        venv.create(folder, symlinks=True)
+        command = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--quiet"]
+        wheel = request.getfixturevalue("wheel")
+        subprocess.run([*command, "--no-index", "--no-deps", str(wheel)], check=True, timeout=120)
+        [packages] = folder.glob("lib/python*/site-packages")
+        (packages / "packages_of_this_run.pth").write_text("\n".join(site.getsitepackages()), encoding="utf-8")
+
+    return Path(os.environ.get("INSTALLED") or once_a_run("installed", install)) / "bin" / "python"
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,7 @@ from fixtures.run.options import DIVIDED, TOGETHER, Shard
 from fixtures.stacks.external.deployments import ExternalNode
 from redis_practices.cli import UsageError
 from redis_practices.redis_cluster.topology import SLOTS
+from tests.conftest import Once
 
 NOWHERE = "redis://127.0.0.1:1"
 ROLES = [f"--{role}-url={NOWHERE}" for role in ("cache", "cluster", "broker", "results")]
@@ -180,7 +181,7 @@ NUMBER = 3
 
 
 @pytest.fixture(scope="module")
-def parts(once_a_run: Callable[[str, Callable[[Path], object]], Path]) -> list[Path]:
+def parts(once_a_run: Once) -> list[Path]:
     """Give the reports of three judges of a cluster."""
 
     def judge(folder: Path) -> None:
