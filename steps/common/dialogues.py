@@ -18,8 +18,10 @@ from redis.utils import str_if_bytes
 from fixtures.bdd.vocabulary import records, register
 from fixtures.run.keys import Unsupported
 from redis_practices.polling import poll
+from redis_practices.redis_cluster.every_node import answers as nodes_answer
+from redis_practices.redis_cluster.every_node import itself
 from redis_practices.redis_cluster.failover import is_copying
-from redis_practices.redis_cluster.topology import SLOTS, Member, itself, slot_of
+from redis_practices.redis_cluster.topology import SLOTS, Member, slot_of
 from steps.common.data_path import BATCH, KEEP, PATIENCE, Way
 
 TTL = 600
@@ -406,8 +408,8 @@ def scan(way: Way, count: int) -> None:
 def confirm(way: Way, count: int) -> None:
     """Write to each primary and wait for one replica; then read the last write there (READONLY)."""
     with ExitStack() as ending:
-        clients = [ending.enter_context(node.client()) for node in way.context.nodes("cluster")]
-        known = [(itself(client), client) for client in clients]
+        clients = {node.address: ending.enter_context(node.client()) for node in way.context.nodes("cluster")}
+        known = [(one, clients[address]) for address, one in nodes_answer(clients, itself).items()]
         copies = {one.identity: [peer for other, peer in known if other.primary == one.identity] for one, _ in known}
         pairs = [(one, client) for one, client in known if one.slots and copies[one.identity]]
         if not pairs:

@@ -25,7 +25,6 @@ from fixtures.redis_cluster.nodes import (
     clients_of,
     in_words,
     node_at,
-    ownership,
     primaries,
     ranges,
 )
@@ -465,7 +464,7 @@ def slots_with_one_primary(context: Context, node: NodeUnderTest) -> int:
     if not any(node.address in view.viewers for view in seen.views.values()):
         answers({node.address: node.client()}, seen.ask)
     view = next(view for view in seen.views.values() if node.address in view.viewers)
-    return sum(len(owners) == 1 for owners in as_slot_map(ownership(view.members.values())))
+    return [*view.owners.values()].count(1)
 
 
 @register("measurement", "linked replicas", "replicas whose link to their primary is up", unit="replicas")

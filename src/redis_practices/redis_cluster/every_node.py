@@ -27,7 +27,9 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from hashlib import blake2b
+from itertools import chain
 from typing import Any, TypeVar
 
 from redis import Redis
@@ -318,6 +320,11 @@ class View:
     members: dict[str, Member]
     """The nodes by id, without the viewer's own: links, times, open slots and the flag `myself`."""
     viewers: list[str] = field(default_factory=list)
+
+    @cached_property
+    def owners(self) -> Counter[int]:
+        """The number of owners of each slot that has one."""
+        return Counter(chain.from_iterable(member.slots for member in self.members.values()))
 
 
 @dataclass
