@@ -47,7 +47,7 @@ Once = Callable[[str, Callable[[Path], object]], Path]
 
 @pytest.fixture(scope="session")
 def once_a_run(tmp_path_factory: pytest.TempPathFactory) -> Once:
-    """Give a function that returns a folder which the first process of the run fills, and the others wait for."""
+    """Give a function that makes a folder once a run; other processes wait for the first one."""
 
     def folder(name: str, fill: Callable[[Path], object]) -> Path:
         made = tmp_path_factory.getbasetemp() / name

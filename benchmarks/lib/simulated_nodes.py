@@ -95,7 +95,8 @@ class Node(asyncio.Protocol):
             random.Random(self.index).shuffle(lines)
             text = ("\n".join(lines) + "\n").encode()
             return b"$%d\r\n%s\r\n" % (len(text), text)
-        return self.answers.get(command[0], b"+OK\r\n")
+        # A client that gets no PONG connects again after a pause.
+        return b"+PONG\r\n" if command[0] == b"PING" else self.answers.get(command[0], b"+OK\r\n")
 
 
 async def main(url: str, port: int, number: int) -> None:

@@ -49,6 +49,23 @@ def test_gate_accepts_a_healthy_broker(group: ForkingGroup) -> None:
     assert (judgement.failed, judgement.verdict) == ({}, "accepted")
 
 
+FAR = "-k 'celery-082 or celery-045 or celery-032'"
+"""A sum by a worker, retries within seconds, and a core promise whose scenario waits for seconds."""
+
+
+@pytest.mark.slow
+def test_gate_times_no_worker_of_a_far_broker(
+    group: ForkingGroup, mutated: Callable[[int, Mutation], RespProxy]
+) -> None:
+    """The gate skips what times workers, as the way to the broker takes most of the time; a sum is judged."""
+    url = mutated(start_server(group, BROKER).port, Mutation(delay=0.1)).url
+    judgement = judge(group, "broker", url, FAR)
+    skipped = [one["reason"] for one in judgement.report["scenarios"] if one["status"] == "skipped"]
+    assert (judgement.failed, judgement.passed, judgement.verdict) == ({}, 1, "partial")
+    assert len(skipped) == 2
+    assert all(reason.startswith("external: an answer of the broker takes 0.1") for reason in skipped)
+
+
 FAULTS: dict[str, tuple[Config, str]] = {
     "locks and results are evicted": ({"maxmemory-policy": "volatile-lru"}, "`CONFIG SET maxmemory-policy noeviction`"),
     "subscribers have a buffer of 1 kB": (
