@@ -21,12 +21,16 @@ import pytest
 from pytest_bdd import given, then, when
 
 import fixtures.run.deadline
-from fixtures.run.keys import SERVERS
+from fixtures.run.keys import ROUND_TRIP, SERVERS
 from redis_practices.servers.process_group import ProcessGroup
 from redis_practices.servers.server import CACHE, start_server
 
-fixtures.run.deadline.SECONDS, fixtures.run.deadline.AGAIN = 1.0, 0.3
+fixtures.run.deadline.SECONDS, fixtures.run.deadline.AGAIN = 0.5, 0.3
 pytest_plugins = ["fixtures.bdd.collector", "fixtures.reporting.plugin", "fixtures.run.deadline", "fixtures.run.runner"]
+
+
+def pytest_configure(config):
+    config.stash[ROUND_TRIP] = 0.001  # 0.5 s more
 
 
 @pytest.fixture
