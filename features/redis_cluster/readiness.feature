@@ -25,7 +25,7 @@ Feature: An operator knows before a failure whether a failover would work
         | CASE                            | EVENT                                                                           | BLOCKER                           |
         | is killed                       | a replica of "user:1" is killed                                                 | is dead                           |
         | has lost its link for good      | a replica of "user:1" is unlinked from its primary                              | is not linked to its primary      |
-        | is 3 MB behind its primary      | a replica of "user:1" is left behind                                            | bytes behind its primary          |
+        | is 12 MB behind its primary     | a replica of "user:1" is left behind                                            | bytes behind its primary          |
         | must not take over              | the setting "cluster-replica-no-failover" of a replica of "user:1" becomes "yes" | must not take over                |
         | notices failures too late       | the setting "cluster-node-timeout" of a replica of "user:1" becomes "60000"     | notices a failure only after 60 s |
         | is on the host of its primary   | the setting "cluster-announce-hostname" of a replica of "user:1" becomes "left" | are on one host, left             |

@@ -224,13 +224,13 @@ class NodeUnderTest:
             eventually(lambda: replica.info("replication")["master_link_status"] == "down", within=10.0)
 
     def leave_behind(self) -> None:
-        """Pause it while its primary writes 3 MB, which the buffers of a connection have room for."""
+        """Pause it while its primary writes 12 MB: the kernel holds up to 4 MB of them, and sends them even later."""
         self.pause()
         with self.context.named["that primary"].client() as primary:
             key = f"{self.context.key_prefix}big"
             slots = itself(primary).slots
             number = next(number for number in range(10**6) if slot_of(f"{key}{number}") in slots)
-            primary.set(f"{key}{number}", "x" * 3_000_000, ex=TTL)
+            primary.set(f"{key}{number}", "x" * 12_000_000, ex=TTL)
 
     def isolate(self, others: list[NodeUnderTest]) -> None:
         """Cut its connections to other nodes: all of them on the bus, or those to replicas that are paused."""
