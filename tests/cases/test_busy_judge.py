@@ -136,7 +136,7 @@ def test_sampled_answers(cache_server: Server) -> None:
 def test_server_on_the_processor_of_its_judge(group: ForkingGroup, cache_server: Server) -> None:
     """A server that waits for a processor of its judge is not late, also in a container; one of another machine is."""
     processor = {min(os.sched_getaffinity(0))}
-    for _ in range(4):
+    for _ in range(8):
         busy = group.start([sys.executable, "-c", "while True: pass"], Path(os.devnull), cwd=group.folder)
         os.sched_setaffinity(busy.pid, processor)
     with cache_server.client() as client:
