@@ -92,11 +92,13 @@ Feature: A migration that fails leaves no slot open
 
     @cluster-166 @disruptive
     Scenario: a replica that was away at the end of a migration keeps the slot open until it is repaired
-      The full copy that the replica gets when it is back does not close the slot (valkey#1664).
+      Valkey tells replicas of open slots, Redis does not. The full copy that the replica gets when it is back does not
+      close the slot (valkey#1664).
 
       Given an isolated cluster of 3 primaries with 1 replica each
         | SETTING           | VALUE |
         | repl-backlog-size | 16384 |
+      And an engine with "Valkey 8.0"
       And the cluster holds "ahead" as "{cart}:2"
       When the slot of "{cart}" is migrating and "{cart}:2" has moved
       And a replica of "{cart}:1" is left behind

@@ -149,7 +149,9 @@ SINCE = {
 
 @given(parsers.parse('an engine with "{name}"'))
 def need_engine(context: Context, name: str) -> None:
-    """Skip the scenario, with the reason, where the engine lacks a command or is older than a version of Redis.
+    """Skip the scenario, with the reason, where the engine lacks a command or is older than a version.
+
+    A version of Redis is one of Valkey, too, but none of Valkey is one of Redis.
 
     Example: ``Given an engine with "HPEXPIRE"``
     """
@@ -161,6 +163,10 @@ def need_engine(context: Context, name: str) -> None:
         elif name.startswith("Redis "):
             if version_of(f"redis {client.info('server')['redis_version']}") < version_of(name.lower()):
                 raise Unsupported(f"needs {name} or Valkey")
+        elif name.startswith("Valkey "):
+            own = client.info("server").get("valkey_version", "0")
+            if version_of(f"valkey {own}") < version_of(name.lower()):
+                raise Unsupported(f"needs {name}")
         elif command := name.removesuffix(" with options"):
             need = need_options if name.endswith(" with options") else need_command
             need(node, command, f"{SINCE.get(name, 'an engine')}: {name}")
