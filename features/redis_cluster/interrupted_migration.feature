@@ -92,8 +92,7 @@ Feature: A migration that fails leaves no slot open
 
     @cluster-166 @disruptive
     Scenario: a replica that was away at the end of a migration keeps the slot open until it is repaired
-      Valkey tells replicas of open slots, Redis does not. The full copy that the replica gets when it is back does not
-      close the slot (valkey#1664).
+      Valkey tells its replicas of open slots. The full copy of a replica that was away closes none (valkey#1664).
 
       Given an isolated cluster of 3 primaries with 1 replica each
         | SETTING           | VALUE |
