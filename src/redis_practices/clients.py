@@ -436,9 +436,10 @@ def counted(kind: type) -> type:
     return type(f"Counted{kind.__name__}", (ours, OneContext if kind is SSLConnection else kind), {})
 
 
-def is_unwatched(connection: Any) -> bool:
-    """Tell whether a connection for threads sends and reads by redis-py's own methods, counted or not."""
-    kinds = [kind for kind in type(connection).__mro__ if kind is not _Counted]
+@cache
+def is_unwatched(connection_class: type) -> bool:
+    """Tell whether a class of connections for threads sends and reads by redis-py's own methods, counted or not."""
+    kinds = [kind for kind in connection_class.__mro__ if kind is not _Counted]
     names = ("send_packed_command", "read_response")
     first = [next((kind for kind in kinds if name in vars(kind)), None) for name in names]
     return first == [AbstractConnection, AbstractConnection]

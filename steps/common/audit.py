@@ -65,7 +65,7 @@ class Audited:
         """Ask all servers side by side, and return their answers by address; a refusal is the reason of a skip."""
         need_right(self.lacks, command)
         try:
-            return answers({node.address: node.client() for node in self.nodes}, ask)
+            return answers(self.once("clients", lambda: {node.address: node.client() for node in self.nodes}), ask)
         except Refused as refusal:
             raise Unsupported(f"needs to know: {refusal}") from None
 

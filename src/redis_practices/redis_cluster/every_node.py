@@ -12,7 +12,8 @@ Promises:
 - At most `AT_ONCE` connections are open. One deadline holds for all nodes, and the client's timeouts for each of them.
 - A node that refuses the connection or the login, hangs, or closes in the middle of a reply is returned with its error.
   It stops no other node.
-- User, password, credential provider, TLS and IPv6 are those of the client. Its connection class may check commands.
+- User, password, credential provider, TLS and IPv6 are those of the client. Its connection class may check commands
+  (a static method `check_command`, which gets the bytes of each).
 
 Not promised: a retry. The parser is hiredis', which ``redis[hiredis]`` installs; without it `ask_every` raises
 `Failure`.
@@ -285,15 +286,17 @@ async def _ask_every(
 
 async def _ask(name: str, node: Redis, interview: Interview, clock: Clock) -> None:
     """Connect to a node with the options of its client, log in, and interview it (RedisError)."""
-    options: Mapping[str, Any] = node.connection_pool.connection_kwargs
-    unused: Any = node.connection_pool.make_connection()
-    check = getattr(unused, "check_command", None)
-    if check is None and not is_unwatched(unused):
-        raise Failure(f"{type(unused).__name__} has no check_command: its commands would be sent unseen")
+    pool = node.connection_pool
+    options: Mapping[str, Any] = pool.connection_kwargs
+    kind = pool.connection_class
+    check = getattr(kind, "check_command", None)
+    if check is None and not is_unwatched(kind):
+        raise Failure(f"{kind.__name__} has no check_command: its commands would be sent unseen")
     host, port = endpoint(node)
     try:
         tls: dict[str, Any] = {}
-        if isinstance(unused, OneContext):
+        if issubclass(kind, OneContext):
+            unused: Any = pool.make_connection()
             tls = {"ssl": unused.context(), "server_hostname": host}
         connecting = asyncio.get_running_loop().create_connection(Wire, host, port, **tls)
         task = asyncio.ensure_future(connecting)

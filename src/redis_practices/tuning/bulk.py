@@ -277,7 +277,7 @@ def is_direct(connection: Any) -> bool:
     return (
         hasattr(select, "poll")
         and hasattr(hiredis, "PushNotification")
-        and is_unwatched(connection)
+        and is_unwatched(type(connection))
         and hasattr(connection, "_get_parser")
         and isinstance(getattr(connection, "_sock", None), socket.socket)
         and not connection.can_read()
