@@ -118,13 +118,14 @@ def _marks(client: Redis, dead: set[str]) -> bool:
 
 @contextmanager
 def moves(judged: Judged) -> Iterator[Fault]:
-    """Move slots with their keys between random primaries as long as the block runs; that is no fault."""
+    """Move slots with their keys between primaries as long as the block runs; that is no fault."""
     stop = threading.Event()
 
     def reshard() -> int:
         moved = 0
         while not stop.is_set():
-            source, target = judged.primaries()[:2]
+            # From the one with most slots to the one with fewest, so that the slots stay evenly shared.
+            target, *_, source = sorted(judged.primaries(), key=lambda node: len(itself(node).slots))
             slots = sorted(itself(source).slots)[:8]
             move_slots(slots, source, target, [source, target], timeout=PATIENCE)
             moved += len(slots)

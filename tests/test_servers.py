@@ -15,10 +15,12 @@ import pytest
 
 from fixtures import PROJECT
 from fixtures.gate.commands import Leaks, Running, clean_environment
+from redis_practices.cli import Failure
 from redis_practices.clients import cluster_client
 from redis_practices.polling import eventually, join
 from redis_practices.redis_cluster.formation import why_not_ready
 from redis_practices.redis_cluster.topology import SLOTS
+from redis_practices.servers import process_group
 from redis_practices.servers.cluster import LARGE_NODE_TIMEOUT, Plan, start_cluster
 from redis_practices.servers.process_group import ProcessGroup
 from redis_practices.servers.server import BROKER, Config, free_ports, server_binary, start_server
@@ -113,6 +115,18 @@ def test_stopped_start_leaves_nothing(number: signal.Signals) -> None:
     finally:
         leaks.remove()
         running.close()
+
+
+def test_late_end_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers that have not ended in time, here in none, are a `Failure`: `serve.py` prints no traceback."""
+    with monkeypatch.context() as patch, ProcessGroup() as group:
+        server = start_server(group, BROKER)
+        patch.setattr(process_group, "END_TIMEOUT", 0.0)
+        with pytest.raises(
+            Failure, match=r"^processes that still run 0 s after SIGKILL: \d\. This machine is too busy$"
+        ):
+            group.close()
+    assert not server.runs
 
 
 def refusal(*options: str, files: int | None = None) -> str:

@@ -13,11 +13,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 from weakref import WeakSet
+
+from redis_practices.cli import Failure
 
 _GUARD = """
 PATH=${PATH:+$PATH:}/usr/bin:/bin
@@ -134,22 +137,25 @@ class ProcessGroup:
         A fork of the process that made the group cannot close it, and ends nothing.
 
         Raises:
-            subprocess.TimeoutExpired: the guard, or a child, still runs; the error has its command.
+            cli.Failure: some still run after `END_TIMEOUT`.
         """
         if os.getpid() != self._owner:
             return
         for child in reversed(self._children):
             child.kill()
         self.release()
-        try:
-            self._guard.wait(END_TIMEOUT)
-        finally:
-            for child in self._children:
-                child.wait(END_TIMEOUT)
+        end, left = time.monotonic() + END_TIMEOUT, 0
+        for process in (self._guard, *self._children):
+            try:
+                process.wait(max(0.0, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                left += 1
         self._children.clear()
         for kept in self.held:
             kept.close()
         self.held.clear()
+        if left:
+            raise Failure(f"processes that still run {END_TIMEOUT:g} s after SIGKILL: {left}. This machine is too busy")
 
     def release(self) -> None:
         """Close the guard's pipe in this process, without ending the children."""
