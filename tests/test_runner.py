@@ -219,6 +219,29 @@ def test_order_of_a_user_is_kept(suite: Suite) -> None:
     assert re.findall(r"test_(\w+) PASSED", run.stdout.str()) == ["kills", "plain", "quick", "waits"]
 
 
+TURNS = """
+from fixtures.run.keys import TURN, Turn
+
+def pytest_itemcollected(item):
+    part, none = frozenset({"broker"}), frozenset()
+    if "other" not in item.name:
+        item.stash[TURN] = Turn(none, part) if "alone" in item.name else Turn(part, none)
+"""
+
+
+def test_process_is_given_what_need_not_wait(suite: Suite) -> None:
+    """Beside a scenario that uses a part alone runs one that does not use it, and begins before those that do."""
+    suite.pytester.makeconftest(CONFTEST + TURNS)
+    begin = "open('begun', 'a').write('{0}\\n'); time.sleep({1})\n"
+    names = ["shares_1", "shares_2", "alone_1", "alone_2", "other_1", "other_2", "other_3"]
+    suite.write(
+        "".join(f"def test_{name}(): {begin.format(name, 0.6 if name == 'alone_1' else 0.1)}" for name in names)
+    )
+    suite.run("-p", "no:randomly").assert_outcomes(passed=7)
+    begun = (suite.pytester.path / "begun").read_text().split()
+    assert set(begun[:4]) == {"alone_1", "other_1", "other_2", "other_3"}
+
+
 def test_before_the_fork_there_is_one_thread(suite: Suite) -> None:
     """A thread at the time of the fork would be lost, and its locks kept: then there is one process, and a line."""
     suite.pytester.makeconftest(

@@ -21,8 +21,8 @@ from fixtures.context import Context
 from fixtures.redis_cluster.nodes import (
     Ownerships,
     answer,
-    as_slot_map,
     clients_of,
+    differing,
     in_words,
     node_at,
     primaries,
@@ -132,15 +132,8 @@ def slot_map_differences(context: Context) -> Findings:
         with _present(context) as clients:
             asked = answers(clients, Ownerships().ask)
         maps = [(node, name, owned) for node, said in asked.items() for name, owned in said.items()]
-        slots = {owned: as_slot_map(owned) for owned in {owned for _, _, owned in maps}}
-        first = slots[maps[0][2]]
-        return [
-            (node, name, slot, first[slot], slots[owned][slot])
-            for node, name, owned in maps
-            if slots[owned] is not first
-            for slot in range(SLOTS)
-            if slots[owned][slot] != first[slot]
-        ]
+        found = {owned: differing(maps[0][2], owned) for owned in {owned for _, _, owned in maps}}
+        return [(node, name, *one) for node, name, owned in maps for one in found[owned]]
 
     found: dict[tuple[str, str], list[str]] = {}
     for node, name, slot, first, one in lasting(context, different):
