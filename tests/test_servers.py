@@ -122,9 +122,10 @@ def test_late_end_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     said = r"^processes that still run 0 s after SIGKILL: \d\. This machine is too busy$"
     with ProcessGroup() as group:
         server = start_server(group, BROKER)
-        with monkeypatch.context() as patch, pytest.raises(Failure, match=said):
+        with monkeypatch.context() as patch:
             patch.setattr(process_group, "END_TIMEOUT", 0.0)
-            group.close()
+            with pytest.raises(Failure, match=said):
+                group.close()
     assert not server.runs
 
 
