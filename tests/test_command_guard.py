@@ -12,19 +12,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
 import redis
 from celery import Celery
 from redis import Redis
+from redis.exceptions import ClusterDownError, ClusterError, MovedError, TryAgainError
 
 from fixtures import PROJECT
 from fixtures.proxies.streams import TlsProxy
 from fixtures.run.keys import StackError, Unsupported
 from fixtures.run.processes import ForkingGroup
 from fixtures.stacks.embedded import EmbeddedBroker
-from fixtures.stacks.external import command_guard
+from fixtures.stacks.external import command_guard, deployments
 from fixtures.stacks.external.command_guard import (
     COUNTS,
     Channel,
@@ -38,12 +40,13 @@ from fixtures.stacks.external.command_guard import (
 )
 from fixtures.stacks.external.deployments import ExternalBroker, ExternalCluster, ExternalServer
 from fixtures.stacks.external.rate_limit import BURST, VARIABLE
+from fixtures.stacks.external.stack import ExternalStack
 from fixtures.stacks.protocols import worker_environment
 from redis_practices.celery_worker.sending import sender, value_of
 from redis_practices.clients import POOLS, async_client, cluster_client, redis_client
-from redis_practices.polling import eventually
+from redis_practices.polling import eventually, join
 from redis_practices.servers.celery import Beat
-from redis_practices.servers.cluster import start_cluster
+from redis_practices.servers.cluster import EmbeddedCluster, start_cluster
 from redis_practices.servers.server import BROKER, Server, start_server
 from redis_practices.tuning.bulk import pipelined
 from redis_practices.tuning.connections import another, cluster_each_time, tasks_of
@@ -215,10 +218,40 @@ def test_client_obeys_without_guard(server: Server, way: str, monkeypatch: pytes
         assert not client.exists(KEY)
 
 
-@pytest.mark.usefixtures("guarded")
-def test_client_of_cluster_refuses(group: ForkingGroup) -> None:
+@pytest.fixture
+def cluster(group: ForkingGroup, request: pytest.FixtureRequest) -> EmbeddedCluster:
+    """Give a cluster, which starts before the guard: it needs forbidden commands."""
+    started = start_cluster(group, replicas=0)
+    request.getfixturevalue("guarded")
+    return started
+
+
+def test_redirected_command_is_a_skip(cluster: EmbeddedCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that is redirected too often is a reason to skip while a slot is open or moves, else a failure."""
+    monkeypatch.setattr(deployments, "MOVING", 1.0)
+    errors = (MovedError("0 127.0.0.1:1"), TryAgainError("Multiple keys"), ClusterError("TTL exhausted."))
+    stack = ExternalStack({"cluster": cluster.url})
+    source, target = (Redis(port=node.port) for node in cluster.nodes[:2])
+    here, there = (node.execute_command("CLUSTER MYID") for node in (source, target))
+    assert [stack.explain(error) for error in errors] == [None] * len(errors)
+    target.execute_command("CLUSTER SETSLOT", 0, "IMPORTING", here)
+    reasons = [stack.explain(error) or "" for error in errors]
+    assert all("slots that are not open, which cluster-007 judges" in reason for reason in reasons)
+    assert stack.explain(ClusterDownError("Hash slot not served")) is None
+    target.execute_command("CLUSTER SETSLOT", 0, "STABLE")
+
+    def move() -> None:
+        for node in (target, source):
+            node.execute_command("CLUSTER SETSLOT", 0, "NODE", there)
+
+    moving = Timer(0.5, move)
+    moving.start()
+    assert "judge again when no slot moves" in (stack.explain(errors[0]) or "")
+    join(moving)
+
+
+def test_client_of_cluster_refuses(cluster: EmbeddedCluster) -> None:
     """A cluster client refuses forbidden commands on every node, and counts all others."""
-    cluster = start_cluster(group, replicas=0)
     with ExternalCluster(cluster.url).client() as client, client.pipeline() as pipe:
         for name, words in FORBIDDEN.items():
             for node in client.get_nodes():

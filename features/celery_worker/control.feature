@@ -91,6 +91,8 @@ Feature: A sent task can be revoked, and a worker can be asked whether it lives
       monitor ask twice before it raises an alarm.
 
       Given an isolated broker
+        | SETTING    | VALUE |
+        | appendonly | yes   |
       And a worker
       When worker 1 is pinged once
       And the broker is killed

@@ -436,7 +436,6 @@ def counted(kind: type) -> type:
     return type(f"Counted{kind.__name__}", (ours, OneContext if kind is SSLConnection else kind), {})
 
 
-@cache
 def is_unwatched(connection_class: type) -> bool:
     """Tell whether a class of connections for threads sends and reads by redis-py's own methods, counted or not."""
     kinds = [kind for kind in connection_class.__mro__ if kind is not _Counted]
