@@ -8,8 +8,8 @@ Feature: A sent task can be revoked, and a worker can be asked whether it lives
     Scenario: a revoked task that has not begun does not run
       Given a worker
       When the task "stamp" is sent with []
-        | OPTION    | VALUE    |
-        | countdown | 1 second |
+        | OPTION    | VALUE     |
+        | countdown | 3 seconds |
       And the task is revoked
       Then the state of the task is "REVOKED"
       And the task ran exactly 0 times
@@ -86,17 +86,15 @@ Feature: A sent task can be revoked, and a worker can be asked whether it lives
       Then between 1 and 7 pings were answered
 
     @celery-024 @disruptive @known_limit
-    Scenario: the first ping after a restart of the broker fails
-      Celery sends a task again over a new connection, but not a command, whose connection it has kept. Let a long-lived
-      monitor ask twice before it raises an alarm.
+    Scenario: the first ping after a restart of the broker is not answered
+      Celery sends a task again over a new connection, but not a command, whose connection it has kept: the ping fails, or
+      its answer is lost. Let a long-lived monitor ask twice before it raises an alarm.
 
       Given an isolated broker
-        | SETTING    | VALUE |
-        | appendonly | yes   |
       And a worker
       When worker 1 is pinged once
       And the broker is killed
       And the broker is started
       And worker 1 is pinged once
-      Then the ping failed with "ConnectionError"
+      Then exactly 0 pings were answered
       And worker 1 is ready within 10 seconds

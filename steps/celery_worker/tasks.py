@@ -96,12 +96,13 @@ class SentTask:
 
     def revoke(self, terminate: str = "no") -> None:
         """Call it back, and its process with it if `terminate`; return when a worker has heard, if there are any."""
-        control = self.tasks.app.control
-        if terminate == "yes" or not self.tasks.context.broker.started:
+        control, workers = self.tasks.app.control, [worker.name for worker in self.tasks.context.broker.started]
+        if terminate == "yes" or not workers:
             control.revoke(self.result.id, terminate=terminate == "yes")
             return
         # Again where none has: a worker that has just started may not hear commands yet.
-        WorkersClock().eventually(lambda: bool(control.revoke(self.result.id, reply=True, limit=1, timeout=1.0)), 10.0)
+        asked = {"destination": workers, "reply": True, "limit": 1, "timeout": 1.0}
+        WorkersClock().eventually(lambda: bool(control.revoke(self.result.id, **asked)), 10.0)
 
 
 register("setting", "terminate", "whether the process that runs a revoked task is ended too")(SentTask.revoke)
