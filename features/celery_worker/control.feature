@@ -87,8 +87,8 @@ Feature: A sent task can be revoked, and a worker can be asked whether it lives
 
     @celery-024 @disruptive @known_limit
     Scenario: the first ping after a restart of the broker is not answered
-      Celery sends a task again over a new connection, but not a command, whose connection it has kept: the ping fails, or
-      its answer is lost. Let a long-lived monitor ask twice before it raises an alarm.
+      Celery sends a task again over a new connection, but no command: the ping fails, or its answer is lost. Let a
+      long-lived monitor ask twice before it raises an alarm.
 
       Given an isolated broker
       And a worker
