@@ -81,9 +81,9 @@ def end(run: subprocess.Popen[bytes], number: signal.Signals, target: str) -> st
         return "its whole group"
     workers = [one.pid for one in tree(run.pid)[1:] if os.getpgid(one.pid) == run.pid]
     if target == "worker" and workers:
-        pid = random.choice(workers)
-        os.kill(pid, number)
-        return "a process of it"
+        with suppress(ProcessLookupError):  # it has just ended, as each does after some seconds
+            os.kill(random.choice(workers), number)
+            return "a process of it"
     run.send_signal(number)
     return "the run"
 
