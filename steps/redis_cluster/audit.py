@@ -184,7 +184,7 @@ def find_open_slots(context: Context) -> list[dict[str, str]]:
 
     def opened() -> list[str]:
         asked = context.part(Audited).each("CLUSTER NODES", itself)
-        if not any(one.leaving or one.arriving for one in asked.values()):
+        if not any(one.opened for one in asked.values()):
             return []
         with clients_of(context.cluster.nodes) as clients:
             if lines := open_slots(clients):

@@ -254,7 +254,7 @@ class NodeUnderTest:
         """Close its half of every open slot, so that the migration is half known."""
         with self.client() as client:
             member = itself(client)
-            for slot in {**member.leaving, **member.arriving}:
+            for slot in member.opened:
                 client.execute_command("CLUSTER SETSLOT", slot, "STABLE")
 
     def undo(self, *command: str) -> None:

@@ -367,7 +367,7 @@ def close_open_slots(nodes: Sequence[Redis]) -> list[int]:
     owners = {slot: identity for identity, member in seen.items() for slot in member.slots}
     _require_all(known, seen, owners)
     # Valkey's replicas repeat the open slots of their primary, and one may keep a slot open that it has closed.
-    opened = {slot for member in asked.values() for slot in (*member.leaving, *member.arriving)}
+    opened = {slot for member in asked.values() for slot in member.opened}
     opened.update(slot for identity, member in seen.items() for slot in stray_slots(known[identity], member))
     if missing := sorted(opened - owners.keys()):
         raise ClusterError(f"slot {missing[0]} is open or has keys, and has no owner: give it one first")

@@ -138,6 +138,11 @@ class Member:
         """Whether the reporting node marks it as failed or suspects it (``fail?``)."""
         return not self.flags.isdisjoint(("fail", "fail?"))
 
+    @property
+    def opened(self) -> frozenset[int]:
+        """Its open slots, migrating or importing."""
+        return frozenset((*self.leaving, *self.arriving))
+
     @cached_property
     def slots(self) -> frozenset[int]:
         """The slots that it owns."""
