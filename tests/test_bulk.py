@@ -75,6 +75,8 @@ class Scripted:
         comes together with the replies.
         """
         self._draw, self._notices, self._left, self._extra = random.Random(0), notices, ends_after, extra
+        self.cut: int | None = None
+        """The place in the replies where a pause comes, and no other piece ends; None for random pieces."""
         self.most = 0
         """The most commands that waited for a reply."""
         self.loop = LoopThread()
@@ -113,6 +115,11 @@ class Scripted:
 
     async def _write(self, replies: bytes, writer: asyncio.StreamWriter) -> None:
         """Send replies in pieces, up to the end."""
+        if (cut := self.cut) is not None:
+            writer.write(replies[:cut])
+            await asyncio.sleep(0.005)
+            writer.write(replies[cut:])
+            return
         while replies and self._left != 0:
             size = len(replies) if self._extra else self._draw.choice([1, 2, 3, 10, 100, 1000, 5000, 100_000])
             if self._left is not None:
@@ -201,7 +208,23 @@ def test_notice_is_no_reply(scripted: Callable[..., Scripted], way: str) -> None
     assert heard[0] == [b"invalidate", [b"key"]]
 
 
-@pytest.mark.parametrize(("extra", "error"), [(b":1\r\n", InvalidResponse), (b"$5\r\nha", RedisTimeoutError)])
+@pytest.mark.parametrize("notices", [0, 1])
+def test_pieces_that_end_at_each_byte(scripted: Callable[..., Scripted], way: str, notices: int) -> None:
+    """Replies come in two pieces, and the first ends anywhere: after the first line of an array or of a notice, too."""
+    reply = b"*2\r\n:1\r\n*1\r\n$2\r\n\r\n\r\n"
+    started = scripted(notices=notices)
+    with started.client(protocol=3 if notices else 2) as client:
+        client.echo(b"+opened\r\n")
+        size = len(reply + NOTICE * notices)
+        for started.cut in range(size, 2 * size):
+            assert pipelined(client, [("ECHO", reply)] * 2, 2) == [[1, [b"\r\n"]]] * 2, (way, started.cut)
+            assert client.echo(b"+next\r\n") == b"next", (way, started.cut)
+
+
+@pytest.mark.parametrize(
+    ("extra", "error"),
+    [(b":1\r\n", InvalidResponse), (b"$5\r\nha", RedisTimeoutError), (b"*1\r\n", RedisTimeoutError)],
+)
 def test_reply_to_no_command(scripted: Callable[..., Scripted], extra: bytes, error: type[Exception]) -> None:
     """A reply that no command asked for is an error, and so is a part of one."""
     with scripted(extra=extra).client(socket_timeout=0.2) as client, pytest.raises(error):

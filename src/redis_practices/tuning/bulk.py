@@ -340,11 +340,13 @@ class _Stream:
         self._reader: Any = hiredis.Reader(**self._options)
         self._awaited = 0
         """The number of replies in the array that hiredis parses; 0 without an array."""
+        self._has_part = False
+        """Whether hiredis has read a part of a reply or of a notice: its data may end behind the line of an array."""
 
     @property
     def is_done(self) -> bool:
         """Whether each command has its reply, and no part of a notice is there."""
-        return len(self.answers) == len(self._commands) and not self._reader.has_data()
+        return len(self.answers) == len(self._commands) and not self._has_part
 
     def send(self) -> int:
         """Send up to `batch` commands without reply, and return the events to wait for."""
@@ -362,7 +364,7 @@ class _Stream:
 
     def receive(self, room: bytearray) -> None:
         """Receive what is there, and keep the replies."""
-        if not (self._awaited or self._reader.has_data()):
+        if not (self._awaited or self._has_part):
             self._await_piece()
         held = self._reader.len()
         try:
@@ -387,7 +389,18 @@ class _Stream:
             self._await_piece()
             self._reader.feed(room, size - rest, rest)
             held = self._reader.len()
-        self._keep(list(iter(self._reader.gets, _NOTHING)))
+        self._keep(self._one_by_one())
+
+    def _one_by_one(self) -> list[Answer]:
+        """Return the whole replies that are there."""
+        found = []
+        while self._reader.has_data():
+            reply = self._reader.gets()
+            self._has_part = reply is _NOTHING
+            if self._has_part:
+                break
+            found.append(reply)
+        return found
 
     def _await_piece(self) -> None:
         """Announce the outstanding replies of a piece to hiredis, as an array."""
