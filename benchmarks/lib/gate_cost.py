@@ -16,7 +16,7 @@ from typing import Any
 
 from lib.cpu_meter import ROOT
 from lib.process_meter import JUDGE, SHARED, Bill, ProcessMeter
-from lib.processes import memory_bytes
+from lib.processes import memory_below
 from lib.whole_run import run_once
 
 from redis_practices.polling import join
@@ -86,12 +86,11 @@ class Cost:
 def cost_of(arguments: Sequence[str]) -> Cost:
     """Run pytest with `arguments`, and return its cost (OSError if a file cannot be written)."""
     peak, over = [0], threading.Event()
-    own = memory_bytes(os.getpid())
 
     def look() -> None:
         """Read the memory once a second."""
         while not over.wait(1.0):
-            peak[0] = max(peak[0], memory_bytes(os.getpid()) - own)
+            peak[0] = max(peak[0], memory_below(os.getpid()))
 
     with tempfile.TemporaryDirectory() as folder:
         noted = Path(folder) / "meter.jsonl"

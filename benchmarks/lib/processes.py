@@ -37,10 +37,10 @@ def cpu_seconds(*roots: int) -> float:
     return total
 
 
-def memory_bytes(root: int) -> int:
-    """Return the memory of a process and its descendants; shared memory counts once (Pss, on Linux)."""
+def memory_below(root: int) -> int:
+    """Return the bytes of memory of a process' descendants; shared memory counts once (Pss, on Linux)."""
     total = 0
-    for process in tree(root):
+    for process in tree(root)[1:]:
         with suppress(psutil.Error):
             total += process.memory_full_info().pss
     return total
