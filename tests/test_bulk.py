@@ -66,7 +66,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 class Scripted:
-    """A server that replies to a command with the command's second word, in pieces of random size."""
+    """A server that replies to a command with the command's last word, in pieces of random size."""
 
     def __init__(self, *, notices: int = 0, ends_after: int | None = None, extra: bytes = b"") -> None:
         """Listen.
@@ -92,7 +92,7 @@ class Scripted:
         replier = asyncio.ensure_future(self._reply(waiting, writer))
         with suppress(ConnectionError):
             async for commands in commands_of(reader):
-                waiting += [command[1] for command in commands]
+                waiting += [command[-1] for command in commands]
         replier.cancel()
         writer.close()
 
@@ -110,6 +110,7 @@ class Scripted:
             if replies == [b"3"]:  # HELLO
                 replies = [b"%1\r\n$5\r\nproto\r\n:3\r\n"]
             elif self._notices:
+                replies = [b"+PONG\r\n" if reply == b"PING" else reply for reply in replies]
                 replies = [reply + NOTICE * (place % self._notices == 0) for place, reply in enumerate(replies)]
             await self._write(b"".join(replies) + self._extra, writer)
 
@@ -219,6 +220,18 @@ def test_pieces_that_end_at_each_byte(scripted: Callable[..., Scripted], way: st
         for started.cut in range(size, 2 * size):
             assert pipelined(client, [("ECHO", reply)] * 2, 2) == [[1, [b"\r\n"]]] * 2, (way, started.cut)
             assert client.echo(b"+next\r\n") == b"next", (way, started.cut)
+
+
+def test_notice_with_the_reply_of_a_health_check(scripted: Callable[..., Scripted]) -> None:
+    """A notice of which a part came with PONG is whole before the replies."""
+    started = scripted(notices=1)
+    with started.client(protocol=3, health_check_interval=1) as client:
+        connection: Any = client.connection_pool.get_connection()
+        for started.cut in range(len(b"+PONG\r\n"), len(b"+PONG\r\n" + NOTICE)):
+            client.connection_pool.release(connection)
+            connection.next_health_check = 0
+            assert pipelined(client, [("ECHO", b":7\r\n")] * 2, 2) == [7, 7], started.cut
+            connection = client.connection_pool.get_connection()
 
 
 @pytest.mark.parametrize(
@@ -388,6 +401,24 @@ def test_redirections_are_followed(cluster: RedisCluster, way: str) -> None:
     sent_before = move.old.info("errorstats")["errorstat_MOVED"]["count"]
     assert read_bulk(cluster, [stay, gone]) == [f"value of {stay}", f"value of {gone}"]
     assert move.old.info("errorstats")["errorstat_MOVED"]["count"] == sent_before, "the new owner was forgotten"
+
+
+def test_lost_node_behind_a_redirection(cluster: RedisCluster) -> None:
+    """A node that does not answer is an error of the call, also when another node has named it as the new owner."""
+    with ForkingGroup() as group:
+        made = start_cluster(group, replicas=0)
+        with cluster_client(made.url, timeout=1) as client:
+            keys = [f"key:{number}" for number in range(50)]
+            write_bulk(client, [(key, key) for key in keys], ttl=60)
+            owners = client.nodes_manager.slots_cache
+            lost, other = client.get_primaries()[:2]
+            next(node for node in made.nodes if node.port == lost.port).kill()
+            client.nodes_manager.slots_cache = {
+                slot: [other] if owner.port == lost.port else [owner, *rest] for slot, (owner, *rest) in owners.items()
+            }
+            with pytest.raises((RedisConnectionError, RedisTimeoutError)):
+                read_bulk(client, keys)
+    assert read_bulk(cluster, []) == []
 
 
 class Interrupted(Exception):  # noqa: N818 - no error

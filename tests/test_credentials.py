@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from redis.auth.token import SimpleToken
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 from redis.exceptions import AuthenticationError
@@ -173,6 +174,21 @@ def test_new_login_at_release_raises_nothing(server: Server, logins: Logins) -> 
         eventually(lambda: bool(connection._re_auth_token), within=5)  # noqa: SLF001 - no other way to see that it came
         logins.rotate(0)  # deletes the login that the connection is about to use
         pool.release(connection)
+        assert client.ping()
+
+
+def test_new_login_waits_once_for_a_server_that_hangs(server: Server, logins: Logins) -> None:
+    """One idle connection asks the server, and the pool closes its further idle connections."""
+    with redis_client(url_of(server), timeout=0.2) as client, server.client() as admin:
+        pool = client.connection_pool
+        for connection in [pool.get_connection() for _ in range(5)]:
+            pool.release(connection)
+        user, password = LoginFile(logins.path).get_credentials()
+        admin.config_resetstat()
+        server.pause()
+        pool.re_auth_callback(SimpleToken(password, -1, 1000 * time.time(), {"oid": user}))
+        server.resume()
+        assert admin.info("commandstats")["cmdstat_auth"]["calls"] == 1
         assert client.ping()
 
 

@@ -5,6 +5,7 @@ Signals at random moments raise an exception in the middle of calls, like Celery
 
 from __future__ import annotations
 
+import asyncio
 import random
 import signal
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from redis import Redis
 from redis.cluster import RedisCluster
 
 from fixtures.run.processes import ForkingGroup
-from redis_practices.clients import cluster_client, redis_client
+from redis_practices.clients import async_client, cluster_client, is_repeatable, redis_client
 from redis_practices.pure_cache.cache_aside import CacheAside
 from redis_practices.pure_cache.near_cache import NearCache
 from redis_practices.pure_cache.write_through import WriteThrough
@@ -184,3 +185,50 @@ def test_no_wrong_value_under_signals(servers: tuple[str, str], way: str, calls:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert interrupted > calls / 50, f"{interrupted} of {calls} calls were interrupted"
+
+
+@pytest.mark.parametrize(
+    ("command", "repeatable"),
+    [
+        (("SET", "key", "value"), True),
+        (("SET", "key", "NX", "EX", 10), True),
+        (("SET", "key", "value", "nx"), False),
+        (("SET", b"key", b"value", b"NX"), False),
+        (("INCR", "key"), False),
+    ],
+)
+def test_command_that_may_be_sent_again(command: tuple[Any, ...], repeatable: bool) -> None:  # noqa: FBT001
+    """A write with a condition, as text or bytes, is not sent again after its reply was lost."""
+    assert is_repeatable(command) == repeatable
+
+
+def test_health_check_that_connects_again(servers: tuple[str, str]) -> None:
+    """A command is counted on the connection that its health check has made: its late reply answers no other."""
+    with redis_client(servers[0]) as client:
+        pool = client.connection_pool
+        connection: Any = pool.get_connection()
+        connection.send_command("CLIENT", "ID")
+        assert client.client_kill_filter(_id=connection.read_response()) == 1
+        connection.next_health_check = 0
+        connection.send_command("GET", KEYS[0])
+        pool.release(connection)
+        assert client.get(KEYS[1]) == KEYS[1]
+
+
+async def _after_health_check(url: str) -> None:
+    """Do the same with asyncio."""
+    async with async_client(url) as client:
+        pool = client.connection_pool
+        connection: Any = await pool.get_connection()
+        await connection.send_command("CLIENT", "ID")
+        assert await client.client_kill_filter(_id=await connection.read_response()) == 1
+        connection.next_health_check = 0
+        await connection.send_command("GET", KEYS[0])
+        assert connection.unanswered == 1
+        await pool.release(connection)
+        assert await client.get(KEYS[1]) == KEYS[1]
+
+
+def test_health_check_that_connects_again_with_asyncio(servers: tuple[str, str]) -> None:
+    """A command is counted there, too."""
+    asyncio.run(_after_health_check(servers[0]))

@@ -9,6 +9,7 @@ and ``_get_parser``; without them it is correct, but slow. The external stack li
 from __future__ import annotations
 
 import ast
+import asyncio
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,10 +19,11 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from redis.cache import CacheConfig
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from fixtures import PROJECT
-from fixtures.proxies.streams import TlsProxy
+from fixtures.proxies.streams import LoopThread, TlsProxy, commands_of
 from fixtures.run.processes import ForkingGroup
 from redis_practices.clients import redis_client, tls_context
 from redis_practices.servers.server import CACHE, Server, start_server
@@ -155,6 +157,22 @@ def test_no_module_uses_another_private_name() -> None:
     assert found == {
         NEAR_CACHE: ["_get_parser"],
         COMMAND_GUARD: ["_connect"],
-        CLIENTS: ["_connect", "_connect"],
+        CLIENTS: ["_connect", "_conn", "_connect"],
         BULK: ["_sock", "_get_parser"],
     }
+
+
+async def _as_redis_8(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Reply as a server of a release that redis-py's cache accepts."""
+    replies = {b"HELLO": b"%3\r\n+server\r\n+redis\r\n+version\r\n+8.4.0\r\n+proto\r\n:3\r\n", b"GET": b"+value\r\n"}
+    async for commands in commands_of(reader):
+        writer.write(b"".join(replies.get(command[0], b"+OK\r\n") for command in commands))
+    writer.close()
+
+
+def test_cache_of_redis_py_works_with_our_pool() -> None:
+    """The pool finds its own connection behind the one of redis-py's cache."""
+    with closing(LoopThread()) as loop:
+        url = f"redis://127.0.0.1:{loop.listen(_as_redis_8)}?protocol=3"
+        with redis_client(url, cache_config=CacheConfig()) as client:
+            assert [client.get("key"), client.get("key")] == ["value", "value"]

@@ -41,7 +41,14 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff
 from redis.client import PubSub
 from redis.cluster import PRIMARY, ClusterNode, ClusterPubSub, RedisCluster
-from redis.connection import AbstractConnection, Connection, ConnectionPool, SSLConnection, parse_url
+from redis.connection import (
+    AbstractConnection,
+    CacheProxyConnection,
+    Connection,
+    ConnectionPool,
+    SSLConnection,
+    parse_url,
+)
 from redis.credentials import StreamingCredentialProvider
 from redis.driver_info import DriverInfo
 from redis.exceptions import (
@@ -141,8 +148,12 @@ _CONDITIONS = {"NX", "XX", "GET", "IFEQ", "IFNE"}
 
 def is_repeatable(command: Sequence[Any]) -> bool:
     """Tell whether a command may be sent again after its reply was lost."""
-    name, *rest = str(command[0]).upper().split() + [str(word).upper() for word in command[1:] if type(word) is str]
-    return name in REPEATABLE or (name == "SET" and _CONDITIONS.isdisjoint(rest))
+    words: list[Any] = [*str(command[0]).upper().split(), *command[1:]]
+    name, *rest = words
+    if name == "SET":
+        options = [word.decode(errors="replace") if isinstance(word, bytes) else str(word) for word in rest[2:]]
+        return _CONDITIONS.isdisjoint(map(str.upper, options))
+    return name in REPEATABLE
 
 
 _WAITS: Mapping[str, tuple[int, float]] = {
@@ -292,9 +303,11 @@ class _Counted(_Counting):
         repeatable, waiting, number = self.is_repeatable, self.waiting, getattr(command, "number", 1)
         if not (self.is_whole or self.is_connecting):
             self.connect_check_health(check_health=False)
+        if check_health:  # before it counts: a health check may connect again, which forgets the count
+            self.check_health()  # type: ignore[attr-defined]
         self.unanswered += number
         try:
-            super().send_packed_command(command, check_health)  # type: ignore[misc]
+            super().send_packed_command(command, check_health=False)  # type: ignore[misc]
         except RedisConnectionError as error:
             # One command that was not sent whole was not done; of several, the first ones may be.
             self.is_repeatable = repeatable or number == 1
@@ -342,9 +355,11 @@ class _AsyncCounted(_Counting):
         repeatable, waiting, number = self.is_repeatable, self.waiting, getattr(command, "number", 1)
         if not (self.is_whole or self.is_connecting):
             await self.connect_check_health(check_health=False)
+        if check_health:  # before it counts: a health check may connect again, which forgets the count
+            await self.check_health()  # type: ignore[attr-defined]
         self.unanswered += number
         try:
-            await super().send_packed_command(command, check_health)  # type: ignore[misc]
+            await super().send_packed_command(command, check_health=False)  # type: ignore[misc]
         except RedisConnectionError as error:
             self.is_repeatable = repeatable or number == 1
             self.require_repeatable(error)
@@ -479,8 +494,13 @@ class Pool(ConnectionPool):
             idle = list(self._available_connections)
             for connection in [*idle, *self._in_use_connections]:
                 connection.set_re_auth_token(token)
+            answers = True
             for connection in idle:
-                connection.re_auth()
+                if not answers:
+                    connection.disconnect()  # else each would wait for a server that hangs
+                elif connection.is_whole:
+                    connection.re_auth()
+                    answers = connection.is_whole
 
     def get_connection(self, *arguments: Any, **options: Any) -> Any:
         """Return a connection (MaxConnectionsError if none is free)."""
@@ -498,7 +518,8 @@ class Pool(ConnectionPool):
 
     def release(self, connection: Any) -> None:
         """Take a connection back, closed if a reply may still come on it."""
-        if not connection.is_clean:
+        behind: Any = connection._conn if isinstance(connection, CacheProxyConnection) else connection  # noqa: SLF001
+        if not behind.is_clean:
             connection.disconnect()
         super().release(connection)
 

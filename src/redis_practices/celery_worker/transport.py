@@ -137,10 +137,8 @@ class Kept:
     def check_health(self) -> None:
         """Reconnect if the last reply is older than the interval of checks (seconds)."""
         if self.health_check_interval and self.is_idle:
-            unanswered = getattr(self, "unanswered", 0)
             self.disconnect()
             self.connect()  # type: ignore[attr-defined]
-            self.unanswered = unanswered
 
     @property
     def is_idle(self) -> bool:

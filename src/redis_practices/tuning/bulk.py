@@ -207,9 +207,11 @@ def _checksums(commands: Sequence[Command]) -> Iterator[int]:
 
 
 def _again(cluster: RedisCluster, command: Command) -> Answer:
-    """Run one command through the client, which follows redirections."""
+    """Run one command through the client, which follows redirections; an error of the server is its reply."""
     try:
         return cluster.execute_command(*command)
+    except (RedisConnectionError, RedisTimeoutError):
+        raise
     except RedisError as error:
         return error
 
@@ -222,6 +224,7 @@ def _run(work: Work, batch: int) -> list[list[Answer]]:
         for server, _ in work:
             pool = server.connection_pool
             taken.append((pool, pool.get_connection()))
+            taken[-1][1].check_health()  # a notice may come with its reply: before `is_direct` looks
         given = [(connection, commands) for (_, connection), (_, commands) in zip(taken, work, strict=True)]
         answers = (_at_once if all(is_direct(connection) for _, connection in taken) else _in_turns)(given, batch)
         done = True
@@ -286,8 +289,6 @@ def is_direct(connection: Any) -> bool:
 
 def _at_once(given: Given, batch: int) -> list[list[Answer]]:
     """Send to all servers, and receive from all of them at the same time."""
-    for connection, _ in given:
-        connection.check_health()
     streams = [_Stream(connection, commands, batch) for connection, commands in given]
     unfinished = {stream.socket.fileno(): stream for stream in streams if not stream.is_done}
     timeouts = [stream.socket.gettimeout() for stream in streams]
