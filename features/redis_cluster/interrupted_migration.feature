@@ -9,7 +9,7 @@ Feature: A migration that fails leaves no slot open
       Given an isolated cluster of 3 primaries with 1 replica each
       And 2000 keys are written
       When the setting "maxmemory" of a primary other than that of "user:1" becomes "1"
-      And 60 slots with that of "user:1" are migrated
+      And 600 slots with that of "user:1" are migrated
         | OPTION | VALUE    |
         | method | <METHOD> |
       Then the migration failed with "memory"
