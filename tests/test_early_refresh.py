@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from redis_practices.pure_cache.cache_aside import REFRESH, SCRIPT, CacheProtocol, Entry, Rules
 from redis_practices.pure_cache.overload import is_due
 
 TIMES = st.floats(0.001, 1000)
@@ -39,3 +40,27 @@ def test_share_of_refreshing_reads(costs_left: float, low: float, high: float) -
     draw = random.Random(7).random
     share = sum(is_due(1.0, costs_left, draw=draw) for _ in range(20_000)) / 200
     assert low <= share <= high
+
+
+def test_running_refresh_is_picked_for_none() -> None:
+    """A reader of the mark of a refresh returns the old value, even if the computation takes longer than its lease."""
+    now = 1000.0
+    protocol = CacheProtocol(Rules(ttl=60, lease=1, draw=lambda: 0.99, clock=lambda: now))
+    protocol.known_dialect = SCRIPT
+
+    refreshing = protocol.get_or_compute("key")
+    next(refreshing)
+    claim = refreshing.send(Entry("old", cost=3.0, until=now + 2).encoded("key"))
+    mark = claim[5]
+    assert refreshing.send(b"OK") is REFRESH
+
+    reading = protocol.get_or_compute("key")
+    next(reading)
+    with pytest.raises(StopIteration) as read:
+        reading.send(mark)
+    assert read.value.value == "old"
+
+    now += 1
+    after = protocol.get_or_compute("key")
+    next(after)
+    assert after.send(mark)[4] == mark, "the lease has ended, and the next reader computes"

@@ -147,8 +147,8 @@ class Entry:
         return json.dumps([self.value, round(self.cost, 4), round(self.until, 3), _text(key)]).encode()
 
     def fresh_until(self, until: float) -> Entry:
-        """Return the same value, fresh until another time."""
-        return replace(self, until=until)
+        """Return the same value, fresh until another time and due for a refresh only then, since its cost is 0."""
+        return replace(self, until=until, cost=0.0)
 
 
 def decoded(raw: bytes, key: bytes | str) -> Entry | None:
