@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -16,8 +18,9 @@ from redis.asyncio import Redis as AsyncRedis
 
 from fixtures.proxies.streams import TlsProxy
 from fixtures.run.processes import ForkingGroup
-from redis_practices.clients import redis_client
-from redis_practices.polling import join
+from redis_practices.clients import async_client, redis_client
+from redis_practices.polling import join, poll
+from redis_practices.pure_cache import cache_aside
 from redis_practices.pure_cache.cache_aside import AsyncCacheAside, CacheAside
 from redis_practices.servers.server import CACHE, Server, start_server
 
@@ -198,3 +201,156 @@ def test_readers_beside_a_refresh(cache_server: Server) -> None:
         assert time.monotonic() - begun < 1
         may_end.set()
         assert crowd.end() == ["new"]
+
+
+ROW = {"name": "Ann"}
+
+
+def test_threads_that_change_their_value(cache_server: Server) -> None:
+    """Each thread gets the value of the origin, although each changes its own value at once."""
+    seen: list[Any] = []
+
+    def origin() -> dict[str, str]:
+        time.sleep(0.02)
+        return dict(ROW)
+
+    def read(key: str) -> None:
+        value = cache.get_or_compute(key, origin)
+        seen.append(dict(value))
+        value.clear()
+
+    with redis_client(cache_server.url) as client:
+        cache = CacheAside(client, ttl=60)
+        for turn in range(10):
+            readers = [threading.Thread(target=read, args=(f"key{turn}",)) for _ in range(6)]
+            for reader in readers:
+                reader.start()
+            for reader in readers:
+                join(reader)
+    assert seen == [ROW] * 60
+
+
+def test_coroutines_that_change_their_value(cache_server: Server) -> None:
+    """Each coroutine gets the value of the origin, although each changes its own value at once."""
+
+    async def origin() -> dict[str, str]:
+        await asyncio.sleep(0.02)
+        return dict(ROW)
+
+    async def read(cache: AsyncCacheAside) -> dict[str, str]:
+        value = await cache.get_or_compute("key", origin)
+        seen = dict(value)
+        value.clear()
+        return seen
+
+    async def read_all() -> list[object]:
+        async with async_client(cache_server.url) as client:
+            cache = AsyncCacheAside(client, ttl=60)
+            return list(await asyncio.gather(*(read(cache) for _ in range(6))))
+
+    assert asyncio.run(read_all()) == [ROW] * 6
+
+
+@dataclass
+class FailingOrigin:
+    """An origin that fails, and the number of its calls."""
+
+    now: int = 0
+    most: int = 0
+    calls: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def called(self) -> Iterator[None]:
+        """Count a call as long as the block runs, then fail."""
+        with self.lock:
+            self.calls, self.now = self.calls + 1, self.now + 1
+            self.most = max(self.most, self.now)
+        yield
+        with self.lock:
+            self.now -= 1
+        raise ValueError
+
+
+def test_threads_while_cache_and_origin_fail(cache_server: Server) -> None:
+    """While the cache is away, threads call a failing origin one after another, and each gets its own error."""
+    origin = FailingOrigin()
+
+    def compute() -> None:
+        with origin.called():
+            time.sleep(0.02)
+
+    crowd = Crowd(CacheAside(redis_client(cache_server.url, timeout=0.5), ttl=60))
+    cache_server.kill()
+    crowd.read(compute, 10)
+    assert crowd.end() == [ValueError] * 10
+    assert (origin.calls, origin.most) == (10, 1)
+
+
+def test_coroutines_while_cache_and_origin_fail(cache_server: Server) -> None:
+    """While the cache is away, coroutines call a failing origin one after another, and each gets its own error."""
+    origin = FailingOrigin()
+
+    async def compute() -> None:
+        with origin.called():
+            await asyncio.sleep(0.02)
+
+    async def read_all() -> list[object]:
+        async with async_client(cache_server.url, timeout=0.5) as client:
+            cache = AsyncCacheAside(client, ttl=60)
+            reads = (cache.get_or_compute("key", compute) for _ in range(10))
+            return list(await asyncio.gather(*reads, return_exceptions=True))
+
+    cache_server.kill()
+    assert [type(error) for error in asyncio.run(read_all())] == [ValueError] * 10
+    assert (origin.calls, origin.most) == (10, 1)
+
+
+def test_patience_counts_once(cache_server: Server) -> None:
+    """A reader asks the origin after its patience, although it has waited for two other readers."""
+    asked: list[float] = []
+    may_end = threading.Event()
+
+    def origin() -> None:
+        asked.append(time.monotonic())
+        if len(asked) == 1:
+            time.sleep(0.9)  # None is not cached, so the next reader computes
+        elif len(asked) == 2:
+            may_end.wait(10)
+
+    with redis_client(cache_server.url) as client:
+        crowd = Crowd(CacheAside(client, ttl=60, patience=1.0))
+        begun = time.monotonic()
+        crowd.read(origin, 3)
+        try:
+            assert poll(lambda: len(asked) == 3, 5, every=0.01)
+        finally:
+            may_end.set()
+            crowd.end()
+    assert 1.0 <= asked[2] - begun < 1.8, "a second patience ends 1.9 s after the begin"
+
+
+def test_reader_behind_a_kept_interrupt(cache_server: Server) -> None:
+    """An interrupted reader holds up no other reader, even if its exception is kept with its frames."""
+    kept: list[BaseException] = []
+
+    def interrupt(frame: FrameType, event: str, _: object) -> None:
+        if frame.f_globals["__name__"] == cache_aside.__name__ and frame.f_code.co_name == "_share":
+            sys.settrace(None)
+            raise KeyboardInterrupt(event)
+
+    with redis_client(cache_server.url) as client:
+        crowd = Crowd(CacheAside(client, ttl=60))
+        before = sys.gettrace()
+        sys.settrace(interrupt)
+        try:
+            crowd.cache.get_or_compute("key", lambda: "value")
+        except KeyboardInterrupt as error:
+            kept.append(error)
+        finally:
+            sys.settrace(before)
+        begun = time.monotonic()
+        crowd.read(lambda: "value")
+        assert crowd.end() == ["value"]
+        assert time.monotonic() - begun < crowd.cache.rules.patience / 2
+    assert kept

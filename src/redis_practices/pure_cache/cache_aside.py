@@ -14,9 +14,10 @@ until the circuit breaker opens. For asyncio there is `AsyncCacheAside`.
 
 Single flight: one caller computes a missing value, other callers wait. In one process, callers that wait for the same
 key share one read of the cache that begins after they came. They need one connection, and while the cache is away the
-origin has one call at a time for a key. Between processes a lease does it. It is stored in the key to be filled, so
-deleting the key ends the lease too. A value computed before an invalidation is therefore never stored after it. The
-lock of ``redis.lock.Lock`` is another key, which cannot guarantee that.
+origin has one call at a time for a key. A caller that has waited for its `patience` asks the origin itself. Between
+processes a lease does it. It is stored in the key to be filled, so deleting the key ends the lease too. A value
+computed before an invalidation is therefore never stored after it. The lock of ``redis.lock.Lock`` is another key,
+which cannot guarantee that.
 
 A reader that fills the cache races with a writer that invalidates it. The reader's value is stored only if the key
 still holds its lease (`set_if_equal`). ``WATCH``/``MULTI`` would need two more round trips and keep a connection
@@ -237,19 +238,22 @@ class CacheProtocol:
         self.rules = rules
         self.known_dialect = ""
 
-    def get_or_compute(self, key: str) -> Steps:
-        """Return the value of `key`; on a miss one caller computes it, and other callers wait."""
+    def get_or_compute(self, key: str, waited: float = 0.0) -> Steps:
+        """Return the value of `key`; on a miss one caller computes it, and other callers wait.
+
+        `waited` are the seconds of its patience that a caller has already spent.
+        """
         try:
-            entry, held = yield from self._look(key)
+            entry, held = yield from self._look(key, self.rules.clock() + self.rules.patience - waited)
         except Unavailable:
             entry = held = None
         if entry and not held:
             return entry.value
         return (yield from self._fill(key, held, entry))
 
-    def _look(self, key: str) -> Steps:
+    def _look(self, key: str, give_up: float) -> Steps:
         """Return the found entry, if any. If this caller must compute, return its mark in the key too."""
-        give_up, pause, mark = self.rules.clock() + self.rules.patience, 0.005, None
+        pause, mark = 0.005, None
         while True:
             raw = yield ("GET", key)
             entry = decoded(raw, key) if raw else None
@@ -387,19 +391,34 @@ class Leader:
 class Flight:
     """One read of a key in this process. Callers that came before it began share its value."""
 
-    __slots__ = ("landed", "leader", "over", "thread", "value")
+    __slots__ = ("called", "followed", "landed", "leader", "over", "thread", "value")
 
     def __init__(self, leader: Leader, over: Any) -> None:
         """Set the event `over` at the end."""
         self.leader, self.thread, self.over = ref(leader), get_ident(), over
+        self.called = time.monotonic()
+        """When its caller came; that caller's patience counts from then."""
+        self.followed = False
+        """Whether another caller waits for the value."""
         self.value: Any = None
         self.landed = False
-        """Whether `value` is its result: it was neither interrupted nor refused by the origin."""
+        """Whether `value` is its result: it was followed, and neither interrupted nor refused by the origin."""
 
     @property
     def is_lost(self) -> bool:
         """Whether its caller was interrupted before its end, or waits for itself: its origin reads the key."""
         return self.leader() is None or self.thread == get_ident()
+
+    @property
+    def waited(self) -> float:
+        """Seconds since its caller came."""
+        return time.monotonic() - self.called
+
+    def land(self, value: Any) -> None:
+        """Share a value. The callers that follow get their own copy, as the leader's caller may change its object."""
+        if self.followed:
+            self.value = copied(value)
+            self.landed = True
 
 
 class Common:
@@ -420,12 +439,11 @@ class Common:
 
     _flights: dict[str, Flight]
 
-    def _end(self, key: str, flight: Flight | None) -> None:
+    def _end(self, key: str, flight: Flight) -> None:
         """End a flight."""
-        if flight and self._flights.get(key) is flight:
+        if self._flights.get(key) is flight:
             self._flights.pop(key, None)
-        if flight:
-            flight.over.set()
+        flight.over.set()
 
     def check(self) -> None:
         """Raise `Unavailable` while the circuit breaker is open."""
@@ -477,21 +495,30 @@ class CacheAside(Common):
         """
         leader = Leader()
         flight = Flight(leader, Flag())
-        running = self._flights.setdefault(key, flight)
-        if running is flight:
-            return self._lead(key, compute, flight)
-        # It began before this call, so it may have read what was invalidated before this call.
-        if self._is_over(key, running):
-            following = self._flights.setdefault(key, flight)
-            if following is flight:
-                return self._lead(key, compute, flight)
-            if self._is_over(key, following) and following.landed:
-                return copied(following.value)
-        return self._run(key, compute)
+        try:
+            return self._share(key, compute, flight)
+        finally:
+            self._end(key, flight)
 
-    def _is_over(self, key: str, flight: Flight) -> bool:
+    def _share(self, key: str, compute: Callable[[], Any], flight: Flight) -> Any:
+        """Read a key for all callers of this process that wait for it, or get what another caller reads."""
+        shares = False
+        while (other := self._flights.setdefault(key, flight)) is not flight:
+            if shares:
+                other.followed = True
+            if not self._is_over(key, other, self.rules.patience - flight.waited):
+                break
+            if shares and other.landed:
+                return copied(other.value)
+            # The first one began before this call, so it may have read what was invalidated before this call.
+            shares = True
+        value = self._run(key, compute, flight)
+        flight.land(value)
+        return value
+
+    def _is_over(self, key: str, flight: Flight, within: float) -> bool:
         """Wait for the end of a flight; tell whether it has ended in time."""
-        give_up = time.monotonic() + self.rules.patience
+        give_up = time.monotonic() + within
         while not flight.over.is_set():
             if flight.is_lost:
                 self._end(key, flight)
@@ -500,15 +527,6 @@ class CacheAside(Common):
             else:
                 flight.over.wait(LOOK)
         return True
-
-    def _lead(self, key: str, compute: Callable[[], Any], flight: Flight) -> Any:
-        """Read a key for all callers of this process that wait for it."""
-        try:
-            flight.value = self._run(key, compute, flight)
-            flight.landed = True
-            return flight.value
-        finally:
-            self._end(key, flight)
 
     def invalidate(self, *keys: str) -> None:
         """Delete keys after the origin has changed; computations from the old state are then not stored (``DEL``).
@@ -520,9 +538,9 @@ class CacheAside(Common):
         for some in self.deletions(keys):
             self._client.delete(*some)
 
-    def _run(self, key: str, compute: Callable[[], Any], flight: Flight | None = None) -> Any:
+    def _run(self, key: str, compute: Callable[[], Any], flight: Flight) -> Any:
         """Run the steps to their end. Other callers wait for a flight only while they have no value to read."""
-        steps, answer, error, mark = self.protocol.get_or_compute(key), None, None, b""
+        steps, answer, error, mark = self.protocol.get_or_compute(key, flight.waited), None, None, b""
         while True:
             try:
                 effect = steps.throw(error) if error else steps.send(answer)
@@ -611,36 +629,36 @@ class AsyncCacheAside(Common):
         """Return the value of `key`, as `CacheAside.get_or_compute` does."""
         leader = Leader()
         flight = Flight(leader, asyncio.Event())
-        running = self._flights.setdefault(key, flight)
-        if running is flight:
-            return await self._lead(key, compute, flight)
-        if await self._over(running):
-            following = self._flights.setdefault(key, flight)
-            if following is flight:
-                return await self._lead(key, compute, flight)
-            if await self._over(following) and following.landed:
-                return copied(following.value)
-        return await self._run(key, compute)
-
-    async def _lead(self, key: str, compute: Callable[[], Awaitable[Any]], flight: Flight) -> Any:
-        """Read a key for all callers of this event loop that wait for it."""
         try:
-            flight.value = await self._run(key, compute, flight)
-            flight.landed = True
-            return flight.value
+            return await self._share(key, compute, flight)
         finally:
             self._end(key, flight)
 
-    async def _over(self, flight: Flight) -> bool:
+    async def _share(self, key: str, compute: Callable[[], Awaitable[Any]], flight: Flight) -> Any:
+        """Read a key for all callers of this event loop that wait for it, or get what another caller reads."""
+        shares = False
+        while (other := self._flights.setdefault(key, flight)) is not flight:
+            if shares:
+                other.followed = True
+            if not await self._is_over(other, self.rules.patience - flight.waited):
+                break
+            if shares and other.landed:
+                return copied(other.value)
+            shares = True
+        value = await self._run(key, compute, flight)
+        flight.land(value)
+        return value
+
+    async def _is_over(self, flight: Flight, within: float) -> bool:
         """Wait for the end of a flight; tell whether it has ended in time."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self.rules.patience):
+            async with asyncio.timeout(within):
                 await flight.over.wait()
         return bool(flight.over.is_set())
 
-    async def _run(self, key: str, compute: Callable[[], Awaitable[Any]], flight: Flight | None = None) -> Any:
+    async def _run(self, key: str, compute: Callable[[], Awaitable[Any]], flight: Flight) -> Any:
         """Run the steps as `CacheAside` does."""
-        steps, answer, error, mark = self.protocol.get_or_compute(key), None, None, b""
+        steps, answer, error, mark = self.protocol.get_or_compute(key, flight.waited), None, None, b""
         while True:
             try:
                 effect = steps.throw(error) if error else steps.send(answer)
