@@ -410,6 +410,23 @@ def test_event(tested: CacheUnderTest, event: str) -> None:
         machine.teardown()
 
 
+def test_full_cache_whose_value_is_due(tested: CacheUnderTest) -> None:
+    """A full cache serves the value that it holds, although the value is due for refresh and the origin fails."""
+
+    def compute() -> str:
+        time.sleep(0.001)
+        return "old"
+
+    def fail() -> str:
+        raise ValueError
+
+    with tested.client() as client:
+        cache = CacheAside(client, ttl=60, beta=1e9)  # each read is due to refresh
+        cache.get_or_compute("key", compute)
+        with tested.full():
+            assert cache.get_or_compute("key", fail) == "old"
+
+
 @pytest.mark.slow
 def test_histories(tested: CacheUnderTest) -> None:
     """No front has an error or an old value in any history of events."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -50,7 +51,7 @@ def test_running_refresh_is_picked_for_none() -> None:
 
     refreshing = protocol.get_or_compute("key")
     next(refreshing)
-    claim = refreshing.send(Entry("old", cost=3.0, until=now + 2).encoded("key"))
+    claim: Any = refreshing.send(Entry("old", cost=3.0, until=now + 2).encoded("key"))
     mark = claim[5]
     assert refreshing.send(b"OK") is REFRESH
 
@@ -63,4 +64,5 @@ def test_running_refresh_is_picked_for_none() -> None:
     now += 1
     after = protocol.get_or_compute("key")
     next(after)
-    assert after.send(mark)[4] == mark, "the lease has ended, and the next reader computes"
+    claim = after.send(mark)
+    assert claim[4] == mark, "the lease has ended, and the next reader computes"

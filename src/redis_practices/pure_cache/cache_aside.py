@@ -267,6 +267,9 @@ class CacheProtocol:
                 try:
                     won = yield from self._claim(key, raw, mark, keep_ttl=bool(entry))
                 except Refused:
+                    # A full or read-only cache still serves what it holds.
+                    if entry:
+                        return entry, None
                     raise
                 except Unavailable:
                     # The reply was lost. The mark may be in the key, and then the value can be stored in its place.
