@@ -75,6 +75,32 @@ def test_cache_reader_after_an_interrupted_one(cache_server: Server, late_url: s
     client.close()
 
 
+@pytest.mark.parametrize(("number", "is_sent"), [(2, True), (3, False)], ids=["the claim", "the store"])
+def test_lease_of_an_interrupted_reader(
+    cache_server: Server, monkeypatch: pytest.MonkeyPatch, number: int, *, is_sent: bool
+) -> None:
+    """The lease of a reader that is interrupted at a command is given back, and the next reader computes at once."""
+    left = [0]
+    with redis_client(cache_server.url) as client:
+        send = client.execute_command
+
+        def interrupted(*command: Any, **options: Any) -> Any:
+            left[0] -= 1
+            answer = send(*command, **options) if left[0] != 0 or is_sent else None
+            if left[0] == 0:
+                raise SoftTimeLimitExceeded
+            return answer
+
+        monkeypatch.setattr(client, "execute_command", interrupted)
+        cache = CacheAside(client, ttl=60)
+        cache.get_or_compute("warm", lambda: "value")  # it knows the server's compare-and-set command
+        left[0] = number
+        with pytest.raises(SoftTimeLimitExceeded):
+            cache.get_or_compute("key", lambda: "value")
+        assert not client.exists("key")
+        assert cache.get_or_compute("key", lambda: "value") == "value"
+
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "usual": {},
     "with maintenance notices": {"maint_notifications_config": MaintNotificationsConfig(enabled="auto")},

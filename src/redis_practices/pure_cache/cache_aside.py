@@ -265,19 +265,17 @@ class CacheProtocol:
             if raw is None or not raw.startswith(LEASE):
                 mark = self._mark(key, entry)
                 try:
-                    won = yield from self._claim(key, raw, mark, keep_ttl=bool(entry))
+                    won = yield from self._or_drop(key, mark, self._claim(key, raw, mark, keep_ttl=bool(entry)))
                 except Refused:
                     # A full or read-only cache still serves what it holds.
-                    if entry:
-                        return entry, None
-                    raise
+                    if not entry:
+                        raise
+                    won = False
                 except Unavailable:
                     # The reply was lost. The mark may be in the key, and then the value can be stored in its place.
-                    return entry, mark
-                if won:
-                    return entry, mark
-                if entry:
-                    return entry, None
+                    won = True
+                if won or entry:
+                    return entry, mark if won else None
             if self.rules.clock() >= give_up:
                 return None, None
             # Jittered, so that the waiting callers do not all ask at the same moment.
@@ -321,7 +319,8 @@ class CacheProtocol:
         if held and life:
             with suppress(Unavailable):
                 milliseconds = max(1, round(life * 1000))
-                yield from self._compare(lambda dialect: set_if_equal(dialect, key, held, raw, "PX", milliseconds))
+                store = self._compare(lambda dialect: set_if_equal(dialect, key, held, raw, "PX", milliseconds))
+                yield from self._or_drop(key, held, store)
         else:
             yield from self._drop(key, held)
         return value
@@ -329,6 +328,16 @@ class CacheProtocol:
     def encoded(self, key: str, value: Any, life: float, cost: float = 0.0) -> bytes:
         """Return the stored form of a value (NotJSONError if JSON cannot hold it)."""
         return Entry(value, max(0.0, cost), self.rules.clock() + life).encoded(key)
+
+    def _or_drop(self, key: str, held: bytes, steps: Steps) -> Steps:
+        """Run steps, and give the lease back if they are interrupted."""
+        try:
+            return (yield from steps)
+        except (Unavailable, GeneratorExit):
+            raise
+        except BaseException:
+            yield from self._drop(key, held)
+            raise
 
     def _drop(self, key: str, held: bytes | None) -> Steps:
         """Give the lease back, so that the next caller computes at once."""
