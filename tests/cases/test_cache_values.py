@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -13,9 +14,9 @@ from typing import Any
 import pytest
 from redis.exceptions import LockError
 
-from redis_practices.clients import redis_client
+from redis_practices.clients import async_client, redis_client
 from redis_practices.polling import eventually
-from redis_practices.pure_cache.cache_aside import CacheAside
+from redis_practices.pure_cache.cache_aside import AsyncCacheAside, CacheAside
 from redis_practices.pure_cache.key_audit import sample
 from redis_practices.pure_cache.write_through import WriteBehind, WriteThrough
 from redis_practices.servers.server import Server
@@ -23,7 +24,7 @@ from redis_practices.servers.server import Server
 KEPT: list[Any] = [{"name": "Ann"}, ["a", 1], 1.5, 2**70, "\ud800", True, 0, ""]
 CHANGED: list[Any] = [
     {1: "a"}, (1, 2), {"t": (1,)}, {True: 1}, {None: 1}, {1, 2}, float("nan"), [float("-inf")], b"bytes", HTTPStatus.OK,
-    OrderedDict(a=1),
+    OrderedDict(a=1), "\ud83d\ude00", {"\ud83d\ude00": 1},
 ]  # fmt: skip
 
 
@@ -70,6 +71,54 @@ def test_cache_key_of_another_type(cache_server: Server) -> None:
         begun = time.monotonic()
         assert CacheAside(client, ttl=60).get_or_compute("key", lambda: "value") == "value"
     assert time.monotonic() - begun < 1
+
+
+@pytest.mark.parametrize("raw", ["[" * 100_000, f'[1, {10**400}, 1, "key"]'], ids=["too deep", "too large a number"])
+def test_cache_entry_that_python_cannot_read(cache_server: Server, raw: str) -> None:
+    """An entry whose JSON is beyond Python's limits is a miss."""
+    with redis_client(cache_server.url) as client:
+        client.set("key", raw)
+        assert CacheAside(client, ttl=60).get_or_compute("key", lambda: "value") == "value"
+
+
+class EmptyError(Exception):
+    """An error that is false, such as one with a list of faults that is empty."""
+
+    def __bool__(self) -> bool:
+        """Return False."""
+        return False
+
+
+def test_cache_passes_the_error_of_the_origin(cache_server: Server) -> None:
+    """The caller gets the error that the origin raised, although the error is false, and nothing is cached."""
+
+    def fail() -> None:
+        raise EmptyError
+
+    with redis_client(cache_server.url) as client:
+        with pytest.raises(EmptyError):
+            CacheAside(client, ttl=60, absent_ttl=30).get_or_compute("key", fail)
+        assert client.dbsize() == 0
+
+
+def test_asyncio_cache_passes_the_error_of_the_origin(cache_server: Server) -> None:
+    """The coroutine gets the error that the origin raised, although the error is false."""
+
+    async def fail() -> None:
+        raise EmptyError
+
+    async def read() -> None:
+        async with async_client(cache_server.url) as client:
+            await AsyncCacheAside(client, ttl=60, absent_ttl=30).get_or_compute("key", fail)
+
+    with pytest.raises(EmptyError):
+        asyncio.run(read())
+
+
+def test_invalidation_of_no_key(cache_server: Server) -> None:
+    """An invalidation of no key sends no command, and is no error."""
+    with redis_client(cache_server.url) as client:
+        CacheAside(client, ttl=60).invalidate()
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ import asyncio
 import json
 import math
 import random
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
@@ -108,16 +109,22 @@ class NotJSONError(TypeError, ValueError):
     """A value that JSON cannot hold, or would change."""
 
 
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+"""Two surrogates that stand for one character, as the text of a wrong decoder holds them."""
+
+
 def require_json(value: Any) -> None:
     """Require that a value is the same after it was written as JSON and read (NotJSONError).
 
-    JSON makes lists of tuples and texts of keys, and cannot hold sets or NaN.
+    JSON makes lists of tuples, texts of keys and one character of two surrogates, and cannot hold sets or NaN.
     """
     kind = type(value)
     if kind is dict:
         if any(type(key) is not str for key in value):
             raise NotJSONError("JSON cannot hold a dict with a key that is no str")
-        value = value.values()
+        value = [*value, *value.values()]
+    elif kind is str and not value.isascii() and _PAIR.search(value):
+        raise NotJSONError("JSON cannot hold a pair of surrogates, and reads it as one character")
     elif kind is float and not math.isfinite(value):
         raise NotJSONError(f"JSON cannot hold {value}")
     elif kind not in {list, str, int, float, bool, type(None)}:
@@ -155,12 +162,12 @@ class Entry:
 def decoded(raw: bytes, key: bytes | str) -> Entry | None:
     """Return the entry of `key` in `raw`, or None.
 
-    None means a lease, another key's entry, another form or half a value.
+    None means a lease, another key's entry, another form, half a value, or JSON beyond Python's limits.
     """
     try:
         value, cost, until, name = json.loads(raw.decode())  # bytes would cost a look at their encoding
         return Entry(value, float(cost), float(until)) if name == _text(key) else None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return None
 
 
@@ -478,7 +485,9 @@ class Common:
 
     def deletions(self, keys: tuple[str, ...]) -> list[tuple[str, ...]]:
         """Return the arguments of each ``DEL``: in a cluster one key each, since their slots differ."""
-        return [(key,) for key in keys] if self.is_cluster else [keys]
+        if self.is_cluster:
+            return [(key,) for key in keys]
+        return [keys] if keys else []
 
 
 class CacheAside(Common):
@@ -503,7 +512,7 @@ class CacheAside(Common):
         """Return the value of `key`. On a miss, and while the cache does not answer, `compute` makes it.
 
         Raises any exception of `compute`, and NotJSONError (a TypeError) if JSON cannot hold its value; never an error
-        of the cache.
+        of the cache. A StopIteration of `compute` is raised as the cause of a RuntimeError, as in any generator.
         """
         leader = Leader()
         flight = Flight(leader, Flag())
@@ -555,7 +564,7 @@ class CacheAside(Common):
         steps, answer, error, mark = self.protocol.get_or_compute(key, flight.waited), None, None, b""
         while True:
             try:
-                effect = steps.throw(error) if error else steps.send(answer)
+                effect = steps.throw(error) if error is not None else steps.send(answer)
             except StopIteration as done:
                 return done.value
             answer, error = None, None
@@ -673,7 +682,7 @@ class AsyncCacheAside(Common):
         steps, answer, error, mark = self.protocol.get_or_compute(key, flight.waited), None, None, b""
         while True:
             try:
-                effect = steps.throw(error) if error else steps.send(answer)
+                effect = steps.throw(error) if error is not None else steps.send(answer)
             except StopIteration as done:
                 return done.value
             answer, error = None, None
