@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from kombu.connection import Connection
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from fixtures.stacks.protocols import worker_environment
 from redis_practices.celery_worker.sending import send_many
@@ -21,6 +25,8 @@ COUNTDOWN = 4.0
 
 HELD = 3
 """The number of tasks that the worker holds."""
+
+BATCH = "redis_practices.celery_worker.batch_transport:Transport"
 
 
 def stop(bench: Bench, worker: WorkerProcess) -> None:
@@ -112,7 +118,7 @@ def test_batch_transport_has_every_task_at_any_moment(bench: Bench) -> None:
 
     A worker with kombu's transport has moments at which a task is in the worker alone, and dies with it.
     """
-    bench.worker(WORKER_POOL="solo", BROKER_TRANSPORT="redis_practices.celery_worker.batch_transport:Transport")
+    bench.worker(WORKER_POOL="solo", BROKER_TRANSPORT=BATCH)
     count = bench.client.register_script(COUNT)
     send_many(bench.sender(), "worker.stamp", [[]] * 500)
     begun, seen = time.monotonic(), []
@@ -121,3 +127,55 @@ def test_batch_transport_has_every_task_at_any_moment(bench: Bench) -> None:
         seen.append(int(count()))
     assert len(seen) >= 100
     assert min(seen) >= 500, f"{500 - min(seen)} tasks were in the worker alone"
+
+
+def lose_answer(bench: Bench, channel: Any) -> None:
+    """Close the connections before the script is sent: its answer never comes."""
+    bench.client.client_kill_filter(_type="normal", skipme=True)
+    channel.connection.drain_events(channel.connection, timeout=1)
+
+
+def lose_question(_: Bench, channel: Any) -> None:
+    """Break the connection, so that the script cannot be sent."""
+    channel.client.connection._sock.close()  # noqa: SLF001 - no public way breaks it unnoticed
+    channel.connection.drain_events(channel.connection, timeout=1)
+
+
+def lose_write(bench: Bench, channel: Any) -> None:
+    """Cancel the consumer while the server is away: the acknowledged tags cannot be written."""
+    bench.server.kill()
+    try:
+        channel.basic_cancel("consumer")
+    finally:
+        bench.server.restart()
+        bench.client = bench.server.client()
+
+
+@pytest.mark.parametrize("lose", [lose_answer, lose_question, lose_write])
+def test_batch_transport_acknowledges_with_the_next_connection(
+    new_bench: Callable[..., Bench], lose: Callable[[Bench, Any], None]
+) -> None:
+    """An acknowledged task has no record once the check of a new connection has run."""
+    bench = new_bench({"appendfsync": "always"})
+    bench.send("stamp")
+    with Connection(bench.url, transport=BATCH) as connection:
+        channel: Any = connection.channel()
+        channel.basic_qos(0, 4, apply_global=False)
+        channel.basic_consume("celery", no_ack=False, callback=lambda message: message.ack(), consumer_tag="consumer")
+        connection.drain_events(timeout=2)
+        with suppress(RedisConnectionError):
+            lose(bench, channel)
+        assert bench.client.hlen("unacked") == 1
+        channel.qos.restore_visible()
+        assert bench.client.hlen("unacked") == 0
+
+
+@pytest.mark.slow
+def test_batch_transport_acknowledges_a_task_that_ran_while_the_connection_was_lost(bench: Bench) -> None:
+    """A worker removes the record of a task during which the connections were closed, so that it runs once."""
+    worker = bench.worker(WORKER_POOL="solo", BROKER_TRANSPORT=BATCH)
+    task = bench.send("stamp", [0.5])
+    bench.await_run(task)
+    drop(bench, worker)
+    eventually(lambda: bench.has_ended(task) and not bench.client.exists("unacked"), within=5)
+    assert bench.runs(task) == 1

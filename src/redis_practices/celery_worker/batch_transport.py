@@ -20,7 +20,7 @@ from queue import Empty
 from time import monotonic
 from typing import Any
 
-from kombu.transport import virtual
+from kombu.transport import redis, virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 from redis.exceptions import NoScriptError
@@ -65,8 +65,6 @@ class QoS(transport.QoS):
         super().__init__(*args, **options)
         self.recorded = False
         """Whether the script has recorded the message that is being delivered."""
-        self.acknowledged: deque[str] = deque()
-        """Tags whose records the next round trip removes; other threads may append to it."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Record a message, unless the script did when it took the message."""
@@ -74,20 +72,17 @@ class QoS(transport.QoS):
 
     def ack(self, delivery_tag: str) -> None:
         """Remove the record of a message: with the next round trip if one follows, else immediately."""
+        self.unwritten.add(delivery_tag)  # other threads do so too
         virtual.QoS.ack(self, delivery_tag)
-        self.acknowledged.append(delivery_tag)
         if not self.channel.is_about_to_ask():
             self.write_acknowledged()
 
-    def take_acknowledged(self) -> list[str]:
-        """Return the acknowledged tags, and clear them."""
-        return [self.acknowledged.popleft() for _ in range(len(self.acknowledged))]
-
     def write_acknowledged(self) -> None:
-        """Remove the records of the acknowledged tags."""
-        if tags := self.take_acknowledged():
-            with self.pipe_or_acquire() as pipe:
-                pipe.zrem(self.unacked_index_key, *tags).hdel(self.unacked_key, *tags).execute()
+        """Remove the records of the acknowledged tags. While the broker is away, the next check or connection does."""
+        try:
+            self.forget(list(self.unwritten))
+        except self.channel.connection_errors as error:
+            redis.warning("the acknowledgements of tasks %s wait for the broker: %s", self.unwritten, error)
 
 
 class Channel(transport.Channel):
@@ -127,7 +122,7 @@ class Channel(transport.Channel):
     def _brpop_start(self, timeout: float | None = None) -> None:
         """Send the script, or BRPOP where the script has just found nothing."""
         self._question = None
-        if self._unrecorded or (self._found_nothing and not self.qos.acknowledged):
+        if self._unrecorded or (self._found_nothing and not self.qos.unwritten):
             super()._brpop_start(timeout)
             return
         queues = self._queue_cycle.consume(len(self.active_queues))
@@ -138,7 +133,7 @@ class Channel(transport.Channel):
                 self._script = client.script_load(TAKE)
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
-        self._question = self.qos.take_acknowledged()
+        self._question = list(self.qos.unwritten)
         room = self.qos.can_consume_max_estimate() or 1
         self.client.connection.send_command(
             "EVALSHA", self._script, len(keys), *keys, self.qos.now(), room, *self._question
@@ -166,9 +161,9 @@ class Channel(transport.Channel):
         """Return the queues and messages of the script's reply."""
         try:
             answer = self.client.parse_response(self.client.connection, "EVALSHA", **options)
+            self.qos.unwritten.difference_update(self._question or ())
         except NoScriptError:  # the server was restarted or its scripts were flushed
             self._script = None
-            self.qos.acknowledged.extend(self._question or ())
             answer = []
         except self.connection_errors:
             self.client.connection.disconnect()

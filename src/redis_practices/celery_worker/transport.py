@@ -39,7 +39,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from celery.backends.redis import RedisBackend, SentinelBackend
@@ -209,11 +209,12 @@ class QoS(redis.QoS):
             self.unwritten.add(delivery_tag)
             virtual.QoS.ack(self, delivery_tag)
 
-    def forget(self, tags: Iterable[str]) -> None:
+    def forget(self, tags: Collection[str]) -> None:
         """Remove the records of messages."""
-        for tag in tags:
-            self._remove_from_indices(tag).execute()
-            self.unwritten.discard(tag)
+        if tags:
+            with self.pipe_or_acquire() as pipe:
+                pipe.zrem(self.unacked_index_key, *tags).hdel(self.unacked_key, *tags).execute()
+            self.unwritten.difference_update(tags)
 
     def give_back(self, messages: Iterable[Any]) -> None:
         """Return messages that no record knows to their queues."""
