@@ -29,6 +29,8 @@ from redis_practices.credentials import LOOK, VARIABLE, LoginFile, Logins, Login
 from redis_practices.polling import eventually
 from redis_practices.servers.cluster import start_cluster
 from redis_practices.servers.server import CACHE, Server, start_server
+from redis_practices.tuning.bulk import read_from_all
+from redis_practices.tuning.connections import another, cluster_each_time
 from tests.wrong_login import WRONG, WrongLogin
 
 HERE = "redis_practices.credentials"
@@ -268,6 +270,26 @@ def test_cluster_logs_in_after_a_new_slot_map(tmp_path: Path, monkeypatch: pytes
             assert logins.connections(logins.users) >= len(cluster.nodes)
             assert logins.rotate(5.0) == 0
             assert client.get("key:7") == "7"
+
+
+def test_further_client_has_the_login_of_a_provider(server: Server, logins: Logins) -> None:
+    """A further client of a client's server is logged in as the same user."""
+    with redis_client(url_of(server)) as client, another(client) as other:
+        assert other.acl_whoami() == client.acl_whoami() == logins.users[0]
+
+
+def test_further_cluster_client_has_the_login_of_a_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A further client of a client's cluster logs in, where a stranger is refused."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "login"))
+    with ForkingGroup() as group:
+        cluster = start_cluster(group, replicas=0)
+        admins = [node.client() for node in cluster.nodes]
+        Logins(admins, tmp_path / "login").rotate(0)
+        for admin in admins:
+            admin.config_set("requirepass", "secret")
+        with cluster_client(url_of(cluster)) as client:
+            client.set("key:7", "7")
+            assert cluster_each_time(client, ["key:7"]) == read_from_all(client, ["key:7"]) == ["7"]
 
 
 def test_refused_password_is_an_error(server: Server, logins: Logins) -> None:

@@ -33,7 +33,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import iscoroutinefunction
 from pathlib import Path
@@ -67,6 +67,17 @@ _log = logging.getLogger(__name__)
 
 class NoLoginError(AuthenticationError):
     """The file cannot be read, or holds no login. A client tries again as after a refused password."""
+
+
+def login_of(options: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return the ``username`` and ``password`` of a client with these options, now: a provider's login changes.
+
+    Raises:
+        Exception: any exception of the provider.
+    """
+    provider = options.get("credential_provider")
+    *user, password = provider.get_credentials() if provider else (options.get("username"), options.get("password"))
+    return {"username": user[0] if user else None, "password": password}
 
 
 def provider_of(name: str) -> CredentialProvider:

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from redis import Redis
 from redis.cluster import RedisCluster
+from redis.credentials import UsernamePasswordCredentialProvider
 from redis.exceptions import RedisClusterException, RedisError
 
 from fixtures.run.processes import ForkingGroup
+from redis_practices.clients import node_client
 from redis_practices.polling import eventually
 from redis_practices.redis_cluster.failover import fail_over
 from redis_practices.redis_cluster.key_distribution import biggest_keys, every_key
@@ -81,6 +83,23 @@ def test_slot_with_a_binary_name_moves(found: Found, *, key_by_key: bool) -> Non
 def test_slot_with_a_binary_name_moves_on_redis7(found: Found, redis7: str) -> None:
     """A slot with a binary key moves on Redis 7, which moves key by key."""
     moved_with_a_binary_name(found(replicas=0, binary=redis7), key_by_key=False)
+
+
+@pytest.mark.parametrize("user", ["app", None])
+def test_slot_moves_with_the_login_of_a_provider(found: Found, ending: ExitStack, user: str | None) -> None:
+    """A slot moves key by key between nodes whose clients have a provider, with a user or with a password alone."""
+    tested = found(replicas=0)
+    for node in tested.nodes:
+        node.execute_command("ACL SETUSER", "app", "on", ">secret", "allkeys", "allchannels", "allcommands")
+        node.config_set("requirepass", "secret")
+    login = UsernamePasswordCredentialProvider(user, "secret")
+    home, other = (
+        ending.enter_context(node_client("127.0.0.1", port_of(node), credential_provider=login))
+        for node in (tested.owner, tested.other)
+    )
+    home.set("{cart}:1", "y")
+    move_slots([SLOT], home, other, tested.nodes, key_by_key=True)
+    assert other.get("{cart}:1") == "y"
 
 
 def moved_with_a_binary_name(tested: ClusterUnderTest, *, key_by_key: bool) -> None:

@@ -20,6 +20,7 @@ from redis.client import NEVER_DECODE
 from redis.exceptions import RedisError, ResponseError
 from redis.utils import str_if_bytes
 
+from redis_practices.credentials import login_of
 from redis_practices.polling import poll
 from redis_practices.redis_cluster.topology import (
     SLOTS,
@@ -113,9 +114,9 @@ def _migrate_keys(source: Redis, target: Redis, there: Member, slots: Sequence[i
 
     If both nodes hold a key, the source's copy stays with `replace`, else the target's.
     """
-    options = target.connection_pool.connection_kwargs
-    password, user = options.get("password"), options.get("username") or "default"
-    rules = [*(["REPLACE"] if replace else []), *(["AUTH2", user, password] if password else [])]
+    login = login_of(target.connection_pool.connection_kwargs)
+    auth = ["AUTH2", login["username"] or "default", login["password"]] if login["password"] else []
+    rules = [*(["REPLACE"] if replace else []), *auth]
     moved = True
     while moved:
         moved = False

@@ -43,6 +43,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redis_practices.clients import Packed, ReplyLateError, ReplyLostError, cluster_client, is_unwatched
+from redis_practices.credentials import login_of
 from redis_practices.redis_cluster.topology import slot_of
 
 try:
@@ -495,7 +496,7 @@ def read_from_replicas(cluster: RedisCluster, keys: Sequence[str]) -> list[Any]:
 def _balanced(cluster: RedisCluster, keys: Sequence[str], strategy: LoadBalancingStrategy) -> list[Any]:
     """Read key after key with a client of that load balancing strategy."""
     node = cluster.get_default_node()
-    options = {"decode_responses": True, "password": cluster.get_connection_kwargs().get("password")}
+    options: dict[str, Any] = {"decode_responses": True, **login_of(cluster.get_connection_kwargs())}
     url = f"redis://{node.host}:{node.port}"
     with cluster_client(url, load_balancing_strategy=strategy, **options) as client:
         return [client.get(key) for key in keys]

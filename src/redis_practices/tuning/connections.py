@@ -53,6 +53,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from redis_practices.clients import POOLS, cluster_client
+from redis_practices.credentials import login_of
 from redis_practices.polling import eventually, join, poll
 from redis_practices.pure_cache.near_cache import NearCache
 from redis_practices.servers.server import Config, Server, server_binary
@@ -62,7 +63,7 @@ from redis_practices.tuning.measuring import PLAIN, Servers, embedded_servers
 def address(server: Redis) -> dict[str, Any]:
     """Return host, port, user and password of a client's server, for further clients of it."""
     options = server.get_connection_kwargs()
-    return {name: options.get(name) for name in ("host", "port", "username", "password", "db", "decode_responses")}
+    return {name: options.get(name) for name in ("host", "port", "db", "decode_responses")} | login_of(options)
 
 
 def another(server: Redis, pool: type[ConnectionPool] = ConnectionPool, **options: Any) -> Redis:
@@ -86,8 +87,8 @@ def cluster_each_time(cluster: RedisCluster, keys: Sequence[str]) -> list[Any]:
     options = cluster.get_connection_kwargs()
     values: list[Any] = []
     for key in keys:
-        login = {name: options.get(name) for name in ("username", "password", "decode_responses")}
-        with cluster_client(f"redis://{node.host}:{node.port}", **login) as client:
+        same = {"decode_responses": options.get("decode_responses"), **login_of(options)}
+        with cluster_client(f"redis://{node.host}:{node.port}", **same) as client:
             values.append(client.get(key))
     return values
 
