@@ -170,6 +170,20 @@ def test_batch_transport_acknowledges_with_the_next_connection(
         assert bench.client.hlen("unacked") == 0
 
 
+def test_batch_transport_acknowledges_any_number_of_tasks(bench: Bench) -> None:
+    """The records of more acknowledged tasks than one script can take are removed."""
+    tags = [str(number) for number in range(9000)]
+    bench.client.hset("unacked", mapping=dict.fromkeys(tags, "[]"))
+    bench.client.zadd("unacked_index", dict.fromkeys(tags, time.time()))
+    with Connection(bench.url, transport=BATCH) as connection:
+        channel: Any = connection.channel()
+        channel.qos.unwritten.update(tags)
+        channel.basic_consume("celery", no_ack=False, callback=lambda message: message.ack(), consumer_tag="consumer")
+        with suppress(TimeoutError):
+            connection.drain_events(timeout=0.5)
+    assert not bench.client.exists("unacked", "unacked_index")
+
+
 @pytest.mark.slow
 def test_batch_transport_acknowledges_a_task_that_ran_while_the_connection_was_lost(bench: Bench) -> None:
     """A worker removes the record of a task during which the connections were closed, so that it runs once."""

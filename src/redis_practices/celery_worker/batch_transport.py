@@ -56,6 +56,9 @@ end
 return taken
 """
 
+AT_ONCE = 1000
+"""Tags that one script gets: from 8,000 on Lua's ``unpack`` fails."""
+
 
 class QoS(transport.QoS):
     """The worker's unacknowledged tasks."""
@@ -133,7 +136,7 @@ class Channel(transport.Channel):
                 self._script = client.script_load(TAKE)
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
-        self._question = list(self.qos.unwritten)
+        self._question = list(self.qos.unwritten)[:AT_ONCE]
         room = self.qos.can_consume_max_estimate() or 1
         self.client.connection.send_command(
             "EVALSHA", self._script, len(keys), *keys, self.qos.now(), room, *self._question
