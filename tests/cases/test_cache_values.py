@@ -134,6 +134,18 @@ def test_write_through_newer_version_wins(cache_server: Server, version: int) ->
         assert records.get("user:1") == "new"
 
 
+@pytest.mark.parametrize("decodes", [True, False])
+@pytest.mark.parametrize("value", ['{"a": ', b"\xff\xfe", ""])
+def test_write_through_of_another_form(cache_server: Server, value: str | bytes, *, decodes: bool) -> None:
+    """A record whose value is no JSON is a miss, and a newer version replaces it."""
+    with redis_client(cache_server.url, decode_responses=decodes) as client:
+        client.hset("user:1", mapping={"key": "user:1", "value": value, "version": 1})
+        records = WriteThrough(client, ttl=60)
+        assert records.get("user:1") is None
+        assert records.put("user:1", "new", 2)
+        assert records.get("user:1") == "new"
+
+
 def test_write_through_takes_nanoseconds(cache_server: Server) -> None:
     """Versions in nanoseconds, 100 ns apart, each replace the version before."""
     first = 1_764_414_000_000_000_000

@@ -85,11 +85,17 @@ class WriteThrough:
         return bool(self._asked(lambda: self._client.eval(_PUT, 1, key, *arguments)))
 
     def get(self, key: str) -> Any:
-        """Return the cached value of `key` (``HMGET``). None means a miss, or a cache that does not answer."""
+        """Return the cached value of `key` (``HMGET``).
+
+        None means a miss, a record of another form, or a cache that does not answer.
+        """
         found = self._asked(lambda: self._client.hmget(key, ["key", "value"]))
         if not isinstance(found, list) or found[1] is None or str_if_bytes(found[0] or key) != key:
             return None
-        return json.loads(found[1])
+        try:
+            return json.loads(found[1])
+        except ValueError:
+            return None
 
     def _asked(self, command: Callable[[], Any]) -> Any:
         """Return the reply to a command, or None. While the circuit breaker is open, None is returned at once."""
@@ -97,7 +103,7 @@ class WriteThrough:
             return None
         try:
             reply = command()
-        except ERRORS as error:
+        except (*ERRORS, UnicodeDecodeError) as error:  # the latter: a client that decodes has read another form
             if is_dead(error):
                 self.breaker.failed()
             else:
