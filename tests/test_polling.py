@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from operator import not_
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 
 from redis_practices import polling
-from redis_practices.polling import eventually, poll, seconds_until
+from redis_practices.polling import Flag, eventually, poll, seconds_until
 
 
 class Clock:
@@ -151,3 +153,49 @@ def test_seconds_until_counts_from_a_moment(clock: Clock) -> None:
     assert seconds_until(clock.check(1), give_up=1, since=0.25) == pytest.approx(0.75, abs=0.01)
     with pytest.raises(AssertionError, match=r"^not within 1 s"):
         seconds_until(clock.check(NEVER), give_up=1)
+
+
+class Gate:
+    """The gate of a flag, which is set while its first waiter sleeps; then something happens behind `acquire`."""
+
+    def __init__(self, flag: Any, happens: Callable[[], None]) -> None:
+        self.lock, self._flag, self._happens = threading.Lock(), flag, [happens]
+        self.lock.acquire()
+        self.release = self.lock.release
+        flag._gate = self  # noqa: SLF001 - nothing public comes between `acquire` and what follows it
+
+    def acquire(self, *, blocking: bool = True, timeout: float = -1) -> bool:
+        """Acquire it."""
+        if not blocking or not self._happens:
+            return self.lock.acquire(blocking, timeout)
+        happens = self._happens.pop()
+        self._flag.set()
+        assert self.lock.acquire(blocking, timeout)
+        happens()
+        return True
+
+
+def test_flag_that_is_cleared_behind_a_waiter() -> None:
+    """A flag that is cleared before its waiter has gone on makes the next waiters wait."""
+    flag = Flag()
+    Gate(flag, flag.clear)
+    assert not flag.wait(0.1)
+    begun = time.monotonic()
+    assert not flag.wait(0.1)
+    assert time.monotonic() - begun > 0.05
+    flag.set()
+    assert flag.wait(0)
+
+
+def test_flag_whose_waiter_is_interrupted() -> None:
+    """A waiter that an exception interrupts behind `acquire` leaves the gate to the other waiters."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    flag = Flag()
+    gate = Gate(flag, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        flag.wait(5)
+    assert flag.is_set()
+    assert not gate.lock.locked()
